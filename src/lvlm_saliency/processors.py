@@ -1,0 +1,79 @@
+"""Loading a checkpoint's processor: images and text together, or a tokenizer alone for a text model.
+
+Several families (Qwen-VL, InternVL, OneVision, SmolVLM) carry a video processor that transformers only builds when
+torchvision is installed. This package reads pictures, not videos, so a missing torchvision must not keep anybody from
+loading those families: the video processor is then replaced by one that holds the settings and refuses videos.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoImageProcessor, AutoProcessor, AutoTokenizer, PreTrainedConfig
+from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
+from transformers.processing_utils import ProcessorMixin
+from transformers.utils import cached_file, is_torchvision_available
+from transformers.video_processing_utils import VideoProcessorMixin
+
+from lvlm_saliency.errors import InputError
+
+_VIDEO_SETTINGS = {"num_frames": None, "fps": None, "merge_size": 2}
+
+
+class PicturesOnly(VideoProcessorMixin):
+    """Stands where a video processor belongs when torchvision is missing: keeps its settings, refuses videos."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.video_processor_type = settings.pop("video_processor_type", type(self).__name__)
+        for name, value in {**_VIDEO_SETTINGS, **settings}.items():
+            setattr(self, name, value)
+
+    def __call__(self, videos: Any, **kwargs: Any) -> Any:
+        raise InputError("videos need torchvision: install it, or pass the frames as pictures")
+
+    def to_dict(self) -> dict[str, Any]:
+        return dict(self.__dict__)
+
+
+def without_videos(processor_class: type[ProcessorMixin]) -> type[ProcessorMixin]:
+    """`processor_class` whose constructor also takes a `PicturesOnly` as its video processor."""
+
+    def check(self: ProcessorMixin, name: str, argument: Any) -> Any:
+        if isinstance(argument, PicturesOnly):
+            return PicturesOnly
+        return processor_class.check_argument_for_proper_class(self, name, argument)
+
+    return type(processor_class.__name__, (processor_class,), {"check_argument_for_proper_class": check})
+
+
+def load_processor(name_or_path: str, config: PreTrainedConfig, **hub: Any) -> Any:
+    """The processor of a checkpoint, or its tokenizer when `config` is a text model's.
+
+    `hub` goes to every `from_pretrained` (`revision`, `local_files_only`). Raises what transformers raises.
+    """
+    hub = {**hub, "trust_remote_code": False}
+    if type(config) not in PROCESSOR_MAPPING:
+        return AutoTokenizer.from_pretrained(name_or_path, **hub)
+    processor_class = PROCESSOR_MAPPING[type(config)]
+    if "video_processor" not in processor_class.get_attributes() or is_torchvision_available():
+        return AutoProcessor.from_pretrained(name_or_path, **hub)
+    hub.pop("trust_remote_code")
+    settings, _ = processor_class.get_processor_dict(name_or_path, **hub)
+    parts = {
+        "image_processor": lambda: AutoImageProcessor.from_pretrained(name_or_path, **hub),
+        "tokenizer": lambda: AutoTokenizer.from_pretrained(name_or_path, **hub),
+        "video_processor": lambda: PicturesOnly(**_video_settings(name_or_path, settings, **hub)),
+    }
+    loaded = [parts[attribute]() for attribute in processor_class.get_attributes()]
+    return without_videos(processor_class).from_args_and_dict(loaded, settings)
+
+
+def _video_settings(name_or_path: str, settings: dict[str, Any], **hub: Any) -> dict[str, Any]:
+    if isinstance(settings.get("video_processor"), dict):
+        return settings["video_processor"]
+    file = cached_file(
+        name_or_path, "video_preprocessor_config.json", _raise_exceptions_for_missing_entries=False, **hub
+    )
+    return json.loads(Path(file).read_text("utf-8")) if file else {}
