@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 import torch
+import transformers
 from PIL import Image
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, BatchFeature
-from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+from transformers import AutoConfig, BatchFeature
 from transformers.utils.logging import disable_progress_bar
 
 from lvlm_saliency.processors import load_processor
@@ -120,8 +120,7 @@ def _folder(family: Family) -> str:
 
 def _load(folder: str) -> tuple[Any, Any]:
     config = AutoConfig.from_pretrained(folder)
-    auto = AutoModelForImageTextToText if type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING else AutoModelForCausalLM
-    model = auto.from_pretrained(folder, dtype=torch.float32).eval()
+    model = getattr(transformers, config.architectures[0]).from_pretrained(folder, dtype=torch.float32).eval()
     return model, load_processor(folder, config)
 
 

@@ -27,6 +27,8 @@ def randomise(model: nn.Module, silent: list[int], seed: int = 0) -> nn.Module:
             if parameter.ndim < 2:
                 # norms stay near what they were (1, or 0 where the weight is an offset); biases move a little
                 parameter.add_(0.1 * noise)
+                if name.endswith(("q_norm.weight", "k_norm.weight")):
+                    parameter.add_(0.8)  # queries and keys of unit length would leave attention flat
             elif "embed" in name and parameter.ndim == 2:
                 parameter.copy_(noise)
             else:
@@ -38,7 +40,9 @@ def randomise(model: nn.Module, silent: list[int], seed: int = 0) -> nn.Module:
             if head.weight is model.get_input_embeddings().weight:
                 # With tied embeddings the likeliest token would be the one just read: quieten the embedding within the
                 # residual stream, and let the last norm bring the logits back to size.
-                head.weight.mul_(0.5 / head.weight.shape[1] ** 0.5)
-                model.get_decoder().norm.weight.add_(4.0)
+                head.weight.mul_(0.3 / head.weight.shape[1] ** 0.5)
+                last_norm = getattr(model.get_decoder(), "norm", None)
+                if last_norm is not None:
+                    last_norm.weight.add_(7.0)
             head.weight[silent] *= 0.02
     return model
