@@ -1,0 +1,243 @@
+"""The one attention function that transformers calls while a session is open.
+
+It looks for the `Step` that the session put into this forward call. Without one, or where the step neither edits nor
+captures the layer, the model's own backend is called with the very arguments that came in: the result is bit-identical.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from lvlm_saliency.attention.rows import Recorder, RowAttention, RowEdit, Rows
+from lvlm_saliency.errors import UnsupportedModelError
+
+STEP = "lvlm_saliency_step"
+"""Name of the forward keyword under which the step travels from the decoder to its attention layers."""
+
+# Arguments whose effect is already in the mask or in query and key, or that change nothing about a row's numbers.
+HARMLESS = frozenset(
+    ["position_ids", "sliding_window", "use_cache", "logits_to_keep", "output_attentions", "output_hidden_states", "is_causal", "cu_seq_lens_q", "cu_seq_lens_k", "max_length_q", "max_length_k", "cache_position", "position_embeddings", "return_dict", "past_key_values", "num_items_in_batch", "token_type_ids", "mm_token_type_ids", "output_router_logits"]
+)
+
+
+@dataclass
+class Place:
+    """Where one layer's rows stand: what an edit needs to know.
+
+    layer: decoder layer number; past/new: tokens in the cache before this call and in it; prompt_length: n0, absolute
+    positions (padding counted); keys: number of key columns; offset: absolute position of key column 0.
+    """
+
+    layer: int
+    past: int
+    new: int
+    prompt_length: int
+    keys: int
+    offset: int
+    device: torch.device
+
+    @property
+    def query_positions(self) -> Tensor:
+        """Absolute positions of the query rows, `[T]`."""
+        return torch.arange(self.past, self.past + self.new, device=self.device)
+
+    @property
+    def key_positions(self) -> Tensor:
+        """Absolute positions of the key columns, `[K]`."""
+        return torch.arange(self.offset, self.offset + self.keys, device=self.device)
+
+
+class Editor(Protocol):
+    """A method that edits attention rows."""
+
+    def edit_rows(self, place: Place) -> RowEdit | None:
+        """The edit for this layer and these rows, or None to leave them exactly alone."""
+
+
+@dataclass
+class Capture:
+    """Asks for rows of saliency: which layers, from which query row on, and where the records go.
+
+    `layers` None means every layer that has attention. `outputs[layer]` holds the layer's attention output
+    `[B, T, H, Dv]` (in the graph) and `rows[layer]` its `Rows`, for whoever differentiates by hand.
+
+    With `whole` the layers run eagerly inside the ordinary autograd graph and `weights[layer]` holds the full map
+    `[B, H, T, K]`: the definition itself, at its full price.
+    """
+
+    layers: frozenset[int] | None = None
+    first: int = 0
+    recorder: Callable[[int, Place], Recorder] | None = None
+    whole: bool = False
+    anchor: Tensor | None = None
+    weights: dict[int, Tensor] = field(default_factory=dict)
+    outputs: dict[int, Tensor] = field(default_factory=dict)
+    rows: dict[int, Rows] = field(default_factory=dict)
+    places: dict[int, Place] = field(default_factory=dict)
+
+    def wants(self, layer: int) -> bool:
+        return self.layers is None or layer in self.layers
+
+
+@dataclass
+class Step:
+    """The state of one forward call; made by a session, carried by the call, gone with it."""
+
+    past: int
+    new: int
+    prompt_length: int
+    editors: Sequence[Editor] = ()
+    capture: Capture | None = None
+    fresh: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    """New keys and values that still carry a graph, by layer; the cache holds them without."""
+
+
+def attention(
+    module, query, key, value, attention_mask, *, delegate: Callable, scaling: float | None = None, **kwargs
+) -> tuple[Tensor, Tensor | None]:
+    """The registered function. Shapes as transformers passes them: query `[B, H, T, D]`, key and value `[B, G, K, D]`."""
+    step: Step | None = kwargs.pop(STEP, None)
+    own_backend = {"scaling": scaling, **kwargs}
+    layer = getattr(module, "layer_idx", None)
+    if step is None or layer is None:
+        return delegate(module, query, key, value, attention_mask, **own_backend)
+
+    place = _place(step, layer, query, key)
+    edit = None
+    for editor in step.editors:
+        more = editor.edit_rows(place)
+        edit = more if edit is None or more is None else edit.then(more)
+    if step.capture is not None and step.capture.whole:
+        rows = _rows(module, query, key, value, attention_mask, place, scaling, kwargs, edit)
+        return _whole(step.capture, layer, rows), None
+    differentiate = _starts_or_continues_graph(step, layer)
+    if edit is None and not differentiate:
+        return delegate(module, query, key, value, attention_mask, **own_backend)
+
+    detached = (query.detach(), key.detach(), value.detach())
+    rows = _rows(module, *detached, attention_mask, place, scaling, kwargs, edit)
+    with torch.no_grad():
+        if edit is None:
+            output, _ = delegate(module, rows.query, rows.key, rows.value, attention_mask, **own_backend)
+        elif edit.additive:
+            biased = _additive(attention_mask, edit.bias, query, place)
+            output, _ = delegate(module, rows.query, rows.key, rows.value, biased, **own_backend)
+        else:
+            output = rows.output()
+    if not differentiate:
+        return output, None
+    return _differentiable(step, layer, place, rows, query, key, value, output), None
+
+
+def _place(step: Step, layer: int, query: Tensor, key: Tensor) -> Place:
+    total, keys = step.past + step.new, key.shape[2]
+    if query.shape[2] != step.new:
+        raise UnsupportedModelError(
+            f"layer {layer} attends with {query.shape[2]} queries where {step.new} tokens came in: "
+            "its attention is not over the text (cross-attention or packed tokens) and cannot be captured"
+        )
+    # A sliding layer holds the last keys only; a static cache holds room for more keys than there are.
+    return Place(layer, step.past, step.new, step.prompt_length, keys, max(0, total - keys), query.device)
+
+
+def _starts_or_continues_graph(step: Step, layer: int) -> bool:
+    capture = step.capture
+    if capture is None:
+        return False
+    if not torch.is_grad_enabled() and capture.wants(layer):
+        # From the lowest target layer's attention upward the pass has a graph; below it there is none, whatever the
+        # parameters' requires_grad says. The caller's no_grad block restores the mode.
+        torch.set_grad_enabled(True)
+    return torch.is_grad_enabled()
+
+
+def _rows(module, query, key, value, mask, place: Place, scaling, kwargs, edit: RowEdit | None) -> Rows:
+    unknown = {k for k, v in kwargs.items() if v is not None and k not in HARMLESS} - {"softcap", "s_aux", "dropout"}
+    if unknown:
+        raise UnsupportedModelError(
+            f"layer {place.layer} of {type(module).__name__} is called with {', '.join(sorted(unknown))}, "
+            "whose effect on the attention rows is not known here"
+        )
+    if kwargs.get("dropout"):
+        raise UnsupportedModelError("attention dropout is active: call model.eval() first")
+    own = place.past - place.offset
+    return Rows(
+        query,
+        key,
+        value,
+        _visible(mask, place, kwargs.get("sliding_window"), getattr(module, "is_causal", True)),
+        query.shape[-1] ** -0.5 if scaling is None else scaling,
+        own,
+        kwargs.get("softcap"),
+        _sinks(module, kwargs),
+        edit,
+    )
+
+
+def _whole(capture: Capture, layer: int, rows: Rows) -> Tensor:
+    block = slice(0, rows.query.shape[2])
+    weights, _ = rows.probabilities(block)
+    gain = rows.gain(block)
+    weights = weights if gain is None else weights * gain
+    if capture.wants(layer):
+        capture.weights[layer] = weights if weights.requires_grad else weights.requires_grad_()
+    output = rows.ungrouped(rows.grouped(weights.to(rows.value.dtype)) @ rows.value, block.stop)
+    return output.transpose(1, 2).contiguous()
+
+
+def _sinks(module, kwargs) -> Tensor | None:
+    sinks = kwargs.get("s_aux")
+    return getattr(module, "sinks", None) if sinks is None else sinks
+
+
+def _visible(mask: Tensor | None, place: Place, window: int | None, causal: bool) -> Tensor | None:
+    """The mask as rows need it: what came in if it is a full one, else what its absence or its padding row implies."""
+    if mask is not None and mask.dim() == 4:
+        return mask[..., : place.keys]
+    if place.new == 1 and mask is None and (window is None or window >= place.keys):
+        return None
+    queries, keys = place.query_positions[:, None], place.key_positions[None, :]
+    visible = keys <= queries if causal else torch.ones_like(keys <= queries)
+    if window is not None:
+        visible = visible & (keys > queries - window)
+    visible = visible[None, None]
+    if mask is not None:  # a padding mask [B, K or more], as flash attention takes it
+        visible = visible & mask[:, None, None, -place.keys :].bool()
+    return visible
+
+
+def _additive(mask: Tensor | None, bias: Tensor, query: Tensor, place: Place) -> Tensor:
+    """The backend's mask with the edit's bias on it, in the query's dtype: `[B, 1 or H, T, K]`."""
+    visible = _visible(mask, place, None, True)
+    shape = (query.shape[0], 1, place.new, place.keys)
+    if visible is None:
+        return bias.to(query.dtype).expand(shape)
+    if visible.dtype == torch.bool:
+        return torch.where(visible, bias, torch.finfo(query.dtype).min).to(query.dtype).expand(shape)
+    return (visible + bias).to(query.dtype)
+
+
+def _differentiable(
+    step: Step, layer: int, place: Place, rows: Rows, query: Tensor, key: Tensor, value: Tensor, output: Tensor
+) -> Tensor:
+    capture = step.capture
+    new_key, new_value = step.fresh.pop(layer, (None, None))
+    if new_key is None:  # no cache in this call: the new keys are the last ones, or all of them
+        own = slice(rows.own, rows.own + place.new)
+        new_key, new_value = key[:, :, own], value[:, :, own]
+    anchor = None
+    if not query.requires_grad:
+        anchor = capture.anchor = torch.zeros((), device=query.device, requires_grad=True)
+    wanted = capture.wants(layer)
+    record = capture.recorder(layer, place) if wanted and capture.recorder is not None else None
+    output = RowAttention.apply(query, new_key, new_value, anchor, rows, output, capture.first, record)
+    if wanted:
+        capture.places[layer] = place
+        if record is None:
+            capture.outputs[layer], capture.rows[layer] = output, rows
+    return output

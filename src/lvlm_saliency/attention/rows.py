@@ -1,0 +1,218 @@
+"""Attention rows and their exact gradients: the mathematics below everything else.
+
+A *row* is what one query position does with all the keys. Shapes: `B` samples, `H` query heads in `G` groups of `H/G`
+heads (`G` key/value heads), `T` query rows, `K` keys, `D` head width.
+
+The forward pass stays with whatever backend the model uses. The backward pass is ours: it rebuilds the probabilities of
+the rows that carry a gradient, in blocks, and lets gradient flow only into a token's own query, key and value. Since
+the loss of a token depends on its row through that token's own residual stream alone, this gives every row its exact
+gradient in one pass over many tokens (a token's loss never reaches its row through another token's row).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+BLOCK_ELEMENTS = 2**24
+"""Upper bound of `B * H * rows * K` in one block: 64 MiB per float32 temporary."""
+
+
+@dataclass(frozen=True)
+class RowEdit:
+    """What methods do to attention rows; every field broadcasts to `[B, H, T, K]`, `None` leaves that place alone.
+
+    score' = multiplier * score + bias;  A = softmax(score');  A' = gain * A (rows need not sum to 1 any more).
+    """
+
+    multiplier: Tensor | None = None
+    bias: Tensor | None = None
+    gain: Tensor | None = None
+
+    def then(self, other: RowEdit) -> RowEdit:
+        """Both edits, this one first; a bias that came first is multiplied by a later multiplier."""
+        return RowEdit(
+            multiplier=_combine(torch.mul, self.multiplier, other.multiplier),
+            bias=_combine(torch.add, _combine_scaled(self.bias, other.multiplier), other.bias),
+            gain=_combine(torch.mul, self.gain, other.gain),
+        )
+
+    @property
+    def additive(self) -> bool:
+        """True when the edit is a bias only, which every backend that takes a float mask can apply."""
+        return self.multiplier is None and self.gain is None
+
+
+def _combine(operation: Callable[[Tensor, Tensor], Tensor], a: Tensor | None, b: Tensor | None) -> Tensor | None:
+    if a is None or b is None:
+        return a if b is None else b
+    return operation(a, b)
+
+
+def _combine_scaled(bias: Tensor | None, multiplier: Tensor | None) -> Tensor | None:
+    return bias if bias is None or multiplier is None else bias * multiplier
+
+
+@dataclass
+class Rows:
+    """One layer's attention call, seen row by row; tensors carry no gradient.
+
+    query `[B, H, T, D]`, key `[B, G, K, D]`, value `[B, G, K, Dv]` as the layer passed them (keys not repeated);
+    mask: bool (True = visible) or additive `[B, 1 or H, T, K]`, or None; `own` is the column of query row 0's own key,
+    row t's own key is column `own + t`; `sinks` `[H]` are per-head logits that take probability from every row.
+    """
+
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    mask: Tensor | None
+    scale: float
+    own: int
+    softcap: float | None = None
+    sinks: Tensor | None = None
+    edit: RowEdit | None = None
+
+    @property
+    def groups(self) -> int:
+        return self.key.shape[1]
+
+    def grouped(self, x: Tensor) -> Tensor:
+        """`[..., B, H, T, D]` -> `[..., B, G, (H/G) * T, D]`: the heads that share a key as one long run of rows."""
+        *lead, heads, rows, width = x.shape
+        return x.reshape(*lead, self.groups, heads // self.groups * rows, width)
+
+    def ungrouped(self, x: Tensor, rows: int) -> Tensor:
+        """The inverse of `grouped` for a block of `rows` rows."""
+        *lead, groups, _, width = x.shape
+        return x.reshape(*lead, self.query.shape[1], rows, width)
+
+    def blocks(self, start: int = 0) -> Iterator[slice]:
+        """Slices over the query rows from `start` on, each small enough for `BLOCK_ELEMENTS`."""
+        batch, heads, rows, _ = self.query.shape
+        step = max(1, BLOCK_ELEMENTS // max(1, batch * heads * self.key.shape[2]))
+        for first in range(start, rows, step):
+            yield slice(first, min(first + step, rows))
+
+    def probabilities(self, block: slice) -> tuple[Tensor, Tensor | None]:
+        """Post-softmax rows `[B, H, t, K]` in float32, before any gain, and d(score)/d(scaled dot product) or None."""
+        query = self.query[:, :, block]
+        rows = query.shape[2]
+        scores = self.grouped(query) @ self.key.transpose(-1, -2)
+        scores = self.ungrouped(scores, rows).float() * self.scale
+        slope = None
+        if self.softcap is not None:
+            bounded = torch.tanh(scores / self.softcap)
+            scores, slope = bounded * self.softcap, 1 - bounded**2
+        edit = self.edit
+        if edit is not None and edit.multiplier is not None:
+            multiplier = _rows_of(edit.multiplier, block)
+            scores = scores * multiplier
+            slope = multiplier if slope is None else slope * multiplier
+        if edit is not None and edit.bias is not None:
+            scores = scores + _rows_of(edit.bias, block)
+        if self.mask is not None:
+            mask = _rows_of(self.mask, block)
+            if mask.dtype == torch.bool:
+                scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+            else:
+                scores = scores + mask
+        if self.sinks is None:
+            return torch.softmax(scores, dim=-1), slope
+        sinks = self.sinks.float().reshape(1, -1, 1, 1).expand(scores.shape[0], -1, rows, 1)
+        return torch.softmax(torch.cat([scores, sinks], dim=-1), dim=-1)[..., :-1], slope
+
+    def gain(self, block: slice) -> Tensor | None:
+        """The edit's post-softmax factor for a block of rows."""
+        return None if self.edit is None or self.edit.gain is None else _rows_of(self.edit.gain, block)
+
+    def output(self) -> Tensor:
+        """The layer's attention output `[B, T, H, Dv]` with the edit applied, in the query's dtype."""
+        parts = []
+        for block in self.blocks():
+            weights, _ = self.probabilities(block)
+            gain = self.gain(block)
+            weights = (weights if gain is None else weights * gain).to(self.value.dtype)
+            parts.append(self.ungrouped(self.grouped(weights) @ self.value, weights.shape[2]))
+        return torch.cat(parts, dim=2).transpose(1, 2).contiguous()
+
+    def weight_gradient(self, gradient: Tensor) -> Tensor:
+        """dL/dA `[..., B, H, t, K]` in float32 from the gradient at the output `[..., B, H, t, Dv]`: g . v."""
+        rows = gradient.shape[-2]
+        return self.ungrouped(self.grouped(gradient) @ self.value.transpose(-1, -2), rows).float()
+
+
+def _rows_of(x: Tensor, block: slice) -> Tensor:
+    return x if x.shape[-2] == 1 else x[..., block, :]
+
+
+def saliency(weights: Tensor, gradient: Tensor) -> Tensor:
+    """sum over heads of |A * dL/dA| (paper, Eq. 4): `[..., B, H, t, K]` twice -> `[..., B, t, K]`, not normalised."""
+    return (weights * gradient).abs().sum(dim=-3)
+
+
+Recorder = Callable[[slice, Tensor, Tensor], None]
+"""Called for each block of rows with its slice, the summed saliency `[B, t, K]` and the head-mean attention."""
+
+
+class RowAttention(torch.autograd.Function):
+    """Attention whose forward is the model's own backend and whose backward is exact for each row by itself.
+
+    Inputs: query `[B, H, T, D]`, the T new keys and values `[B, G, T, D]` (gradient goes to these), an `anchor` scalar
+    that starts the graph where nothing below needs a gradient, the `Rows`, the output that the backend computed
+    `[B, T, H, Dv]`, the first row that may carry gradient, and an optional recorder.
+    """
+
+    @staticmethod
+    def forward(ctx, query, new_key, new_value, anchor, rows: Rows, output, first: int, record: Recorder | None):
+        ctx.rows, ctx.first, ctx.record = rows, first, record
+        return output.view_as(output)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        rows, first, record = ctx.rows, ctx.first, ctx.record
+        gradient = gradient.transpose(-2, -3)  # [B, H, T, Dv]
+        needs_input = ctx.needs_input_grad[0]
+        parts = [_block_gradients(rows, block, gradient, needs_input, record) for block in rows.blocks(first)]
+        if not needs_input:  # the lowest target layer: recorded, and the pass ends here
+            return None, None, None, gradient.new_zeros(()), None, None, None, None
+        grads = [torch.cat(pieces, dim=-2) for pieces in zip(*parts, strict=True)]
+        if first:
+            grads = [torch.nn.functional.pad(g, (0, 0, first, 0)) for g in grads]
+        return *grads, None, None, None, None, None
+
+
+def _block_gradients(
+    rows: Rows, block: slice, gradient: Tensor, needs_input: bool, record: Recorder | None
+) -> tuple[Tensor, ...]:
+    """Gradients of a block's query rows and of those rows' own keys and values, `[..., t, D]` each."""
+    gradient = gradient[..., block, :]
+    probabilities, slope = rows.probabilities(block)
+    gain = rows.gain(block)
+    weights = probabilities if gain is None else probabilities * gain
+    d_weights = rows.weight_gradient(gradient)
+    if record is not None:
+        record(block, saliency(weights, d_weights), weights.mean(dim=1))
+    if not needs_input:
+        return ()
+    count = block.stop - block.start
+    d_probabilities = d_weights if gain is None else d_weights * gain
+    d_scores = probabilities * (d_probabilities - (d_probabilities * probabilities).sum(-1, keepdim=True))
+    if slope is not None:
+        d_scores = d_scores * slope
+    d_scores = d_scores * rows.scale
+    d_query = rows.ungrouped(rows.grouped(d_scores.to(rows.key.dtype)) @ rows.key, count)
+    diagonal = {"offset": rows.own + block.start, "dim1": -2, "dim2": -1}
+    own_score = torch.diagonal(d_scores, **diagonal).unsqueeze(-1)  # [..., B, H, t, 1]
+    own_weight = torch.diagonal(weights, **diagonal).unsqueeze(-1)
+    d_key = _sum_group(own_score * rows.query[:, :, block].float(), rows.groups).to(rows.key.dtype)
+    d_value = _sum_group(own_weight * gradient.float(), rows.groups).to(rows.value.dtype)
+    return d_query, d_key, d_value
+
+
+def _sum_group(x: Tensor, groups: int) -> Tensor:
+    """`[..., B, H, t, D]` -> `[..., B, G, t, D]`: gradients of the query heads that share a key/value head, added."""
+    *lead, heads, rows, width = x.shape
+    return x.reshape(*lead, groups, heads // groups, rows, width).sum(dim=-3)

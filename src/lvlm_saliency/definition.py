@@ -1,0 +1,64 @@
+"""The definition at its full price: one whole eager forward and backward pass for every generated token.
+
+This is what `normalise="matrix"` needs (the paper's Eq. 5 read literally divides by the Frobenius norm of the whole
+n x n map), and what the one-pass rows are compared with. It costs T full passes and an n x n map per head and layer.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lvlm_saliency import hf
+from lvlm_saliency.attention.backend import Capture
+from lvlm_saliency.attention.rows import saliency
+
+
+def by_definition(model, inputs, sequences: Tensor, layers: list[int], valid: Tensor, state, norm: str):
+    """Rows, head-mean attention `[batch, layers, T, N - 1]`, log p and entropy `[batch, T]`, float32 on the CPU.
+
+    Args:
+        state: the open session, with its prompt length set.
+        norm: "row" or "matrix".
+    """
+    count = valid.shape[1]
+
+    def loop(model, input_ids, logits_processor, stopping_criteria, generation_config, **model_kwargs):
+        target = sequences.to(input_ids.device)
+        kwargs = {**model_kwargs, "logits_to_keep": 0, "use_cache": False, "past_key_values": None}
+        if count > 1:
+            kwargs = hf.extended(model, {}, kwargs, count - 1)
+        tokens = [
+            _token(model, target[:, : input_ids.shape[1] + t + 1], kwargs, layers, sequences.shape[1] - 1, state, norm)
+            for t in range(count)
+        ]
+        rows, attention, logprobs, entropy = zip(*tokens, strict=True)
+        return torch.stack(rows, 2), torch.stack(attention, 2), torch.stack(logprobs, 1), torch.stack(entropy, 1)
+
+    return hf.prepared(model, dict(inputs), loop, use_cache=True, max_new_tokens=1, do_sample=False, num_beams=1)
+
+
+def _token(model, sequence: Tensor, model_kwargs: dict, layers: list[int], width: int, state, norm: str):
+    length = sequence.shape[1] - 1
+    forward = hf.prefill_inputs(model, sequence[:, :length], hf.cut(model_kwargs, hf.PER_TOKEN, slice(0, length)))
+    state.capture = capture = Capture(frozenset(layers), whole=True)
+    try:
+        with torch.enable_grad():
+            logits = model(**forward, return_dict=True).logits[:, -1].float()
+            log_p = torch.log_softmax(logits, dim=-1)
+            chosen = log_p.gather(-1, sequence[:, -1:].to(log_p.device)).squeeze(-1)
+            # Samples do not touch each other, so one backward pass of the sum serves the whole batch.
+            grads = torch.autograd.grad(-chosen.sum(), [capture.weights[n] for n in layers])
+    finally:
+        state.capture = None
+    rows = torch.zeros(len(sequence), len(layers), width)
+    attention = torch.zeros_like(rows)
+    for axis, (layer, grad) in enumerate(zip(layers, grads, strict=True)):
+        weights = capture.weights[layer].detach()
+        whole = saliency(weights.float(), grad.float())  # [B, n, n]
+        row = whole[:, -1]
+        size = row.norm(dim=-1) if norm == "row" else whole.flatten(1).norm(dim=-1)
+        rows[:, axis, :length] = (row / size.clamp_min(torch.finfo(torch.float32).tiny)[:, None]).cpu()
+        attention[:, axis, :length] = weights[:, :, -1].float().mean(1).cpu()
+    entropy = -(log_p.exp() * log_p.masked_fill(log_p == float("-inf"), 0)).sum(-1)
+    return rows, attention, chosen.detach().cpu(), entropy.detach().cpu()

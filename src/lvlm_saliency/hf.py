@@ -1,0 +1,270 @@
+"""Everything that touches transformers' private names, in one place.
+
+When a new transformers release renames something, this file is the one to mend. Checked with 5.23.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import transformers
+from torch import Tensor
+from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from lvlm_saliency.attention.backend import attention
+from lvlm_saliency.errors import UnsupportedModelError
+
+# A name that contains "sdpa" or "flash" would send transformers down that backend's dispatch checks.
+NAMES = {
+    "eager": "lvlm_saliency_plain",
+    "sdpa": "lvlm_saliency_fused",
+    "flash_attention_2": "lvlm_saliency_tiled2",
+    "flash_attention_3": "lvlm_saliency_tiled3",
+}
+BACKENDS = {name: backend for backend, name in NAMES.items()}
+
+PREFIX_LM = {"paligemma": "its prompt attends to itself in both directions, so a prompt row is not a causal row"}
+
+_switches: dict[int, tuple[Any, str, int]] = {}  # config id -> (config, its own backend, how many sessions are open)
+_switch_lock = threading.Lock()
+
+
+def _eager(module, *args, **kwargs):
+    """The eager attention of the model's own modelling file: soft-capping and sinks differ from family to family."""
+    return sys.modules[type(module).__module__].eager_attention_forward(module, *args, **kwargs)
+
+
+def _register() -> None:
+    for backend, name in NAMES.items():
+        if backend != "eager" and backend not in ALL_ATTENTION_FUNCTIONS:
+            continue
+        delegate = _eager if backend == "eager" else ALL_ATTENTION_FUNCTIONS[backend]
+        AttentionInterface.register(name, functools.partial(attention, delegate=delegate))
+        AttentionMaskInterface.register(name, ALL_MASK_ATTENTION_FUNCTIONS[backend])
+
+
+_register()
+
+
+# --- the model -------------------------------------------------------------------------------------------------------
+
+
+def supported_decoder(model) -> torch.nn.Module:
+    """The language model's decoder stack, checked to be one whose attention goes through our function.
+
+    Raises:
+        UnsupportedModelError: naming the reason.
+    """
+    kind = type(model).__name__
+    if not isinstance(model, transformers.PreTrainedModel):
+        raise UnsupportedModelError(f"{kind} is not a transformers model: pass the PreTrainedModel itself, not a wrapper")
+    if model.config.is_encoder_decoder:
+        raise UnsupportedModelError(f"{kind} is an encoder-decoder; only decoder-only language models can be traced")
+    decoder = model.get_decoder()
+    if decoder is None or decoder is model and not hasattr(model, "layers"):
+        raise UnsupportedModelError(f"{kind} has no decoder stack (get_decoder() finds none)")
+    text = text_config(model)
+    if getattr(text, "cross_attention_layers", None):
+        raise UnsupportedModelError(
+            f"{kind} reads pictures through cross-attention layers: its pictures have no place in the attention rows"
+        )
+    if (reason := PREFIX_LM.get(model.config.model_type)) is not None:
+        raise UnsupportedModelError(f"{kind} is a prefix language model: {reason}")
+    backend = decoder.config._attn_implementation
+    if backend not in NAMES and backend not in BACKENDS:
+        raise UnsupportedModelError(
+            f"attention backend {backend!r} is not supported: load the model with attn_implementation='sdpa'"
+        )
+    if not attention_layers(model):
+        remote = not type(decoder).__module__.startswith("transformers.")
+        reason = (
+            "its code is not part of transformers and does not use the attention interface"
+            if remote
+            else "none of its layers calls the attention interface (linear attention or a state space model)"
+        )
+        raise UnsupportedModelError(f"the attention of {kind} cannot be captured: {reason}")
+    return decoder
+
+
+def text_config(model):
+    """The language model's configuration (the model's own where there is no other)."""
+    return model.config.get_text_config(decoder=True)
+
+
+def attention_layers(model) -> list[int]:
+    """Numbers of the decoder layers whose attention goes through transformers' attention interface, ascending."""
+    found = {
+        module.layer_idx
+        for module in model.get_decoder().modules()
+        if isinstance(getattr(module, "layer_idx", None), int) and _calls_interface(type(module))
+    }
+    return sorted(found)
+
+
+@functools.cache
+def _calls_interface(kind: type) -> bool:
+    try:
+        return "ALL_ATTENTION_FUNCTIONS" in inspect.getsource(kind.forward)
+    except (OSError, TypeError):  # no source: not a modelling file of transformers
+        return False
+
+
+def image_token_ids(model) -> list[int]:
+    """The ids that stand for picture (or video) features in the prompt; several names are in use."""
+    names = ("image_token_id", "image_token_index", "video_token_id", "video_token_index")
+    found = {getattr(model.config, name, None) for name in names}
+    return sorted(i for i in found if isinstance(i, int))
+
+
+def is_hybrid(model) -> bool:
+    """True when some decoder layers mix tokens by other means than attention (linear attention, convolution)."""
+    layers = getattr(model.get_decoder(), "layers", ())
+    return len(layers) > len(attention_layers(model))
+
+
+# --- the switch ------------------------------------------------------------------------------------------------------
+
+
+def _configs(model) -> list:
+    """The configuration objects that choose the language model's attention and masks, and only those."""
+    configs = {id(c): c for c in (model.get_decoder().config, text_config(model))}
+    return list(configs.values())
+
+
+@contextmanager
+def switched(model) -> Iterator[None]:
+    """Route the language model's attention through our function; counted, so that sessions may nest and overlap."""
+    configs = _configs(model)
+    with _switch_lock:
+        for config in configs:
+            _, own, count = _switches.get(id(config), (config, config._attn_implementation, 0))
+            _switches[id(config)] = (config, own, count + 1)
+            config._attn_implementation_internal = NAMES[own]
+    try:
+        yield
+    finally:
+        with _switch_lock:
+            for config in configs:
+                _, own, count = _switches.pop(id(config))
+                if count > 1:
+                    _switches[id(config)] = (config, own, count - 1)
+                else:
+                    config._attn_implementation_internal = own
+
+
+# --- one forward call ------------------------------------------------------------------------------------------------
+
+
+def lengths(args: tuple, kwargs: dict) -> tuple[int, int, Any]:
+    """Of a decoder call: tokens in the cache before it, tokens that come in, and the cache (or None)."""
+    tokens = kwargs.get("inputs_embeds")
+    if tokens is None:
+        tokens = kwargs.get("input_ids", args[0] if args else None)
+    cache = kwargs.get("past_key_values")
+    past = 0 if cache is None else int(cache.get_seq_length())
+    return past, tokens.shape[1], cache
+
+
+def keep_graph_out_of_cache(cache, fresh: dict[int, tuple[Tensor, Tensor]]) -> None:
+    """Until `release_cache`: what enters the cache is detached, and new keys and values with a graph go to `fresh`.
+
+    Without this the cache would hold the graph of every past step, and the gradient of a step would be copied through
+    tensors as long as the whole context.
+    """
+    update = type(cache).update.__get__(cache)
+
+    def detached_update(key, value, layer_idx, *args, **kwargs):
+        if key.requires_grad:
+            fresh[layer_idx] = (key, value)
+        with torch.no_grad():
+            return update(key.detach(), value.detach(), layer_idx, *args, **kwargs)
+
+    def replaced_state(states, layer_idx, state_idx=0, **kwargs):
+        # Linear attention overwrites its state in place, which autograd still needs: put a new tensor there instead.
+        if not torch.is_grad_enabled():
+            return type(cache).update_recurrent_state(cache, states, layer_idx, state_idx=state_idx, **kwargs)
+        cache.layers[layer_idx].recurrent_states[state_idx] = states.detach()
+        return states
+
+    cache.update = detached_update
+    cache.update_recurrent_state = replaced_state
+
+
+def release_cache(cache) -> None:
+    """Undo `keep_graph_out_of_cache`, and detach what layers without attention have written into the cache."""
+    if "update" not in vars(cache):
+        return
+    del cache.update, cache.update_recurrent_state
+    for layer in getattr(cache, "layers", ()):
+        for states in (getattr(layer, "conv_states", None), getattr(layer, "recurrent_states", None)):
+            for index, state in (states or {}).items():
+                if state is not None and state.requires_grad:
+                    states[index] = state.detach()
+
+
+# --- generation ------------------------------------------------------------------------------------------------------
+
+PER_TOKEN = ("attention_mask", "position_ids", "token_type_ids", "mm_token_type_ids")
+"""Model inputs that run along the sequence (last axis)."""
+
+
+def prepared(model, inputs: dict, loop: Callable, **settings):
+    """Let `model.generate` prepare everything (features, positions, cache, processors), then call our `loop`."""
+    return model.generate(**inputs, custom_generate=loop, **settings)
+
+
+def new_cache(model) -> DynamicCache:
+    return DynamicCache(config=text_config(model))
+
+
+def prefill_inputs(model, input_ids: Tensor, model_kwargs: dict, drop: int = 0) -> dict:
+    """Forward inputs for the prompt without its last `drop` tokens."""
+    inputs = model.prepare_inputs_for_generation(input_ids, is_first_iteration=True, **model_kwargs)
+    return cut(inputs, ("input_ids", *PER_TOKEN), slice(0, input_ids.shape[1] - drop)) if drop else inputs
+
+
+def cut(inputs: dict, names: tuple[str, ...], span: slice) -> dict:
+    """The inputs with the named per-token tensors restricted to `span` of their last axis."""
+    changed = {k: inputs[k][..., span] for k in names if isinstance(inputs.get(k), Tensor)}
+    return {**inputs, **changed}
+
+
+def extended(model, outputs, model_kwargs: dict, new: int) -> dict:
+    """The model's keyword state once `new` text tokens have been appended to the sequence."""
+    types = model_kwargs.get("token_type_ids")
+    rest = {k: v for k, v in model_kwargs.items() if k != "token_type_ids"}
+    rest = model._update_model_kwargs_for_generation(outputs, rest, num_new_tokens=new)
+    if types is not None:  # transformers repeats the last `new` types, which reach back into the image
+        rest["token_type_ids"] = torch.cat([types, types.new_zeros((types.shape[0], new))], dim=-1)
+    return rest
+
+
+def next_inputs(model, input_ids: Tensor, new: int, model_kwargs: dict) -> dict:
+    """Forward inputs for the last `new` tokens of `input_ids` over the cache."""
+    return model.prepare_inputs_for_generation(input_ids, next_sequence_length=new, **model_kwargs)
+
+
+def prefill(model, input_ids: Tensor, generation_config, model_kwargs: dict):
+    """The ordinary prompt pass of `generate` (chunked where the configuration asks for it)."""
+    return model._prefill(input_ids, generation_config, model_kwargs)
+
+
+def eos_token_ids(model) -> list[int]:
+    """The ids that end a text; empty when the model names none."""
+    eos = model.generation_config.eos_token_id if model.can_generate() else model.config.eos_token_id
+    if eos is None:
+        return []
+    return [int(e) for e in (eos if isinstance(eos, (list, tuple)) else [eos])]
+
+
+def pad_token(generation_config) -> Tensor | None:
+    return generation_config._pad_token_tensor

@@ -1,0 +1,52 @@
+"""Checks on generated sequences: that they belong to their inputs, and where each sample's text ends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from lvlm_saliency.errors import SequenceError
+
+
+def checked_sequences(inputs: dict, sequences) -> Tensor:
+    """The generated ids as int64 `[batch, n0 + T]`, prompt included, on the device of the inputs.
+
+    Args:
+        inputs: the model's inputs with `input_ids` `[batch, n0]`.
+        sequences: that tensor, or the object that `generate(..., return_dict_in_generate=True)` returned.
+
+    Raises:
+        SequenceError: another batch, nothing generated, or sequences that do not start with the prompt.
+    """
+    if "input_ids" not in inputs:
+        raise SequenceError("the inputs hold no input_ids: pass what the processor returned")
+    prompt = inputs["input_ids"]
+    sequences = getattr(sequences, "sequences", sequences)
+    if not isinstance(sequences, Tensor) or sequences.dim() != 2 or sequences.is_floating_point():
+        raise SequenceError("sequences must be a LongTensor [batch, n0 + T], what model.generate returned")
+    sequences = sequences.to(prompt.device)
+    if len(sequences) != len(prompt):
+        raise SequenceError(f"{len(sequences)} sequences for {len(prompt)} prompts: pass one sequence per prompt")
+    length = prompt.shape[1]
+    if sequences.shape[1] <= length:
+        raise SequenceError(
+            f"sequences hold {sequences.shape[1]} tokens and the prompt {length}: nothing was generated, "
+            "or the prompt was cut off; pass prompt and answer together"
+        )
+    if not torch.equal(sequences[:, :length], prompt):
+        sample = int((sequences[:, :length] != prompt).any(1).nonzero()[0])
+        raise SequenceError(f"sequence {sample} does not start with its prompt: pass the inputs that it was generated from")
+    return sequences.long()
+
+
+def generated_lengths(eos_token_ids: Sequence[int], sequences: Tensor, prompt_length: int) -> Tensor:
+    """How many generated tokens of each sample count: up to and including the first end-of-text token, int64 `[batch]`."""
+    answer = sequences[:, prompt_length:]
+    total = answer.shape[1]
+    if not eos_token_ids:
+        return torch.full((len(answer),), total, device=answer.device)
+    ended = torch.isin(answer, torch.tensor(list(eos_token_ids), device=answer.device))
+    first = torch.where(ended.any(1), ended.int().argmax(1) + 1, total)
+    return first

@@ -1,0 +1,201 @@
+"""`SaliencyTrace`: what one pass over a generated text found out, and how to read it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from lvlm_saliency.errors import InputError, SettingError, did_you_mean
+from lvlm_saliency.regions import Regions
+
+REGIONS = ("output", "previous", "image", "prompt", "system", "prompt+output")
+FORMAT = 1
+
+
+@dataclass
+class SaliencyTrace:
+    """Saliency and attention of every generated token over everything before it. All tensors float32 on the CPU.
+
+    rows `[batch, len(layers), T, N - 1]`, N = n0 + T: row t is the query that predicts generated token t; its saliency
+        (sum over heads of |A * dL/dA|, paper Eq. 4) with unit L2 norm over the row (or, with `normalise="matrix"`,
+        divided by the Frobenius norm of that token's whole map, Eq. 5). Zero to the right of the query, on padding, and
+        in rows past a sample's end.
+    attention: the same shape, head-mean post-softmax attention of the same rows.
+    layers: decoder layer numbers, 0-based, in the order of axis 1.
+    regions: who owns each of the N positions; sequences `[batch, N]`: prompt and generated ids; prompt_length: n0.
+    valid `[batch, T]`: False past a sample's end of text. logprobs, entropy `[batch, T]` in nats, under the model's own
+        distribution (no processors or temperature); NaN where not valid.
+    settings: how the trace was made (JSON-ready).
+    """
+
+    rows: Tensor
+    attention: Tensor
+    layers: list[int]
+    regions: Regions
+    sequences: Tensor
+    prompt_length: int
+    valid: Tensor
+    logprobs: Tensor
+    entropy: Tensor
+    settings: dict = field(default_factory=dict)
+
+    @property
+    def token_ids(self) -> Tensor:
+        """The generated ids, int64 `[batch, T]`."""
+        return self.sequences[:, self.prompt_length :]
+
+    def tokens(self, processor) -> list[list[str]]:
+        """The generated tokens as text, one list per sample, up to its end of text; joined they read as the answer.
+
+        Args:
+            processor: the model's processor or tokenizer.
+        """
+        tokenizer = getattr(processor, "tokenizer", processor)
+        return [
+            token_texts(tokenizer, ids[keep].tolist()) for ids, keep in zip(self.token_ids, self.valid, strict=True)
+        ]
+
+    def scores(self, region: str = "output", layers: Sequence[int] | None = None) -> Tensor:
+        """Mean saliency of each generated token over a region, averaged over layers (method section 2).
+
+        Args:
+            region: "output" (earlier generated tokens; the paper's S, Eq. 6), "previous" (the one before, Table 4),
+                "image", "prompt", "system" or "prompt+output" (the paper's index formula read literally).
+            layers: decoder layer numbers, default all traced ones.
+
+        Returns:
+            float32 `[batch, T]`; NaN where the region is empty before the token, or the token is past the end.
+        """
+        return self._mean_over(self.rows, region, layers)
+
+    def attention_scores(self, region: str = "output", layers: Sequence[int] | None = None) -> Tensor:
+        """`scores` computed from plain attention instead of saliency."""
+        return self._mean_over(self.attention, region, layers)
+
+    def _mean_over(self, rows: Tensor, region: str, layers: Sequence[int] | None) -> Tensor:
+        members = self._members(region)  # [batch, T, N - 1]
+        index = self._layer_index(layers)
+        total = (rows[:, index] * members[:, None]).sum(-1).mean(1)
+        scores = total / members.sum(-1)  # 0 / 0 is NaN: an empty region has no score
+        return scores.masked_fill(~self.valid, float("nan"))
+
+    def _members(self, region: str) -> Tensor:
+        """Which keys count for each row: bool `[batch, T, N - 1]`."""
+        if region not in REGIONS:
+            raise SettingError(f"unknown region {region!r}{did_you_mean(str(region), REGIONS)}")
+        length, count = self.rows.shape[-1], self.rows.shape[-2]
+        keys = torch.arange(length)
+        queries = torch.arange(self.prompt_length - 1, self.prompt_length - 1 + count)[:, None]
+        if region == "previous":
+            own = (keys == queries) & (queries >= self.prompt_length)
+            return own.expand(len(self.sequences), -1, -1)
+        members = torch.zeros(len(self.sequences), length, dtype=torch.bool)
+        for name in region.split("+"):
+            members |= getattr(self.regions, name)[:, :length].to("cpu")
+        return members[:, None] & (keys <= queries)
+
+    def _layer_index(self, layers: Sequence[int] | None) -> list[int]:
+        if layers is None:
+            return list(range(len(self.layers)))
+        missing = [n for n in layers if n not in self.layers]
+        if missing or not layers:
+            raise SettingError(f"layers {missing or '[]'} were not traced; traced: {self.layers}")
+        return [self.layers.index(n) for n in layers]
+
+    def save(self, path: str | Path) -> None:
+        """Write the trace as one safetensors file."""
+        from safetensors.torch import save_file
+
+        tensors = {"rows": self.rows, "attention": self.attention, "sequences": self.sequences, "valid": self.valid}
+        tensors |= {"logprobs": self.logprobs, "entropy": self.entropy}
+        tensors |= {f"regions.{n}": getattr(self.regions, n) for n in ("system", "image", "prompt", "output")}
+        about = {"layers": self.layers, "prompt_length": self.prompt_length, "settings": self.settings}
+        save_file(
+            {k: v.contiguous() for k, v in tensors.items()},
+            str(path),
+            metadata={"lvlm_saliency_trace": str(FORMAT), "about": json.dumps(about)},
+        )
+
+    @classmethod
+    def load(cls, path: str | Path) -> SaliencyTrace:
+        """Read what `save` wrote.
+
+        Raises:
+            InputError: the file is missing, damaged, or not a saved trace.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(str(path), framework="pt") as file:
+                metadata = file.metadata() or {}
+                if metadata.get("lvlm_saliency_trace") != str(FORMAT):
+                    raise InputError(f"{path} is not a saved trace of format {FORMAT}")
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
+        except FileNotFoundError as error:
+            raise InputError(f"{path} does not exist") from error
+        except (SafetensorError, OSError) as error:
+            raise InputError(f"{path} cannot be read as a trace: {error}") from error
+        about = json.loads(metadata["about"])
+        regions = Regions(**{n: tensors.pop(f"regions.{n}") for n in ("system", "image", "prompt", "output")})
+        return cls(regions=regions, **tensors, **about)
+
+    def to_dict(self, sample: int = 0) -> dict:
+        """One sample as plain lists, ready for JSON (None for NaN)."""
+        keep = self.valid[sample]
+
+        def plain(values: Tensor) -> list:
+            return [None if v != v else v for v in values[keep].tolist()]
+
+        return {
+            "token_ids": self.token_ids[sample][keep].tolist(),
+            "prompt_length": self.prompt_length,
+            "layers": self.layers,
+            "scores": {region: plain(self.scores(region)[sample]) for region in REGIONS},
+            "attention_scores": {region: plain(self.attention_scores(region)[sample]) for region in REGIONS},
+            "logprobs": plain(self.logprobs[sample]),
+            "entropy": plain(self.entropy[sample]),
+            "settings": self.settings,
+        }
+
+    def to_html(self, path: str | Path, processor=None, **options) -> None:
+        """Write one self-contained HTML page; see `lvlm_saliency.report.html`."""
+        from lvlm_saliency.report import html
+
+        html.write_trace(self, path, processor=processor, **options)
+
+    def plot(self, path: str | Path, token: int | None = None, sample: int = 0, **options) -> None:
+        """Write a PNG or SVG: the saliency map of the text, or of one token; see `lvlm_saliency.report.plot`."""
+        from lvlm_saliency.report import plot
+
+        plot.plot_trace(self, path, token=token, sample=sample, **options)
+
+    def _repr_html_(self) -> str:
+        from lvlm_saliency.report import html
+
+        return html.fragment(self)
+
+
+def token_texts(tokenizer, ids: list[int]) -> list[str]:
+    """The text that each token adds when the ids are decoded together, so that the pieces join to the decoded whole.
+
+    A token that completes no character yet (byte-level tokenizers) adds the empty string; the character belongs to the
+    token that completes it.
+    """
+    pieces = []
+    for end in range(1, len(ids) + 1):
+        # A short tail of context is enough: decoding is local up to a few tokens, and whole texts would cost T^2.
+        start = max(0, end - 16)
+        before = tokenizer.decode(ids[start : end - 1], skip_special_tokens=False) if end - 1 > start else ""
+        text = tokenizer.decode(ids[start:end], skip_special_tokens=False)
+        if text.endswith("\ufffd"):
+            pieces.append("")
+            continue
+        before = before.rstrip("\ufffd")
+        piece = text[len(before) :] if text.startswith(before) else text
+        pieces.append(piece)
+    return pieces

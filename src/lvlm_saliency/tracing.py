@@ -1,0 +1,264 @@
+"""`trace`: exact saliency rows of every generated token, in one pass over the key/value cache (method section 1).
+
+The prompt runs once without gradient. Then the rows that predict the generated tokens run over its cache in blocks,
+with a graph from the lowest target layer upward; one backward pass per block gives every row of every layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from lvlm_saliency import hf
+from lvlm_saliency.attention.backend import Capture, Editor, Place
+from lvlm_saliency.attention.session import session
+from lvlm_saliency.errors import NumericalError, SettingError, UnsupportedModelError, did_you_mean
+from lvlm_saliency.regions import token_regions
+from lvlm_saliency.sequences import checked_sequences, generated_lengths
+from lvlm_saliency.trace import SaliencyTrace
+
+MAX_ROWS = 512
+"""Query rows per forward/backward: bounds the activations that the graph holds."""
+LOGIT_ELEMENTS = 2**26
+"""Upper bound of `batch * rows * vocabulary` in one block (256 MiB in float32)."""
+
+
+def trace(
+    model,
+    inputs: dict,
+    sequences,
+    layers: Sequence[int] | None = None,
+    normalise: str = "row",
+    methods: Sequence[Editor] = (),
+) -> SaliencyTrace:
+    """Saliency of every generated token over everything before it, exactly.
+
+    Args:
+        model: a decoder-only transformers model (with pictures or without), in eval mode; parameters may be frozen.
+        inputs: what the model was given: input_ids `[batch, n0]`, attention_mask, pixel_values, ...; left-padded.
+        sequences: int64 `[batch, n0 + T]`, prompt included, or the object that `generate` returned.
+        layers: decoder layer numbers, default every layer that has attention.
+        normalise: "row" (unit L2 norm of each row) or "matrix" (the paper's Eq. 5 read literally: each token's whole
+            n x n map is made by a forward and backward pass of its own; costs T full passes and n x n memory per head).
+        methods: attention-editing methods under which the text was written, so that its rows are those of its steps.
+            Methods whose `with` block is open act anyway.
+
+    Returns:
+        SaliencyTrace: float32 on the CPU.
+
+    Raises:
+        SequenceError: the sequences do not start with the prompt, or nothing was generated.
+        SettingError: a layer that does not exist or has no attention, or an unknown normalisation.
+        UnsupportedModelError: the model's attention cannot be captured.
+        NumericalError: the model's logits are not finite.
+    """
+    if normalise not in ("row", "matrix"):
+        raise SettingError(f"unknown normalise={normalise!r}{did_you_mean(str(normalise), ('row', 'matrix'))}")
+    hf.supported_decoder(model)
+    sequences = checked_sequences(inputs, sequences)
+    layers = target_layers(model, layers)
+    prompt_length = inputs["input_ids"].shape[1]
+    valid = _valid(model, sequences, prompt_length)
+    regions = token_regions(model, inputs, sequences)
+    with torch.inference_mode(False), session(model, methods) as state:
+        state.prompt_length = prompt_length
+        if normalise == "row":
+            found = _one_pass(model, inputs, sequences, layers, valid, state)
+        else:
+            from lvlm_saliency.definition import by_definition
+
+            found = by_definition(model, inputs, sequences, layers, valid, state, norm="matrix")
+    rows, attention, logprobs, entropy = found
+    keep = valid.cpu()
+    return SaliencyTrace(
+        rows=rows * keep[:, None, :, None],
+        attention=attention * keep[:, None, :, None],
+        layers=layers,
+        regions=regions.to("cpu"),
+        sequences=sequences.cpu(),
+        prompt_length=prompt_length,
+        valid=keep,
+        logprobs=logprobs.masked_fill(~keep, float("nan")),
+        entropy=entropy.masked_fill(~keep, float("nan")),
+        settings={"model": model.config.name_or_path, "normalise": normalise, "methods": [repr(m) for m in methods]},
+    )
+
+
+def target_layers(model, layers: Sequence[int] | None) -> list[int]:
+    """`layers` checked and sorted; every layer with attention for None.
+
+    Raises:
+        SettingError: not a list of layer numbers that have attention.
+    """
+    known = hf.attention_layers(model)
+    if layers is None:
+        return known
+    wrong = [n for n in layers if n not in known]
+    if wrong or not len(layers):
+        raise SettingError(f"layers {list(wrong)}: choose among the layers with attention, {_ranges(known)}")
+    return sorted(set(layers))
+
+
+def _ranges(numbers: list[int]) -> str:
+    if numbers == list(range(numbers[0], numbers[-1] + 1)):
+        return f"{numbers[0]}..{numbers[-1]}"
+    return ", ".join(map(str, numbers))
+
+
+def _valid(model, sequences: Tensor, prompt_length: int) -> Tensor:
+    """True for generated tokens up to and including a sample's end of text: bool `[batch, T]`."""
+    ends = generated_lengths(hf.eos_token_ids(model), sequences, prompt_length)
+    steps = torch.arange(sequences.shape[1] - prompt_length, device=sequences.device)
+    return steps[None, :] < ends[:, None]
+
+
+def loss_gradient(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """A positive multiple of d(-log p[target])/d(logits), and log p[target].
+
+    d = (1 - p_c) (q - onehot(c)), where q is the softmax over all other tokens. The factor (1 - p_c) cancels in the
+    normalised row, and leaving it out keeps the gradient of confident tokens from vanishing in any precision.
+
+    Args:
+        logits: float32 `[..., V]`, raw; targets: int64 `[...]`.
+
+    Returns:
+        The gradient `[..., V]`, and log p `[...]`.
+    """
+    targets = targets.unsqueeze(-1)
+    log_p = torch.gather(logits, -1, targets) - torch.logsumexp(logits, -1, keepdim=True)
+    others = torch.softmax(logits.scatter(-1, targets, float("-inf")), dim=-1)
+    return others.scatter(-1, targets, -1.0), log_p.squeeze(-1)
+
+
+def finite_logits(logits: Tensor) -> Tensor:
+    """The logits in float32, checked.
+
+    Raises:
+        NumericalError: NaN, or nothing but -inf, among them.
+    """
+    logits = logits.float()
+    if not bool(torch.isfinite(logits.amax(dim=-1)).all()) or bool(logits.isnan().any()):
+        raise NumericalError("the model's logits are not finite: try dtype='float32' or 'bfloat16', and check the weights")
+    return logits
+
+
+def _one_pass(model, inputs, sequences, layers, valid, state):
+    count = sequences.shape[1] - inputs["input_ids"].shape[1]
+
+    def loop(model, input_ids, logits_processor, stopping_criteria, generation_config, **model_kwargs):
+        target = sequences.to(input_ids.device)
+        with torch.no_grad():
+            outputs = _prefill(model, target, input_ids, model_kwargs)
+        model_kwargs["past_key_values"] = outputs.past_key_values
+        model_kwargs["logits_to_keep"] = 0
+        if count > 1:
+            model_kwargs = hf.extended(model, outputs, model_kwargs, count - 1)
+        blocks = [
+            _block(model, target, input_ids.shape[1], slice(a, b), model_kwargs, layers, valid, state)
+            for a, b in _row_blocks(model, len(target), count)
+        ]
+        return tuple(torch.cat(parts, dim=dim) for parts, dim in zip(zip(*blocks, strict=True), (2, 2, 1, 1), strict=True))
+
+    cache = hf.new_cache(model)
+    return hf.prepared(
+        model, dict(inputs), loop, past_key_values=cache, use_cache=True, max_new_tokens=1, do_sample=False, num_beams=1
+    )
+
+
+def _prefill(model, sequences, input_ids, model_kwargs):
+    """The prompt without its last token, whose row is the first that predicts an answer token."""
+    if input_ids.shape[1] < 2:
+        raise UnsupportedModelError("the prompt is a single token: there is nothing before it to hang on; give a longer one")
+    image = hf.image_token_ids(model)
+    if image and bool(torch.isin(input_ids[:, -1], torch.tensor(image, device=input_ids.device)).any()):
+        raise UnsupportedModelError("the prompt ends with a picture: put some text (a question, or a newline) after it")
+    return model(**hf.prefill_inputs(model, input_ids, model_kwargs, drop=1), return_dict=True)
+
+
+def _row_blocks(model, batch: int, count: int):
+    size = LOGIT_ELEMENTS // (batch * hf.text_config(model).vocab_size)
+    size = max(1, min(size, MAX_ROWS))
+    if hf.is_hybrid(model):
+        size = 1  # layers without attention carry gradient from later tokens to earlier ones: one row at a time
+    for start in range(0, count, size):
+        yield start, min(start + size, count)
+
+
+def _block(model, sequences, prompt_length, block, model_kwargs, layers, valid, state):
+    """Rows `block` of the answer: forward over the cache, one backward; returns rows, attention, log p, entropy."""
+    end = prompt_length - 1 + block.stop
+    new = block.stop - block.start
+    kwargs = hf.cut(model_kwargs, hf.PER_TOKEN, slice(0, end))
+    forward = hf.next_inputs(model, sequences[:, :end], new, kwargs)
+    width = sequences.shape[1] - 1
+    sheet = _Sheet(len(sequences), len(layers), new, width, layers)
+    state.capture = capture = Capture(frozenset(layers), recorder=sheet.recorder)
+    try:
+        with torch.no_grad():
+            logits = model(**forward, return_dict=True).logits
+            plain = finite_logits(logits.detach())
+        targets = sequences[:, prompt_length + block.start : prompt_length + block.stop].to(plain.device)
+        gradient, logprobs = loss_gradient(plain, targets)
+        gradient = gradient * valid[:, block, None].to(plain.device)
+        _backward(logits, gradient, capture, sheet)
+    finally:
+        state.capture = None
+    log_p = torch.log_softmax(plain, dim=-1)
+    entropy = -(log_p.exp() * log_p.masked_fill(log_p == float("-inf"), 0)).sum(-1)
+    return sheet.rows(), sheet.attention(), logprobs.cpu(), entropy.cpu()
+
+
+def _backward(logits: Tensor, gradient: Tensor, capture: Capture, sheet: _Sheet) -> None:
+    if capture.anchor is None:
+        raise UnsupportedModelError("no target layer called its attention: this model's attention cannot be captured")
+    # In float16 small gradients underflow, so the loss is scaled up; too far up and they overflow, so it is scaled down.
+    scales = (2.0**10, 2.0**4, 1.0) if logits.dtype == torch.float16 else (1.0,)
+    for scale in scales:
+        torch.autograd.grad(logits, capture.anchor, (gradient * scale).to(logits.dtype), retain_graph=scale != scales[-1])
+        if sheet.finite():
+            return
+    raise NumericalError("the gradients overflow in this precision: trace in bfloat16 or float32")
+
+
+class _Sheet:
+    """Collects the blocks that the backward pass records, layer by layer, and lays them on absolute positions."""
+
+    def __init__(self, batch: int, depth: int, rows: int, width: int, layers: list[int]):
+        self.shape = (batch, rows, width)
+        self.layers = layers
+        self.saliency: dict[int, Tensor] = {}
+        self.weights: dict[int, Tensor] = {}
+        self.offset: dict[int, int] = {}
+
+    def recorder(self, layer: int, place: Place):
+        shape = (*self.shape[:2], place.keys)
+        saliency = self.saliency[layer] = torch.zeros(shape, device=place.device)
+        weights = self.weights[layer] = torch.zeros(shape, device=place.device)
+
+        def record(block: slice, row_saliency: Tensor, row_weights: Tensor) -> None:
+            saliency[:, block], weights[:, block] = row_saliency, row_weights
+
+        self.offset[layer] = place.offset
+        return record
+
+    def finite(self) -> bool:
+        return all(bool(torch.isfinite(s).all()) for s in self.saliency.values())
+
+    def rows(self) -> Tensor:
+        return self._laid_out(self.saliency, unit=True)
+
+    def attention(self) -> Tensor:
+        return self._laid_out(self.weights, unit=False)
+
+    def _laid_out(self, sheets: dict[int, Tensor], unit: bool) -> Tensor:
+        out = torch.zeros(self.shape[0], len(self.layers), *self.shape[1:])
+        for axis, layer in enumerate(self.layers):
+            sheet = sheets[layer]
+            if unit:
+                sheet = sheet / sheet.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
+            start = self.offset[layer]
+            stop = min(start + sheet.shape[-1], self.shape[2])
+            out[:, axis, :, start:stop] = sheet[..., : stop - start].cpu()
+        return out
