@@ -1,0 +1,148 @@
+"""Which part of the context each position belongs to: system, image, prompt or output (method section 2).
+
+Everything is read from the token ids and the model's own configuration; no family's prompt is known by heart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lvlm_saliency.errors import InputError, UnsupportedModelError
+
+# Families name the placeholder's id differently; a model that has none of these shows its pictures elsewhere.
+_PLACEHOLDERS = ("image_token_id", "image_token_index", "video_token_id", "video_token_index")
+_PIXELS = ("pixel_values", "pixel_values_videos")
+
+
+@dataclass(frozen=True)
+class Regions:
+    """Four disjoint masks, bool `[batch, N]` with N = n0 + T, that cover every position but padding.
+
+    system: what stands before the first image token (start token and template included).
+    image: the positions of picture (or video) features.
+    prompt: the other positions of the prompt: text between and after pictures, or all of it where there is none.
+    output: generated tokens, up to and including the one that ends the text.
+    """
+
+    system: Tensor
+    image: Tensor
+    prompt: Tensor
+    output: Tensor
+
+    def to(self, device: torch.device | str) -> Regions:
+        """The same masks on another device."""
+        return Regions(*(mask.to(device) for mask in (self.system, self.image, self.prompt, self.output)))
+
+    @property
+    def padding(self) -> Tensor:
+        """bool `[batch, N]`: positions of no region, before a shorter prompt or behind a finished text."""
+        return ~(self.system | self.image | self.prompt | self.output)
+
+
+def token_regions(model: Any, inputs: Mapping[str, Any], sequences: Any = None) -> Regions:
+    """Sort the positions of `inputs`, and of what was generated from them, into regions.
+
+    Args:
+        model: the model, for its placeholder ids and its end-of-text ids.
+        inputs: `input_ids` int64 `[batch, n0]` with image tokens expanded, as every processor of transformers returns
+            them, and `attention_mask` `[batch, n0]` where prompts are padded.
+        sequences: int64 `[batch, n0 + T]` (prompt included), or what `generate(return_dict_in_generate=True)` returned;
+            None for the prompt alone (T = 0).
+
+    Returns:
+        Regions on the device of `input_ids`.
+
+    Raises:
+        InputError: no `input_ids`, or sequences shorter than the prompt or of another batch.
+        UnsupportedModelError: pictures are given but the model marks no positions for them.
+    """
+    if not isinstance(inputs.get("input_ids"), Tensor):
+        raise InputError("the inputs hold no input_ids tensor: pass what the processor returned with return_tensors='pt'")
+    ids = inputs["input_ids"]
+    batch, prompt_length = ids.shape
+    sequences = ids if sequences is None else getattr(sequences, "sequences", sequences).to(ids.device)
+    if sequences.shape[0] != batch or sequences.shape[1] < prompt_length:
+        raise InputError(
+            f"sequences are {list(sequences.shape)} but the prompts {list(ids.shape)}: pass prompt and answer together"
+        )
+    total = sequences.shape[1]
+
+    mask = inputs.get("attention_mask")
+    given = torch.ones_like(ids, dtype=torch.bool) if mask is None else mask.to(ids.device).bool()
+    image = given & torch.isin(ids, torch.tensor(placeholder_ids(model), dtype=ids.dtype, device=ids.device))
+    if not image.any() and any(inputs.get(name) is not None for name in _PIXELS):
+        raise UnsupportedModelError(
+            f"{type(model).__name__} was given pictures, but no position of the prompt holds them "
+            "(no image_token_id of its configuration occurs): regions need image tokens in the prompt"
+        )
+    before = image.cumsum(1) == 0
+    has_image = image.any(1, keepdim=True)
+    system = given & has_image & before
+    prompt = given & ~image & ~system
+
+    def padded(region: Tensor) -> Tensor:
+        return torch.nn.functional.pad(region, (0, total - prompt_length))
+
+    output = torch.zeros(batch, total, dtype=torch.bool, device=ids.device)
+    steps = torch.arange(total - prompt_length, device=ids.device)
+    output[:, prompt_length:] = steps < output_lengths(model, sequences, prompt_length)[:, None]
+    return Regions(padded(system), padded(image), padded(prompt), output)
+
+
+def output_lengths(model: Any, sequences: Tensor, prompt_length: int) -> Tensor:
+    """How many generated tokens of each sample are text, int64 `[batch]`.
+
+    A text ends with its first end-of-text token, which counts as its last token. What follows is padding whatever its
+    ids. A sample that was ended by other means (a stop string, its own `eos_token_id` in the call) is filled up with
+    the padding token: a closing run of those counts as padding too.
+    """
+    answer = sequences[:, prompt_length:]
+    steps = answer.shape[1]
+    lengths = torch.full((len(answer),), steps, device=answer.device)
+    if not steps:
+        return lengths
+    end_ids = end_token_ids(model)
+    if end_ids:
+        ended = torch.isin(answer, torch.tensor(end_ids, device=answer.device))
+        lengths = torch.where(ended.any(1), ended.int().argmax(1) + 1, lengths)
+    pad = padding_id(model)
+    if pad is not None and pad not in end_ids:
+        text = answer != pad
+        last = steps - text.flip(1).int().argmax(1)
+        lengths = torch.minimum(lengths, torch.where(text.any(1), last, 0))
+    return lengths
+
+
+def placeholder_ids(model: Any) -> list[int]:
+    """The ids that stand for picture or video features in a prompt, ascending; empty for a text model."""
+    found = {getattr(model.config, name, None) for name in _PLACEHOLDERS}
+    return sorted(i for i in found if isinstance(i, int))
+
+
+def end_token_ids(model: Any) -> list[int]:
+    """The ids that end a text, from the model's generation settings, or else its configuration."""
+    return _as_list(_setting(model, "eos_token_id"))
+
+
+def padding_id(model: Any) -> int | None:
+    """The id that fills up finished samples, from the model's generation settings, or else its configuration."""
+    return next(iter(_as_list(_setting(model, "pad_token_id"))), None)
+
+
+def _setting(model: Any, name: str) -> Any:
+    for source in (getattr(model, "generation_config", None), model.config.get_text_config(decoder=True)):
+        value = getattr(source, name, None)
+        if value is not None:
+            return value
+    return None
+
+
+def _as_list(value: Any) -> list[int]:
+    if value is None:
+        return []
+    return [int(v) for v in value] if isinstance(value, (list, tuple)) else [int(value)]
