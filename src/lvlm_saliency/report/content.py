@@ -1,0 +1,152 @@
+"""What a report shows, gathered from traces: plain data that every face (page, plot, terminal, notebook) reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from ..layout import ImageLayout
+    from ..trace import SaliencyTrace
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A span of generated tokens `[start, end)` whose truth is known."""
+
+    start: int
+    end: int
+    kind: Literal["correct", "hallucinated"]
+
+
+@dataclass(frozen=True)
+class Context:
+    """One token before the answer: its position in the sequence, its text and its region ("system" or "prompt")."""
+
+    position: int
+    text: str
+    region: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """One text that a model wrote about a case's pictures, with the trace of how it hangs together.
+
+    `tokens` are the generated tokens' texts, which joined give the answer; `steps` the decisions of SGRS
+    (`GenerateOutput.steps[sample]`), if it ran; `layouts` one `ImageLayout` per picture of the case.
+    """
+
+    name: str
+    trace: SaliencyTrace
+    tokens: Sequence[str]
+    sample: int = 0
+    context: Sequence[Context] = ()
+    layouts: Sequence[ImageLayout] = ()
+    marks: Sequence[Mark] = ()
+    steps: Sequence[Any] | None = None
+    candidate_names: dict[int, str] = field(default_factory=dict)
+    note: str = ""
+
+    @property
+    def length(self) -> int:
+        """Number of generated tokens, up to and with the end of the text."""
+        return int(self.trace.valid[self.sample].sum())
+
+
+@dataclass(frozen=True)
+class Case:
+    """One prompt with its pictures, and one or more texts written about them."""
+
+    title: str
+    runs: Sequence[Run]
+    images: Sequence[Image] = ()
+    prompt: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A small table for the head of a page."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """A page: its cases from top to bottom under a title, a paragraph and tables."""
+
+    title: str
+    cases: Sequence[Case]
+    lead: str = ""
+    tables: Sequence[Table] = ()
+
+
+def run_of(
+    trace: SaliencyTrace,
+    processor: Any = None,
+    *,
+    name: str = "text",
+    sample: int = 0,
+    layouts: Sequence[ImageLayout] = (),
+    marks: Sequence[Mark] = (),
+    steps: Sequence[Any] | None = None,
+    note: str = "",
+) -> Run:
+    """Gather one sample of a trace. Without a processor, tokens are shown by their ids."""
+    ids = [int(token) for token in trace.token_ids[sample][trace.valid[sample]]]
+    named = {int(token) for step in steps or () for token in step.candidates or {}}
+    return Run(
+        name=name,
+        trace=trace,
+        tokens=_without_text(ids) if processor is None else trace.tokens(processor)[sample],
+        sample=sample,
+        context=() if processor is None else context_of(trace, processor, sample),
+        layouts=layouts,
+        marks=marks,
+        steps=steps,
+        candidate_names={} if processor is None else _names(processor, sorted(named)),
+        note=note,
+    )
+
+
+def _without_text(ids: Sequence[int]) -> list[str]:
+    return [f"\u27e8{token}\u27e9 " for token in ids]
+
+
+def _names(processor: Any, ids: Sequence[int]) -> dict[int, str]:
+    texts = {token: tokenizer_of(processor).decode([token]) for token in ids}
+    return {token: text.strip() or repr(text) for token, text in texts.items()}
+
+
+def tokenizer_of(processor: Any) -> Any:
+    """The tokenizer inside a processor, or the tokenizer itself."""
+    return getattr(processor, "tokenizer", processor)
+
+
+def context_of(trace: SaliencyTrace, processor: Any, sample: int = 0) -> list[Context]:
+    """The tokens of the prompt that are text, each stretch between pictures decoded as a whole."""
+    # Imported here: the trace's module brings torch, which a caller that only describes pages does not need.
+    from ..trace import token_texts
+
+    tokenizer = tokenizer_of(processor)
+    system = trace.regions.system[sample].tolist()
+    prompt = trace.regions.prompt[sample].tolist()
+    ids = trace.sequences[sample].tolist()
+    result: list[Context] = []
+    stretch: list[int] = []
+    for position in range(trace.prompt_length + 1):
+        if position < trace.prompt_length and (system[position] or prompt[position]):
+            stretch.append(position)
+        elif stretch:
+            texts = token_texts(tokenizer, [ids[at] for at in stretch])
+            result += [
+                Context(at, text, "system" if system[at] else "prompt") for at, text in zip(stretch, texts, strict=True)
+            ]
+            stretch = []
+    return result

@@ -1,0 +1,111 @@
+"""One HTML file that opens offline: style, scripts, pictures and data inside, and a policy that forbids any request."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InputError
+from .content import Case, Report, run_of
+from .files import write_text
+from .notebook import fragment
+from .pack import ROW_BUDGET
+from .page import page_data
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from ..layout import ImageLayout
+    from ..trace import SaliencyTrace
+
+STYLES = ("page.css", "text.css", "figures.css")
+__all__ = ["fragment", "render_html", "write_html", "write_trace"]
+SCRIPTS = ("data.js", "text.js", "picture.js", "curves.js", "detail.js", "main.js")
+
+
+def write_html(path: str | os.PathLike[str], report: Report, *, budget: int = ROW_BUDGET) -> Path:
+    """Write `report` to `path` as one self-contained HTML file; returns the path.
+
+    `budget` bounds the bytes of rows in the page before base64: within it every layer can be chosen alone, beyond it
+    neighbouring layers share a mean. Raises `InputError` when the file cannot be written.
+    """
+    return write_text(path, render_html(report, budget=budget))
+
+
+def write_trace(
+    trace: SaliencyTrace,
+    path: str | os.PathLike[str],
+    processor: Any = None,
+    *,
+    images: Sequence[Sequence[Image]] | None = None,
+    layouts: Sequence[Sequence[ImageLayout]] | None = None,
+    samples: Sequence[int] | None = None,
+    title: str = "What every word hangs on",
+    prompt: str = "",
+    name: str = "answer",
+    budget: int = ROW_BUDGET,
+) -> Path:
+    """Write a trace as a page, one section per sample; what `SaliencyTrace.to_html` calls.
+
+    Args:
+        processor: the model's processor or tokenizer; without it tokens are shown by their ids.
+        images, layouts: per sample a list of pictures and of their `ImageLayout`s (see `image_layouts`); a picture
+            without a layout is shown without a heat map.
+        samples: rows of the batch to show, default all.
+
+    Raises:
+        InputError: the file cannot be written, or pictures and samples do not match.
+    """
+    chosen = range(len(trace.sequences)) if samples is None else samples
+    cases = []
+    for sample in chosen:
+        pictures = _of_sample(images, sample, "images")
+        places = _of_sample(layouts, sample, "layouts")
+        run = run_of(trace, processor, name=name, sample=sample, layouts=places)
+        label = f"Answer {sample + 1}" if len(chosen) > 1 else "The answer"
+        cases.append(Case(title=label, images=pictures, runs=[run], prompt=prompt))
+    model = trace.settings.get("model")
+    lead = f"Model {model}." if model else ""
+    return write_html(path, Report(title=title, cases=cases, lead=lead), budget=budget)
+
+
+def _of_sample(values: Sequence[Sequence[Any]] | None, sample: int, name: str) -> Sequence[Any]:
+    if values is None:
+        return ()
+    if sample >= len(values) or not isinstance(values[sample], (list, tuple)):
+        raise InputError(f"{name} must hold one list per sample of the trace; none found for sample {sample}")
+    return values[sample]
+
+
+def render_html(report: Report, *, budget: int = ROW_BUDGET) -> str:
+    """The page as a string."""
+    # Imported here, so that a command that writes no page does not wait for the template engine.
+    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+    environment = Environment(
+        loader=PackageLoader("lvlm_saliency.report"),
+        autoescape=select_autoescape(default=True, default_for_string=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html.j2").render(
+        report=report,
+        styles="\n".join(_static(name) for name in STYLES),
+        scripts="\n".join(_static(name) for name in SCRIPTS),
+        data=script_json(page_data(report, budget)),
+    )
+
+
+def script_json(value: Any) -> str:
+    """JSON that can stand inside a `<script>` element: no character of it can end the element or a line."""
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"), ensure_ascii=True)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _static(name: str) -> str:
+    return resources.files("lvlm_saliency.report").joinpath("static", name).read_text(encoding="utf-8")

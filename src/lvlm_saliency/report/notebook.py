@@ -1,0 +1,60 @@
+"""What a notebook shows for a trace: the coloured words, without scripts."""
+
+from __future__ import annotations
+
+import math
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from .colours import FALL, Scale, css, ink, mix
+from .content import Run, run_of
+from .falls import ALPHA, WINDOW, falls
+
+if TYPE_CHECKING:
+    from ..trace import SaliencyTrace
+
+SHOWN_SAMPLES = 8
+
+
+def fragment(trace: SaliencyTrace, processor: Any = None, region: str = "output") -> str:
+    """HTML of every sample's words coloured by `scores(region)`, falls marked with a small triangle.
+
+    Without a processor the words are token ids, because a trace carries no tokenizer; the first `SHOWN_SAMPLES` samples
+    of a batch are shown.
+    """
+    count = len(trace.sequences)
+    samples = [_sample(run_of(trace, processor, sample=sample), region) for sample in range(min(count, SHOWN_SAMPLES))]
+    layers = f"{len(trace.layers)} layer{'s' * (len(trace.layers) != 1)}"
+    more = f", first {SHOWN_SAMPLES} of {count} samples" if count > SHOWN_SAMPLES else ""
+    hint = "" if processor is not None else "; <code>trace.to_html(path, processor)</code> shows the words"
+    return (
+        f'<div style="font:15px/2 Georgia,serif;max-width:60em">{"".join(samples)}'
+        f'<div style="font:12px/1.6 sans-serif;opacity:.75">saliency on '
+        f"&ldquo;{escape(region)}&rdquo;, mean of {layers}{more}; pale = weak, dark = strong, "
+        f'<span style="color:{css(FALL)}">&#9662;</span> falls below {ALPHA} &times; the mean of the {WINDOW} before'
+        f"{hint}</div></div>"
+    )
+
+
+def _sample(run: Run, region: str) -> str:
+    scores = run.trace.scores(region)[run.sample, : run.length].tolist()
+    scale = Scale.of(scores)
+    words = [
+        _word(text, score, scale, fell) for text, score, fell in zip(run.tokens, scores, falls(scores), strict=True)
+    ]
+    return f'<p style="margin:.3em 0;white-space:pre-wrap">{"".join(words)}</p>'
+
+
+def _word(text: str, score: float, scale: Scale, fell: bool) -> str:
+    core = text.strip()
+    before, _, after = text.partition(core) if core else (text, "", "")
+    if math.isnan(score):
+        style = "padding:.15em .1em"
+    else:
+        share = scale.share(score)
+        style = f"padding:.15em .1em;border-radius:4px;background:{css(mix(share))};color:{css(ink(share))}"
+    mark = f'<sup style="color:{css(FALL)};line-height:0">&#9662;</sup>' if fell else ""
+    title = "no score" if math.isnan(score) else f"score {score:.4g}"
+    return (
+        f'{escape(before)}<span style="{style}" title="{title}">{escape(core) or "&empty;"}</span>{mark}{escape(after)}'
+    )

@@ -1,0 +1,144 @@
+"""The data of an HTML page: every run of a report as JSON-ready values, rows packed."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .content import Case, Report, Run
+from .falls import ALPHA, WINDOW
+from .pack import ROW_BUDGET, layer_groups, pack_floats, pack_rows
+
+REGIONS = ("output", "previous", "image", "prompt", "prompt+output")
+SMALL_PICTURE = 200
+LARGEST_SIDE = 1024
+
+
+def page_data(report: Report, budget: int = ROW_BUDGET) -> dict[str, Any]:
+    """Everything that the page shows. `budget`: bytes of rows for the whole page before base64 (see `pack`)."""
+    runs = sum(len(case.runs) for case in report.cases)
+    return {
+        "regions": list(REGIONS),
+        "alpha": ALPHA,
+        "window": WINDOW,
+        "cases": [_case(case, budget // max(runs, 1)) for case in report.cases],
+    }
+
+
+def _case(case: Case, budget: int) -> dict[str, Any]:
+    return {
+        "title": case.title,
+        "prompt": case.prompt,
+        "note": case.note,
+        "images": [_picture(image) for image in case.images],
+        "runs": [_run(run, budget) for run in case.runs],
+    }
+
+
+def _run(run: Run, budget: int) -> dict[str, Any]:
+    trace, length = run.trace, run.length
+    keys = trace.prompt_length + length - 1 if length else 0
+    layers = list(trace.layers)
+    groups = layer_groups(len(layers), 2 * length * keys, budget)
+    return {
+        "name": run.name,
+        "note": run.note,
+        "start": trace.prompt_length,
+        "keys": keys,
+        "tokens": list(run.tokens),
+        "views": ["mean of all", *(_group_name([layers[i] for i in group]) for group in groups)],
+        "layers": layers,
+        "scores": _scores(run, [layers, *([layers[i] for i in group] for group in groups)]),
+        "saliency": pack_rows(trace.rows[run.sample, :, :length, :keys].numpy(), groups),
+        "attention": pack_rows(trace.attention[run.sample, :, :length, :keys].numpy(), groups),
+        "logprobs": _numbers(trace.logprobs[run.sample, :length]),
+        "entropy": _numbers(trace.entropy[run.sample, :length]),
+        "marks": [[mark.start, mark.end, mark.kind] for mark in run.marks],
+        "context": [[item.position, item.text, item.region] for item in run.context],
+        "spans": _spans(run),
+        "pictures": [_tiles(layout) for layout in run.layouts],
+        "steps": None if run.steps is None else [_step(step, run) for step in run.steps[:length]],
+        "settings": {key: str(value) for key, value in trace.settings.items()},
+    }
+
+
+def _group_name(layers: Sequence[int]) -> str:
+    return str(layers[0]) if len(layers) == 1 else f"{layers[0]}\u2013{layers[-1]}"
+
+
+def _scores(run: Run, views: Sequence[Sequence[int]]) -> str:
+    """Float32 [2 measures, regions, views, T], saliency first."""
+    values = [
+        [[score(region, list(layers))[run.sample, : run.length].numpy() for layers in views] for region in REGIONS]
+        for score in (run.trace.scores, run.trace.attention_scores)
+    ]
+    return pack_floats(np.asarray(values, dtype=np.float32))
+
+
+def _spans(run: Run) -> list[list[Any]]:
+    """[first, end, region] for every stretch of positions of one region."""
+    regions = run.trace.regions
+    spans: list[list[Any]] = []
+    for region in ("system", "image", "prompt", "output"):
+        inside = np.concatenate([[0], getattr(regions, region)[run.sample].numpy().astype(np.int8), [0]])
+        edges = np.flatnonzero(np.diff(inside))
+        spans += [[int(first), int(end), region] for first, end in zip(edges[::2], edges[1::2], strict=True)]
+    return sorted(spans)
+
+
+def _tiles(layout: Any) -> list[dict[str, Any]]:
+    return [
+        {
+            "kind": tile.kind,
+            "box": [round(float(edge), 2) for edge in tile.box],
+            "rows": int(tile.positions.shape[0]),
+            "columns": int(tile.positions.shape[1]),
+            "positions": tile.positions.ravel().tolist(),
+        }
+        for tile in layout.tiles
+    ]
+
+
+def _step(step: Any, run: Run) -> dict[str, Any]:
+    return {
+        "score": _number(step.score),
+        "threshold": _number(step.threshold),
+        "draws": int(step.draws),
+        "fallback": bool(step.fallback),
+        "token": int(step.token_id),
+        "candidates": [
+            [int(token), run.candidate_names.get(int(token), f"\u27e8{token}\u27e9"), _number(score)]
+            for token, score in (step.candidates or {}).items()
+        ],
+    }
+
+
+def _number(value: float | None) -> float | None:
+    """A number for JSON, which has no NaN."""
+    return None if value is None or not math.isfinite(value) else float(f"{float(value):.6g}")
+
+
+def _numbers(values: Any) -> list[float | None]:
+    return [_number(value) for value in values.tolist()]
+
+
+def _picture(image: Any) -> dict[str, Any]:
+    """A data URI: small drawings as PNG, photographs scaled to at most 1,024 pixels a side, whichever is smaller."""
+    shown = image.convert("RGB")
+    shown.thumbnail((LARGEST_SIDE, LARGEST_SIDE))
+    files = {"png": io.BytesIO(), "jpeg": io.BytesIO()}
+    shown.save(files["png"], "PNG", optimize=True)
+    shown.save(files["jpeg"], "JPEG", quality=88)
+    small = max(shown.size) <= SMALL_PICTURE
+    kind = "png" if small else min(files, key=lambda name: files[name].tell())
+    return {
+        "src": f"data:image/{kind};base64,{base64.b64encode(files[kind].getvalue()).decode('ascii')}",
+        "width": image.width,
+        "height": image.height,
+        "small": small,
+    }

@@ -1,0 +1,131 @@
+// The page: one toolbar for all cases, one section per case.
+const shared = {region: DATA.regions[0], measure: MEASURES[0], view: "", alpha: DATA.alpha, strength: 0.85};
+const sections = [];
+let current = null;
+
+function choice(id, names, labels) {
+  const box = document.getElementById(id);
+  for (const name of names) {
+    const input = element("input", {type: "radio", name: id, value: name, checked: shared[id] === name,
+      onchange: () => { shared[id] = name; repaint(); }});
+    box.append(element("label", {}, input, element("span", {}, labels[name] ?? name)));
+  }
+}
+
+class Section {
+  constructor(data, index) {
+    this.data = data;
+    this.index = index;
+    this.chosen = null;
+    this.text = new TextView((t) => this.pick(t), (t) => this.hover(t));
+    this.curves = new CurveView((t) => this.pick(t), (t) => this.hover(t));
+    this.detail = new DetailView();
+    this.pictures = data.images.map((image, at) => new PictureView(image, at));
+    this.note = element("p", {class: "note"});
+    this.tabs = element("div", {class: "choice runs"}, ...data.runs.map((run, at) => this.tab(run, at)));
+    this.tabs.hidden = data.runs.length < 2 && !data.runs[0]?.name;
+    this.node = element("section", {class: `case ${data.images.length ? "" : "no-picture"}`, id: `case-${index + 1}`},
+      element("header", {}, element("h2", {}, data.title), data.note ? element("p", {class: "note"}, data.note) : "", this.tabs),
+      element("div", {class: "look"}, ...this.pictures.map((picture) => picture.node), this.opacity()),
+      element("div", {class: "read"}, this.note, this.text.node, this.curves.node, this.detail.node));
+    this.node.addEventListener("focusin", () => { current = this; });
+    this.node.addEventListener("pointerdown", () => { current = this; });
+  }
+
+  opacity() {
+    if (!this.pictures.length) return "";
+    return element("label", {class: "field opacity"}, "Overlay", element("input", {type: "range", min: 0, max: 1, step: 0.05,
+      value: shared.strength, oninput: (event) => { shared.strength = Number(event.target.value); repaint(); }}));
+  }
+
+  tab(run, at) {
+    const made = run.marks.filter(([, , kind]) => kind === "hallucinated").length;
+    const facts = `${run.length} tokens${run.marks.length ? `, ${made} made up` : ""}`;
+    return element("label", {}, element("input", {type: "radio", name: `run-${this.index}`, value: at, checked: at === 0,
+      onchange: () => this.show(at)}), element("span", {}, element("b", {}, run.name), element("small", {}, facts)));
+  }
+
+  async show(at) {
+    const run = this.data.runs[at];
+    await run.load();
+    this.run = run;
+    this.chosen = null;
+    this.text.show(run);
+    this.note.textContent = run.note;
+    this.note.hidden = !run.note;
+    await this.paint();
+  }
+
+  async paint() {
+    if (!this.run?.length) return;
+    const scores = this.run.scores(shared.region, shared.measure, shared.view);
+    const bounds = this.run.thresholds(scores, shared.alpha);
+    const state = {...shared, chosen: this.chosen, row: this.run.row(this.chosen, shared.measure, shared.view)};
+    this.text.paint(state, scores, bounds);
+    this.curves.paint(this.run, state, scores, bounds);
+    this.detail.paint(this.run, state, scores, bounds);
+    await Promise.all(this.pictures.map((picture) => picture.paint(this.run, state, shared.strength)));
+  }
+
+  pick(t) {
+    current = this;
+    this.chosen = this.chosen === t ? null : t;
+    this.paint();
+    if (t !== null) this.text.focus(t);
+  }
+
+  move(step) {
+    const next = this.chosen === null ? (step > 0 ? 0 : this.run.length - 1) : this.chosen + step;
+    if (next >= 0 && next < this.run.length) { this.chosen = null; this.pick(next); }
+  }
+
+  hover(t) {
+    this.text.hover(t);
+    this.curves.point(this.chosen, t);
+  }
+}
+
+function repaint() {
+  document.getElementById("alpha-out").textContent = shared.alpha.toFixed(2);
+  for (const input of document.querySelectorAll(".opacity input")) input.value = shared.strength;
+  for (const section of sections) section.paint();
+}
+
+function keys(event) {
+  const section = current ?? sections[0];
+  const typing = event.target.closest("input, select, textarea");
+  if (!section?.run || typing || event.altKey || event.ctrlKey || event.metaKey) return;
+  const word = event.target.closest(".word");
+  if (event.key === "ArrowLeft") section.move(-1);
+  else if (event.key === "ArrowRight") section.move(1);
+  else if (event.key === "Escape" && section.chosen !== null) section.pick(section.chosen);
+  else if ((event.key === "Enter" || event.key === " ") && word) section.pick(Number(word.dataset.token));
+  else return;
+  event.preventDefault();
+}
+
+async function begin() {
+  choice("region", DATA.regions, REGION_NAMES);
+  choice("measure", MEASURES, {});
+  const views = [...new Set(CASES.flatMap((data) => data.runs.flatMap((run) => run.views)))];
+  const select = document.getElementById("view");
+  select.append(...views.map((view) => element("option", {value: view}, view)));
+  select.addEventListener("change", () => { shared.view = select.value; repaint(); });
+  shared.view = views[0];
+  const alpha = document.getElementById("alpha");
+  alpha.value = shared.alpha;
+  alpha.addEventListener("input", () => { shared.alpha = Number(alpha.value); repaint(); });
+  document.getElementById("bar").addEventListener("submit", (event) => event.preventDefault());
+  document.addEventListener("keydown", keys);
+  const main = document.getElementById("cases");
+  CASES.forEach((data, index) => sections.push(new Section(data, index)));
+  main.append(...sections.map((section) => section.node));
+  await Promise.all(sections.map((section) => section.show(0)));
+  repaint();
+  document.body.dataset.ready = "true";
+}
+
+begin().catch((error) => {
+  document.body.prepend(element("p", {class: "problem", role: "alert"}, error.message));
+  throw error;
+});
