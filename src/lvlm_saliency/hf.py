@@ -66,11 +66,13 @@ def supported_decoder(model) -> torch.nn.Module:
     """
     kind = type(model).__name__
     if not isinstance(model, transformers.PreTrainedModel):
-        raise UnsupportedModelError(f"{kind} is not a transformers model: pass the PreTrainedModel itself, not a wrapper")
+        raise UnsupportedModelError(
+            f"{kind} is not a transformers model: pass the PreTrainedModel itself, not a wrapper"
+        )
     if model.config.is_encoder_decoder:
         raise UnsupportedModelError(f"{kind} is an encoder-decoder; only decoder-only language models can be traced")
     decoder = model.get_decoder()
-    if decoder is None or decoder is model and not hasattr(model, "layers"):
+    if decoder is None or (decoder is model and not hasattr(model, "layers")):
         raise UnsupportedModelError(f"{kind} has no decoder stack (get_decoder() finds none)")
     text = text_config(model)
     if getattr(text, "cross_attention_layers", None):
@@ -248,8 +250,13 @@ def extended(model, outputs, model_kwargs: dict, new: int) -> dict:
     return rest
 
 
-def next_inputs(model, input_ids: Tensor, new: int, model_kwargs: dict) -> dict:
-    """Forward inputs for the last `new` tokens of `input_ids` over the cache."""
+def advanced(model, outputs, model_kwargs: dict) -> dict:
+    """The model's keyword state after one ordinary step, as `generate` keeps it."""
+    return model._update_model_kwargs_for_generation(outputs, model_kwargs)
+
+
+def next_inputs(model, input_ids: Tensor, new: int | None, model_kwargs: dict) -> dict:
+    """Forward inputs for the last `new` tokens of `input_ids` over the cache (all of them without one: None)."""
     return model.prepare_inputs_for_generation(input_ids, next_sequence_length=new, **model_kwargs)
 
 

@@ -21,7 +21,27 @@ STEP = "lvlm_saliency_step"
 
 # Arguments whose effect is already in the mask or in query and key, or that change nothing about a row's numbers.
 HARMLESS = frozenset(
-    ["position_ids", "sliding_window", "use_cache", "logits_to_keep", "output_attentions", "output_hidden_states", "is_causal", "cu_seq_lens_q", "cu_seq_lens_k", "max_length_q", "max_length_k", "cache_position", "position_embeddings", "return_dict", "past_key_values", "num_items_in_batch", "token_type_ids", "mm_token_type_ids", "output_router_logits"]
+    [
+        "position_ids",
+        "sliding_window",
+        "use_cache",
+        "logits_to_keep",
+        "output_attentions",
+        "output_hidden_states",
+        "is_causal",
+        "cu_seq_lens_q",
+        "cu_seq_lens_k",
+        "max_length_q",
+        "max_length_k",
+        "cache_position",
+        "position_embeddings",
+        "return_dict",
+        "past_key_values",
+        "num_items_in_batch",
+        "token_type_ids",
+        "mm_token_type_ids",
+        "output_router_logits",
+    ]
 )
 
 

@@ -18,12 +18,14 @@ from lvlm_saliency.attention.backend import STEP, Capture, Editor, Step
 
 @dataclass
 class Session:
-    """What an open `session` knows. `capture` may be set and cleared between forward calls by the one who opened it."""
+    """What an open `session` knows. `capture` may be set and cleared between forward calls by the one who opened it;
+    `forwards` counts the calls of the decoder."""
 
     editors: Sequence[Editor]
     thread: int | None
     prompt_length: int | None = None
     capture: Capture | None = None
+    forwards: int = 0
     prompts: weakref.WeakKeyDictionary = field(default_factory=weakref.WeakKeyDictionary)
 
     def step(self, past: int, new: int, cache, outer: Step | None) -> Step:
@@ -63,6 +65,7 @@ def session(model, editors: Sequence[Editor] = (), *, everywhere: bool = False) 
         if state.thread is not None and state.thread != threading.get_ident():
             return None
         past, new, cache = hf.lengths(args, kwargs)
+        state.forwards += 1
         step = state.step(past, new, cache, kwargs.get(STEP))
         if step.capture is not None and cache is not None:
             hf.keep_graph_out_of_cache(cache, step.fresh)

@@ -16,8 +16,8 @@ from lvlm_saliency.attention.backend import Capture, Editor, Place
 from lvlm_saliency.attention.session import session
 from lvlm_saliency.errors import NumericalError, SettingError, UnsupportedModelError, did_you_mean
 from lvlm_saliency.regions import token_regions
-from lvlm_saliency.sequences import checked_sequences, generated_lengths
-from lvlm_saliency.trace import SaliencyTrace
+from lvlm_saliency.tracing.result import SaliencyTrace
+from lvlm_saliency.tracing.sequences import checked_sequences, generated_lengths
 
 MAX_ROWS = 512
 """Query rows per forward/backward: bounds the activations that the graph holds."""
@@ -67,7 +67,7 @@ def trace(
         if normalise == "row":
             found = _one_pass(model, inputs, sequences, layers, valid, state)
         else:
-            from lvlm_saliency.definition import by_definition
+            from lvlm_saliency.tracing.definition import by_definition
 
             found = by_definition(model, inputs, sequences, layers, valid, state, norm="matrix")
     rows, attention, logprobs, entropy = found
@@ -140,7 +140,9 @@ def finite_logits(logits: Tensor) -> Tensor:
     """
     logits = logits.float()
     if not bool(torch.isfinite(logits.amax(dim=-1)).all()) or bool(logits.isnan().any()):
-        raise NumericalError("the model's logits are not finite: try dtype='float32' or 'bfloat16', and check the weights")
+        raise NumericalError(
+            "the model's logits are not finite: try dtype='float32' or 'bfloat16', and check the weights"
+        )
     return logits
 
 
@@ -159,7 +161,9 @@ def _one_pass(model, inputs, sequences, layers, valid, state):
             _block(model, target, input_ids.shape[1], slice(a, b), model_kwargs, layers, valid, state)
             for a, b in _row_blocks(model, len(target), count)
         ]
-        return tuple(torch.cat(parts, dim=dim) for parts, dim in zip(zip(*blocks, strict=True), (2, 2, 1, 1), strict=True))
+        return tuple(
+            torch.cat(parts, dim=dim) for parts, dim in zip(zip(*blocks, strict=True), (2, 2, 1, 1), strict=True)
+        )
 
     cache = hf.new_cache(model)
     return hf.prepared(
@@ -170,7 +174,9 @@ def _one_pass(model, inputs, sequences, layers, valid, state):
 def _prefill(model, sequences, input_ids, model_kwargs):
     """The prompt without its last token, whose row is the first that predicts an answer token."""
     if input_ids.shape[1] < 2:
-        raise UnsupportedModelError("the prompt is a single token: there is nothing before it to hang on; give a longer one")
+        raise UnsupportedModelError(
+            "the prompt is a single token: there is nothing before it to hang on; give a longer one"
+        )
     image = hf.image_token_ids(model)
     if image and bool(torch.isin(input_ids[:, -1], torch.tensor(image, device=input_ids.device)).any()):
         raise UnsupportedModelError("the prompt ends with a picture: put some text (a question, or a newline) after it")
@@ -216,7 +222,9 @@ def _backward(logits: Tensor, gradient: Tensor, capture: Capture, sheet: _Sheet)
     # In float16 small gradients underflow, so the loss is scaled up; too far up and they overflow, so it is scaled down.
     scales = (2.0**10, 2.0**4, 1.0) if logits.dtype == torch.float16 else (1.0,)
     for scale in scales:
-        torch.autograd.grad(logits, capture.anchor, (gradient * scale).to(logits.dtype), retain_graph=scale != scales[-1])
+        torch.autograd.grad(
+            logits, capture.anchor, (gradient * scale).to(logits.dtype), retain_graph=scale != scales[-1]
+        )
         if sheet.finite():
             return
     raise NumericalError("the gradients overflow in this precision: trace in bfloat16 or float32")

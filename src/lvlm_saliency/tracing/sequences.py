@@ -37,7 +37,9 @@ def checked_sequences(inputs: dict, sequences) -> Tensor:
         )
     if not torch.equal(sequences[:, :length], prompt):
         sample = int((sequences[:, :length] != prompt).any(1).nonzero()[0])
-        raise SequenceError(f"sequence {sample} does not start with its prompt: pass the inputs that it was generated from")
+        raise SequenceError(
+            f"sequence {sample} does not start with its prompt: pass the inputs that it was generated from"
+        )
     return sequences.long()
 
 

@@ -1,0 +1,42 @@
+"""Find and prevent hallucinated words in what vision-language models write.
+
+Importing this package imports neither torch nor transformers; a name that needs them does, when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "generate": "decoding.loop",
+    "GenerateOutput": "decoding.steps",
+    "LocoRE": "interventions.locore",
+    "SGRS": "interventions.sgrs",
+    "SaliencyTrace": "tracing.result",
+    "image_layouts": "layout",
+    "ImageLayout": "layout",
+    "build_inputs": "models",
+    "load_model": "models",
+    "method": "interventions.registry",
+    "methods": "interventions.registry",
+    "open_image": "images",
+    "token_regions": "regions",
+    "trace": "tracing.one_pass",
+}
+
+__all__ = ["__version__", *sorted(_HOMES)]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,1 @@
+"""The decode loop, and what may decide the next token in it."""

@@ -1,0 +1,235 @@
+"""`generate`: decoding with methods, on unmodified models, under every ordinary `generate` setting."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import time
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from lvlm_saliency import hf
+from lvlm_saliency.attention.session import Session, session
+from lvlm_saliency.decoding.steps import Cost, GenerateOutput, Step
+from lvlm_saliency.errors import SettingError
+from lvlm_saliency.tracing.one_pass import finite_logits
+
+
+def generate(
+    model, inputs: dict, methods: Sequence = (), *, streamer=None, sample_ids=None, **settings
+) -> GenerateOutput:
+    """Generate with methods.
+
+    Args:
+        model: a decoder-only transformers model.
+        inputs: what its processor returned; prompts of different length are left-padded.
+        methods: `LocoRE(...)`, `SGRS(...)`, ...: any number that edit attention, and one that decides the tokens.
+        streamer: as in `model.generate`.
+        sample_ids: numbers that name the samples to seeded methods, default 0, 1, ...; a sample draws the same under
+            the same number, whoever shares its batch.
+        settings: every keyword of `model.generate` (max_new_tokens, do_sample, temperature, top_p, repetition_penalty,
+            stop_strings with tokenizer, output_scores, ...).
+
+    Returns:
+        GenerateOutput: sequences, steps, cost.
+
+    Raises:
+        SettingError: methods that cannot be composed, or a setting that a method cannot serve.
+        UnsupportedModelError: the model's attention cannot be captured.
+        NumericalError: the logits are not finite.
+    """
+    methods = composed(methods)
+    for method in methods:
+        method.check_model(model)
+    settings = _with_stop_strings(settings)
+    beams = _setting(model, settings, "num_beams") or 1
+    if beams > 1 or settings.get("assistant_model") is not None:
+        return _by_transformers(model, inputs, methods, streamer, settings)
+    loop = functools.partial(decode_with, methods, streamer=streamer, sample_ids=sample_ids)
+    return hf.prepared(model, dict(inputs), loop, streamer=streamer, **settings)
+
+
+def composed(methods: Sequence) -> list:
+    """The methods as a list, checked to go together.
+
+    Raises:
+        SettingError: two that decide the tokens, or the same method twice; the message says why.
+    """
+    methods = [methods] if not isinstance(methods, (list, tuple)) else list(methods)
+    for method in methods:
+        if not hasattr(method, "edit_rows") and not hasattr(method, "selector"):
+            raise SettingError(f"{method!r} is not a method: pass LocoRE(...), SGRS(...) or ls.method(name, ...)")
+    names = [method.name for method in methods]
+    for name in names:
+        if names.count(name) > 1:
+            raise SettingError(f"{name} is given twice: its two settings would act on top of each other; give one")
+    deciding = [method.name for method in methods if hasattr(method, "selector")]
+    if len(deciding) > 1:
+        raise SettingError(f"{' and '.join(deciding)} each decide the next token; choose one of them")
+    return methods
+
+
+def _setting(model, settings: dict, name: str):
+    config = settings.get("generation_config")
+    value = settings.get(name, None if config is None else getattr(config, name, None))
+    return getattr(model.generation_config, name, None) if value is None else value
+
+
+def _with_stop_strings(settings: dict) -> dict:
+    """Stop strings as a stopping criterion: transformers does not hand the tokenizer on to a custom loop."""
+    from transformers import StoppingCriteriaList, StopStringCriteria
+
+    config = settings.get("generation_config")
+    strings = settings.get("stop_strings") or (config is not None and config.stop_strings)
+    if not strings:
+        return settings
+    tokenizer = settings.get("tokenizer")
+    if tokenizer is None:
+        raise SettingError("stop_strings needs the tokenizer: pass tokenizer=processor.tokenizer")
+    settings = {k: v for k, v in settings.items() if k not in ("stop_strings", "tokenizer")}
+    if config is not None:
+        settings["generation_config"] = config = copy.deepcopy(config)
+        config.stop_strings = None
+    criteria = StoppingCriteriaList(settings.get("stopping_criteria") or [])
+    criteria.append(StopStringCriteria(getattr(tokenizer, "tokenizer", tokenizer), strings))
+    return {**settings, "stopping_criteria": criteria}
+
+
+def _by_transformers(model, inputs, methods, streamer, settings) -> GenerateOutput:
+    """Decoding modes that transformers runs itself (beams, assistants); attention methods act inside them."""
+    for method in methods:
+        if hasattr(method, "selector"):
+            raise SettingError(
+                f"{method.name} decides each token and cannot run under beams or an assistant; drop those"
+            )
+    begin = time.perf_counter()
+    with session(model, methods) as state:
+        state.prompt_length = inputs["input_ids"].shape[1]
+        out = model.generate(**inputs, streamer=streamer, **settings)
+    sequences = getattr(out, "sequences", out)
+    eos = set(hf.eos_token_ids(model))
+    steps = [_plain_steps(row[state.prompt_length :].tolist(), eos) for row in sequences]
+    kept = sum(map(len, steps))
+    cost = Cost(forwards=state.forwards, drafted=kept, kept=kept, seconds=time.perf_counter() - begin)
+    return GenerateOutput(sequences, steps, cost, scores=getattr(out, "scores", None))
+
+
+def _plain_steps(ids: list[int], eos: set[int]) -> list[Step]:
+    steps = []
+    for token in ids:
+        steps.append(Step(token))
+        if token in eos:
+            break
+    return steps
+
+
+def decode_with(
+    methods: Sequence,
+    model,
+    input_ids: Tensor,
+    logits_processor,
+    stopping_criteria,
+    generation_config,
+    *,
+    streamer=None,
+    sample_ids=None,
+    **model_kwargs,
+) -> GenerateOutput:
+    """The decode loop, called by `model.generate` once everything is prepared."""
+    batch, prompt_length = input_ids.shape
+    numbers = list(range(batch)) if sample_ids is None else list(sample_ids)
+    if len(numbers) != batch:
+        raise SettingError(f"{len(numbers)} sample_ids for {batch} samples: give one number per sample")
+    editors = [m for m in methods if hasattr(m, "edit_rows")]
+    selector = next((m.selector(model, numbers) for m in methods if hasattr(m, "selector")), None)
+    with torch.inference_mode(False), torch.no_grad(), session(model, editors) as state:
+        state.prompt_length = prompt_length
+        run = _Run(model, input_ids, logits_processor, stopping_criteria, generation_config, streamer, selector, state)
+        return run.finish(model_kwargs)
+
+
+class _Run:
+    """One generation: what the loop carries from step to step."""
+
+    def __init__(self, model, input_ids, processor, criteria, config, streamer, selector, state: Session):
+        self.model, self.processor, self.criteria, self.config = model, processor, criteria, config
+        self.streamer, self.selector, self.state = streamer, selector, state
+        self.ids = input_ids
+        self.steps: list[list[Step]] = [[] for _ in input_ids]
+        self.active = torch.ones(len(input_ids), dtype=torch.bool, device=input_ids.device)
+        self.pad = hf.pad_token(config)
+        self.kept: dict[str, list] = {name: [] for name in ("scores", "logits", "hidden_states")}
+        self.begin = time.perf_counter()
+
+    def finish(self, model_kwargs: dict) -> GenerateOutput:
+        outputs = hf.prefill(self.model, self.ids, self.config, model_kwargs)
+        capture = None
+        for step in range(self.config.max_length - self.ids.shape[1]):
+            if step:
+                capture = None if self.selector is None else self.selector.capture()
+                self.state.capture = capture
+                try:
+                    new = 1 if model_kwargs.get("use_cache", True) else None
+                    forward = hf.next_inputs(self.model, self.ids, new, model_kwargs)
+                    with torch.no_grad():  # a capture turns gradients on inside, from its lowest layer up
+                        outputs = self.model(**forward, return_dict=True)
+                finally:
+                    self.state.capture = None
+            model_kwargs = hf.advanced(self.model, outputs, model_kwargs)
+            chosen = self._choose(step, outputs, capture)
+            if self._append(chosen, outputs):
+                break
+            del outputs
+        if self.streamer is not None:
+            self.streamer.end()
+        return self._output(model_kwargs)
+
+    def _choose(self, step: int, outputs, capture) -> Tensor:
+        """The next token of each sample, `[B]`; finished samples get the padding token."""
+        raw = finite_logits(outputs.logits.detach()[:, -1]).to(self.ids.device, copy=True)
+        processed = self.processor(self.ids, raw)
+        self._keep(outputs, raw, processed)
+        if self.selector is not None:
+            active = self.active.tolist()
+            made = self.selector.choose(step, outputs.logits, processed, capture, active)
+            tokens = torch.tensor([s.token_id if s else 0 for s in made], device=self.ids.device)
+        else:
+            if self.config.do_sample:
+                tokens = torch.multinomial(torch.softmax(processed, dim=-1), num_samples=1).squeeze(1)
+            else:
+                tokens = torch.argmax(processed, dim=-1)
+            made = [Step(t) for t in tokens.tolist()]
+        for sample, (alive, record) in enumerate(zip(self.active.tolist(), made, strict=True)):
+            if alive:
+                self.steps[sample].append(record)
+        return tokens if self.pad is None else torch.where(self.active, tokens, self.pad.to(tokens.device))
+
+    def _keep(self, outputs, raw, processed) -> None:
+        if self.config.output_scores:
+            self.kept["scores"].append(processed)
+        if self.config.output_logits:
+            self.kept["logits"].append(raw)
+        if self.config.output_hidden_states:
+            self.kept["hidden_states"].append(outputs.hidden_states)
+
+    def _append(self, tokens: Tensor, outputs) -> bool:
+        """Put the tokens down and say whether every sample has ended."""
+        self.ids = torch.cat([self.ids, tokens[:, None]], dim=-1)
+        if self.streamer is not None:
+            self.streamer.put(tokens.cpu())
+        self.active = self.active & ~self.criteria(self.ids, tuple(self.kept["scores"]) or None)
+        return not bool(self.active.any())
+
+    def _output(self, model_kwargs: dict) -> GenerateOutput:
+        kept = sum(map(len, self.steps))
+        cost = Cost(
+            forwards=self.state.forwards,
+            backwards=0 if self.selector is None else self.selector.backwards,
+            drafted=kept,
+            kept=kept,
+            seconds=time.perf_counter() - self.begin,
+        )
+        extras = {name: tuple(values) or None for name, values in self.kept.items()}
+        return GenerateOutput(self.ids, self.steps, cost, past_key_values=model_kwargs.get("past_key_values"), **extras)

@@ -1,0 +1,51 @@
+"""What a generation reports: its tokens, what happened at each step, and what it cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+
+@dataclass
+class Step:
+    """How one token came to be chosen.
+
+    score: S of the chosen token, None where none was computed; threshold: what a candidate had to reach, None where
+    everything was accepted; draws: how many candidates were drawn; candidates: S of every candidate, by token id;
+    rejected: the ids that were drawn and refused, in order; fallback: every draw was refused and the largest S taken.
+    """
+
+    token_id: int
+    score: float | None = None
+    threshold: float | None = None
+    draws: int = 1
+    candidates: dict[int, float | None] = field(default_factory=dict)
+    rejected: list[int] = field(default_factory=list)
+    fallback: bool = False
+
+
+@dataclass
+class Cost:
+    """Forward and backward passes of the model, tokens drafted and kept (over all samples), wall-clock seconds."""
+
+    forwards: int = 0
+    backwards: int = 0
+    drafted: int = 0
+    kept: int = 0
+    seconds: float = 0.0
+
+
+@dataclass
+class GenerateOutput:
+    """sequences: int64 `[batch, n0 + T]`, prompt included, right-padded after a sample's end; steps: one list per
+    sample; scores, logits: per step float32 `[batch, V]` (with output_scores / output_logits); hidden_states: per step
+    (with output_hidden_states); past_key_values: the cache."""
+
+    sequences: Tensor
+    steps: list[list[Step]]
+    cost: Cost
+    scores: tuple[Tensor, ...] | None = None
+    logits: tuple[Tensor, ...] | None = None
+    hidden_states: tuple | None = None
+    past_key_values: object | None = None

@@ -1,0 +1,79 @@
+"""What a method is, and the checks that all of them share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from numbers import Integral, Real
+from typing import ClassVar
+
+from lvlm_saliency.attention.backend import Place
+from lvlm_saliency.attention.rows import RowEdit
+from lvlm_saliency.attention.session import session
+from lvlm_saliency.errors import SettingError, did_you_mean
+
+
+class Method:
+    """Base of all methods. A subclass is a frozen dataclass; its docstring is the idea, the paper and the knobs."""
+
+    name: ClassVar[str]
+    paper: ClassVar[str]
+    edits: ClassVar[str]
+    """What it changes, in a few words, for the table of methods."""
+    cost: ClassVar[str]
+
+    def check_model(self, model) -> None:
+        """Raise SettingError where a knob does not fit this model."""
+
+
+class AttentionMethod(Method):
+    """A method that only edits attention rows, so that `with method(model):` is all there is to using it."""
+
+    def edit_rows(self, place: Place) -> RowEdit | None:
+        """The edit of these rows; None leaves them bit-identical. See `attention.backend.Editor`."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how it edits rows")
+
+    @contextmanager
+    def __call__(self, model) -> Iterator[None]:
+        """Act on every forward call of `model` inside the block, from any thread; nothing is left afterwards.
+
+        What is fed over an empty cache counts as the prompt. Where the prompt's own cache is brought along, or the
+        prompt comes in chunks, use `lvlm_saliency.generate`, which knows the prompt's length.
+        """
+        self.check_model(model)
+        with session(model, (self,), everywhere=True):
+            yield
+
+
+def number(owner: str, name: str, value, low: float, high: float = float("inf"), *, whole: bool = False) -> None:
+    """Raise SettingError unless `value` is a number (a whole one) within [low, high]."""
+    kind = Integral if whole else Real
+    if not isinstance(value, kind) or isinstance(value, bool) or not low <= value <= high:
+        word = "a whole number" if whole else "a number"
+        bound = f"from {low:g} to {high:g}" if high != float("inf") else f"of at least {low:g}"
+        raise SettingError(f"{owner}: {name} must be {word} {bound}, got {value!r}")
+
+
+def choice(owner: str, name: str, value, known: Sequence[str]) -> None:
+    """Raise SettingError unless `value` is one of `known`."""
+    if value not in known:
+        raise SettingError(f"{owner}: unknown {name} {value!r}{did_you_mean(str(value), known)}")
+
+
+def layer_numbers(owner: str, layers) -> tuple[int, ...] | None:
+    """`layers` as a tuple (so that a frozen dataclass can be hashed), or None.
+
+    Raises:
+        SettingError: not a collection of whole numbers from 0 on.
+    """
+    if layers is None:
+        return None
+    try:
+        numbers = tuple(layers)
+    except TypeError:
+        raise SettingError(f"{owner}: layers must be a list of layer numbers, got {layers!r}") from None
+    for n in numbers:
+        number(owner, "layers", n, 0, whole=True)
+    if not numbers:
+        raise SettingError(f"{owner}: layers is empty; leave it out for the default")
+    return tuple(sorted({int(n) for n in numbers}))

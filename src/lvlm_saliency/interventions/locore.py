@@ -1,0 +1,65 @@
+"""LocoRE: local coherence reinforcement."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from lvlm_saliency.attention.backend import Place
+from lvlm_saliency.attention.rows import RowEdit
+from lvlm_saliency.interventions.base import AttentionMethod, choice, layer_numbers, number
+from lvlm_saliency.tracing.one_pass import target_layers
+
+SPACES = ("probability", "unnormalised", "logit")
+
+
+@dataclass(frozen=True)
+class LocoRE(AttentionMethod):
+    """Attention from each new token to the last few output tokens is made stronger, so that the text stays coherent.
+
+    "Hallucination Begins Where Saliency Drops", ICLR 2026, arXiv 2601.20279, Eq. 8-9. For the query at position P,
+    gamma_j = 1 + beta for the generated positions j with P - w <= j < P, and 1 elsewhere. The prompt is never touched.
+
+    Args:
+        beta: gain on the window; 0 switches the method off, bit-identically. Paper: 0.15 (LLaVA-1.5), 0.20 (Qwen2-VL).
+        window: w, how many output tokens before the query are boosted (the paper gives none).
+        layers: decoder layers to act on, default all.
+        space: where the gain acts. "probability": A' = gamma A / sum(gamma A). "unnormalised": A' = gamma A, rows sum
+            to more than 1 (Eq. 9 read literally). "logit": score' = gamma score, before the softmax.
+    """
+
+    name: ClassVar[str] = "locore"
+    paper: ClassVar[str] = "arXiv 2601.20279"
+    edits: ClassVar[str] = "attention rows of decode steps"
+    cost: ClassVar[str] = "no extra pass"
+
+    beta: float = 0.15
+    window: int = 10
+    layers: Sequence[int] | None = None
+    space: str = "probability"
+
+    def __post_init__(self):
+        number("LocoRE", "beta", self.beta, 0, 1e4)
+        number("LocoRE", "window", self.window, 1, whole=True)
+        choice("LocoRE", "space", self.space, SPACES)
+        object.__setattr__(self, "layers", layer_numbers("LocoRE", self.layers))
+
+    def check_model(self, model) -> None:
+        target_layers(model, self.layers)
+
+    def edit_rows(self, place: Place) -> RowEdit | None:
+        start = place.prompt_length
+        last_query = place.past + place.new - 1
+        if not self.beta or last_query <= start or (self.layers is not None and place.layer not in self.layers):
+            return None
+        queries, keys = place.query_positions[:, None], place.key_positions[None, :]
+        boosted = (keys >= start) & (keys < queries) & (keys >= queries - self.window)
+        boosted = boosted[None, None]  # [1, 1, T, K]
+        if self.space == "probability":  # gamma A / sum(gamma A) is the softmax of score + log gamma
+            return RowEdit(bias=torch.where(boosted, math.log1p(self.beta), 0.0))
+        gamma = torch.where(boosted, 1.0 + self.beta, 1.0)
+        return RowEdit(gain=gamma) if self.space == "unnormalised" else RowEdit(multiplier=gamma)

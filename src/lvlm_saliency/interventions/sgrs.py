@@ -1,0 +1,93 @@
+"""SGRS: saliency-guided rejection sampling."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from lvlm_saliency import hf
+from lvlm_saliency.errors import SettingError
+from lvlm_saliency.interventions.base import Method, choice, layer_numbers, number
+from lvlm_saliency.tracing.one_pass import target_layers
+
+ORDERS = ("sample", "greedy")
+EXECUTIONS = ("auto", "stepwise", "blockwise")
+
+
+@dataclass(frozen=True)
+class SGRS(Method):
+    """A candidate whose saliency over the earlier output falls below that of the recent tokens is drawn again.
+
+    "Hallucination Begins Where Saliency Drops", ICLR 2026, arXiv 2601.20279, Eq. 6-7. At each step the `top_k` most
+    probable tokens (of the processed distribution) are candidates c with S(c), the mean row-normalised saliency over the
+    output so far, computed with c's own loss. A drawn candidate is accepted when S(c) >= alpha * mean of S over the last
+    `window` accepted tokens; after `max_draws` rejections the candidate of the largest S is taken.
+
+    Args:
+        alpha: threshold ratio; 0 accepts every first draw. Paper: 0.6.
+        top_k: K, size of the candidate set. Paper: 5.
+        window: W, accepted tokens in the running mean. Paper: 5.
+        max_draws: R, draws per step. Paper: 3.
+        layers: decoder layers whose rows are scored; default the upper half of the layers that have attention.
+        order: "sample" draws by probability, "greedy" goes from the most probable down.
+        execution: "stepwise" scores each step as it is decoded; "auto" chooses the cheapest way there is.
+        seed: of the draws, which depend on (seed, sample, step, draw) only; None takes one from torch's generator.
+    """
+
+    name: ClassVar[str] = "sgrs"
+    paper: ClassVar[str] = "arXiv 2601.20279"
+    edits: ClassVar[str] = "choice of each token"
+    cost: ClassVar[str] = "one backward pass per token through the layers above the lowest target layer"
+
+    alpha: float = 0.6
+    top_k: int = 5
+    window: int = 5
+    max_draws: int = 3
+    layers: Sequence[int] | None = None
+    order: str = "sample"
+    execution: str = "auto"
+    seed: int | None = None
+
+    def __post_init__(self):
+        number("SGRS", "alpha", self.alpha, 0, 1e4)
+        number("SGRS", "top_k", self.top_k, 1, 1000, whole=True)
+        number("SGRS", "window", self.window, 1, whole=True)
+        number("SGRS", "max_draws", self.max_draws, 1, whole=True)
+        choice("SGRS", "order", self.order, ORDERS)
+        choice("SGRS", "execution", self.execution, EXECUTIONS)
+        if self.execution == "blockwise":
+            raise SettingError("SGRS: execution='blockwise' is not built yet; use 'auto' or 'stepwise'")
+        if self.seed is not None:
+            number("SGRS", "seed", self.seed, 0, 2**63 - 1, whole=True)
+        object.__setattr__(self, "layers", layer_numbers("SGRS", self.layers))
+
+    def check_model(self, model) -> None:
+        self.target_layers(model)
+
+    def target_layers(self, model) -> list[int]:
+        """The layers that are scored on this model, ascending."""
+        if self.layers is not None:
+            return target_layers(model, self.layers)
+        known = hf.attention_layers(model)
+        return known[len(known) // 2 :]
+
+    def selector(self, model, sample_ids: Sequence[int]):
+        """The state of one generation with this method."""
+        from lvlm_saliency.decoding.rejection import SaliencyGate
+
+        return SaliencyGate(self, self.target_layers(model), sample_ids)
+
+    def __call__(self, model, input_ids, logits_processor, stopping_criteria, generation_config, **model_kwargs):
+        """`model.generate(**inputs, custom_generate=SGRS(...))`: the token ids, or with `return_dict_in_generate` the
+        `GenerateOutput` of `lvlm_saliency.generate`.
+
+        transformers hands neither the streamer nor the tokenizer for stop strings to a custom loop; use
+        `lvlm_saliency.generate` with those.
+        """
+        from lvlm_saliency.decoding.loop import decode_with
+
+        out = decode_with(
+            [self], model, input_ids, logits_processor, stopping_criteria, generation_config, **model_kwargs
+        )
+        return out if generation_config.return_dict_in_generate else out.sequences
