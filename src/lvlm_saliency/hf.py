@@ -120,13 +120,6 @@ def _calls_interface(kind: type) -> bool:
         return False
 
 
-def image_token_ids(model) -> list[int]:
-    """The ids that stand for picture (or video) features in the prompt; several names are in use."""
-    names = ("image_token_id", "image_token_index", "video_token_id", "video_token_index")
-    found = {getattr(model.config, name, None) for name in names}
-    return sorted(i for i in found if isinstance(i, int))
-
-
 def is_hybrid(model) -> bool:
     """True when some decoder layers mix tokens by other means than attention (linear attention, convolution)."""
     layers = getattr(model.get_decoder(), "layers", ())
@@ -263,14 +256,6 @@ def next_inputs(model, input_ids: Tensor, new: int | None, model_kwargs: dict) -
 def prefill(model, input_ids: Tensor, generation_config, model_kwargs: dict):
     """The ordinary prompt pass of `generate` (chunked where the configuration asks for it)."""
     return model._prefill(input_ids, generation_config, model_kwargs)
-
-
-def eos_token_ids(model) -> list[int]:
-    """The ids that end a text; empty when the model names none."""
-    eos = model.generation_config.eos_token_id if model.can_generate() else model.config.eos_token_id
-    if eos is None:
-        return []
-    return [int(e) for e in (eos if isinstance(eos, (list, tuple)) else [eos])]
 
 
 def pad_token(generation_config) -> Tensor | None:

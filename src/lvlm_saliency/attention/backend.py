@@ -120,7 +120,7 @@ class Step:
 def attention(
     module, query, key, value, attention_mask, *, delegate: Callable, scaling: float | None = None, **kwargs
 ) -> tuple[Tensor, Tensor | None]:
-    """The registered function. Shapes as transformers passes them: query `[B, H, T, D]`, key and value `[B, G, K, D]`."""
+    """The registered function; shapes as transformers passes them: query `[B, H, T, D]`, key, value `[B, G, K, D]`."""
     step: Step | None = kwargs.pop(STEP, None)
     own_backend = {"scaling": scaling, **kwargs}
     layer = getattr(module, "layer_idx", None)

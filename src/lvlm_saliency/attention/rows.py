@@ -86,7 +86,7 @@ class Rows:
 
     def ungrouped(self, x: Tensor, rows: int) -> Tensor:
         """The inverse of `grouped` for a block of `rows` rows."""
-        *lead, groups, _, width = x.shape
+        *lead, _, _, width = x.shape
         return x.reshape(*lead, self.query.shape[1], rows, width)
 
     def blocks(self, start: int = 0) -> Iterator[slice]:

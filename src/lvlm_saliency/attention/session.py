@@ -37,7 +37,7 @@ class Session:
     def _prompt_length(self, past: int, new: int, cache) -> int:
         if self.prompt_length is not None:
             return self.prompt_length
-        # Inside a bare `with method(model)` block: what is fed over an empty cache is the prompt, what follows is output.
+        # In a bare `with method(model)` block: what is fed over an empty cache is the prompt, the rest is output.
         if cache is None:
             return past + new
         if past == 0:

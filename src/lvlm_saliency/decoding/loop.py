@@ -14,6 +14,7 @@ from lvlm_saliency import hf
 from lvlm_saliency.attention.session import Session, session
 from lvlm_saliency.decoding.steps import Cost, GenerateOutput, Step
 from lvlm_saliency.errors import SettingError
+from lvlm_saliency.regions import output_lengths
 from lvlm_saliency.tracing.one_pass import finite_logits
 
 
@@ -109,20 +110,14 @@ def _by_transformers(model, inputs, methods, streamer, settings) -> GenerateOutp
         state.prompt_length = inputs["input_ids"].shape[1]
         out = model.generate(**inputs, streamer=streamer, **settings)
     sequences = getattr(out, "sequences", out)
-    eos = set(hf.eos_token_ids(model))
-    steps = [_plain_steps(row[state.prompt_length :].tolist(), eos) for row in sequences]
+    lengths = output_lengths(model, sequences, state.prompt_length).tolist()
+    steps = [
+        [Step(token) for token in row[state.prompt_length : state.prompt_length + length].tolist()]
+        for row, length in zip(sequences, lengths, strict=True)
+    ]
     kept = sum(map(len, steps))
     cost = Cost(forwards=state.forwards, drafted=kept, kept=kept, seconds=time.perf_counter() - begin)
     return GenerateOutput(sequences, steps, cost, scores=getattr(out, "scores", None))
-
-
-def _plain_steps(ids: list[int], eos: set[int]) -> list[Step]:
-    steps = []
-    for token in ids:
-        steps.append(Step(token))
-        if token in eos:
-            break
-    return steps
 
 
 def decode_with(

@@ -16,7 +16,7 @@ from lvlm_saliency.tracing.one_pass import loss_gradient
 
 
 class SaliencyGate:
-    """One generation under SGRS. `settings` is the method, `layers` its target layers, `sample_ids` name the samples."""
+    """One generation under SGRS; `settings` is the method, `layers` its target layers, `sample_ids` its samples."""
 
     def __init__(self, settings, layers: Sequence[int], sample_ids: Sequence[int]):
         self.settings = settings

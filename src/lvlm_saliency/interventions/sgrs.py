@@ -20,9 +20,9 @@ class SGRS(Method):
     """A candidate whose saliency over the earlier output falls below that of the recent tokens is drawn again.
 
     "Hallucination Begins Where Saliency Drops", ICLR 2026, arXiv 2601.20279, Eq. 6-7. At each step the `top_k` most
-    probable tokens (of the processed distribution) are candidates c with S(c), the mean row-normalised saliency over the
-    output so far, computed with c's own loss. A drawn candidate is accepted when S(c) >= alpha * mean of S over the last
-    `window` accepted tokens; after `max_draws` rejections the candidate of the largest S is taken.
+    probable tokens (of the processed distribution) are candidates c with S(c), the mean row-normalised saliency over
+    the output so far, computed with c's own loss. A drawn candidate is accepted when S(c) >= alpha * mean of S over
+    the last `window` accepted tokens; after `max_draws` rejections the candidate of the largest S is taken.
 
     Args:
         alpha: threshold ratio; 0 accepts every first draw. Paper: 0.6.

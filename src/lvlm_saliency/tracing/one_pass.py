@@ -15,9 +15,9 @@ from lvlm_saliency import hf
 from lvlm_saliency.attention.backend import Capture, Editor, Place
 from lvlm_saliency.attention.session import session
 from lvlm_saliency.errors import NumericalError, SettingError, UnsupportedModelError, did_you_mean
-from lvlm_saliency.regions import token_regions
+from lvlm_saliency.regions import placeholder_ids, token_regions
 from lvlm_saliency.tracing.result import SaliencyTrace
-from lvlm_saliency.tracing.sequences import checked_sequences, generated_lengths
+from lvlm_saliency.tracing.sequences import checked_sequences
 
 MAX_ROWS = 512
 """Query rows per forward/backward: bounds the activations that the graph holds."""
@@ -60,8 +60,8 @@ def trace(
     sequences = checked_sequences(inputs, sequences)
     layers = target_layers(model, layers)
     prompt_length = inputs["input_ids"].shape[1]
-    valid = _valid(model, sequences, prompt_length)
     regions = token_regions(model, inputs, sequences)
+    valid = regions.output[:, prompt_length:]
     with torch.inference_mode(False), session(model, methods) as state:
         state.prompt_length = prompt_length
         if normalise == "row":
@@ -105,13 +105,6 @@ def _ranges(numbers: list[int]) -> str:
     if numbers == list(range(numbers[0], numbers[-1] + 1)):
         return f"{numbers[0]}..{numbers[-1]}"
     return ", ".join(map(str, numbers))
-
-
-def _valid(model, sequences: Tensor, prompt_length: int) -> Tensor:
-    """True for generated tokens up to and including a sample's end of text: bool `[batch, T]`."""
-    ends = generated_lengths(hf.eos_token_ids(model), sequences, prompt_length)
-    steps = torch.arange(sequences.shape[1] - prompt_length, device=sequences.device)
-    return steps[None, :] < ends[:, None]
 
 
 def loss_gradient(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -177,7 +170,7 @@ def _prefill(model, sequences, input_ids, model_kwargs):
         raise UnsupportedModelError(
             "the prompt is a single token: there is nothing before it to hang on; give a longer one"
         )
-    image = hf.image_token_ids(model)
+    image = placeholder_ids(model)
     if image and bool(torch.isin(input_ids[:, -1], torch.tensor(image, device=input_ids.device)).any()):
         raise UnsupportedModelError("the prompt ends with a picture: put some text (a question, or a newline) after it")
     return model(**hf.prefill_inputs(model, input_ids, model_kwargs, drop=1), return_dict=True)
@@ -219,7 +212,7 @@ def _block(model, sequences, prompt_length, block, model_kwargs, layers, valid, 
 def _backward(logits: Tensor, gradient: Tensor, capture: Capture, sheet: _Sheet) -> None:
     if capture.anchor is None:
         raise UnsupportedModelError("no target layer called its attention: this model's attention cannot be captured")
-    # In float16 small gradients underflow, so the loss is scaled up; too far up and they overflow, so it is scaled down.
+    # In float16 small gradients underflow, so the loss is scaled up; too far up they overflow, so it comes down.
     scales = (2.0**10, 2.0**4, 1.0) if logits.dtype == torch.float16 else (1.0,)
     for scale in scales:
         torch.autograd.grad(

@@ -1,8 +1,6 @@
-"""Checks on generated sequences: that they belong to their inputs, and where each sample's text ends."""
+"""Checks on generated sequences: that they belong to their inputs."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -41,14 +39,3 @@ def checked_sequences(inputs: dict, sequences) -> Tensor:
             f"sequence {sample} does not start with its prompt: pass the inputs that it was generated from"
         )
     return sequences.long()
-
-
-def generated_lengths(eos_token_ids: Sequence[int], sequences: Tensor, prompt_length: int) -> Tensor:
-    """How many generated tokens of each sample count: up to and including the first end-of-text token, int64 `[batch]`."""
-    answer = sequences[:, prompt_length:]
-    total = answer.shape[1]
-    if not eos_token_ids:
-        return torch.full((len(answer),), total, device=answer.device)
-    ended = torch.isin(answer, torch.tensor(list(eos_token_ids), device=answer.device))
-    first = torch.where(ended.any(1), ended.int().argmax(1) + 1, total)
-    return first
