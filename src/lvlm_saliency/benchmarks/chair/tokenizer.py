@@ -1,0 +1,63 @@
+"""Words of a lower-case caption as NLTK's `word_tokenize` gives them (scorers.md 1.2 step 1, 1.4).
+
+What matters for CHAIR: sentence-final full stops, commas, brackets, quotation marks and clitics ('s, n't) are tokens;
+words with an inner hyphen or slash stay whole ("dog/cat" never matches); a full stop with no space after it glues two
+words ("table.the"); a stop inside a sentence stays with its word.
+"""
+
+from __future__ import annotations
+
+import re
+
+from .sentences import final_stops
+
+# Marks that are always tokens of their own, wherever they stand. A comma or colon before a digit is not one (3,000).
+_MARK = re.compile(r"(\.{2,}|--|''|`+|[;@#$%&*?!\[\](){}<>\"«»“”‘’„‒–—―]|[:,](?!\d))")
+_OPENING_APOSTROPHE = re.compile(r"(?<!\w)'(?=\w)(?!(?:re|ve|ll|m|t|s|d|n)\b)")
+_LONG_CLITIC = re.compile(r"(?<=[^'])(?:'ll|'re|'ve|n't)$")
+_SHORT_CLITIC = re.compile(r"(?<=[^'])'[smd]$")
+_FUSED = re.compile(r"\b(?:(can)(not)|(gim)(me)|(gon)(na)|(got)(ta)|(lem)(me)|(wan)(na)|(more)('n)|(d)('ye))\b")
+
+
+def tokenize(caption: str) -> list[str]:
+    """Tokens of `caption` after lower-casing it, in order.
+
+    Double quotes come out as in the Penn Treebank, two backticks or two apostrophes; one that begins a line always opens.
+    """
+    text = _set_stops_apart(caption.lower())
+    tokens: list[str] = []
+    for chunk in text.split():
+        before = ""
+        for piece in _MARK.split(chunk):
+            if piece in {'"', "''"}:
+                tokens.append("``" if before[-1:] in {"", "(", "[", "{", "<"} else "''")
+            elif _MARK.fullmatch(piece):
+                tokens.append(piece)
+            elif piece:
+                tokens.extend(_split_clitics(piece))
+            before += piece
+    return tokens
+
+
+def _set_stops_apart(text: str) -> str:
+    for stop in reversed(final_stops(text)):
+        text = f"{text[:stop]} {text[stop:]}"
+    return text
+
+
+def _split_clitics(piece: str) -> list[str]:
+    words: list[str] = []
+    for word in _OPENING_APOSTROPHE.sub("' ", piece).split():
+        tail: list[str] = []
+        if len(word) > 1 and word.endswith("'") and word[-2] != "'":
+            word, tail = word[:-1], ["'"]
+        for clitic in (_SHORT_CLITIC, _LONG_CLITIC):
+            if found := clitic.search(word):
+                word, tail = word[: found.start()], [found.group(), *tail]
+        words.extend([*_part(word), *tail])
+    return words
+
+
+def _part(word: str) -> list[str]:
+    """The two words that `word` runs together ("can", "not"), or the word itself."""
+    return _FUSED.sub(lambda fused: f" {' '.join(filter(None, fused.groups()))} ", word).split()
