@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from ..layout import ImageLayout
-    from ..trace import SaliencyTrace
+    from ..tracing.result import SaliencyTrace
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def tokenizer_of(processor: Any) -> Any:
 def context_of(trace: SaliencyTrace, processor: Any, sample: int = 0) -> list[Context]:
     """The tokens of the prompt that are text, each stretch between pictures decoded as a whole."""
     # Imported here: the trace's module brings torch, which a caller that only describes pages does not need.
-    from ..trace import token_texts
+    from ..tracing.result import token_texts
 
     tokenizer = tokenizer_of(processor)
     system = trace.regions.system[sample].tolist()

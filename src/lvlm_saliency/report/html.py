@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from ..layout import ImageLayout
-    from ..trace import SaliencyTrace
+    from ..tracing.result import SaliencyTrace
 
 STYLES = ("page.css", "text.css", "figures.css")
 __all__ = ["fragment", "render_html", "write_html", "write_trace"]

@@ -11,7 +11,7 @@ from .content import Run, run_of
 from .falls import ALPHA, WINDOW, falls
 
 if TYPE_CHECKING:
-    from ..trace import SaliencyTrace
+    from ..tracing.result import SaliencyTrace
 
 SHOWN_SAMPLES = 8
 

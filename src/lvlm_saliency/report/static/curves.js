@@ -1,6 +1,6 @@
 // Curves over the text: the score with its threshold, and log-probability with entropy.
 const SVG = "http://www.w3.org/2000/svg";
-const FRAME = {width: 720, left: 46, right: 10};
+const FRAME = {left: 46, right: 10};
 
 function svg(tag, attributes, ...children) {
   const node = document.createElementNS(SVG, tag);
@@ -43,13 +43,14 @@ class CurveView {
   constructor(onPick, onHover) {
     this.onPick = onPick;
     this.onHover = onHover;
+    this.width = 720;
     this.score = this.chart(150, "Score over the text");
     this.surprise = this.chart(96, "Log-probability and entropy over the text");
     this.node = element("div", {class: "curves"}, this.score.node, this.surprise.node);
   }
 
   chart(height, label) {
-    const canvas = svg("svg", {viewBox: `0 0 ${FRAME.width} ${height}`, role: "img", "aria-label": label});
+    const canvas = svg("svg", {height, role: "img", "aria-label": label});
     const caption = element("figcaption", {class: "keys"});
     canvas.addEventListener("pointermove", (event) => this.onHover(this.tokenAt(canvas, event)));
     canvas.addEventListener("pointerleave", () => this.onHover(null));
@@ -59,17 +60,19 @@ class CurveView {
 
   tokenAt(canvas, event) {
     const box = canvas.getBoundingClientRect();
-    const at = (event.clientX - box.left) / box.width * FRAME.width;
-    const share = (at - FRAME.left) / (FRAME.width - FRAME.left - FRAME.right);
+    const at = (event.clientX - box.left) / box.width * this.width;
+    const share = (at - FRAME.left) / (this.width - FRAME.left - FRAME.right);
     return Math.min(Math.max(Math.round(share * (this.run.length - 1)), 0), this.run.length - 1);
   }
 
   x(t) {
-    return FRAME.left + (FRAME.width - FRAME.left - FRAME.right) * (this.run.length > 1 ? t / (this.run.length - 1) : 0.5);
+    return FRAME.left + (this.width - FRAME.left - FRAME.right) * (this.run.length > 1 ? t / (this.run.length - 1) : 0.5);
   }
 
   paint(run, state, scores, bounds) {
     this.run = run;
+    this.width = Math.max(this.node.clientWidth, 280);
+    for (const {canvas, height} of [this.score, this.surprise]) canvas.setAttribute("viewBox", `0 0 ${this.width} ${height}`);
     const x = (t) => this.x(t);
     this.paintScore(run, state, scores, bounds, x);
     this.paintSurprise(run, x);
@@ -78,7 +81,7 @@ class CurveView {
 
   frame({canvas, height}, scale) {
     const lines = scale.ticks.map((tick) => svg("g", {class: "tick"},
-      svg("line", {x1: FRAME.left, x2: FRAME.width - FRAME.right, y1: scale.place(tick), y2: scale.place(tick)}),
+      svg("line", {x1: FRAME.left, x2: this.width - FRAME.right, y1: scale.place(tick), y2: scale.place(tick)}),
       svg("text", {x: FRAME.left - 6, y: scale.place(tick) + 3.5}, figure(tick))));
     const marks = this.run.tokens.map((_, t) => this.run.mark(t) === "hallucinated"
       ? svg("rect", {class: "made-up", x: this.x(t) - 2.5, y: height - 12, width: 5, height: 5}) : "");

@@ -21,7 +21,7 @@ class Run {
   constructor(data) {
     Object.assign(this, data);
     this.length = data.tokens.length;
-    this.floats = new Float32Array(bytesOf(data.scores).buffer);
+    this.floats = new Float32Array(bytesOf(data.packed.scores).buffer);
     this.rows = null;
     this.kinds = new Array(this.start + this.length).fill("");
     for (const [first, end, region] of data.spans) this.kinds.fill(region, first, end);
@@ -31,12 +31,12 @@ class Run {
     if (this.rows) return;
     const rows = {};
     for (const measure of MEASURES) {
-      const data = await inflate(this[measure]);
+      const data = await inflate(this.packed[measure]);
       const count = this.views.length * this.length;
       rows[measure] = {scale: new Float32Array(data.buffer.slice(0, 4 * count)), bytes: data.subarray(4 * count)};
     }
     this.rows = rows;
-    this.saliency = this.attention = null;
+    this.packed = null;
   }
 
   viewIndex(name) {
@@ -100,6 +100,7 @@ function element(tag, attributes = {}, ...children) {
 function figure(value) {
   if (!isNumber(value)) return "\u2013";
   const size = Math.abs(value);
-  if (size !== 0 && size < 0.001) return value.toExponential(1).replace("-", "\u2212");
+  if (size === 0) return "0";
+  if (size < 0.001) return value.toExponential(1).replace("-", "\u2212");
   return value.toFixed(size >= 10 ? 1 : size >= 0.1 ? 3 : 4).replace("-", "\u2212");
 }

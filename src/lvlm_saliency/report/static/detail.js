@@ -45,7 +45,7 @@ class DetailView {
         "aria-label": parts.map(([region, part]) => `${region} ${Math.round(100 * part)} %`).join(", ")},
       ...parts.filter(([, part]) => part > 0).map(([region, part]) => {
         const bar = element("i", {class: region, title: `${region} ${(100 * part).toFixed(1)} %`},
-          part > 0.12 ? `${region} ${Math.round(100 * part)}%` : "");
+          part > 0.22 ? `${region} ${Math.round(100 * part)} %` : "");
         bar.style.flexGrow = part;
         return bar;
       })));
@@ -67,7 +67,7 @@ class DetailView {
       element("table", {}, element("thead", {}, element("tr", {}, ...["word", "from", ...MEASURES].map((name) => element("th", {scope: "col"}, name)))),
         element("tbody", {}, ...top.map(([key, [text, region]]) => element("tr", {},
           element("th", {scope: "row"}, text.trim() || JSON.stringify(text)),
-          element("td", {class: "from"}, region === "output" ? `word ${key - run.start + 1}` : region),
+          element("td", {class: "from"}, region === "output" ? `\u2116 ${key - run.start + 1}` : region),
           ...MEASURES.map((name) => cell(name, key)))))));
   }
 

@@ -1,5 +1,5 @@
 // The page: one toolbar for all cases, one section per case.
-const shared = {region: DATA.regions[0], measure: MEASURES[0], view: "", alpha: DATA.alpha, strength: 0.85};
+const shared = {region: DATA.regions[0], measure: MEASURES[0], view: "", alpha: DATA.alpha, strength: 0.8};
 const sections = [];
 let current = null;
 
@@ -20,22 +20,23 @@ class Section {
     this.text = new TextView((t) => this.pick(t), (t) => this.hover(t));
     this.curves = new CurveView((t) => this.pick(t), (t) => this.hover(t));
     this.detail = new DetailView();
-    this.pictures = data.images.map((image, at) => new PictureView(image, at));
+    this.pictures = data.images.map((image, at) => new PictureView(image, at, this.opacity()));
     this.note = element("p", {class: "note"});
     this.tabs = element("div", {class: "choice runs"}, ...data.runs.map((run, at) => this.tab(run, at)));
     this.tabs.hidden = data.runs.length < 2 && !data.runs[0]?.name;
     this.node = element("section", {class: `case ${data.images.length ? "" : "no-picture"}`, id: `case-${index + 1}`},
-      element("header", {}, element("h2", {}, data.title), data.note ? element("p", {class: "note"}, data.note) : "", this.tabs),
-      element("div", {class: "look"}, ...this.pictures.map((picture) => picture.node), this.opacity()),
-      element("div", {class: "read"}, this.note, this.text.node, this.curves.node, this.detail.node));
+      element("header", {},
+        element("div", {}, element("h2", {}, data.title), data.note ? element("p", {class: "note"}, data.note) : ""), this.tabs),
+      element("div", {class: "look"}, ...this.pictures.map((picture) => picture.node)),
+      element("div", {class: "read"}, this.note, this.text.node, this.detail.node, this.curves.node));
     this.node.addEventListener("focusin", () => { current = this; });
     this.node.addEventListener("pointerdown", () => { current = this; });
   }
 
   opacity() {
-    if (!this.pictures.length) return "";
-    return element("label", {class: "field opacity"}, "Overlay", element("input", {type: "range", min: 0, max: 1, step: 0.05,
-      value: shared.strength, oninput: (event) => { shared.strength = Number(event.target.value); repaint(); }}));
+    const input = element("input", {type: "range", min: 0, max: 1, step: 0.05, value: shared.strength,
+      oninput: (event) => { shared.strength = Number(event.target.value); repaint(); }});
+    return element("label", {class: "field opacity"}, "Strength of the heat map", input);
   }
 
   tab(run, at) {
@@ -122,6 +123,8 @@ async function begin() {
   main.append(...sections.map((section) => section.node));
   await Promise.all(sections.map((section) => section.show(0)));
   repaint();
+  let width = innerWidth;
+  addEventListener("resize", () => { if (innerWidth !== width) { width = innerWidth; repaint(); } });
   document.body.dataset.ready = "true";
 }
 

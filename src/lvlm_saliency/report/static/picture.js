@@ -18,16 +18,14 @@ function loadImage(source) {
   return IMAGES.get(source);
 }
 
-// Finest tiles first: where a picture is given as tiles and as a whole, the tiles are drawn.
-function finest(tiles) {
-  const kinds = ["tile", "full", "thumbnail"].find((kind) => tiles.some((tile) => tile.kind === kind));
-  return tiles.filter((tile) => tile.kind === kinds);
-}
+// Square pixels that one position stands for. Coarse grids are drawn first, so that finer ones replace them.
+const cellArea = ({box, rows, columns}) => (box[2] - box[0]) * (box[3] - box[1]) / (rows * columns);
 
 class PictureView {
-  constructor(data, index) {
+  constructor(data, index, strength) {
     this.data = data;
     this.index = index;
+    const plain = element("img", {src: data.src, alt: "The picture", class: data.small ? "small" : ""});
     this.panels = MEASURES.map((measure) => {
       const factor = data.small ? Math.max(1, Math.floor(512 / Math.max(data.width, data.height))) : 1;
       const shrink = Math.min(1, 1024 / Math.max(data.width, data.height));
@@ -38,12 +36,13 @@ class PictureView {
       const caption = element("figcaption", {}, element("b", {}, measure), element("span", {}));
       return {measure, canvas, caption, node: element("figure", {class: "panel"}, canvas, caption)};
     });
-    this.node = element("div", {class: "pair"}, ...this.panels.map((panel) => panel.node));
+    this.node = element("div", {class: "views"}, ...this.panels.map((panel) => panel.node),
+      element("figure", {class: "panel plain"}, plain), element("div", {class: "side"}, strength));
   }
 
   async paint(run, state, strength) {
     const image = await loadImage(this.data.src);
-    const tiles = finest(run.pictures[this.index] ?? []);
+    const tiles = [...run.pictures[this.index] ?? []].sort((a, b) => cellArea(b) - cellArea(a));
     for (const {measure, canvas, caption} of this.panels) {
       const row = run.row(state.chosen, measure, state.view);
       let top = 0, best = 0;
@@ -53,7 +52,7 @@ class PictureView {
       context.imageSmoothingEnabled = !this.data.small;
       context.clearRect(0, 0, canvas.width, canvas.height);
       context.drawImage(image, 0, 0, canvas.width, canvas.height);
-      if (top > 0) for (const tile of tiles) this.drawTile(context, tile, row, top, strength);
+      if (top > 0) context.drawImage(this.overlay(canvas, tiles, row, top, strength), 0, 0);
       caption.lastChild.textContent = tiles.length ? ` max ${figure(top)}` : " no place known";
       const word = state.chosen === null ? "all words" : `\u201c${run.tokens[state.chosen].trim()}\u201d`;
       canvas.setAttribute("aria-label", `Picture with the ${measure} of ${word}; largest value ${figure(top)}`);
@@ -61,18 +60,28 @@ class PictureView {
     }
   }
 
-  drawTile(context, tile, row, top, strength) {
+  // The heat map alone, of the canvas's size; transparent where no position looks.
+  overlay(canvas, tiles, row, top, strength) {
+    const sheet = element("canvas", {width: canvas.width, height: canvas.height});
+    const context = sheet.getContext("2d");
+    const x = canvas.width / this.data.width, y = canvas.height / this.data.height;
+    context.imageSmoothingEnabled = false;
+    for (const tile of tiles) {
+      const [left, up, right, down] = [tile.box[0] * x, tile.box[1] * y, tile.box[2] * x, tile.box[3] * y];
+      context.clearRect(left, up, right - left, down - up);
+      context.drawImage(this.grid(tile, row, top, strength), left, up, right - left, down - up);
+    }
+    return sheet;
+  }
+
+  grid(tile, row, top, strength) {
     const cells = new ImageData(tile.columns, tile.rows);
     tile.positions.forEach((position, cell) => {
-      const share = Math.sqrt((row[position] ?? 0) / top);
-      const [red, green, blue] = heatColour(share);
-      cells.data.set([red, green, blue, 255 * strength * (0.45 + 0.5 * share)], 4 * cell);
+      const share = (row[position] ?? 0) / top;
+      cells.data.set([...heatColour(share), 255 * strength * (0.3 + 0.65 * Math.sqrt(share))], 4 * cell);
     });
-    const grid = element("canvas", {width: tile.columns, height: tile.rows});
-    grid.getContext("2d").putImageData(cells, 0, 0);
-    const [left, up, right, down] = tile.box;
-    const x = context.canvas.width / this.data.width, y = context.canvas.height / this.data.height;
-    context.imageSmoothingEnabled = false;
-    context.drawImage(grid, left * x, up * y, (right - left) * x, (down - up) * y);
+    const sheet = element("canvas", {width: tile.columns, height: tile.rows});
+    sheet.getContext("2d").putImageData(cells, 0, 0);
+    return sheet;
   }
 }

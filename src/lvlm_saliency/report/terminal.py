@@ -1,0 +1,119 @@
+"""A text in the terminal, every token coloured by its score; without colour, bars under the words say the same."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.text import Text
+
+from .colours import FALL, Scale, ink, mix
+from .falls import ALPHA, WINDOW, falls
+
+BARS = "\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
+DIGITS = "123456789"
+
+
+@dataclass(frozen=True)
+class Word:
+    """A token as it is printed: spaces before it, its characters, its share of the scale (None: no score), a fall."""
+
+    before: str
+    text: str
+    share: float | None
+    fell: bool
+
+
+def print_trace(
+    console: Console, tokens: Sequence[str], scores: Sequence[float], *, label: str = "saliency on earlier words"
+) -> None:
+    """Print `tokens` (which joined are the text) coloured by `scores` (NaN: no score), with a legend.
+
+    A token that falls (see `falls`) stands behind a red triangle. Where the console has no colour, falls are set in
+    brackets and a line of bars under each line of text shows the scores; where it has no Unicode, digits do.
+    """
+    scale = Scale.of(scores)
+    words = list(_words(tokens, scores, scale))
+    unicode = _can_show(console, BARS)
+    if console.color_system is None or console.no_color:
+        _print_bars(console, words, BARS if unicode else DIGITS)
+    else:
+        _print_colours(console, words, "\u25be" if unicode else "!")
+    _print_legend(console, scale, label, unicode)
+
+
+def _words(tokens: Sequence[str], scores: Sequence[float], scale: Scale) -> Iterator[Word]:
+    for token, score, fell in zip(tokens, scores, falls(scores), strict=True):
+        core = token.strip()
+        before = token[: len(token) - len(token.lstrip())] if core else token
+        # Control characters in what a model wrote must not steer the user's terminal.
+        shown = "".join(character if character.isprintable() else "\u00b7" for character in core)
+        yield Word(before, shown, None if math.isnan(score) else scale.share(score), fell)
+
+
+def _print_colours(console: Console, words: Sequence[Word], mark: str) -> None:
+    line = Text()
+    for word in words:
+        line.append(word.before)
+        if word.fell:
+            line.append(mark, style=_style(FALL) + " bold")
+        if word.share is None:
+            line.append(word.text)
+        else:
+            line.append(word.text, style=f"{_style(ink(word.share))} on {_style(mix(word.share))}")
+    console.print(line, soft_wrap=False)
+
+
+def _print_bars(console: Console, words: Sequence[Word], levels: str) -> None:
+    text, bars = "", ""
+    for word in words:
+        shown = f"[{word.text}]" if word.fell else word.text
+        newline = "\n" in word.before
+        before = " " * len(word.before.replace("\n", "")) if text and not newline else ""
+        if text and (newline or cell_len(text) + len(before) + cell_len(shown) > console.width):
+            _print_pair(console, text, bars)
+            text, bars, before = "", "", ""
+        level = " " if word.share is None else levels[round(word.share * (len(levels) - 1))]
+        text += before + shown
+        bars += " " * len(before) + level * cell_len(shown)
+    if text:
+        _print_pair(console, text, bars)
+
+
+def _print_pair(console: Console, text: str, bars: str) -> None:
+    for line in (text, bars.rstrip()):
+        console.print(Text(line), soft_wrap=True)
+
+
+def _print_legend(console: Console, scale: Scale, label: str, unicode: bool) -> None:
+    if math.isnan(scale.low):
+        console.print(Text(f"{label}: no token has a score", style="dim"))
+        return
+    bounds = (f"{scale.low:.3g}", f"{scale.high:.3g}")
+    rule = f"falls: below {ALPHA} x the mean of the {WINDOW} scores before"
+    if console.color_system is None or console.no_color:
+        levels = BARS if unicode else DIGITS
+        console.print(Text(f"{label}: {levels[0]} {bounds[0]} .. {levels[-1]} {bounds[1]}; [word] {rule}"))
+        return
+    legend = Text(f"{label}: weak {bounds[0]} ", style="dim")
+    for step in range(8):
+        legend.append("  ", style=f"on {_style(mix(step / 7))}")
+    legend.append(f" strong {bounds[1]}   ", style="dim")
+    legend.append("\u25be" if unicode else "!", style=_style(FALL) + " bold")
+    legend.append(f" {rule}", style="dim")
+    console.print(legend)
+
+
+def _style(colour: tuple[int, int, int]) -> str:
+    return "rgb({},{},{})".format(*colour)
+
+
+def _can_show(console: Console, text: str) -> bool:
+    try:
+        text.encode(console.encoding)
+    except UnicodeEncodeError:
+        return False
+    return True
