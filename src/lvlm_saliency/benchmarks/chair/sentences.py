@@ -12,16 +12,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
+
+from .lists import words
 
 # The English model's abbreviations, by kind. Single letters are here because only these never end a sentence.
 ABBREVIATIONS = frozenset(
-    (
+    words(
         # people and titles
         "adm bros col dr gen jr lt maj messrs mr mrs ms prof rep reps sen sr ph.d "
         # months and days
         "jan feb aug sept sep oct nov dec tues wed fri "
         # states, places, streets
-        "ala ariz calif colo conn ct fla ga ill kan ky mich minn nev ok okla ore pa tenn va vt wash wis w.va ave cos ft st yr "
+        "ala ariz calif colo conn ct fla ga ill kan ky mich minn nev ok okla ore pa tenn va vt wash wis "
+        "w.va ave cos ft st yr "
         "u.k u.n u.s u.s.a u.s.s.r d.c l.a n.c n.d n.h n.j n.m n.y n.v s.c "
         # firms and measures
         "chg cie co corp inc ltd sw vs mg p.m a.m a.m.e c.i.t c.o.m.b i.m.s m.b.a m.d.c s.a.y s.p.a "
@@ -30,7 +34,7 @@ ABBREVIATIONS = frozenset(
         "j.j j.k j.p j.r l.f l.p m.j p.a.m r.a r.h r.i r.j r.k r.t s.a s.c s.g s.s t.j w.c w.r w.w "
         # letters
         "c d e f g h k l m n p r s t v w"
-    ).split()
+    )
 )
 
 _JOINS_NO_WORD = r"[)\";}\]*:@'({\[‘’“”«»?!]"
@@ -77,8 +81,8 @@ def _context(text: str, match: re.Match[str]) -> str:
 
 def _breaks(context: str) -> bool:
     """Whether some word of `context`, the last one aside, closes a sentence."""
-    words = _WORD.findall(context)
-    return any(_closes(word, following) for word, following in zip(words, words[1:], strict=False))
+    found = _WORD.findall(context)
+    return any(_closes(word, following) for word, following in pairwise(found))
 
 
 def _closes(word: str, following: str) -> bool:

@@ -8,41 +8,20 @@ from pathlib import Path
 
 from lvlm_saliency.errors import InputError
 
-_THEMSELVES = [
-    "motor bike",
-    "motor cycle",
-    "air plane",
-    "traffic light",
-    "street light",
-    "traffic signal",
-    "stop light",
-    "fire hydrant",
-    "stop sign",
-    "parking meter",
-    "suit case",
-    "sports ball",
-    "baseball bat",
-    "baseball glove",
-    "tennis racket",
-    "wine glass",
-    "hot dog",
-    "cell phone",
-    "mobile phone",
-    "teddy bear",
-    "hair drier",
-    "potted plant",
-    "bow tie",
-    "laptop computer",
-    "home plate",
-    "train track",
-]
-_ANIMALS = ["bird", "cat", "dog", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe", "animal", "cub"]
+from .lists import words
+
+_THEMSELVES = words(
+    "motor_bike motor_cycle air_plane traffic_light street_light traffic_signal stop_light fire_hydrant stop_sign "
+    "parking_meter suit_case sports_ball baseball_bat baseball_glove tennis_racket wine_glass hot_dog cell_phone "
+    "mobile_phone teddy_bear hair_drier potted_plant bow_tie laptop_computer home_plate train_track"
+)
+_ANIMALS = words("bird cat dog horse sheep cow elephant bear zebra giraffe animal cub")
 
 # Two words -> the one they count as. "wine glas" is what the singulariser makes of "wine glass"; "home plate" and
 # "train track" are no objects, and keep "train" from counting. The list's "stove top oven" has three words and can
 # never match a window of two.
 TWO_WORDS: Mapping[tuple[str, str], str] = {
-    **{tuple(name.split()): name for name in _THEMSELVES},  # type: ignore[misc]
+    **{tuple(name.split("_")): name.replace("_", " ") for name in _THEMSELVES},  # type: ignore[misc]
     **{(age, animal): animal for age in ("baby", "adult") for animal in _ANIMALS},
     ("passenger", "jet"): "jet",
     ("passenger", "train"): "train",

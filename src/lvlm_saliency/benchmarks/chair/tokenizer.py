@@ -22,7 +22,8 @@ _FUSED = re.compile(r"\b(?:(can)(not)|(gim)(me)|(gon)(na)|(got)(ta)|(lem)(me)|(w
 def tokenize(caption: str) -> list[str]:
     """Tokens of `caption` after lower-casing it, in order.
 
-    Double quotes come out as in the Penn Treebank, two backticks or two apostrophes; one that begins a line always opens.
+    Double quotes come out as in the Penn Treebank, two backticks or two apostrophes; one that begins a line always
+    opens.
     """
     text = _set_stops_apart(caption.lower())
     tokens: list[str] = []
@@ -46,16 +47,18 @@ def _set_stops_apart(text: str) -> str:
 
 
 def _split_clitics(piece: str) -> list[str]:
-    words: list[str] = []
-    for word in _OPENING_APOSTROPHE.sub("' ", piece).split():
-        tail: list[str] = []
-        if len(word) > 1 and word.endswith("'") and word[-2] != "'":
-            word, tail = word[:-1], ["'"]
-        for clitic in (_SHORT_CLITIC, _LONG_CLITIC):
-            if found := clitic.search(word):
-                word, tail = word[: found.start()], [found.group(), *tail]
-        words.extend([*_part(word), *tail])
-    return words
+    return [part for word in _OPENING_APOSTROPHE.sub("' ", piece).split() for part in _split_end(word)]
+
+
+def _split_end(word: str) -> list[str]:
+    """`word` without the apostrophe and the clitics at its end, and they."""
+    tail: list[str] = []
+    if len(word) > 1 and word.endswith("'") and word[-2] != "'":
+        word, tail = word[:-1], ["'"]
+    for clitic in (_SHORT_CLITIC, _LONG_CLITIC):
+        if found := clitic.search(word):
+            word, tail = word[: found.start()], [found.group(), *tail]
+    return [*_part(word), *tail]
 
 
 def _part(word: str) -> list[str]:

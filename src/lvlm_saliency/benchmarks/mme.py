@@ -1,0 +1,173 @@
+"""MME: pairs of yes/no questions on one image, in 14 tasks (Fu et al. 2023; scorers.md 3).
+
+Official source: BradyFU/Awesome-Multimodal-Large-Language-Models, branch Evaluation, `calculation.py` of
+tools/eval_tool.zip. Each task is a text file of lines `image TAB question TAB truth TAB response`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lvlm_saliency.errors import InputError, SettingError, did_you_mean
+
+from .bootstrap import Bootstrap
+from .counts import CountTable, Totals, ratio, tabulate
+from .records import Problems, read_text
+
+HALLUCINATION = ["existence", "count", "position", "color"]
+PERCEPTION = [*HALLUCINATION, "posters", "celebrity", "scene", "landmark", "artwork", "OCR"]
+COGNITION = ["commonsense_reasoning", "numerical_calculation", "text_translation", "code_reasoning"]
+TASKS = [*PERCEPTION, *COGNITION]
+GROUPS = {"perception": PERCEPTION, "cognition": COGNITION, "hallucination": HALLUCINATION}
+COUNTS = ("images", "right", "both_right", "tp", "fn", "tn", "fp", "other")
+
+
+def parse(response: str) -> str:
+    """ "yes", "no" or "other", from the first four characters of the lower-case response, blanks counted.
+
+    So "know" and "none" are no, "  yes" (two blanks) is other, and so is "The answer is no".
+    """
+    start = response.lower()[:4]
+    return "yes" if "yes" in start else "no" if "no" in start else "other"
+
+
+def score(
+    folder: str | Path,
+    *,
+    tasks: Collection[str] | None = None,
+    errors: str = "raise",
+    bootstrap: Bootstrap | None = None,
+) -> dict[str, Any]:
+    """MME of the answers in `folder`, one `<task>.txt` for each of the 14 tasks.
+
+    Two successive lines belong to one image. `tasks`: only these. `errors`: "raise", or "skip" to leave out and count
+    task files that are missing and images with a malformed line; a sum over tasks is NaN where a task is missing.
+    `bootstrap`: how intervals are drawn; images are redrawn within their task.
+
+    Returns `tasks` (per task `acc`, `acc_plus`, `score` = 100 acc + 100 acc+, at most 200, `precision`, `recall` and
+    counts, `other` answers being wrong but in no confusion count) and the sums `perception` (at most 2000),
+    `cognition` (800) and `hallucination` (800; existence, count, position, color), `intervals`, `skipped`,
+    `per_image`. Precision and recall without a case are NaN (officially 0). Raises `InputError`, `SettingError`.
+    """
+    wanted = list(TASKS) if tasks is None else [task for task in TASKS if task in tasks]
+    if strange := sorted(set(tasks or ()) - set(TASKS)):
+        raise SettingError(f"no MME task {strange[0]!r}{did_you_mean(strange[0], TASKS)}")
+    problems = Problems(errors)
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: not a folder; MME's layout is a folder with one text file per task")
+    per_image = []
+    for task in wanted:
+        path = folder / f"{task}.txt"
+        if path.is_file():
+            per_image += _read_task(task, path, problems)
+        else:
+            problems.report("missing_task", f"{path}: the task's file is missing; name the tasks to score, or skip it")
+    return _result(per_image, problems, bootstrap or Bootstrap())
+
+
+def table(result: Mapping[str, Any]) -> CountTable:
+    """The counts per image of a result of `score`: columns `task:count`, images drawn anew within their task."""
+    present = list(dict.fromkeys(entry["task"] for entry in result["per_image"]))
+    rows = (
+        ((entry["task"], entry["image"], entry["line"]), {f"{entry['task']}:{name}": entry[name] for name in COUNTS})
+        for entry in result["per_image"]
+    )
+    columns = [f"{task}:{name}" for task in present for name in COUNTS]
+    figures = {task: _score_of(task) for task in present} | {
+        group: _sum_of(members) for group, members in GROUPS.items() if set(members) <= set(present)
+    }
+    return tabulate(rows, columns, figures, stratum=lambda key: key[0])  # type: ignore[index]
+
+
+def _read_task(task: str, path: Path, problems: Problems) -> list[dict[str, Any]]:
+    lines = read_text(path).split("\n")
+    if lines[-1] == "":
+        lines.pop()
+    if len(lines) % 2:
+        problems.report("malformed", f"{path}:{len(lines)}: an odd number of lines, but each image has two questions")
+    entries = []
+    for first in range(0, len(lines) - 1, 2):
+        pair = [
+            _read_line(line, f"{path}:{number}", problems) for number, line in enumerate(lines[first:][:2], first + 1)
+        ]
+        if None not in pair:
+            entries.append(_score_image(task, first + 1, pair))
+    return entries
+
+
+def _read_line(line: str, where: str, problems: Problems) -> tuple[str, str, str] | None:
+    fields = line.split("\t")
+    if len(fields) != 4:
+        problems.report(
+            "malformed", f"{where}: {len(fields)} columns, but image, question, truth and response are four"
+        )
+        return None
+    image, _, truth, response = fields
+    if truth.lower() not in {"yes", "no"}:
+        problems.report("malformed", f"{where}: the truth is {truth!r}, neither yes nor no")
+        return None
+    return image, truth.lower(), parse(response)
+
+
+def _score_image(task: str, line: int, pair: list[Any]) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "task": task,
+        "image": pair[0][0],
+        "line": line,
+        "images": 1,
+        **dict.fromkeys(COUNTS[1:], 0),
+    }
+    for _, truth, said in pair:
+        entry["right"] += truth == said
+        if said == "other":
+            entry["other"] += 1
+        else:
+            entry[("t" if truth == said else "f") + ("p" if said == "yes" else "n")] += 1
+    entry["both_right"] = int(entry["right"] == 2)
+    return entry
+
+
+def _score_of(task: str) -> Any:
+    def figure(total: Totals) -> np.ndarray:
+        images = total[f"{task}:images"]
+        return 100 * ratio(total[f"{task}:right"], 2 * images) + 100 * ratio(total[f"{task}:both_right"], images)
+
+    return figure
+
+
+def _sum_of(tasks: list[str]) -> Any:
+    return lambda total: sum(_score_of(task)(total) for task in tasks)
+
+
+def _result(per_image: list[dict[str, Any]], problems: Problems, bootstrap: Bootstrap) -> dict[str, Any]:
+    counts = table({"per_image": per_image})
+    values = counts.values()
+    totals = dict(zip(counts.columns, counts.counts.sum(axis=0), strict=True))
+    present = list(dict.fromkeys(entry["task"] for entry in per_image))
+    return {
+        "benchmark": "mme",
+        "tasks": {
+            task: _task_result({n: int(totals[f"{task}:{n}"]) for n in COUNTS}, values[task]) for task in present
+        },
+        **{group: values.get(group, float("nan")) for group in GROUPS},
+        "intervals": bootstrap.intervals(counts),
+        "bootstrap": bootstrap.settings(),
+        "skipped": dict(problems.skipped),
+        "per_image": per_image,
+    }
+
+
+def _task_result(counts: dict[str, int], value: float) -> dict[str, Any]:
+    return {
+        "score": value,
+        "acc": float(ratio(counts["right"], 2 * counts["images"])),
+        "acc_plus": float(ratio(counts["both_right"], counts["images"])),
+        "precision": float(ratio(counts["tp"], counts["tp"] + counts["fp"])),
+        "recall": float(ratio(counts["tp"], counts["tp"] + counts["fn"])),
+        **counts,
+    }
