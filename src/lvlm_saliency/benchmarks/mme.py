@@ -27,7 +27,7 @@ COUNTS = ("images", "right", "both_right", "tp", "fn", "tn", "fp", "other")
 
 
 def parse(response: str) -> str:
-    """ "yes", "no" or "other", from the first four characters of the lower-case response, blanks counted.
+    """What `response` says, yes, no or other, by the first four characters of its lower case, blanks counted.
 
     So "know" and "none" are no, "  yes" (two blanks) is other, and so is "The answer is no".
     """
@@ -45,7 +45,7 @@ def score(
     """MME of the answers in `folder`, one `<task>.txt` for each of the 14 tasks.
 
     Two successive lines belong to one image. `tasks`: only these. `errors`: "raise", or "skip" to leave out and count
-    task files that are missing and images with a malformed line; a sum over tasks is NaN where a task is missing.
+    task files that are missing and images with a malformed line or whose two lines name different images; a sum over tasks is NaN where a task is missing.
     `bootstrap`: how intervals are drawn; images are redrawn within their task.
 
     Returns `tasks` (per task `acc`, `acc_plus`, `score` = 100 acc + 100 acc+, at most 200, `precision`, `recall` and
@@ -88,24 +88,28 @@ def _read_task(task: str, path: Path, problems: Problems) -> list[dict[str, Any]
     lines = read_text(path).split("\n")
     if lines[-1] == "":
         lines.pop()
-    if len(lines) % 2:
-        problems.report("malformed", f"{path}:{len(lines)}: an odd number of lines, but each image has two questions")
+    if not lines or len(lines) % 2:
+        found = "an odd number of lines" if lines else "no line"
+        problems.report("malformed", f"{path}:{len(lines)}: {found}, but every image has two questions")
     entries = []
     for first in range(0, len(lines) - 1, 2):
-        pair = [
-            _read_line(line, f"{path}:{number}", problems) for number, line in enumerate(lines[first:][:2], first + 1)
-        ]
-        if None not in pair:
-            entries.append(_score_image(task, first + 1, pair))
+        one, two = (_read_line(lines[index], f"{path}:{index + 1}", problems) for index in (first, first + 1))
+        if one is None or two is None:
+            continue
+        if one[0] != two[0]:
+            problems.report(
+                "mismatched", f"{path}:{first + 2}: {two[0]} stands beside {one[0]}, not beside its own pair"
+            )
+        else:
+            entries.append(_score_image(task, first + 1, one[0], [one[1:], two[1:]]))
     return entries
 
 
 def _read_line(line: str, where: str, problems: Problems) -> tuple[str, str, str] | None:
+    """Image, lower-case truth and parsed response of one line."""
     fields = line.split("\t")
     if len(fields) != 4:
-        problems.report(
-            "malformed", f"{where}: {len(fields)} columns, but image, question, truth and response are four"
-        )
+        problems.report("malformed", f"{where}: {len(fields)} columns instead of image, question, truth, response")
         return None
     image, _, truth, response = fields
     if truth.lower() not in {"yes", "no"}:
@@ -114,15 +118,10 @@ def _read_line(line: str, where: str, problems: Problems) -> tuple[str, str, str
     return image, truth.lower(), parse(response)
 
 
-def _score_image(task: str, line: int, pair: list[Any]) -> dict[str, Any]:
-    entry: dict[str, Any] = {
-        "task": task,
-        "image": pair[0][0],
-        "line": line,
-        "images": 1,
-        **dict.fromkeys(COUNTS[1:], 0),
-    }
-    for _, truth, said in pair:
+def _score_image(task: str, line: int, image: str, answers: list[tuple[str, str]]) -> dict[str, Any]:
+    entry: dict[str, Any] = {"task": task, "image": image, "line": line, **dict.fromkeys(COUNTS, 0)}
+    entry["images"] = 1
+    for truth, said in answers:
         entry["right"] += truth == said
         if said == "other":
             entry["other"] += 1
@@ -148,12 +147,13 @@ def _result(per_image: list[dict[str, Any]], problems: Problems, bootstrap: Boot
     counts = table({"per_image": per_image})
     values = counts.values()
     totals = dict(zip(counts.columns, counts.counts.sum(axis=0), strict=True))
-    present = list(dict.fromkeys(entry["task"] for entry in per_image))
+    tasks = {
+        task: _task_result({name: int(totals[f"{task}:{name}"]) for name in COUNTS}, values[task])
+        for task in dict.fromkeys(entry["task"] for entry in per_image)
+    }
     return {
         "benchmark": "mme",
-        "tasks": {
-            task: _task_result({n: int(totals[f"{task}:{n}"]) for n in COUNTS}, values[task]) for task in present
-        },
+        "tasks": tasks,
         **{group: values.get(group, float("nan")) for group in GROUPS},
         "intervals": bootstrap.intervals(counts),
         "bootstrap": bootstrap.settings(),
