@@ -62,7 +62,9 @@ def token_regions(model: Any, inputs: Mapping[str, Any], sequences: Any = None) 
         UnsupportedModelError: pictures are given but the model marks no positions for them.
     """
     if not isinstance(inputs.get("input_ids"), Tensor):
-        raise InputError("the inputs hold no input_ids tensor: pass what the processor returned with return_tensors='pt'")
+        raise InputError(
+            "the inputs hold no input_ids tensor: pass what the processor returned with return_tensors='pt'"
+        )
     ids = inputs["input_ids"]
     batch, prompt_length = ids.shape
     sequences = ids if sequences is None else getattr(sequences, "sequences", sequences).to(ids.device)

@@ -1,0 +1,135 @@
+"""Looking at a checkpoint before it is loaded, so that a broken one is named in a line and nothing unsafe is opened.
+
+A checkpoint is a folder or a hub id. Weights are read from safetensors only: a pickle can run code when it is opened.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import HfApi, constants, errors
+from safetensors import SafetensorError, safe_open
+
+from lvlm_saliency.errors import ModelError
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+_INDEX = "model.safetensors.index.json"
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+SCENES = Path(__file__).parent / "scenes" / "model"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that is there: `source` for `from_pretrained`, `hub` the keywords that go with it."""
+
+    source: str
+    hub: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder, or None for a hub id."""
+        path = Path(self.source)
+        return path if path.is_dir() else None
+
+
+def find_checkpoint(name_or_path: str, revision: str | None, local_files_only: bool | None) -> Checkpoint:
+    """Find the folder or the hub repository, and check its files as far as that goes without loading it.
+
+    Raises:
+        ModelError: it is not there, or lacks a file, or holds its weights in a form that is not opened.
+    """
+    name = str(name_or_path)
+    if name == "scenes" and not Path(name).is_dir():
+        if not (SCENES / "config.json").is_file():
+            raise ModelError(
+                "the model 'scenes' is not part of this installation: install lvlm-saliency from its wheel"
+            )
+        name = str(SCENES)
+    path = Path(name).expanduser()
+    if path.is_dir():
+        _check_folder(path)
+        return Checkpoint(str(path))
+    if path.is_file():
+        raise ModelError(f"{name} is a file: give the folder that holds config.json and the weights")
+    if not _HUB_ID.fullmatch(name) or name.startswith("."):
+        raise ModelError(f"there is no folder {name}, and it is no hub id either (those read owner/name)")
+    return Checkpoint(name, _reachable(name, revision, local_files_only))
+
+
+def _check_folder(folder: Path) -> None:
+    files = {file.name for file in folder.iterdir()}
+    _check_names(str(folder), files)
+    for shard in _shards(folder, files):
+        try:
+            with safe_open(folder / shard, "pt"):
+                pass
+        except (SafetensorError, OSError) as error:
+            raise ModelError(
+                f"{folder / shard} is truncated or corrupt ({first_line(error)}): download or save it again"
+            ) from error
+
+
+def _check_names(where: str, files: set[str]) -> None:
+    if "config.json" not in files:
+        raise ModelError(f"{where} has no config.json: it is not a checkpoint in the format of transformers")
+    if any(file.endswith(".safetensors") for file in files) or _INDEX in files:
+        return
+    pickles = sorted(file for file in files if file.endswith(_PICKLES) and file != "training_args.bin")
+    if pickles:
+        raise ModelError(
+            f"{where} has its weights only as a pickle ({pickles[0]}), which can run code when opened: "
+            "convert it with save_pretrained(..., safe_serialization=True) where you trust it"
+        )
+    raise ModelError(f"{where} has a config.json but no weights (no *.safetensors file)")
+
+
+def _shards(folder: Path, files: set[str]) -> Iterable[str]:
+    """The weight files that will be read; all must be there."""
+    if "model.safetensors" in files or _INDEX not in files:
+        return sorted(file for file in files if file.endswith(".safetensors"))
+    try:
+        index = json.loads((folder / _INDEX).read_text("utf-8"))
+        shards = sorted(set(index["weight_map"].values()))
+    except (ValueError, KeyError, AttributeError) as error:
+        raise ModelError(f"{folder / _INDEX} cannot be read ({first_line(error)}): download it again") from error
+    missing = [shard for shard in shards if shard not in files]
+    if missing:
+        raise ModelError(
+            f"{folder} lacks {len(missing)} of {len(shards)} weight files (first: {missing[0]}): download them again"
+        )
+    return shards
+
+
+def _reachable(name: str, revision: str | None, local_files_only: bool | None) -> dict[str, Any]:
+    """Ask the hub what the repository holds; where it cannot be reached, what is cached must do."""
+    hub: dict[str, Any] = {} if revision is None else {"revision": revision}
+    if local_files_only or (local_files_only is None and constants.HF_HUB_OFFLINE):
+        return {**hub, "local_files_only": True}
+    try:
+        about = HfApi().model_info(name, revision=revision, timeout=10)
+    except errors.RevisionNotFoundError as error:
+        raise ModelError(f"the hub model {name} has no revision {revision!r}") from error
+    except errors.RepositoryNotFoundError as error:
+        raise ModelError(
+            f"there is no folder {name}, and the hub has no such model or keeps it private: check the name, "
+            "or log in with `hf auth login`"
+        ) from error
+    except (errors.HTTPError, OSError) as error:
+        if local_files_only is False:
+            raise ModelError(
+                f"the hub cannot be reached for {name} ({first_line(error)}): give a folder instead"
+            ) from error
+        return {**hub, "local_files_only": True}
+    _check_names(f"the hub model {name}", {file.rfilename for file in about.siblings or ()})
+    return hub
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error, without a closing full stop."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0].strip().rstrip(".:")

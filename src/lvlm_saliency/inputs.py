@@ -1,0 +1,186 @@
+"""Model inputs: built from pictures and a prompt, and checked when a user brings their own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from PIL import Image
+from torch import Tensor
+from transformers import BatchFeature
+
+from lvlm_saliency.errors import InputError, PromptError
+from lvlm_saliency.regions import end_token_ids, padding_id, placeholder_ids
+
+_PIXELS = ("pixel_values", "pixel_values_videos")
+PLACEHOLDER = "<image>"  # understood in any prompt, whatever the family's own placeholder is
+
+
+def build_inputs(
+    processor: Any,
+    images: Image.Image | Sequence[Image.Image] | None,
+    prompt: str,
+    model: Any = None,
+    chat: Literal["auto", "always", "never"] = "auto",
+) -> BatchFeature:
+    """One sample's inputs, from pictures and a prompt.
+
+    Args:
+        processor: the model's processor, or the tokenizer of a text model.
+        images: one picture, several, or none.
+        prompt: the user's words. Where pictures belong in the midst of them, it holds one "<image>" (or the family's
+            own placeholder) for each; without any, the pictures come first.
+        model: when given, its context length is respected and the tensors are put on its device.
+        chat: "auto" uses the processor's chat template when it has one; "always" insists on it; "never" takes the
+            prompt as it stands, placeholders included.
+
+    Returns:
+        What the processor returns, `input_ids` `[1, n0]` and so on, as tensors.
+
+    Raises:
+        PromptError: an empty prompt, placeholders that do not match the pictures, or a prompt too long for the model.
+    """
+    pictures = [images] if isinstance(images, Image.Image) else list(images or ())
+    tokenizer = getattr(processor, "tokenizer", processor)
+    if not prompt.strip():
+        raise PromptError("the prompt is empty: say what the model should do with the picture")
+    if pictures and not hasattr(processor, "image_processor"):
+        raise PromptError("this is a text model, which takes no pictures: leave them out or choose another model")
+    text = _text(processor, tokenizer, prompt, len(pictures), chat)
+
+    # A template writes the start token itself; the tokenizer must not write a second one.
+    start = tokenizer.bos_token
+    settings = {"return_tensors": "pt", "add_special_tokens": not (start and text.startswith(start))}
+    try:
+        if pictures:
+            inputs = processor(images=[pictures], text=[text], **settings)
+        else:
+            inputs = BatchFeature(dict(processor(text=[text], **settings)))
+    except (ValueError, TypeError, IndexError) as error:
+        raise PromptError(f"the processor refuses this prompt with {len(pictures)} pictures: {error}") from error
+    if model is not None:
+        check_inputs(model, inputs, same_device=False)
+        inputs = inputs.to(model.device)
+    return inputs
+
+
+def _text(processor: Any, tokenizer: Any, prompt: str, pictures: int, chat: str) -> str:
+    own = getattr(processor, "image_token", None) or PLACEHOLDER
+    pieces = prompt.replace(own, PLACEHOLDER).split(PLACEHOLDER)
+    placed = len(pieces) - 1
+    templated = bool(getattr(processor, "chat_template", None) or getattr(tokenizer, "chat_template", None))
+    if chat == "always" and not templated:
+        raise PromptError("this processor has no chat template: use chat='auto' or 'never'")
+    if placed != pictures and (placed or (chat == "never" and pictures)):
+        raise PromptError(
+            f"the prompt has {placed} image placeholders for {pictures} pictures: write {PLACEHOLDER} once for each"
+        )
+    if chat == "never" or not templated:
+        return own.join(pieces) if placed else f"{own}\n" * pictures + prompt
+    if not hasattr(processor, "image_processor"):
+        message = {"role": "user", "content": prompt}
+        return tokenizer.apply_chat_template([message], add_generation_prompt=True, tokenize=False)
+    content: list[dict[str, str]] = [] if placed else [{"type": "image"}] * pictures
+    for number, piece in enumerate(pieces):
+        content += [{"type": "image"}] if number else []
+        content += [{"type": "text", "text": piece}] if piece.strip() else []
+    return processor.apply_chat_template(
+        [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
+    )
+
+
+def check_inputs(model: Any, inputs: Mapping[str, Any], max_new_tokens: int = 0, same_device: bool = True) -> None:
+    """Check inputs that a user brings, so that a mistake is named before the model stumbles over it.
+
+    Args:
+        model: the model that they are for.
+        inputs: what a processor returned.
+        max_new_tokens: how much the model is to write; prompt and answer together must fit its context.
+        same_device: also require the tensors to be where the model's embedding is.
+
+    Raises:
+        PromptError: an empty or too long prompt, right padding, pictures without placeholders or the other way round.
+        InputError: missing or misshapen tensors, unknown token ids, pixel values that are no numbers.
+    """
+    ids = _checked_ids(model, inputs, same_device)
+    mask = _checked_mask(model, inputs, ids)
+    length = int(mask.sum(1).max()) + max_new_tokens
+    limit = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None)
+    if limit and length > limit:
+        answer = f" and {max_new_tokens} new ones" if max_new_tokens else ""
+        raise PromptError(
+            f"the prompt has {length - max_new_tokens} tokens{answer} but the model's context holds {limit}: "
+            "shorten it, or give fewer or smaller pictures"
+        )
+    _check_pictures(model, inputs, ids)
+
+
+def _checked_ids(model: Any, inputs: Mapping[str, Any], same_device: bool) -> Tensor:
+    ids = inputs.get("input_ids")
+    if isinstance(ids, (list, tuple)):
+        raise InputError(
+            "input_ids are lists, not one tensor: call the processor with padding=True and return_tensors='pt'"
+        )
+    if not isinstance(ids, Tensor):
+        raise InputError("the inputs hold no input_ids: pass what the processor returned (embeddings alone do not do)")
+    if ids.dim() != 2 or ids.is_floating_point() or ids.dtype == torch.bool:
+        raise InputError(f"input_ids must be integers [batch, n0], not {ids.dtype} {list(ids.shape)}")
+    if ids.numel() == 0:
+        raise PromptError("the prompt is empty: there is no token to start from")
+    embedding = model.get_input_embeddings().weight
+    vocabulary = len(embedding)
+    if int(ids.min()) < 0 or int(ids.max()) >= vocabulary:
+        raise InputError(
+            f"a token id lies outside the model's vocabulary of {vocabulary}: the processor is another model's"
+        )
+    if same_device and embedding.device.type != "meta" and ids.device != embedding.device:
+        raise InputError(
+            f"the inputs are on {ids.device}, the model on {embedding.device}: call inputs.to(model.device)"
+        )
+    return ids
+
+
+def _checked_mask(model: Any, inputs: Mapping[str, Any], ids: Tensor) -> Tensor:
+    """The attention mask, bool `[batch, n0]`, with padding only on the left."""
+    mask = inputs.get("attention_mask")
+    if mask is None:
+        pad = padding_id(model)
+        ends = torch.cat([ids[:, :1], ids[:, -1:]], 1)
+        if len(ids) > 1 and pad is not None and pad not in end_token_ids(model) and bool((ends == pad).any()):
+            raise InputError("the batch is padded but has no attention_mask: pass the one that the processor returned")
+        return torch.ones_like(ids, dtype=torch.bool)
+    if not isinstance(mask, Tensor) or mask.shape != ids.shape:
+        shape = list(mask.shape) if isinstance(mask, Tensor) else type(mask).__name__
+        raise InputError(f"attention_mask is {shape} but input_ids are {list(ids.shape)}: they must be of one shape")
+    mask = mask.bool()
+    empty = ~mask.any(1)
+    if empty.any():
+        raise PromptError(f"prompt {int(empty.nonzero()[0])} is empty: all of it is padding")
+    gap = (mask[:, :-1] & ~mask[:, 1:]).any(1)
+    if gap.any():
+        raise PromptError(
+            f"prompt {int(gap.nonzero()[0])} is padded on the right, so the answer would not follow it: "
+            "set processor.tokenizer.padding_side = 'left'"
+        )
+    return mask
+
+
+def _check_pictures(model: Any, inputs: Mapping[str, Any], ids: Tensor) -> None:
+    given = [name for name in _PIXELS if inputs.get(name) is not None]
+    for name in given:
+        pixels = inputs[name]
+        if not isinstance(pixels, Tensor) or not pixels.is_floating_point():
+            kind = pixels.dtype if isinstance(pixels, Tensor) else type(pixels).__name__
+            raise InputError(f"{name} must be a tensor of floats from the processor, not {kind}")
+        if not bool(torch.isfinite(pixels).all()):
+            raise InputError(f"{name} holds NaN or infinite values: the picture or its normalisation is broken")
+    known = placeholder_ids(model)
+    count = int(torch.isin(ids, torch.tensor(known, dtype=ids.dtype, device=ids.device)).sum()) if known else 0
+    if count and not given:
+        raise PromptError(
+            f"the prompt holds {count} image placeholders but the inputs no pictures: pass pixel_values as well, "
+            "or leave the placeholders out"
+        )
+    if given and known and not count:
+        raise PromptError("pictures are given, but the prompt has no image placeholder: write one for each picture")

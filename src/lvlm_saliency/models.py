@@ -1,0 +1,151 @@
+"""Loading a model and its processor by name: the one in the package, a folder, or a hub id."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedConfig
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
+)
+
+from lvlm_saliency.checkpoints import SCENES, Checkpoint, find_checkpoint, first_line
+from lvlm_saliency.errors import ModelError
+from lvlm_saliency.inputs import build_inputs, check_inputs
+from lvlm_saliency.processors import load_processor
+
+__all__ = ["build_inputs", "check_inputs", "load_model"]
+
+# What transformers, safetensors and the quantisers raise over a checkpoint that cannot be used.
+_LOADING = (OSError, ValueError, ImportError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError)
+
+
+def load_model(
+    name_or_path: str | os.PathLike[str],
+    *,
+    dtype: str | torch.dtype = "auto",
+    device: str | torch.device | dict[str, Any] | None = None,
+    revision: str | None = None,
+    local_files_only: bool | None = None,
+    quantization_config: Any = None,
+    attn_implementation: str | None = None,
+) -> tuple[Any, Any]:
+    """Load a generative model and its processor (a tokenizer for a text model).
+
+    Args:
+        name_or_path: "scenes" for the model inside this package, a folder, or a hub id such as
+            "llava-hf/llava-1.5-7b-hf".
+        dtype: "auto" is the checkpoint's own (float32 for "scenes" on the CPU); else a torch dtype or its name.
+        device: None for the GPU when there is one, a device, "auto" to spread the model over what there is, or a
+            `device_map`.
+        revision: branch, tag or commit of a hub id.
+        local_files_only: True never asks the hub, False insists on it, None falls back to the cache.
+        quantization_config: passed on to `from_pretrained` (bitsandbytes, torchao).
+        attn_implementation: passed on to `from_pretrained`.
+
+    Returns:
+        (model, processor), the model in eval mode.
+
+    Raises:
+        ModelError: in one line, why it cannot be loaded. Pickles and remote code are never run.
+    """
+    checkpoint = find_checkpoint(os.fspath(name_or_path), revision, local_files_only)
+    shown = str(name_or_path)
+    config = _config(checkpoint, shown)
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    options = {"quantization_config": quantization_config, "attn_implementation": attn_implementation}
+    given = {name: value for name, value in options.items() if value is not None}
+    model = _model(checkpoint, shown, config, _dtype(dtype, checkpoint, device), device, given)
+    try:
+        processor = load_processor(checkpoint.source, config, **checkpoint.hub)
+    except _LOADING as error:
+        raise ModelError(
+            f"{shown} has no processor or tokenizer that can be loaded ({first_line(error)}): "
+            "it needs the files that processor.save_pretrained writes"
+        ) from error
+    return model.eval(), processor
+
+
+def _config(checkpoint: Checkpoint, shown: str) -> PreTrainedConfig:
+    try:
+        settings, _ = PreTrainedConfig.get_config_dict(checkpoint.source, **checkpoint.hub)
+    except _LOADING as error:
+        if checkpoint.folder is None:
+            raise ModelError(
+                f"the hub cannot be reached and {shown} is not in the local cache: give a folder that holds it"
+            ) from error
+        raise ModelError(f"the config.json of {shown} cannot be read ({first_line(error)})") from error
+    kind = settings.get("model_type")
+    if kind not in CONFIG_MAPPING:
+        if settings.get("auto_map"):
+            raise ModelError(
+                f"{shown} needs its own Python code to be run (remote code), which is refused: "
+                "use a checkpoint in the format of transformers, often named ...-hf"
+            )
+        raise ModelError(
+            f"{shown} is of the kind {kind!r}, which this version of transformers does not know: try a newer one"
+        )
+    try:
+        config = AutoConfig.from_pretrained(checkpoint.source, trust_remote_code=False, **checkpoint.hub)
+    except _LOADING as error:
+        raise ModelError(
+            f"the config.json of {shown} does not describe a {kind} model ({first_line(error)})"
+        ) from error
+    if type(config) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING and type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        raise ModelError(f"{shown} is a {kind} model, which does not continue a prompt with text: nothing to trace")
+    return config
+
+
+def _dtype(dtype: str | torch.dtype, checkpoint: Checkpoint, device: Any) -> str | torch.dtype:
+    if isinstance(dtype, str) and dtype != "auto":
+        chosen = getattr(torch, dtype, None)
+        if not isinstance(chosen, torch.dtype) or not chosen.is_floating_point:
+            raise ModelError(f"unknown dtype {dtype!r}: one of auto, float32, bfloat16, float16")
+        return chosen
+    # "scenes" is kept small on disk in half precision, in which a CPU is slow.
+    small = checkpoint.source == str(SCENES) and str(device).startswith("cpu")
+    return torch.float32 if dtype == "auto" and small else dtype
+
+
+def _model(
+    checkpoint: Checkpoint, shown: str, config: PreTrainedConfig, dtype: Any, device: Any, options: dict[str, Any]
+) -> Any:
+    auto = AutoModelForImageTextToText if type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING else AutoModelForCausalLM
+    placed = device == "auto" or isinstance(device, dict)
+    if placed:
+        options["device_map"] = device
+    elif "quantization_config" in options or getattr(config, "quantization_config", None) is not None:
+        # A quantised model is put in its place while it is read, not afterwards.
+        placed, options["device_map"] = True, {"": device}
+    try:
+        model, report = auto.from_pretrained(
+            checkpoint.source,
+            config=config,
+            dtype=dtype,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            **options,
+            **checkpoint.hub,
+        )
+        if not placed:
+            model = model.to(device)
+    except torch.OutOfMemoryError as error:
+        raise ModelError(
+            f"{shown} does not fit into the memory of {device}: "
+            "try device='auto', a smaller dtype or a quantised checkpoint"
+        ) from error
+    except _LOADING as error:
+        raise ModelError(f"the weights of {shown} cannot be loaded: {first_line(error)}") from error
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise ModelError(
+            f"the weights of {shown} lack {len(missing)} tensors that its config.json asks for (first: {missing[0]})"
+        )
+    return model
