@@ -1,0 +1,145 @@
+"""Measuring the model as shipped: greedy captions and POPE answers on held-out scenes, with bootstrap intervals.
+
+`python -m training.evaluate` prints the figures of the 1,000 test scenes as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import AutoModelForImageTextToText, AutoProcessor, LlavaForConditionalGeneration, LlavaProcessor
+
+from lvlm_saliency.scenes.draw import draw_scene
+from lvlm_saliency.scenes.labels import label_mentions, parses
+from lvlm_saliency.scenes.questions import POPE_CATEGORIES, pope_questions
+from lvlm_saliency.scenes.world import Scene, generate_scenes
+
+PROMPT = "Describe the image."
+MODEL = Path("src/lvlm_saliency/scenes/model")
+Figures = dict[str, list[float]]
+
+
+def evaluate(folder: Path, scenes: Sequence[Scene], resamples: int = 2000) -> Figures:
+    """Each figure as [value, low, high], a 95 % percentile bootstrap over scenes.
+
+    The weights are the fp16 ones on disk, computed with in float32. CHAIR counts every mention, repetitions too.
+    """
+    model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32).eval()
+    processor = AutoProcessor.from_pretrained(folder)
+    captions = greedy_captions(model, processor, scenes)
+    counts = caption_counts(captions, scenes)
+    for category, (right, asked) in pope_counts(model, processor, scenes).items():
+        counts[f"{category}_right"], counts[f"{category}_asked"] = right, asked
+
+    def figures(rows: np.ndarray) -> dict[str, float]:
+        sums = {name: values[rows].sum() for name, values in counts.items()}
+        found = {
+            "parse_rate": sums["parses"] / len(rows),
+            "recall": sums["found"] / sums["present"],
+            "chair_s": sums["hallucinates"] / len(rows),
+            "chair_i": sums["wrong"] / max(sums["mentions"], 1),
+            "words": sums["words"] / len(rows),
+        }
+        found |= {f"pope_{name}": sums[f"{name}_right"] / sums[f"{name}_asked"] for name in POPE_CATEGORIES}
+        found["pope_random_minus_adversarial"] = found["pope_random"] - found["pope_adversarial"]
+        return found
+
+    rng = np.random.default_rng(0)
+    value = figures(np.arange(len(scenes)))
+    samples = [figures(rng.integers(len(scenes), size=len(scenes))) for _ in range(resamples)]
+    result = {}
+    for name, point in value.items():
+        low, high = np.percentile([sample[name] for sample in samples], [2.5, 97.5])
+        result[name] = [round(float(each), 4) for each in (point, low, high)]
+    return result
+
+
+@torch.no_grad()
+def greedy_captions(
+    model: LlavaForConditionalGeneration, processor: LlavaProcessor, scenes: Sequence[Scene], batch: int = 100
+) -> list[str]:
+    """One greedy caption per scene, through `generate` and the processor as any user calls them."""
+    captions: list[str] = []
+    for start in range(0, len(scenes), batch):
+        inputs = _inputs(processor, scenes[start : start + batch], PROMPT)
+        out = model.generate(**inputs, max_new_tokens=96, do_sample=False)
+        captions += processor.batch_decode(out[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+    return captions
+
+
+def caption_counts(captions: Sequence[str], scenes: Sequence[Scene]) -> dict[str, np.ndarray]:
+    """Per-scene counts, float64 [n], that the caption figures are ratios of."""
+    counts: dict[str, list[float]] = {}
+    for text, scene in zip(captions, scenes, strict=True):
+        mentions = label_mentions(text, scene)
+        wrong = sum(not mention.correct for mention in mentions)
+        row = {
+            "parses": parses(text),
+            "hallucinates": wrong > 0,
+            "wrong": wrong,
+            "mentions": len(mentions),
+            "found": len({mention.class_name for mention in mentions if mention.correct}),
+            "present": len(scene.present),
+            "words": len(text.split()),
+        }
+        for name, value in row.items():
+            counts.setdefault(name, []).append(float(value))
+    return {name: np.array(values) for name, values in counts.items()}
+
+
+@torch.no_grad()
+def pope_counts(
+    model: LlavaForConditionalGeneration, processor: LlavaProcessor, scenes: Sequence[Scene], batch: int = 50
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Per category the right answers and the questions of every scene, float64 [n] each.
+
+    A scene's questions share the key/value cache of the prompt up to the picture: the same numbers as asking one by
+    one, several times faster. The answer is the first token written: "Yes" or "No"; anything else is wrong.
+    """
+    counts = {name: (np.zeros(len(scenes)), np.zeros(len(scenes))) for name in POPE_CATEGORIES}
+    yes, no = processor.tokenizer.convert_tokens_to_ids(["Yes", "No"])
+    for start in range(0, len(scenes), batch):
+        some = scenes[start : start + batch]
+        questions = pope_questions(some, [str(start + i) for i in range(len(some))])
+        inputs = _inputs(processor, some, questions[0]["text"])
+        ids = inputs["input_ids"]
+        split = int((ids[0] == model.config.image_token_id).nonzero().max()) + 1
+        cache = model(input_ids=ids[:, :split], pixel_values=inputs["pixel_values"], use_cache=True).past_key_values
+        owners = torch.tensor([int(question["image"]) - start for question in questions])
+        cache.batch_select_indices(owners)
+        tails = [f"{question['text']} ASSISTANT:" for question in questions]
+        tail = processor.tokenizer(tails, add_special_tokens=False, return_tensors="pt")["input_ids"]
+        answers = model(input_ids=tail, past_key_values=cache, use_cache=True).logits[:, -1].argmax(-1)
+        for question, owner, answer in zip(questions, owners.tolist(), answers.tolist(), strict=True):
+            right, asked = counts[question["category"]]
+            right[start + owner] += answer == (yes if question["label"] == "yes" else no)
+            asked[start + owner] += 1
+    return counts
+
+
+def _inputs(processor: LlavaProcessor, scenes: Sequence[Scene], text: str) -> dict[str, torch.Tensor]:
+    content = [{"type": "image"}, {"type": "text", "text": text}]
+    prompt = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
+    pictures = [draw_scene(scene) for scene in scenes]
+    return processor(images=pictures, text=[prompt] * len(scenes), return_tensors="pt")
+
+
+def main() -> None:
+    """Print the figures of the test split."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", type=Path, default=MODEL)
+    parser.add_argument("--n", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--split", default="test")
+    options = parser.parse_args()
+    figures = evaluate(options.model, generate_scenes(options.n, options.seed, options.split))
+    print(json.dumps(figures, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""Batches for the joint phase: several captions and questions about one picture share its image tokens.
+
+A row is `<s> USER: <image> x 64` and then independent branches `prompt ASSISTANT: answer </s>`. A branch sees the
+shared prefix and itself; its positions begin where the prefix ends, so that each is what the model will meet alone.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lvlm_saliency.scenes.captions import write_caption
+from lvlm_saliency.scenes.questions import CAPTION_PROMPTS, training_question
+from lvlm_saliency.scenes.world import Scene
+from training.build import BOS, EOS, IMAGE, IMAGE_TOKENS, PAD, UNK, vocabulary
+
+_WORD = {word: number for number, word in enumerate(vocabulary())}
+_PREFIX = [BOS, _WORD["USER:"], *[IMAGE] * IMAGE_TOKENS]
+_ASSISTANT = _WORD["ASSISTANT:"]
+IGNORE = -100
+_UNKNOWN = "zzz"  # any word outside the vocabulary
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A packed batch, T the longest row.
+
+    ids, positions, branch [B, T] int64 (branch 0 is the shared prefix, -1 padding); targets [B, T] int64: the id that
+    follows within the answer, IGNORE elsewhere; weights [B, T] float32: the loss weight of each target.
+    """
+
+    ids: Tensor
+    positions: Tensor
+    branch: Tensor
+    targets: Tensor
+    weights: Tensor
+
+    def mask(self, dtype: torch.dtype) -> Tensor:
+        """The additive attention mask [B, 1, T, T]: the prefix and one's own branch, causally."""
+        own = self.branch[:, :, None] == self.branch[:, None, :]
+        shared = (self.branch == 0)[:, None, :]
+        causal = torch.ones(self.ids.shape[1], self.ids.shape[1], dtype=torch.bool).tril()
+        allowed = (own | shared) & causal
+        mask = torch.zeros(allowed.shape, dtype=dtype).masked_fill_(~allowed, torch.finfo(dtype).min)
+        return mask[:, None]
+
+
+def encode(text: str) -> list[int]:
+    """Ids of well-formed text, as the tokenizer gives them (without the beginning-of-sequence token)."""
+    return [_WORD.get(word, UNK) for word in re.findall(r"[A-Za-z]+|[.,?:]", text)]
+
+
+def pack(
+    scenes: list[Scene], rng: np.random.Generator, captions: int = 2, questions: int = 5, question_weight: float = 1.5
+) -> Packed:
+    """A batch with fresh wording for every scene."""
+    rows = [_row(scene, rng, captions, questions, question_weight) for scene in scenes]
+    longest = max(len(row[0]) for row in rows)
+    fills = (PAD, 0, -1, IGNORE, 0.0)
+    columns = [
+        np.array([column + [fill] * (longest - len(column)) for column in columns_of])
+        for fill, columns_of in zip(fills, zip(*rows, strict=True), strict=True)
+    ]
+    ids, positions, branch, targets, weights = (torch.from_numpy(column) for column in columns)
+    return Packed(ids, positions, branch, targets, weights.float())
+
+
+def _row(scene: Scene, rng: np.random.Generator, captions: int, questions: int, question_weight: float) -> tuple:
+    ids, positions = list(_PREFIX), list(range(len(_PREFIX)))
+    branch, targets, weights = [0] * len(_PREFIX), [IGNORE] * len(_PREFIX), [0.0] * len(_PREFIX)
+    turns = []
+    for _ in range(captions):
+        prompt = CAPTION_PROMPTS[rng.integers(len(CAPTION_PROMPTS))]
+        turns.append((prompt, write_caption(scene, rng), 1.0))
+    turns += [(*training_question(scene, rng), question_weight) for _ in range(questions)]
+    for number, (prompt, answer, weight) in enumerate(turns, start=1):
+        asked = [*encode(_roughened(prompt, rng)), _ASSISTANT]
+        said = [*encode(answer), EOS]
+        ids += asked + said
+        positions += range(len(_PREFIX), len(_PREFIX) + len(asked) + len(said))
+        branch += [number] * (len(asked) + len(said))
+        targets += [IGNORE] * (len(asked) - 1) + said + [IGNORE]
+        weights += [0.0] * (len(asked) - 1) + [weight] * len(said) + [0.0]
+    return ids, positions, branch, targets, weights
+
+
+def _roughened(prompt: str, rng: np.random.Generator) -> str:
+    """Prompts as people type them: some in small letters, some without the last mark, some with a word too many."""
+    draw = rng.random()
+    if draw < 0.08:
+        return prompt.lower()
+    if draw < 0.12:
+        return prompt.rstrip(".?")
+    if draw < 0.16:
+        return f"{prompt} {_UNKNOWN}"
+    return prompt

@@ -1,0 +1,169 @@
+"""The three phases: the tower learns to see, the projector to speak in word embeddings, then all of it together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import LlavaForConditionalGeneration
+
+from lvlm_saliency.scenes.classes import CLASSES, COLOURS
+from lvlm_saliency.scenes.world import Scene
+from training.build import MEAN, STD
+from training.data import CELLS
+from training.muon import Muon
+from training.packing import IGNORE, Packed, encode, pack
+
+WORD_NORM = 1.0  # norm of a word embedding at the start, and the norm that projected patches are held to
+
+
+class Learner(nn.Module):
+    """The model with the dense head that teaches its tower; the head is not shipped."""
+
+    def __init__(self, model: LlavaForConditionalGeneration) -> None:
+        super().__init__()
+        self.model = model
+        width = model.config.vision_config.hidden_size
+        self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, len(CLASSES) + 1 + len(COLOURS) + 1))
+        words = model.get_input_embeddings().weight
+        nn.init.normal_(words, std=WORD_NORM / math.sqrt(words.shape[1]))
+
+    def patches(self, pictures: np.ndarray) -> Tensor:
+        """The tower's last hidden state per patch, [B, 64, width]; pictures are uint8 [B, 64, 64, 3]."""
+        pixels = torch.from_numpy(np.ascontiguousarray(pictures)).float().permute(0, 3, 1, 2) / 255
+        pixels = (pixels - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
+        hidden = self.model.model.vision_tower(pixels, output_hidden_states=True).hidden_states
+        return hidden[self.model.config.vision_feature_layer][:, 1:]
+
+    def dense_loss(self, patches: Tensor, labels: np.ndarray) -> Tensor:
+        """Cross-entropy of class and colour per patch; labels are uint8 [B, 2, 64]."""
+        truth = torch.from_numpy(labels).long()
+        classes, colours = self.head(patches).split([len(CLASSES) + 1, len(COLOURS) + 1], dim=-1)
+        return functional.cross_entropy(classes.transpose(1, 2), truth[:, 0]) + functional.cross_entropy(
+            colours.transpose(1, 2), truth[:, 1]
+        )
+
+    def project(self, patches: Tensor) -> Tensor:
+        """Image tokens [B, 64, 160]."""
+        return self.model.model.multi_modal_projector(patches)
+
+
+def norm_penalty(tokens: Tensor) -> Tensor:
+    """Holds projected patches to the norm of word embeddings: left free it grows thirtyfold and drowns the words."""
+    return ((tokens.norm(dim=-1) / WORD_NORM - 1) ** 2).mean()
+
+
+def projector_loss(learner: Learner, patches: Tensor, labels: np.ndarray) -> Tensor:
+    """Projected patches are to point at the words of what they show (class, colour) and of where they are."""
+    words = learner.model.get_input_embeddings().weight
+    tokens = learner.project(patches)
+    truth = torch.from_numpy(labels).long()
+    third = torch.arange(CELLS) * 3 // CELLS
+    rows, columns = third.repeat_interleave(CELLS), third.repeat(CELLS)
+    loss = norm_penalty(tokens)
+    shown = truth[:, 0] > 0
+    for names, target, where in (
+        (list(CLASSES), truth[:, 0] - 1, shown),
+        (list(COLOURS), truth[:, 1] - 1, shown),
+        (["top", "middle", "bottom"], rows.expand(len(tokens), -1), torch.ones_like(shown)),
+        (["left", "middle", "right"], columns.expand(len(tokens), -1), torch.ones_like(shown)),
+    ):
+        options = words[[encode(name)[0] for name in names]]
+        logits = 16 * tokens @ options.T
+        loss = loss + functional.cross_entropy(logits[where], target[where])
+    return loss
+
+
+def joint_loss(
+    learner: Learner, pictures: np.ndarray, labels: np.ndarray, batch: Packed
+) -> tuple[Tensor, dict[str, float]]:
+    """Answer cross-entropy of a packed batch, with the dense loss and the norm penalty beside it."""
+    model = learner.model.model
+    patches = learner.patches(pictures)
+    tokens = learner.project(patches)
+    embedded = model.get_input_embeddings()(batch.ids)
+    start = 2  # after <s> USER:
+    embedded = torch.cat(
+        [embedded[:, :start], tokens.to(embedded.dtype), embedded[:, start + tokens.shape[1] :]], dim=1
+    )
+    hidden = model.language_model(
+        inputs_embeds=embedded,
+        attention_mask=batch.mask(embedded.dtype),
+        position_ids=batch.positions,
+        use_cache=False,
+    ).last_hidden_state
+    answered = batch.targets != IGNORE
+    logits = learner.model.lm_head(hidden[answered]).float()
+    each = functional.cross_entropy(logits, batch.targets[answered], reduction="none")
+    weights = batch.weights[answered]
+    words = (each * weights).sum() / weights.sum()
+    dense, norm = learner.dense_loss(patches, labels), norm_penalty(tokens)
+    captions = each[weights == 1.0].mean().item()
+    questions = each[weights != 1.0].mean().item()
+    return words + 0.2 * dense + 0.1 * norm, {
+        "caption": captions,
+        "question": questions,
+        "dense": dense.item(),
+        "image_norm": tokens.norm(dim=-1).mean().item(),
+    }
+
+
+@dataclass
+class Phase:
+    """One phase of the recipe: which loss, how long, how fast."""
+
+    name: str
+    steps: int
+    batch: int
+    muon_lr: float
+    adam_lr: float
+    trained: tuple[str, ...]
+    settings: dict[str, int | float] = field(default_factory=dict)
+    warmup: int = 50
+    final: float = 0.03
+
+    def factor(self, step: int) -> float:
+        """Learning-rate factor: linear warm-up, then cosine to `final`."""
+        if step < self.warmup:
+            return (step + 1) / self.warmup
+        part = (step - self.warmup) / max(1, self.steps - self.warmup)
+        return self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * part))
+
+    def loss(
+        self,
+        learner: Learner,
+        pictures: np.ndarray,
+        labels: np.ndarray,
+        scenes: Iterable[Scene],
+        rng: np.random.Generator,
+    ) -> tuple[Tensor, dict[str, float]]:
+        """The phase's loss on one batch, and figures for the log."""
+        if self.name == "see":
+            loss = learner.dense_loss(learner.patches(pictures), labels)
+            return loss, {"dense": loss.item()}
+        if self.name == "project":
+            with torch.no_grad():
+                patches = learner.patches(pictures)
+            loss = projector_loss(learner, patches, labels)
+            return loss, {"projector": loss.item()}
+        return joint_loss(learner, pictures, labels, pack(list(scenes), rng, **self.settings))
+
+    def optimisers(self, learner: Learner) -> list[torch.optim.Optimizer]:
+        """Muon for the hidden matrices, AdamW for embeddings, norms, biases and heads of the trained parts."""
+        matrices, others = [], []
+        for name, parameter in learner.named_parameters():
+            parameter.requires_grad_(any(part in name for part in self.trained))
+            if parameter.requires_grad:
+                hidden = parameter.ndim == 2 and ".layers." in name
+                (matrices if hidden else others).append(parameter)
+        found: list[torch.optim.Optimizer] = [
+            torch.optim.AdamW(others, lr=self.adam_lr, betas=(0.9, 0.98), weight_decay=0.0)
+        ]
+        if matrices:
+            found.append(Muon(matrices, lr=self.muon_lr, weight_decay=0.02))
+        return found
