@@ -1,0 +1,66 @@
+"""POPE questions: balanced, true to the ground truth, negatives of three kinds; training questions are answerable."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lvlm_saliency.scenes.classes import CLASSES, class_frequency, co_occurrence
+from lvlm_saliency.scenes.questions import POPE_CATEGORIES, pope_questions, ranked_negatives, training_question
+from lvlm_saliency.scenes.world import Scene, generate_scenes
+
+SCENES = st.builds(lambda seed: generate_scenes(1, seed)[0], st.integers(0, 100_000))
+
+
+@given(SCENES)
+def test_labels_are_the_ground_truth_and_balanced(scene: Scene) -> None:
+    questions = pope_questions([scene], ["a.png"])
+    assert len(questions) == 18
+    assert questions == pope_questions([scene], ["a.png"])
+    for category in POPE_CATEGORIES:
+        rows = [row for row in questions if row["category"] == category]
+        assert [row["label"] for row in rows] == ["yes", "no"] * 3
+        for row in rows:
+            name = re.fullmatch(r"Is there an? (\w+) in the image\?", row["text"]).group(1)
+            assert row["label"] == ("yes" if name in scene.present else "no")
+            assert ("Is there an " in row["text"]) == (name[0] in "aeiou")
+
+
+@given(SCENES)
+def test_negatives_are_ranked_as_their_category_says(scene: Scene) -> None:
+    frequency = class_frequency()
+    for category in POPE_CATEGORIES:
+        names = ranked_negatives(scene, category, np.random.default_rng(0))
+        assert sorted(names) == sorted(set(CLASSES) - scene.present)
+    popular = [frequency[name] for name in ranked_negatives(scene, "popular", np.random.default_rng(0))]
+    assert popular == sorted(popular, reverse=True)
+    adversarial = ranked_negatives(scene, "adversarial", np.random.default_rng(0))
+    together = [sum(co_occurrence(name, other) for other in scene.present) for name in adversarial]
+    assert together == sorted(together, reverse=True)
+
+
+def test_ids_count_over_all_scenes() -> None:
+    questions = pope_questions(generate_scenes(3, 1), ["a", "b", "c"])
+    assert [row["question_id"] for row in questions] == list(range(1, 55))
+
+
+@pytest.mark.parametrize("kind", ["exists", "colour", "where", "count", "list", "place", None])
+@given(scene=SCENES, seed=st.integers(0, 1000))
+def test_training_questions_are_filled(kind: str | None, scene: Scene, seed: int) -> None:
+    question, answer = training_question(scene, np.random.default_rng(seed), kind)
+    assert "{" not in question + answer
+    assert question[-1] in "?."
+    assert answer[0].isupper()
+    assert answer.endswith(".")
+
+
+@given(scene=SCENES, seed=st.integers(0, 1000))
+def test_noisy_yes_covers_what_is_hidden_and_nothing_else(scene: Scene, seed: int) -> None:
+    question, answer = training_question(scene, np.random.default_rng(seed), "exists")
+    said = scene.present | {item.name for item in scene.hidden}
+    name = next(name for name in CLASSES if re.search(rf"\b{name}\b", question))
+    assert answer == ("Yes." if name in said else "No.")
