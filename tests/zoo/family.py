@@ -23,7 +23,7 @@ from lvlm_saliency.processors import load_processor
 from .weights import randomise
 
 QUESTIONS = (
-    "Describe this image in detail.",
+    "Describe this image in detail, please.",
     "What colour is the boat?",
     "Is there a clock on the wall, and are there two cats on the table? Answer in one word.",
     "A dog?",

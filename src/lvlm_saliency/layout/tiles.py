@@ -64,7 +64,7 @@ class ImageLayout:
         return np.sort(np.concatenate([*(tile.positions.ravel() for tile in self.tiles), self.extra]))
 
     def cells(self) -> Iterator[tuple[int, Box]]:
-        """(position, box) of every token with a place, boxes cut to the picture; those wholly in padding are left out."""
+        """(position, box) of every token with a place, cut to the picture; those wholly in padding are left out."""
         for tile in self.tiles:
             for (row, col), position in np.ndenumerate(tile.positions):
                 left, top, right, bottom = tile.cell(row, col)
