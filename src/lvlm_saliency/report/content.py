@@ -100,7 +100,6 @@ def run_of(
 ) -> Run:
     """Gather one sample of a trace. Without a processor, tokens are shown by their ids."""
     ids = [int(token) for token in trace.token_ids[sample][trace.valid[sample]]]
-    named = {int(token) for step in steps or () for token in step.candidates or {}}
     return Run(
         name=name,
         trace=trace,
@@ -110,7 +109,7 @@ def run_of(
         layouts=layouts,
         marks=marks,
         steps=steps,
-        candidate_names={} if processor is None else _names(processor, sorted(named)),
+        candidate_names={} if processor is None else candidate_texts(tokenizer_of(processor), steps or ()),
         note=note,
     )
 
@@ -119,8 +118,10 @@ def _without_text(ids: Sequence[int]) -> list[str]:
     return [f"\u27e8{token}\u27e9 " for token in ids]
 
 
-def _names(processor: Any, ids: Sequence[int]) -> dict[int, str]:
-    texts = {token: tokenizer_of(processor).decode([token]) for token in ids}
+def candidate_texts(tokenizer: Any, steps: Sequence[Any]) -> dict[int, str]:
+    """The text of every token that a step kept, refused or looked at."""
+    ids = {int(token) for step in steps for token in (step.token_id, *step.candidates, *step.rejected)}
+    texts = {token: tokenizer.decode([token]) for token in sorted(ids)}
     return {token: text.strip() or repr(text) for token, text in texts.items()}
 
 

@@ -19,6 +19,7 @@ from .page import page_data
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from ..decoding.steps import Step
     from ..layout import ImageLayout
     from ..tracing.result import SaliencyTrace
 
@@ -43,10 +44,11 @@ def write_trace(
     *,
     images: Sequence[Sequence[Image]] | None = None,
     layouts: Sequence[Sequence[ImageLayout]] | None = None,
-    samples: Sequence[int] | None = None,
+    sample: int | None = None,
     title: str = "What every word hangs on",
     prompt: str = "",
     name: str = "answer",
+    steps: Sequence[Sequence[Step]] | None = None,
     budget: int = ROW_BUDGET,
 ) -> Path:
     """Write a trace as a page, one section per sample; what `SaliencyTrace.to_html` calls.
@@ -55,18 +57,23 @@ def write_trace(
         processor: the model's processor or tokenizer; without it tokens are shown by their ids.
         images, layouts: per sample a list of pictures and of their `ImageLayout`s (see `image_layouts`); a picture
             without a layout is shown without a heat map.
-        samples: rows of the batch to show, default all.
+        sample: the row of the batch to show, default all.
+        steps: `GenerateOutput.steps`, to show what SGRS looked at for each token.
 
     Raises:
         InputError: the file cannot be written, or pictures and samples do not match.
     """
-    chosen = range(len(trace.sequences)) if samples is None else samples
+    count = len(trace.sequences)
+    if sample is not None and not 0 <= sample < count:
+        raise InputError(f"there is no sample {sample}; the trace has {count}, counted from 0")
+    chosen = range(count) if sample is None else [sample]
     cases = []
-    for sample in chosen:
-        pictures = _of_sample(images, sample, "images")
-        places = _of_sample(layouts, sample, "layouts")
-        run = run_of(trace, processor, name=name, sample=sample, layouts=places)
-        label = f"Answer {sample + 1}" if len(chosen) > 1 else "The answer"
+    for row in chosen:
+        pictures = _of_sample(images, row, "images")
+        places = _of_sample(layouts, row, "layouts")
+        decisions = None if steps is None else _of_sample(steps, row, "steps")
+        run = run_of(trace, processor, name=name, sample=row, layouts=places, steps=decisions)
+        label = f"Answer {row + 1}" if len(chosen) > 1 else "The answer"
         cases.append(Case(title=label, images=pictures, runs=[run], prompt=prompt))
     model = trace.settings.get("model")
     lead = f"Model {model}." if model else ""

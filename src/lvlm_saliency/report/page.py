@@ -112,6 +112,7 @@ def _step(step: Any, run: Run) -> dict[str, Any]:
         "threshold": _number(step.threshold),
         "draws": int(step.draws),
         "fallback": bool(step.fallback),
+        "rejected": [int(token) for token in step.rejected],
         "token": int(step.token_id),
         "candidates": [
             [int(token), run.candidate_names.get(int(token), f"\u27e8{token}\u27e9"), _number(score)]

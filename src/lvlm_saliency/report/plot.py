@@ -70,8 +70,10 @@ def plot_trace(
         figure = draw_map(run, rows, scores[sample, : run.length].tolist(), measure, region)
     else:
         figure = draw_token(run, rows, token % run.length, images or (), measure)
+    # Without a date the same trace gives the same file.
+    metadata = {"Date": None} if Path(path).suffix.lower() == ".svg" else None
     with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=160, metadata={} if temporary.suffix != ".svg" else {"Date": None})
+        figure.savefig(temporary, dpi=160, bbox_inches="tight", metadata=metadata)
     return Path(path)
 
 
@@ -129,8 +131,10 @@ def draw_token(run: Run, rows: np.ndarray, token: int, images: Sequence[Image], 
     for panel, (image, layout) in zip(panels, shown, strict=False):
         heat = layout.heatmap(rows[token])
         size = (layout.width, layout.height)
-        panel.imshow(np.asarray(image.convert("L").convert("RGB")), extent=(0, size[0], size[1], 0))
-        drawn = panel.imshow(heat, cmap="inferno", alpha=0.62, extent=(0, size[0], size[1], 0), vmin=0)
+        panel.imshow(np.asarray(image), extent=(0, size[0], size[1], 0))
+        # What hardly counts stays see-through, so that the picture can be recognised under the map.
+        veil = 0.3 + 0.6 * np.sqrt(heat / max(float(heat.max()), 1e-30))
+        drawn = panel.imshow(heat, cmap="inferno", alpha=veil, extent=(0, size[0], size[1], 0), vmin=0)
         figure.colorbar(drawn, ax=panel, fraction=0.045, pad=0.02)
         panel.set_axis_off()
         panel.set_title(f"{measure} on the picture", loc="left", fontsize=10)

@@ -72,14 +72,14 @@ class DetailView {
   }
 
   candidates(step) {
-    const verdict = (token, score) => {
-      if (token === step.token) return step.fallback ? "kept: all drawn fell, this one scores highest" : "accepted";
-      return !isNumber(score) ? "not drawn" : "";
+    const verdict = (token) => {
+      if (token === step.token) return step.fallback ? "kept: every draw was rejected, this one scores highest" : "accepted";
+      if (step.rejected.includes(token)) return `rejected: below ${figure(step.threshold)}`;
+      return "not drawn";
     };
     return element("div", {class: "candidates"}, element("h4", {}, `Candidates of the rejection sampler, ${step.draws} drawn`),
       element("table", {}, element("tbody", {}, ...step.candidates.map(([token, name, score]) =>
-        element("tr", {class: token === step.token ? "kept" : ""}, element("th", {scope: "row"}, name), element("td", {}, figure(score)),
-          element("td", {}, verdict(token, score) || (isNumber(step.threshold) && score < step.threshold
-            ? `rejected: below ${figure(step.threshold)}` : "not needed")))))));
+        element("tr", {class: token === step.token ? "kept" : ""}, element("th", {scope: "row"}, name),
+          element("td", {}, figure(score)), element("td", {}, verdict(token)))))));
   }
 }

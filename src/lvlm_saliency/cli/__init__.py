@@ -1,0 +1,15 @@
+"""The command line. Every command has its own file, imported when it runs, so that `--help` waits for no library."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run `lvlm-saliency` with `arguments` (default: those of the process); returns the exit status.
+
+    0 success; 2 bad usage or input; 1 failure while running; 130 interrupted. A failure prints exactly one line.
+    """
+    from .app import run
+
+    return run(arguments)

@@ -1,0 +1,94 @@
+"""The command group, and how every failure becomes one line and an exit status."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+
+import click
+
+from .. import __version__
+from ..errors import LvlmSaliencyError, did_you_mean
+
+PROGRAM = "lvlm-saliency"
+COMMANDS = {
+    "explain": ("explain:explain", "Show what every word of an answer hangs on: earlier words, picture, prompt."),
+    "generate": ("generate:generate", "Answer with LocoRE, SGRS or both, and compare with greedy and sampled answers."),
+    "score": ("score:score", "Score what any system wrote: CHAIR, POPE, MME, AMBER."),
+    "models": ("models:models", "List the model families that are supported and tested, with presets."),
+    "methods": ("methods:methods", "List the methods and their settings."),
+    "data": ("data:data", "Write the scenes data set, or list what each benchmark needs."),
+}
+INTERRUPTED, BROKEN_PIPE = 130, 141
+
+
+class LazyGroup(click.Group):
+    """Commands by name; the one that is called is imported, help shows the table above."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        return getattr(import_module(f".{module}", __package__), attribute)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]):
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            raise click.UsageError(f"unknown command {args[0]!r}{did_you_mean(args[0], COMMANDS)}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Example:  lvlm-saliency explain --image photo.jpg --prompt 'Describe this picture.' --html report.html",
+)
+@click.version_option(__version__, prog_name=PROGRAM)
+@click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of a failure.")
+def app() -> None:
+    """Find and prevent hallucinated words in what vision-language models write."""
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """See `lvlm_saliency.cli.main`."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in arguments or os.environ.get("LVLM_SALIENCY_DEBUG", "") not in ("", "0")
+    try:
+        status = app.main(args=arguments, prog_name=PROGRAM, standalone_mode=False)
+        sys.stdout.flush()
+        return status if isinstance(status, int) else 0
+    except BrokenPipeError:
+        # The reader has gone (`| head`). Nothing more can be said; point stdout elsewhere for the flush at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    # Every failure is told in one line; those that nobody foresaw are failures of the run.
+    except (Exception, KeyboardInterrupt) as error:
+        return tell(error, debug)
+
+
+def tell(error: BaseException, debug: bool) -> int:
+    """Print `error` as one line on stderr (with `debug` after its traceback); the exit status that it means."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.format_message())
+        return 0
+    if debug:
+        traceback.print_exception(error)
+    if isinstance(error, (KeyboardInterrupt, click.Abort)):
+        message, status = "interrupted", INTERRUPTED
+    elif isinstance(error, click.ClickException):
+        message, status = error.format_message(), 2
+    elif isinstance(error, LvlmSaliencyError):
+        message, status = str(error), error.exit_status
+    else:
+        message, status = f"{type(error).__name__}: {error}".rstrip(": "), 1
+    click.echo(f"error: {' '.join(message.split())}", err=True)
+    return status

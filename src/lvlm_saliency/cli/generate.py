@@ -1,0 +1,154 @@
+"""`lvlm-saliency generate`: answers with methods, and a comparison of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from .asked import Asked
+from .options import debug_option, decoding_options, input_options, json_option
+from .quiet import quiet
+
+COMPARED = ("locore", "sgrs", "sgrs+locore")
+EXAMPLE = """\b
+Examples:
+  lvlm-saliency generate --image photo.jpg --prompt "Describe this picture." --method locore --method sgrs
+  lvlm-saliency generate --image photo.jpg --prompt "Describe this picture." --compare --seed 7
+  lvlm-saliency generate --image photo.jpg --prompt "Describe it." --method sgrs:alpha=0.9,layers=4-6 --explain
+"""
+
+
+@click.command(epilog=EXAMPLE)
+@input_options
+@decoding_options
+@click.option("--compare", is_flag=True, help="Greedy, sampled and each --method side by side (default: all methods).")
+@click.option("--explain", is_flag=True, help="Colour the words by saliency; for SGRS, list what it rejected and why.")
+@json_option
+@debug_option
+def generate(compare, explain, as_json, **shared):
+    """Write an answer; several --method act together, or with --compare one after the other.
+
+    Without --temperature and --top-p decoding is greedy (SGRS draws by its own rule and seed).
+    """
+    asked = Asked(**shared)
+    streaming = not (compare or explain or as_json)
+    with quiet(as_json):
+        answers, traces = _write(asked, compare, explain, streaming)
+    if as_json:
+        _print_json(asked, answers, traces)
+    elif not streaming:
+        _print(answers, traces, compare)
+
+
+def _write(asked: Asked, compare: bool, explain: bool, streaming: bool) -> tuple[list, list]:
+    """Every answer, and its trace or None."""
+    from .session import begin, open_images, trace_answer, write_answer
+
+    planned = _runs(asked, compare)
+    session = begin(asked, open_images(asked))
+    answers, traces = [], []
+    for name, chosen, how in planned:
+        streamer = _streamer(session.processor) if streaming else None
+        settings = {"max_new_tokens": asked.max_new_tokens, **how}
+        answers.append(write_answer(session, name, chosen, asked.seed, streamer, **settings))
+        traces.append(trace_answer(session, answers[-1]) if explain else None)
+    return answers, traces
+
+
+def _runs(asked: Asked, compare: bool) -> list[tuple[str, list[Any], dict[str, Any]]]:
+    """(name, methods, sampling settings) of every answer to write."""
+    from .parsing import parse_methods
+    from .session import sampling
+
+    how = sampling(asked.temperature, asked.top_p)
+    if not compare:
+        together = [method for spec in asked.methods for method in parse_methods(spec)]
+        return [(" + ".join(asked.methods) or "answer", together, how)]
+    sampled = how if how["do_sample"] else sampling(1.0, None)
+    plain = [("greedy", [], sampling(None, None)), ("sampled", [], sampled)]
+    return plain + [(spec, parse_methods(spec), how) for spec in asked.methods or COMPARED]
+
+
+def _streamer(processor: Any) -> Any:
+    from transformers import TextStreamer
+
+    return TextStreamer(getattr(processor, "tokenizer", processor), skip_prompt=True, skip_special_tokens=True)
+
+
+def _print_json(asked: Asked, answers: list, traces: list) -> None:
+    from .output import answer_data, print_json
+
+    runs = [
+        {**answer_data(answer), **({} if trace is None else {"trace": trace.to_dict(0)})}
+        for answer, trace in zip(answers, traces, strict=True)
+    ]
+    about = {"model": asked.model, "prompt": asked.prompt, "images": list(asked.images), "seed": asked.seed}
+    print_json({**about, "runs": runs})
+
+
+def _print(answers: list, traces: list, compare: bool) -> None:
+    from ..report.terminal import print_trace
+    from .output import console
+
+    out = console()
+    for answer, trace in zip(answers, traces, strict=True):
+        if compare:
+            out.print(answer.name, style="bold")
+        if trace is None:
+            out.print(answer.text, soft_wrap=False)
+        else:
+            print_trace(out, answer.tokens, trace.scores("output")[0, : len(answer.tokens)].tolist())
+            _print_rejections(out, answer)
+        if compare:
+            out.print()
+    if compare:
+        _print_table(out, answers)
+
+
+def _print_table(out: Any, answers: list) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("run")
+    for name in ("tokens", "words", "forward passes", "backward passes", "seconds", "s/token"):
+        table.add_column(name, justify="right")
+    for answer in answers:
+        cost, count = answer.output.cost, len(answer.tokens)
+        words = len(answer.text.split())
+        table.add_row(
+            answer.name,
+            str(count),
+            str(words),
+            str(cost.forwards),
+            str(cost.backwards),
+            f"{cost.seconds:.2f}",
+            f"{cost.seconds / max(count, 1):.3f}",
+        )
+    out.print(table)
+
+
+def _print_rejections(out: Any, answer: Any) -> None:
+    """What SGRS drew and refused: the candidate, its score, and the threshold that it missed."""
+    from rich.table import Table
+
+    steps = answer.output.steps[0]
+    if not any(step.threshold is not None for step in steps):
+        return
+    rejected = [(at, step) for at, step in enumerate(steps) if step.rejected]
+    share = f"{len(rejected)} of {len(steps)} tokens"
+    if not rejected:
+        out.print("rejected: nothing; every first draw reached its threshold", style="dim")
+        return
+    table = Table(box=None, pad_edge=False, title=f"rejected draws ({share})", title_justify="left")
+    for name in ("token", "kept", "its score", "threshold", "rejected (score)", "why"):
+        table.add_column(name, justify="right" if name in ("token", "its score", "threshold") else "left")
+    for at, step in rejected:
+        refused = ", ".join(f"{answer.names[token]} ({_score(step.candidates.get(token))})" for token in step.rejected)
+        why = "every draw fell: largest score kept" if step.fallback else "score below threshold"
+        table.add_row(str(at), answer.names[step.token_id], _score(step.score), _score(step.threshold), refused, why)
+    out.print(table)
+
+
+def _score(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

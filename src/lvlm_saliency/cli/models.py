@@ -1,0 +1,44 @@
+"""`lvlm-saliency models`: supported families, what was tested, presets."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import click
+
+from .options import debug_option, json_option
+
+EXAMPLE = """\b
+Example:
+  lvlm-saliency models
+"""
+
+
+@click.command(epilog=EXAMPLE)
+@json_option
+@debug_option
+def models(as_json):
+    """List model families: supported or refused (and why), tested checkpoints' shapes, presets of the methods.
+
+    Any other decoder-only checkpoint works as well if its attention goes through transformers' attention interface.
+    """
+    from ..families import FAMILIES
+    from .output import console, print_json
+
+    if as_json:
+        print_json([{**dataclasses.asdict(family), "tested": family.tested} for family in FAMILIES])
+        return
+    from rich.table import Table
+
+    out = console()
+    table = Table(box=None, pad_edge=False)
+    for column in ("family", "model type", "state", "heat map", "LocoRE preset", "notes"):
+        table.add_column(column, overflow="fold", no_wrap=column == "model type")
+    table.add_row("scenes (shipped)", "llava", "tested", "yes", "", "2.7 M parameters; the default of every command")
+    for family in FAMILIES:
+        state = "refused" if family.refused else "tested" if family.tested else "traced"
+        heat = "yes" if family.grid else "no"
+        preset = "" if family.refused else f"beta={family.beta:g}, window={family.window}"
+        notes = family.refused or family.no_grid or family.notes
+        table.add_row(family.name, family.model_type, state, heat, preset, notes)
+    out.print(table)

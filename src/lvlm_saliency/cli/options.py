@@ -1,0 +1,64 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from ..errors import LvlmSaliencyError
+from .parsing import parse_layers
+
+
+class Layers(click.ParamType):
+    """`4-6+9` as a list of layer numbers."""
+
+    name = "layers"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return parse_layers(value) if isinstance(value, str) else value
+        except LvlmSaliencyError as error:
+            self.fail(str(error), param, ctx)
+
+
+def options(*decorators: Callable) -> Callable:
+    """Several decorators as one, applied so that help lists them in this order."""
+
+    def decorate(function: Callable) -> Callable:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return decorate
+
+
+debug_option = click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of a failure.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, and nothing else, on stdout.")
+
+input_options = options(
+    click.option("--image", "images", multiple=True, metavar="PATH", help="A picture ('-': stdin). Repeatable."),
+    click.option("--prompt", required=True, help="The question or instruction."),
+    click.option("--model", default="scenes", show_default=True, metavar="ID", help="Hub id or folder."),
+    click.option("--revision", metavar="REV", help="Branch, tag or commit of a hub checkpoint."),
+    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps, ..."),
+    click.option(
+        "--dtype", type=click.Choice(["auto", "float32", "bfloat16", "float16"]), default="auto", show_default=True
+    ),
+    click.option("--frame", type=click.IntRange(0), help="Which frame of an animated or many-page picture, from 0."),
+)
+
+decoding_options = options(
+    click.option(
+        "--method",
+        "methods",
+        multiple=True,
+        metavar="SPEC",
+        help="NAME or NAME:SETTING=VALUE,... as in sgrs:alpha=0.9,layers=4-6+9; sgrs+locore for both. Repeatable.",
+    ),
+    click.option("--max-new-tokens", type=click.IntRange(1), default=128, show_default=True),
+    click.option("--temperature", type=click.FloatRange(0), help="Sample at this temperature; 0 is greedy."),
+    click.option("--top-p", type=click.FloatRange(0, 1, min_open=True), help="Sample from the nucleus of this mass."),
+    click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of every draw."),
+)

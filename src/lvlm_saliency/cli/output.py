@@ -1,0 +1,58 @@
+"""Printing: consoles, JSON, and results as plain data."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from .session import Answer
+
+
+def console() -> Console:
+    """A console on the present stdout."""
+    from rich.console import Console
+
+    return Console(highlight=False, markup=False)
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on stdout."""
+    click.echo(json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def plain(value: Any) -> Any:
+    """`value` as JSON has it: NaN and infinities become null, tuples lists, keys strings."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return value
+
+
+def method_data(methods: Sequence[Any]) -> list[dict[str, Any]]:
+    """Name and settings of every method."""
+    return [{"name": method.name, **dataclasses.asdict(method)} for method in methods]
+
+
+def answer_data(answer: Answer) -> dict[str, Any]:
+    """An answer with its steps and cost."""
+    data: dict[str, Any] = {
+        "name": answer.name,
+        "methods": method_data(answer.methods),
+        "text": answer.text,
+        "tokens": answer.tokens,
+    }
+    if answer.output is not None:
+        data["steps"] = [dataclasses.asdict(step) for step in answer.output.steps[0]]
+        data["cost"] = dataclasses.asdict(answer.output.cost)
+    return data
