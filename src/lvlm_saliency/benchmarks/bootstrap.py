@@ -12,10 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from lvlm_saliency.errors import SettingError
+from lvlm_saliency.errors import InputError, SettingError
 
 from .counts import CountTable
-from .records import Problems
 
 _BLOCK = 4_000_000  # weights held at once
 
@@ -39,21 +38,15 @@ class Bootstrap:
         (draws,) = self._draws(table)
         return {name: self._percentiles(draw) for name, draw in draws.items()}
 
-    def differences(
-        self, table: CountTable, other: CountTable, problems: Problems | None = None
-    ) -> dict[str, dict[str, Any]]:
+    def differences(self, table: CountTable, other: CountTable) -> dict[str, dict[str, Any]]:
         """`{figure: {"difference", "interval"}}` of `table` minus `other`, both on the same redrawn images.
 
-        Images are matched by key, whatever their order. An image that only one of them has is a problem ("unpaired"):
-        `InputError`, or left out of both.
+        Images are matched by key, whatever their order. Raises `InputError` when the two do not have the same images;
+        `compare.compare` can leave out what only one of them has.
         """
-        known = set(other.images)
-        shared = [image for image in table.images if image in known]
-        if alone := len(table.images) + len(other.images) - 2 * len(shared):
-            (problems or Problems()).report(
-                "unpaired", f"the two systems were not scored on the same images: {alone} have only one of them", alone
-            )
-        table, other = table.take(shared), other.take(shared)
+        if alone := len(set(table.images) ^ set(other.images)):
+            raise InputError(f"the two systems were not scored on the same images: {alone} have only one of them")
+        other = other.take(table.images)
         point, other_point = table.values(), other.values()
         draws, other_draws = self._draws(table, other)
         return {
@@ -62,6 +55,7 @@ class Bootstrap:
                 "interval": self._percentiles(draws[name] - other_draws[name]),
             }
             for name in table.figures
+            if name in other.figures
         }
 
     def settings(self, unit: str = "image") -> dict[str, Any]:

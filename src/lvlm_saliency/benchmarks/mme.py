@@ -45,8 +45,8 @@ def score(
     """MME of the answers in `folder`, one `<task>.txt` for each of the 14 tasks.
 
     Two successive lines belong to one image. `tasks`: only these. `errors`: "raise", or "skip" to leave out and count
-    task files that are missing and images with a malformed line or whose two lines name different images; a sum over tasks is NaN where a task is missing.
-    `bootstrap`: how intervals are drawn; images are redrawn within their task.
+    task files that are missing and images with a malformed line or whose two lines name different images; a sum over
+    tasks is NaN where a task is missing. `bootstrap`: how intervals are drawn; images are redrawn within their task.
 
     Returns `tasks` (per task `acc`, `acc_plus`, `score` = 100 acc + 100 acc+, at most 200, `precision`, `recall` and
     counts, `other` answers being wrong but in no confusion count) and the sums `perception` (at most 2000),

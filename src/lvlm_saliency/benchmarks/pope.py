@@ -124,8 +124,8 @@ def score(
 def table(result: Mapping[str, Any]) -> CountTable:
     """The counts per image of a result of `score`; a question without an image counts as one of its own."""
     rows = (
-        (entry["image"] or f"question {index}", {entry["outcome"]: 1})
-        for index, entry in enumerate(result["per_question"])
+        (entry["image"] or f"question {entry['question_id']}", {entry["outcome"]: 1})
+        for entry in result["per_question"]
     )
     return tabulate(rows, COLUMNS, FIGURES)
 
@@ -204,9 +204,15 @@ def _pair_in_order(asked: _Side, given: _Side, pairing: str, problems: Problems)
 
 def _report_rest(side: _Side, first: int, missing: int, problems: Problems) -> None:
     if missing > 0:
-        kind, what = "missing_answer", f"{missing} questions from here on have no answer; score the others by skipping"
+        kind, what = (
+            "missing_answer",
+            f"{missing} questions from here on have no answer (skip errors to score the rest)",
+        )
     else:
-        kind, what = "unknown_question", f"{-missing} answers from here on have no question"
+        kind, what = (
+            "unknown_question",
+            f"{-missing} answers from here on have no question (skip errors to score the rest)",
+        )
     problems.report(kind, f"{side.places[first]}: {what}", abs(missing))
 
 

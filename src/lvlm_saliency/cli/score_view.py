@@ -1,18 +1,20 @@
-"""How scores are shown: a table for people, one JSON object a line for programs."""
+"""Scores as tables."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+from .output import console
 
 _PERCENT = 100.0
+_FILE_WIDTH = 160  # columns, where the output is no terminal
 
 # Benchmark -> columns: heading, figure, factor for print, decimals.
 _COLUMNS: dict[str, list[tuple[str, str, float, int]]] = {
@@ -44,29 +46,23 @@ _COLUMNS: dict[str, list[tuple[str, str, float, int]]] = {
 }
 
 
-def as_json(result: Mapping[str, Any], *, per_item: bool = False) -> str:
-    """One line; NaN is null, and the entries per item are left out unless asked for."""
-    shown = {key: value for key, value in result.items() if per_item or not key.startswith("per_")}
-    return json.dumps(_without_nan(shown), ensure_ascii=False, allow_nan=False)
-
-
-def as_tables(results: list[dict[str, Any]]) -> None:
-    """One table for each task among `results`, a row each, and what the rows were made with."""
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=160)
+def print_tables(results: list[dict[str, Any]]) -> None:
+    """One table for each task among `results`, a row each, then what the rows were made with and what was left out."""
+    out = console()
+    if not out.is_terminal:
+        out.width = _FILE_WIDTH
     for _, same in groupby(sorted(results, key=_kind), key=_kind):
         rows = list(same)
-        console.print(_scores(rows))
+        out.print(_scores(rows))
         for part in ("tasks", "dimensions"):
             if part in rows[0]:
-                console.print(_parts(rows, part))
+                out.print(_parts(rows, part))
         if "versus" in rows[0]:
-            console.print(_differences(rows))
-        console.print(_made_with(rows[0]), style="dim", highlight=False)
+            out.print(_differences(rows))
+        out.print(_made_with(rows[0]), style="dim")
         for row in rows:
             for note in _notes(row):
-                console.print(f"{row['file']}: {note}", style="yellow", highlight=False, markup=False)
+                out.print(f"{row['file']}: {note}", style="yellow")
 
 
 def _kind(result: Mapping[str, Any]) -> str:
@@ -85,21 +81,33 @@ def _scores(rows: list[dict[str, Any]]) -> Table:
     return table
 
 
+def _value(row: Mapping[str, Any], figure: str, dimension: str = "all") -> float:
+    """The figure as the official script prints it, where that differs from the fraction (AMBER), else the fraction."""
+    if "printed" not in row:
+        return row[figure]
+    printed = row["printed"].get(dimension, row["printed"])
+    return printed[figure] / _PERCENT
+
+
 def _parts(rows: list[dict[str, Any]], part: str) -> Table:
     """MME's tasks, AMBER's dimensions: one line each, the systems side by side."""
     table = _table(f"{rows[0]['benchmark']} {part}", _names(rows), first="")
-    figure, factor, digits = ("score", 1.0, 2) if part == "tasks" else ("f1", _PERCENT, 1)
+    factor, digits = (1.0, 2) if part == "tasks" else (_PERCENT, 1)
     names = dict.fromkeys(name for row in rows for name in row[part])
     for name in names:
         interval = name if part == "tasks" else f"{name}_f1"
         cells = [
-            _cell(row[part][name][figure], row["intervals"].get(interval), factor, digits, one_line=True)
+            _cell(_part_value(row, name), row["intervals"].get(interval), factor, digits, one_line=True)
             if name in row[part]
             else ""
             for row in rows
         ]
         table.add_row(name if part == "tasks" else f"{name} F1 %", *cells)
     return table
+
+
+def _part_value(row: Mapping[str, Any], name: str) -> float:
+    return row["tasks"][name]["score"] if "tasks" in row else _value(row, "f1", name)
 
 
 def _differences(rows: list[dict[str, Any]]) -> Table:
@@ -119,7 +127,7 @@ def _differences(rows: list[dict[str, Any]]) -> Table:
 
 
 def _table(title: str, headings: Iterable[str], first: str = "file") -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", pad_edge=False)
+    table = Table(title=title, title_justify="left", title_style="bold")
     table.add_column(first, overflow="fold")
     for heading in headings:
         table.add_column(heading, justify="right")
@@ -128,15 +136,15 @@ def _table(title: str, headings: Iterable[str], first: str = "file") -> Table:
 
 def _cell(
     value: float, interval: list[float] | None, factor: float, digits: int, sign: str = "", one_line: bool = False
-) -> str:
+) -> Text:
     """The value, and under it (or beside it) its interval; - where it is undefined."""
     if math.isnan(value):
-        return "-"
+        return Text("-")
     text = f"{value * factor:{sign}.{digits}f}"
     if interval is None or any(map(math.isnan, interval)):
-        return text
+        return Text(text)
     low, high = (f"{bound * factor:{sign}.{digits}f}" for bound in interval)
-    return f"{text}{' ' if one_line else chr(10)}[dim]{low} .. {high}[/dim]"
+    return Text.assemble(text, "  " if one_line else "\n", (f"{low} .. {high}", "dim"))
 
 
 def _counts(row: Mapping[str, Any]) -> dict[str, str]:
@@ -189,11 +197,3 @@ def _notes(row: Mapping[str, Any]) -> list[str]:
     if row.get("unanswered"):
         notes.append(f"{row['unanswered']} records of this task have no response")
     return notes
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
