@@ -105,13 +105,15 @@ def candidate_scores(logits: Tensor, candidates: Tensor, capture: Capture, layer
         seeds[:, :, None].to(logits.dtype)
     )
     total = torch.zeros(candidates.shape, dtype=torch.float32)
-    block = slice(0, 1)
     for layer, gradient in zip(layers, gradients, strict=True):
         rows, place = capture.rows[layer], capture.places[layer]
+        block = slice(place.new - 1, place.new)  # the newest row; without a cache the older ones come along
         weights, _ = rows.probabilities(block)
         gain = rows.gain(block)
         weights = weights if gain is None else weights * gain
-        row = saliency(weights, rows.weight_gradient(gradient.transpose(-2, -3)))[..., 0, :]  # [K, B, keys]
+        row = saliency(weights, rows.weight_gradient(gradient.transpose(-2, -3)[..., block, :]))[
+            ..., 0, :
+        ]  # [K, B, keys]
         row = row / row.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
         first, last = max(0, place.prompt_length - place.offset), place.past + place.new - place.offset
         # The mean runs over every output position, also those that a sliding window no longer sees (their rows are 0).

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from lvlm_saliency import hf
 from lvlm_saliency.errors import SettingError
 from lvlm_saliency.interventions.base import Method, choice, layer_numbers, number
 from lvlm_saliency.tracing.one_pass import target_layers
@@ -67,10 +66,8 @@ class SGRS(Method):
 
     def target_layers(self, model) -> list[int]:
         """The layers that are scored on this model, ascending."""
-        if self.layers is not None:
-            return target_layers(model, self.layers)
-        known = hf.attention_layers(model)
-        return known[len(known) // 2 :]
+        layers = target_layers(model, self.layers)
+        return layers if self.layers is not None else layers[len(layers) // 2 :]
 
     def selector(self, model, sample_ids: Sequence[int]):
         """The state of one generation with this method."""

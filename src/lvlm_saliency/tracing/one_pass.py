@@ -56,9 +56,8 @@ def trace(
     """
     if normalise not in ("row", "matrix"):
         raise SettingError(f"unknown normalise={normalise!r}{did_you_mean(str(normalise), ('row', 'matrix'))}")
-    hf.supported_decoder(model)
-    sequences = checked_sequences(inputs, sequences)
     layers = target_layers(model, layers)
+    sequences = checked_sequences(inputs, sequences)
     prompt_length = inputs["input_ids"].shape[1]
     regions = token_regions(model, inputs, sequences)
     valid = regions.output[:, prompt_length:]
@@ -91,7 +90,9 @@ def target_layers(model, layers: Sequence[int] | None) -> list[int]:
 
     Raises:
         SettingError: not a list of layer numbers that have attention.
+        UnsupportedModelError: the model's attention cannot be captured.
     """
+    hf.supported_decoder(model)
     known = hf.attention_layers(model)
     if layers is None:
         return known

@@ -1,0 +1,146 @@
+"""The contract that every method keeps on every family; a new method is a new row of METHODS."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+
+import lvlm_saliency as ls
+from lvlm_saliency import hf
+
+from .reference import alone
+
+SETTINGS = {"max_new_tokens": 8, "min_new_tokens": 5}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method in a setting that changes the text, and in its neutral setting."""
+
+    name: str
+    active: Any
+    neutral: Any
+    block: bool
+    """Usable as `with method(model):`."""
+
+
+METHODS = [
+    Row("locore", ls.LocoRE(beta=1.5, window=3), ls.LocoRE(beta=0), True),
+    Row("locore-logit", ls.LocoRE(beta=1.5, space="logit"), ls.LocoRE(beta=0, space="logit"), True),
+    Row(
+        "locore-unnormalised", ls.LocoRE(beta=1.5, space="unnormalised"), ls.LocoRE(beta=0, space="unnormalised"), True
+    ),
+    Row("sgrs-greedy", ls.SGRS(alpha=1.0, order="greedy"), ls.SGRS(alpha=0, order="greedy"), False),
+    Row("sgrs-sample", ls.SGRS(alpha=1.0, seed=4), ls.SGRS(top_k=1, alpha=0, seed=4), False),
+]
+
+
+@pytest.fixture(params=METHODS, ids=lambda row: row.name)
+def row(request):
+    return request.param
+
+
+def plain(model, inputs):
+    return model.generate(
+        **inputs, **SETTINGS, do_sample=False, return_dict_in_generate=True, output_logits=True, output_scores=True
+    )
+
+
+def with_method(model, inputs, method, **settings):
+    return ls.generate(
+        model, inputs, [method], **SETTINGS, do_sample=False, output_logits=True, output_scores=True, **settings
+    )
+
+
+def state_of(model):
+    decoder = model.get_decoder()
+    hooks = {k: len(getattr(m, k)) for m in model.modules() for k in ("_forward_hooks", "_forward_pre_hooks")}
+    names = {name: sorted(vars(module)) for name, module in model.named_modules()}
+    names.pop("model", None)  # some families keep their last position offsets there, with plain generate too
+    backends = [c._attn_implementation for c in (model.config, decoder.config, hf.text_config(model))]
+    return backends, hooks, names, len(hf._switches)
+
+
+def test_neutral_setting_is_bit_identical(family, row):
+    model, _ = family.build()
+    inputs = family.inputs(n=2)
+    want = plain(model, inputs)
+    got = with_method(model, inputs, row.neutral)
+    assert torch.equal(got.sequences, want.sequences)
+    for ours, theirs in zip(got.logits, want.logits, strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_it_does_something(family, row):
+    model, _ = family.build()
+    inputs = family.inputs(n=2)
+    want = plain(model, inputs)
+    got = with_method(model, inputs, row.active)
+    length = min(len(got.logits), len(want.logits))
+    same = all(torch.equal(a, b) for a, b in zip(got.logits[:length], want.logits[:length], strict=True))
+    assert not (same and torch.equal(got.sequences, want.sequences))
+
+
+def test_nothing_is_left_on_the_model(family, row):
+    model, _ = family.build()
+    inputs = family.inputs(n=1)
+    plain(model, inputs)
+    before = state_of(model)
+    with_method(model, inputs, row.active)
+    assert state_of(model) == before
+    if row.block:
+        with row.active(model):
+            assert state_of(model) != before
+            model.generate(**inputs, **SETTINGS)
+        assert state_of(model) == before
+        with pytest.raises(KeyboardInterrupt), row.active(model):
+            raise KeyboardInterrupt
+        assert state_of(model) == before
+    assert all(p.grad is None for p in model.parameters())
+    assert torch.equal(plain(model, inputs).sequences, plain(model, inputs).sequences)
+
+
+def test_block_and_generate_agree(family, row):
+    if not row.block:
+        pytest.skip("decides tokens: there is no block form")
+    model, _ = family.build()
+    inputs = family.inputs(n=2)
+    with row.active(model):
+        block = plain(model, inputs)
+    got = with_method(model, inputs, row.active)
+    assert torch.equal(block.sequences, got.sequences)
+    assert all(torch.equal(a, b) for a, b in zip(block.logits, got.logits, strict=True))
+
+
+def test_a_batch_gives_what_single_calls_give(family, row):
+    model, _ = family.build()
+    n = 3
+    inputs = family.inputs(n=n)
+    batch = with_method(model, inputs, row.active)
+    for sample in range(n):
+        single = alone(family, n, sample)
+        out = with_method(model, single, row.active, sample_ids=[sample])
+        answer = out.sequences[0, single["input_ids"].shape[1] :]
+        assert torch.equal(batch.sequences[sample, inputs["input_ids"].shape[1] :][: len(answer)], answer)
+        assert [s.token_id for s in batch.steps[sample]] == [s.token_id for s in out.steps[0]]
+
+
+def test_cached_decoding_gives_what_full_recomputation_gives(family, row):
+    model, _ = family.build()
+    inputs = family.inputs(n=1)
+    cached = with_method(model, inputs, row.active)
+    full = with_method(model, inputs, row.active, use_cache=False)
+    assert torch.equal(cached.sequences, full.sequences)
+    for a, b in zip(cached.logits, full.logits, strict=True):
+        torch.testing.assert_close(a, b, atol=2e-3, rtol=1e-3)
+
+
+def test_two_pictures_in_a_row_share_no_state(family, row):
+    model, _ = family.build()
+    first, second = family.inputs(n=1, seed=0), family.inputs(n=1, seed=1)
+    alone_second = with_method(model, second, row.active).sequences
+    with_method(model, first, row.active)
+    assert torch.equal(with_method(model, second, row.active).sequences, alone_second)
