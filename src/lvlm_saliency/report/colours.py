@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 WEAK, STRONG = (238, 243, 248), (11, 79, 138)
-FALL = (179, 38, 30)
+FALL, MADE_UP = (179, 38, 30), (163, 25, 91)
 INK, PAPER = (28, 30, 33), (255, 255, 255)
 
 

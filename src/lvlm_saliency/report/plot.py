@@ -57,17 +57,32 @@ def plot_trace(
         InputError: the file cannot be written, or its suffix is none of .png, .svg and .pdf.
         SettingError: no such token, layer, region or measure.
     """
+    run = run_of(trace, processor, sample=sample, layouts=layouts or ())
+    return plot_run(run, path, token, images=images, layers=layers, region=region, measure=measure)
+
+
+def plot_run(
+    run: Run,
+    path: str | os.PathLike[str],
+    token: int | None = None,
+    *,
+    images: Sequence[Image] | None = None,
+    layers: Sequence[int] | None = None,
+    region: str = "output",
+    measure: str = "saliency",
+) -> Path:
+    """`plot_trace` of a run that was gathered before, with its marks and layouts."""
     if Path(path).suffix.lower() not in KINDS:
         raise InputError(f"cannot draw {str(path)!r}; end the file name in {', '.join(KINDS)}")
     if measure not in ("saliency", "attention"):
         raise SettingError(f"unknown measure {measure!r}{did_you_mean(str(measure), ('saliency', 'attention'))}")
-    run = run_of(trace, processor, sample=sample, layouts=layouts or ())
     if token is not None and not -run.length <= token < run.length:
         raise SettingError(f"there is no token {token}; the text has {run.length}, counted from 0")
+    trace = run.trace
     rows = _rows(run, layers, measure)
-    scores = (trace.scores if measure == "saliency" else trace.attention_scores)(region, layers)
     if token is None:
-        figure = draw_map(run, rows, scores[sample, : run.length].tolist(), measure, region)
+        scores = (trace.scores if measure == "saliency" else trace.attention_scores)(region, layers)
+        figure = draw_map(run, rows, scores[run.sample, : run.length].tolist(), measure, region)
     else:
         figure = draw_token(run, rows, token % run.length, images or (), measure)
     # Without a date the same trace gives the same file.

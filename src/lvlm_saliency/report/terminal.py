@@ -3,67 +3,81 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from .colours import FALL, Scale, ink, mix
+from .colours import FALL, MADE_UP, Scale, ink, mix
 from .falls import ALPHA, WINDOW, falls
 
 BARS = "\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
 DIGITS = "123456789"
+CROSS = "\u2717"
 
 
 @dataclass(frozen=True)
 class Word:
-    """A token as it is printed: spaces before it, its characters, its share of the scale (None: no score), a fall."""
+    """A token as printed: spaces before it, its characters, its share of the scale (None: no score), its marks."""
 
     before: str
     text: str
     share: float | None
     fell: bool
+    made_up: bool = False
 
 
 def print_trace(
-    console: Console, tokens: Sequence[str], scores: Sequence[float], *, label: str = "saliency on earlier words"
+    console: Console,
+    tokens: Sequence[str],
+    scores: Sequence[float],
+    *,
+    label: str = "saliency on earlier words",
+    hallucinated: Collection[int] = (),
+    legend: bool = True,
 ) -> None:
     """Print `tokens` (which joined are the text) coloured by `scores` (NaN: no score), with a legend.
 
     A token that falls (see `falls`) stands behind a red triangle. Where the console has no colour, falls are set in
     brackets and a line of bars under each line of text shows the scores; where it has no Unicode, digits do.
+    `hallucinated`: the tokens that are known to name what is not there; a cross follows them.
     """
     scale = Scale.of(scores)
-    words = list(_words(tokens, scores, scale))
+    words = list(_words(tokens, scores, scale, hallucinated))
     unicode = _can_show(console, BARS)
     if console.color_system is None or console.no_color:
         _print_bars(console, words, BARS if unicode else DIGITS)
     else:
-        _print_colours(console, words, "\u25be" if unicode else "!")
-    _print_legend(console, scale, label, unicode)
+        _print_colours(console, words, unicode)
+    if legend:
+        _print_legend(console, scale, label, unicode)
 
 
-def _words(tokens: Sequence[str], scores: Sequence[float], scale: Scale) -> Iterator[Word]:
-    for token, score, fell in zip(tokens, scores, falls(scores), strict=True):
+def _words(
+    tokens: Sequence[str], scores: Sequence[float], scale: Scale, hallucinated: Collection[int]
+) -> Iterator[Word]:
+    for at, (token, score, fell) in enumerate(zip(tokens, scores, falls(scores), strict=True)):
         core = token.strip()
         before = token[: len(token) - len(token.lstrip())] if core else token
         # Control characters in what a model wrote must not steer the user's terminal.
         shown = "".join(character if character.isprintable() else "\u00b7" for character in core)
-        yield Word(before, shown, None if math.isnan(score) else scale.share(score), fell)
+        yield Word(before, shown, None if math.isnan(score) else scale.share(score), fell, at in hallucinated)
 
 
-def _print_colours(console: Console, words: Sequence[Word], mark: str) -> None:
+def _print_colours(console: Console, words: Sequence[Word], unicode: bool) -> None:
     line = Text()
     for word in words:
         line.append(word.before)
         if word.fell:
-            line.append(mark, style=_style(FALL) + " bold")
+            line.append("\u25be" if unicode else "!", style=_style(FALL) + " bold")
         if word.share is None:
             line.append(word.text)
         else:
             line.append(word.text, style=f"{_style(ink(word.share))} on {_style(mix(word.share))}")
+        if word.made_up:
+            line.append(CROSS if unicode else "(x)", style=_style(MADE_UP) + " bold")
     console.print(line, soft_wrap=False)
 
 
@@ -71,6 +85,7 @@ def _print_bars(console: Console, words: Sequence[Word], levels: str) -> None:
     text, bars = "", ""
     for word in words:
         shown = f"[{word.text}]" if word.fell else word.text
+        shown += (CROSS if levels == BARS else "(x)") if word.made_up else ""
         newline = "\n" in word.before
         before = " " * len(word.before.replace("\n", "")) if text and not newline else ""
         if text and (newline or cell_len(text) + len(before) + cell_len(shown) > console.width):
