@@ -72,7 +72,7 @@ def extended(inputs, extra):
 
 
 def token_row(model, inputs, sequence, target):
-    """Rows and head-mean attention `[layers, len(sequence[0])]` of the query that predicts `target` after `sequence`."""
+    """Rows and head-mean attention `[layers, length]` of the query that predicts `target` after `sequence`."""
     extra = extended(inputs, sequence.shape[1] - inputs["input_ids"].shape[1])
     with torch.enable_grad():
         out = model(

@@ -44,8 +44,8 @@ def test_locore_acts_inside_beam_search_and_a_static_cache():
     model, _ = family.build()
     inputs = family.inputs(n=1)
     method = ls.LocoRE(beta=3.0)
-    for settings in ({"num_beams": 3}, {"cache_implementation": "static"}):
-        settings = {**settings, "max_new_tokens": 10, "do_sample": False}
+    for mode in ({"num_beams": 3}, {"cache_implementation": "static"}):
+        settings = {**mode, "max_new_tokens": 10, "do_sample": False}
         shaped = ls.generate(model, inputs, [method], **settings).sequences
         assert not torch.equal(shaped, model.generate(**inputs, **settings))
         with method(model):
@@ -118,7 +118,8 @@ def test_streamer_gets_the_prompt_once_and_every_token(method):
     keep = Keep()
     out = ls.generate(model, inputs, [method] if method else [], streamer=keep, max_new_tokens=7, do_sample=False)
     assert keep.pieces[0] == inputs["input_ids"][0].tolist()
-    assert sum(keep.pieces[1:], []) == out.sequences[0, inputs["input_ids"].shape[1] :].tolist()
+    answer = out.sequences[0, inputs["input_ids"].shape[1] :].tolist()
+    assert [token for piece in keep.pieces[1:] for token in piece] == answer
     assert keep.ended == 1
 
 

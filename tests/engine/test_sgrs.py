@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lvlm_saliency as ls
+from lvlm_saliency import hf
 from lvlm_saliency.decoding.draws import pick, uniform
 from lvlm_saliency.errors import SettingError
 from zoo import FAMILIES
@@ -20,8 +21,8 @@ NEVER = 10**6  # an end-of-text id that no token has
 
 def slow_sgrs(model, inputs, method, gain=None):
     """The algorithm of method section 3, written out: one full pass per candidate and step. One unpadded sample."""
-    layers = range(len(method.target_layers(model)))
-    skip = len(model_layers(model)) - len(layers)
+    known = hf.attention_layers(model)
+    target = [known.index(n) for n in method.target_layers(model)]
     sequence, n0 = inputs["input_ids"], inputs["input_ids"].shape[1]
     history, steps = [], []
     with eager(model, gain, n0):
@@ -37,7 +38,7 @@ def slow_sgrs(model, inputs, method, gain=None):
             if t:
                 for c in weight:
                     rows, _ = token_row(model, inputs, sequence, c)
-                    score[c] = rows[skip:, n0:].mean(1).mean().item()
+                    score[c] = rows[target, n0:].mean(1).mean().item()
             left, rejected, chosen = list(weight), [], None
             tau = method.alpha * sum(history[-method.window :]) / len(history[-method.window :]) if history else None
             while left and chosen is None and len(rejected) < method.max_draws:
@@ -61,12 +62,6 @@ def slow_sgrs(model, inputs, method, gain=None):
             steps.append((chosen, score.get(chosen), tau, rejected, fallback, score))
             sequence = torch.cat([sequence, torch.tensor([[chosen]])], 1)
     return steps
-
-
-def model_layers(model):
-    from lvlm_saliency import hf
-
-    return hf.attention_layers(model)
 
 
 def same_decisions(got, want):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from lvlm_saliency.errors import SettingError
+from lvlm_saliency.families import presets
 from lvlm_saliency.interventions.base import Method, choice, layer_numbers, number
 from lvlm_saliency.tracing.one_pass import target_layers
 
@@ -28,7 +29,7 @@ class SGRS(Method):
         top_k: K, size of the candidate set. Paper: 5.
         window: W, accepted tokens in the running mean. Paper: 5.
         max_draws: R, draws per step. Paper: 3.
-        layers: decoder layers whose rows are scored; default the upper half of the layers that have attention.
+        layers: decoder layers whose rows are scored; default the family's preset (middle to deep).
         order: "sample" draws by probability, "greedy" goes from the most probable down.
         execution: "stepwise" scores each step as it is decoded; "auto" chooses the cheapest way there is.
         seed: of the draws, which depend on (seed, sample, step, draw) only; None takes one from torch's generator.
@@ -67,7 +68,7 @@ class SGRS(Method):
     def target_layers(self, model) -> list[int]:
         """The layers that are scored on this model, ascending."""
         layers = target_layers(model, self.layers)
-        return layers if self.layers is not None else layers[len(layers) // 2 :]
+        return layers if self.layers is not None else presets(model.config.model_type).target_layers(layers)
 
     def selector(self, model, sample_ids: Sequence[int]):
         """The state of one generation with this method."""
