@@ -47,7 +47,7 @@ def build_inputs(
         raise PromptError("the prompt is empty: say what the model should do with the picture")
     if pictures and not hasattr(processor, "image_processor"):
         raise PromptError("this is a text model, which takes no pictures: leave them out or choose another model")
-    text = _text(processor, tokenizer, prompt, len(pictures), chat)
+    text = prompt_text(processor, tokenizer, prompt, len(pictures), chat)
 
     # A template writes the start token itself; the tokenizer must not write a second one.
     start = tokenizer.bos_token
@@ -65,7 +65,8 @@ def build_inputs(
     return inputs
 
 
-def _text(processor: Any, tokenizer: Any, prompt: str, pictures: int, chat: str) -> str:
+def prompt_text(processor: Any, tokenizer: Any, prompt: str, pictures: int, chat: str) -> str:
+    """The text that the model reads: the prompt in the chat template, with a placeholder for every picture."""
     own = getattr(processor, "image_token", None) or PLACEHOLDER
     pieces = prompt.replace(own, PLACEHOLDER).split(PLACEHOLDER)
     placed = len(pieces) - 1
