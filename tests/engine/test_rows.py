@@ -194,16 +194,17 @@ def test_model_split_over_a_device_map(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore")  # the quantiser's own notices
-def test_eight_bit_weights():
-    pytest.importorskip("torchao")
-    from torchao.quantization import Int8WeightOnlyConfig
-    from transformers import AutoModelForImageTextToText, TorchAoConfig
+def test_four_bit_weights():
+    pytest.importorskip("bitsandbytes")
+    from transformers import AutoModelForImageTextToText, BitsAndBytesConfig
 
     family = FAMILIES["llava"]
     model = AutoModelForImageTextToText.from_pretrained(
-        family.folder(), quantization_config=TorchAoConfig(Int8WeightOnlyConfig())
+        family.folder(),
+        quantization_config=BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4"),
+        device_map="cpu",
     ).eval()
-    assert "Int8" in type(model.get_decoder().layers[0].mlp.up_proj.weight).__name__
+    assert "4bit" in type(model.get_decoder().layers[0].mlp.up_proj.weight).__name__
     inputs = family.inputs(n=1)
     sequences = answer(model, inputs)
     row = ls.trace(model, inputs, sequences).rows
