@@ -35,7 +35,14 @@ class Facts:
     ids: np.ndarray
 
     def setting(self, name: str, default: Any = None) -> Any:
-        """A setting by name, from the image processor, the processor, or the model's configuration, in this order."""
+        """A setting by name, in the order of precedence that holds in a call of the processor.
+
+        The processor class's own defaults come before its image processor's, whatever the checkpoint wrote there (so
+        InternVL cuts tiles though its files say not to); then the processor, then the model's configuration.
+        """
+        defaults = getattr(self.processor, "images_kwargs", None) or {}
+        if defaults.get(name) is not None:
+            return defaults[name]
         for source in (self.processor.image_processor, self.processor, self.config):
             value = getattr(source, name, None)
             if value is not None:
@@ -53,6 +60,16 @@ class Facts:
         if patch is None:
             raise ModelError("the processor does not say its patch_size: pass model= as well")
         return int(patch[0] if isinstance(patch, (list, tuple)) else patch)
+
+    def seen(self, pixels: int) -> float:
+        """The share of an encoder's side that whole patches cover: 378 of 384 pixels with patches of 14.
+
+        What is left over at the right and at the bottom is seen by no token. 1 where nothing says the patch size.
+        """
+        vision = getattr(self.config, "vision_config", None)
+        if self.setting("patch_size") is None and getattr(vision, "patch_size", None) is None:
+            return 1.0
+        return pixels // self.patch_size() * self.patch_size() / pixels
 
     def row(self, name: str) -> list[int]:
         """This picture's row of a per-picture tensor among the inputs (`image_grid_thw`)."""

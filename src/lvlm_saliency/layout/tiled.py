@@ -22,7 +22,8 @@ def optimal_canvas(facts: Facts, cursor: Cursor) -> None:
         arrange = importlib.import_module(type(settings).__module__).get_optimal_tiled_canvas
         tile = edge(settings.size, "height"), edge(settings.size, "width")
         columns, rows = arrange((facts.height, facts.width), tile, settings.min_patches, settings.max_patches)
-    _tiles_then_whole(facts, cursor, rows, columns, _side(facts, "image_seq_length"))
+    seen = facts.seen(edge(settings.size, "height"))
+    _tiles_then_whole(facts, cursor, rows, columns, _side(facts, "image_seq_length"), seen)
 
 
 def marked_tiles(facts: Facts, cursor: Cursor) -> None:
@@ -37,29 +38,36 @@ def marked_tiles(facts: Facts, cursor: Cursor) -> None:
             break
         rows, columns = int(marker[1]), int(marker[2])
         position += tokens
-    _tiles_then_whole(facts, cursor, max(rows, 1), max(columns, 1), _side(facts, "image_seq_len"))
+    seen = facts.seen(edge(facts.processor.image_processor.max_image_size, "longest_edge"))
+    _tiles_then_whole(facts, cursor, max(rows, 1), max(columns, 1), _side(facts, "image_seq_len"), seen)
 
 
 def crops(facts: Facts, cursor: Cursor) -> None:
     """Gemma 3: the whole picture first; with pan and scan, crops of long pictures follow."""
     side = _side(facts, "image_seq_length")
-    boxes = _pan_and_scan(facts) if _was_scanned(facts, cursor) else []
+    blocks = len(cursor.positions) // (side * side)
+    if blocks == facts.pictures:
+        count = 0  # pan and scan is off, or no picture is long enough
+    elif facts.pictures == 1:
+        count = blocks - 1
+    else:
+        count = _crop_count(facts)
+    boxes = _strips(facts.width, facts.height, count)
     cursor.grid(side, side, whole(facts.width, facts.height), "thumbnail" if boxes else "full")
     for box in boxes:
         cursor.grid(side, side, box, "tile")
 
 
-def _tiles_then_whole(facts: Facts, cursor: Cursor, rows: int, columns: int, side: int) -> None:
-    picture = whole(facts.width, facts.height)
-    if rows * columns == 1:
-        cursor.grid(side, side, picture, "full")
-        return
+def _tiles_then_whole(facts: Facts, cursor: Cursor, rows: int, columns: int, side: int, seen: float) -> None:
+    """Equal tiles row by row, then the whole picture in a tile of its own; one tile alone is the whole picture."""
     width, height = facts.width / columns, facts.height / rows
-    for row in range(rows):
-        for column in range(columns):
-            box = column * width, row * height, (column + 1) * width, (row + 1) * height
-            cursor.grid(side, side, box, "tile")
-    cursor.grid(side, side, picture, "thumbnail")
+    if rows * columns > 1:
+        for row in range(rows):
+            for column in range(columns):
+                x, y = column * width, row * height
+                cursor.grid(side, side, (x, y, x + width * seen, y + height * seen), "tile")
+    whole_box = 0.0, 0.0, facts.width * seen, facts.height * seen
+    cursor.grid(side, side, whole_box, "full" if rows * columns == 1 else "thumbnail")
 
 
 def _side(facts: Facts, name: str) -> int:
@@ -70,28 +78,23 @@ def _side(facts: Facts, name: str) -> int:
     return side
 
 
-def _was_scanned(facts: Facts, cursor: Cursor) -> bool:
-    """Pan and scan may be switched on in the processor's settings or in one call: the number of blocks tells."""
-    tokens = int(facts.setting("image_seq_length"))
-    return len(cursor.positions) // tokens > facts.pictures
-
-
-def _pan_and_scan(facts: Facts) -> list[Box]:
-    """The crops of one picture, in the order of the sequence; none where its shape or size does not call for them."""
+def _crop_count(facts: Facts) -> int:
+    """How many crops pan and scan makes of this picture under the processor's settings."""
     width, height = facts.width, facts.height
-    smallest = int(facts.setting("pan_and_scan_min_crop_size") or 256)
-    most = int(facts.setting("pan_and_scan_max_num_crops") or 4)
+    smallest = int(facts.setting("pan_and_scan_min_crop_size"))
     ratio = max(width, height) / min(width, height)
-    if ratio < float(facts.setting("pan_and_scan_min_ratio_to_activate") or 1.2):
-        return []
-    count = min(max(width, height) // smallest, math.floor(ratio + 0.5))
-    count = min(max(count, 2), most)
-    columns, rows = (count, 1) if width >= height else (1, count)
-    crop_width, crop_height = math.ceil(width / columns), math.ceil(height / rows)
-    if min(crop_width, crop_height) < smallest:
-        return []
-    return [
-        (x, y, min(x + crop_width, width), min(y + crop_height, height))
-        for y in range(0, crop_height * rows, crop_height)
-        for x in range(0, crop_width * columns, crop_width)
-    ]
+    if ratio < float(facts.setting("pan_and_scan_min_ratio_to_activate")):
+        return 0
+    count = max(2, min(max(width, height) // smallest, math.floor(ratio + 0.5)))
+    count = min(count, int(facts.setting("pan_and_scan_max_num_crops")))
+    crop = math.ceil(max(width, height) / count)
+    return 0 if min(crop, width, height) < smallest else count
+
+
+def _strips(width: int, height: int, count: int) -> list[Box]:
+    """The picture cut across its longer side into `count` strips, the last one with what is left."""
+    if width >= height:
+        strip = math.ceil(width / max(count, 1))
+        return [(x, 0, min(x + strip, width), height) for x in range(0, strip * count, strip)]
+    strip = math.ceil(height / max(count, 1))
+    return [(0, y, width, min(y + strip, height)) for y in range(0, strip * count, strip)]
