@@ -1,0 +1,99 @@
+"""One generation, step by step: the decode loop itself."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+from torch import Tensor
+
+from lvlm_saliency import hf
+from lvlm_saliency.attention.session import Session
+from lvlm_saliency.decoding.steps import Cost, GenerateOutput, Step
+from lvlm_saliency.tracing.one_pass import finite_logits
+
+
+class Run:
+    """One generation: what the loop carries from step to step."""
+
+    def __init__(self, model, input_ids, processor, criteria, config, streamer, selector, state: Session):
+        self.model, self.processor, self.criteria, self.config = model, processor, criteria, config
+        self.streamer, self.selector, self.state = streamer, selector, state
+        self.ids = input_ids
+        self.steps: list[list[Step]] = [[] for _ in input_ids]
+        self.active = torch.ones(len(input_ids), dtype=torch.bool, device=input_ids.device)
+        self.pad = hf.pad_token(config)
+        self.kept: dict[str, list] = {name: [] for name in ("scores", "logits", "hidden_states")}
+        self.begin = time.perf_counter()
+
+    def finish(self, model_kwargs: dict) -> GenerateOutput:
+        """Decode to the end."""
+        outputs = hf.prefill(self.model, self.ids, self.config, model_kwargs)
+        capture = None
+        for step in range(self.config.max_length - self.ids.shape[1]):
+            if step:
+                capture = None if self.selector is None else self.selector.capture()
+                self.state.capture = capture
+                try:
+                    new = 1 if model_kwargs.get("use_cache", True) else None
+                    forward = hf.next_inputs(self.model, self.ids, new, model_kwargs)
+                    with torch.no_grad():  # a capture turns gradients on inside, from its lowest layer up
+                        outputs = self.model(**forward, return_dict=True)
+                finally:
+                    self.state.capture = None
+            model_kwargs = hf.advanced(self.model, outputs, model_kwargs)
+            chosen = self._choose(step, outputs, capture)
+            del outputs
+            if self._append(chosen):
+                break
+        if self.streamer is not None:
+            self.streamer.end()
+        return self._output(model_kwargs)
+
+    def _choose(self, step: int, outputs, capture) -> Tensor:
+        """The next token of each sample, `[B]`; finished samples get the padding token."""
+        raw = finite_logits(outputs.logits.detach()[:, -1]).to(self.ids.device, copy=True)
+        processed = self.processor(self.ids, raw)
+        self._keep(outputs, raw, processed)
+        if self.selector is not None:
+            active = self.active.tolist()
+            made = self.selector.choose(step, outputs.logits, processed, capture, active)
+            tokens = torch.tensor([s.token_id if s else 0 for s in made], device=self.ids.device)
+        else:
+            if self.config.do_sample:
+                tokens = torch.multinomial(torch.softmax(processed, dim=-1), num_samples=1).squeeze(1)
+            else:
+                tokens = torch.argmax(processed, dim=-1)
+            made = [Step(t) for t in tokens.tolist()]
+        for sample, (alive, record) in enumerate(zip(self.active.tolist(), made, strict=True)):
+            if alive:
+                self.steps[sample].append(record)
+        return tokens if self.pad is None else torch.where(self.active, tokens, self.pad.to(tokens.device))
+
+    def _keep(self, outputs, raw, processed) -> None:
+        if self.config.output_scores:
+            self.kept["scores"].append(processed)
+        if self.config.output_logits:
+            self.kept["logits"].append(raw)
+        if self.config.output_hidden_states:
+            self.kept["hidden_states"].append(outputs.hidden_states)
+
+    def _append(self, tokens: Tensor) -> bool:
+        """Put the tokens down and say whether every sample has ended."""
+        self.ids = torch.cat([self.ids, tokens[:, None]], dim=-1)
+        if self.streamer is not None:
+            self.streamer.put(tokens.cpu())
+        self.active = self.active & ~self.criteria(self.ids, tuple(self.kept["scores"]) or None)
+        return not bool(self.active.any())
+
+    def _output(self, model_kwargs: dict) -> GenerateOutput:
+        kept = sum(map(len, self.steps))
+        cost = Cost(
+            forwards=self.state.forwards,
+            backwards=0 if self.selector is None else self.selector.backwards,
+            drafted=kept,
+            kept=kept,
+            seconds=time.perf_counter() - self.begin,
+        )
+        extras = {name: tuple(values) or None for name, values in self.kept.items()}
+        return GenerateOutput(self.ids, self.steps, cost, past_key_values=model_kwargs.get("past_key_values"), **extras)
