@@ -10,11 +10,13 @@ from lvlm_saliency.layout import ImageLayout, ImageTile
 from lvlm_saliency.regions import Regions
 from lvlm_saliency.tracing.result import SaliencyTrace
 
-CAPTION = (
+_SENTENCES = (
     "There is a kitchen with a red cup on the table . To the left of the cup stands a blue lamp , and a small "
     "yellow cat sleeps under the chair . A green plant is near the window , and a clock hangs above the door ."
-).split()
-PROMPT = "Describe the picture in detail .".split()
+)
+CAPTION = _SENTENCES.split()
+_REQUEST = "Describe the picture in detail ."
+PROMPT = _REQUEST.split()
 SIDE = 8
 
 
@@ -42,11 +44,13 @@ def fabricated(words=None, layers=4, seed=0, batch=1, side=SIDE, start=1):
         query = prompt_length + t - 1
         distance = query - np.arange(prompt_length, query + 1)
         rows[:, :, t, prompt_length : query + 1] *= 6 * np.exp(-distance / 4) + 0.2
-        centre = rng.integers(0, side, 2)
+        centre = rng.integers(0, max(side, 1), 2)
         y, x = np.mgrid[:side, :side]
-        rows[:, :, t, start : start + image] *= np.exp(-((y - centre[0]) ** 2 + (x - centre[1]) ** 2) / 3).ravel() + 0.03
+        rows[:, :, t, start : start + image] *= (
+            np.exp(-((y - centre[0]) ** 2 + (x - centre[1]) ** 2) / 3).ravel() + 0.03
+        )
         rows[:, :, t, query + 1 :] = 0
-    attention = rows ** 0.8
+    attention = rows**0.8
     position = torch.arange(total)
     inside = lambda first, end: ((position >= first) & (position < end)).expand(batch, -1).clone()  # noqa: E731
     trace = SaliencyTrace(
