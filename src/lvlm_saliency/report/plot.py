@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +28,16 @@ KINDS = (".png", ".svg", ".pdf")
 BLUE, RED, GREY, ORANGE = "#0b4f8a", "#b3261e", "#5b6b7b", "#c95d00"
 LONGEST_MAP = 160
 TOP_WORDS = 12
+FALLBACK_FONTS = (
+    "Noto Sans CJK SC",
+    "Noto Sans CJK JP",
+    "Source Han Sans SC",
+    "PingFang SC",
+    "Microsoft YaHei",
+    "WenQuanYi Zen Hei",
+    "Noto Sans Arabic",
+    "Noto Sans Devanagari",
+)
 
 
 def plot_trace(
@@ -80,16 +92,29 @@ def plot_run(
         raise SettingError(f"there is no token {token}; the text has {run.length}, counted from 0")
     trace = run.trace
     rows = _rows(run, layers, measure)
-    if token is None:
-        scores = (trace.scores if measure == "saliency" else trace.attention_scores)(region, layers)
-        figure = draw_map(run, rows, scores[run.sample, : run.length].tolist(), measure, region)
-    else:
-        figure = draw_token(run, rows, token % run.length, images or (), measure)
+    scores = (trace.scores if measure == "saliency" else trace.attention_scores)(region, layers)
     # Without a date the same trace gives the same file.
     metadata = {"Date": None} if Path(path).suffix.lower() == ".svg" else None
-    with replacing(path) as temporary:
+    with _fonts(), replacing(path) as temporary:
+        if token is None:
+            figure = draw_map(run, rows, scores[run.sample, : run.length].tolist(), measure, region)
+        else:
+            figure = draw_token(run, rows, token % run.length, images or (), measure)
         figure.savefig(temporary, dpi=160, bbox_inches="tight", metadata=metadata)
     return Path(path)
+
+
+@contextmanager
+def _fonts() -> Iterator[None]:
+    """Fonts for words of any script that this machine has; a box stands for a character that none of them holds."""
+    import matplotlib
+    from matplotlib import font_manager
+
+    installed = set(font_manager.get_font_names())
+    families = ["DejaVu Sans", *(name for name in FALLBACK_FONTS if name in installed)]
+    with matplotlib.rc_context({"font.family": families}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield
 
 
 def _rows(run: Run, layers: Sequence[int] | None, measure: str) -> np.ndarray:
