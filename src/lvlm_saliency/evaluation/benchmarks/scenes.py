@@ -1,0 +1,142 @@
+"""Drawn scenes with exact ground truth: nothing to download, nothing to annotate."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from lvlm_saliency.benchmarks import pope
+from lvlm_saliency.benchmarks.bootstrap import Bootstrap
+from lvlm_saliency.evaluation.benchmarks.base import Benchmark, Item, Result
+from lvlm_saliency.evaluation.benchmarks.prompts import DESCRIBE
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from lvlm_saliency.scenes import Scene
+
+DEFAULT_N = 500
+
+
+@dataclass(frozen=True)
+class Scenes(Benchmark):
+    """Held-out scenes of the drawn world. seed: of the scenes (not of the decoding)."""
+
+    seed: int = 0
+
+    @cached_property
+    def scenes(self) -> list[Scene]:
+        from lvlm_saliency.scenes import generate_scenes
+
+        return generate_scenes(self.n or DEFAULT_N, self.seed, "test")
+
+    @cached_property
+    def by_image(self) -> dict[str, Scene]:
+        return {_image(scene): scene for scene in self.scenes}
+
+    def picture(self, item: Item) -> Image:
+        from lvlm_saliency.scenes import draw_scene
+
+        return draw_scene(self.by_image[item.image])
+
+    def picture_digest(self, item: Item) -> str:
+        return self._digests[item.image]
+
+    @cached_property
+    def _digests(self) -> dict[str, str]:
+        from lvlm_saliency.scenes import draw_scene
+
+        return {
+            image: hashlib.sha256(draw_scene(scene).tobytes()).hexdigest() for image, scene in self.by_image.items()
+        }
+
+    def described(self) -> dict[str, Any]:
+        return {"name": self.name, "n": self.n or DEFAULT_N, "seed": self.seed}
+
+
+@dataclass(frozen=True)
+class ScenesCaption(Scenes):
+    """CHAIR's definitions on exact ground truth: what is named must be in the picture."""
+
+    name: ClassVar[str] = "scenes-caption"
+
+    def rows(self) -> Sequence[tuple[str, str, str]]:
+        return [(_image(scene).removesuffix(".png"), _image(scene), DESCRIBE) for scene in self.scenes]
+
+    def captions(self) -> frozenset[int]:
+        return frozenset(item.index for item in self.items)
+
+    def score(self, texts: Mapping[int, str]) -> dict[str, Result]:
+        from lvlm_saliency.scenes import parses
+
+        entries = [_labelled(self.items[index].image, text, self.scenes[index]) for index, text in texts.items()]
+        formed = sum(map(parses, texts.values())) / len(texts) if texts else float("nan")
+        return {
+            "captions": {
+                "benchmark": "chair",
+                "variant": "exact ground truth of the drawn world",
+                "per_caption": entries,
+                "extra": {"well-formed": formed},
+            }
+        }
+
+
+@dataclass(frozen=True)
+class ScenesPope(Scenes):
+    """POPE's questions about the scenes: random, popular and adversarial negatives."""
+
+    name: ClassVar[str] = "scenes-pope"
+
+    @cached_property
+    def questions(self) -> list[Any]:
+        from lvlm_saliency.scenes import pope_questions
+
+        return pope_questions(self.scenes, list(self.by_image))
+
+    def rows(self) -> Sequence[tuple[str, str, str]]:
+        return [(f"{row['category']}/{row['question_id']}", row["image"], row["text"]) for row in self.questions]
+
+    def score(self, texts: Mapping[int, str]) -> dict[str, Result]:
+        return score_by_category([self.questions[index] for index in texts], list(texts.values()), "official")
+
+
+def score_by_category(questions: Sequence[Mapping[str, Any]], answers: Sequence[str], parser: str) -> dict[str, Result]:
+    """POPE for each kind of negatives, and over all of them."""
+    kinds = list(dict.fromkeys(question["category"] for question in questions))
+    parts = {kind: [(q, a) for q, a in zip(questions, answers, strict=True) if q["category"] == kind] for kind in kinds}
+    if len(kinds) > 1:
+        parts["all"] = list(zip(questions, answers, strict=True))
+    return {
+        kind: pope.score(
+            [question for question, _ in pairs],
+            [{"question": question["text"], "answer": answer} for question, answer in pairs],
+            parser,
+            bootstrap=Bootstrap(0),
+        )
+        for kind, pairs in parts.items()
+    }
+
+
+def _image(scene: Scene) -> str:
+    return f"scene-{scene.seed}-{scene.index:05d}.png"
+
+
+def _labelled(image: str, text: str, scene: Scene) -> dict[str, Any]:
+    """An entry of `chair.score`'s `per_caption`, with the world's own labels in place of a synonym list."""
+    from lvlm_saliency.scenes import label_mentions
+
+    mentions = label_mentions(text, scene)
+    wrong = [{"word": text[m.start_char : m.end_char], "node_word": m.class_name} for m in mentions if not m.correct]
+    return {
+        "image_id": image,
+        "words": [text[m.start_char : m.end_char] for m in mentions],
+        "node_words": [m.class_name for m in mentions],
+        "hallucinated": wrong,
+        "recalled": sorted({m.class_name for m in mentions if m.correct}),
+        "truth_objects": len(scene.present),
+        "tokens": len(text.split()),
+        "CHAIR_s": int(bool(wrong)),
+    }

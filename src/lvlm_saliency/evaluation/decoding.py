@@ -1,0 +1,190 @@
+"""A batch of items through the model, and what to do when it does not fit into memory."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from lvlm_saliency.decoding.loop import generate
+from lvlm_saliency.errors import ImageError, LvlmSaliencyError, ModelError
+from lvlm_saliency.evaluation.benchmarks import Benchmark, Item
+from lvlm_saliency.evaluation.cost import SUMS, PeakMemory
+from lvlm_saliency.evaluation.settings import Settings
+from lvlm_saliency.evaluation.systems import System
+from lvlm_saliency.inputs import check_inputs, prompt_text
+from lvlm_saliency.regions import end_token_ids
+
+
+class MemoryExhausted(LvlmSaliencyError, MemoryError):
+    """Not even one item fits into memory."""
+
+    exit_status = 1
+
+
+@dataclass
+class Decoder:
+    """Items to answers with one model, under the settings that all systems of a run share."""
+
+    model: Any
+    processor: Any
+    settings: Settings
+
+    def __post_init__(self) -> None:
+        if not hasattr(self.processor, "image_processor"):
+            raise ModelError(f"{self.settings.model} is a text model: the benchmarks ask about pictures")
+        self.tokenizer = self.processor.tokenizer
+        self.ends = set(end_token_ids(self.model))
+        self.memory = PeakMemory(self.model.device)
+
+    def rendered(self, prompt: str) -> str:
+        """The prompt with its picture as the model's chat template has it."""
+        return prompt_text(self.processor, self.tokenizer, prompt, 1, "auto")
+
+    def inputs(self, pictures: Sequence[Any], prompts: Sequence[str]) -> Any:
+        """Left-padded inputs on the model's device."""
+        texts = [self.rendered(prompt) for prompt in prompts]
+        start = self.tokenizer.bos_token  # a template writes it itself; the tokenizer must not write a second one
+        with _left_padding(self.tokenizer):
+            inputs = self.processor(
+                images=[[picture] for picture in pictures],
+                text=texts,
+                padding=True,
+                return_tensors="pt",
+                add_special_tokens=not (start and texts[0].startswith(start)),
+            )
+        check_inputs(self.model, inputs, self.settings.max_new_tokens, same_device=False)
+        return inputs.to(self.model.device, self.model.dtype)
+
+    def decode(
+        self, benchmark: Benchmark, system: System, items: Sequence[Item]
+    ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+        """A row per item, in order, and the batch's cost."""
+        begin = time.perf_counter()
+        self.memory.reset()
+        pictures, failures = self._pictures(benchmark, items)
+        rows = {index: failure for index, failure in failures.items()}
+        asked = [item for item in items if item.index in pictures]
+        cost: dict[str, Any] = dict.fromkeys(SUMS, 0)
+        if asked:
+            inputs = self.inputs([pictures[item.index] for item in asked], [item.prompt for item in asked])
+            out = generate(
+                self.model,
+                inputs,
+                methods=list(system.methods),
+                sample_ids=[item.index for item in asked],
+                **self._generate_settings(system),
+            )
+            rows |= {item.index: self._row(item, steps) for item, steps in zip(asked, out.steps, strict=True)}
+            lengths = [len(steps) for steps in out.steps]
+            cost = {
+                "forwards": out.cost.forwards,
+                "backwards": out.cost.backwards,
+                "steps": max(lengths),
+                "tokens": sum(lengths),
+                "seconds": out.cost.seconds,
+            }
+        cost |= {
+            "items": [item.index for item in items],
+            "batch_size": len(items),
+            "wall_seconds": time.perf_counter() - begin,
+            "peak_bytes": self.memory.bytes(),
+        }
+        return [rows[item.index] for item in items], cost
+
+    def _pictures(self, benchmark: Benchmark, items: Sequence[Item]) -> tuple[dict[int, Any], dict[int, Any]]:
+        pictures, failures = {}, {}
+        for item in items:
+            try:
+                pictures[item.index] = benchmark.picture(item)
+            except ImageError as error:
+                if not self.settings.skip_errors:
+                    raise ImageError(
+                        f"{benchmark.name}, item {item.id}: {error} (--skip-errors leaves it out)"
+                    ) from error
+                failures[item.index] = {"index": item.index, "id": item.id, "image": item.image, "error": str(error)}
+        return pictures, failures
+
+    def _generate_settings(self, system: System) -> dict[str, Any]:
+        """Beams and sampling as the run says, whatever the model's own defaults; penalties stay the model's own."""
+        sampled = {"temperature": self.settings.temperature, "top_p": self.settings.top_p, "top_k": 0}
+        return {
+            "max_new_tokens": self.settings.max_new_tokens,
+            "num_beams": 1,
+            "do_sample": system.decides,
+            **(sampled if system.decides else dict.fromkeys(sampled)),
+        }
+
+    def _row(self, item: Item, steps: Sequence[Any]) -> dict[str, Any]:
+        ids = [step.token_id for step in steps]
+        row = {
+            "index": item.index,
+            "id": item.id,
+            "image": item.image,
+            "text": self.tokenizer.decode(ids, skip_special_tokens=True).strip(),
+            "token_ids": ids,
+            "finish": "stop" if ids[-1] in self.ends else "length",
+        }
+        if any(step.threshold is not None for step in steps):
+            row["rejected"] = sum(len(step.rejected) for step in steps)
+            row["fallbacks"] = sum(step.fallback for step in steps)
+        return row
+
+
+@contextmanager
+def _left_padding(tokenizer: Any) -> Iterator[None]:
+    side = tokenizer.padding_side
+    tokenizer.padding_side = "left"
+    try:
+        yield
+    finally:
+        tokenizer.padding_side = side
+
+
+class Batches:
+    """Hands out batches; when one runs out of memory, halves their size for good and does the same items again."""
+
+    def __init__(self, size: int, notify: Callable[[str], None]):
+        self.size, self.notify = size, notify
+
+    def run(self, items: Sequence[Item], work: Callable[[Sequence[Item]], Any]) -> Iterator[Any]:
+        """`work(batch)` of successive batches.
+
+        Raises:
+            MemoryExhausted: a single item does not fit.
+        """
+        done = 0
+        while done < len(items):
+            batch = items[done : done + self.size]
+            result = self._tried(batch, work)
+            if result is None:  # outside the handler, where the failed batch's tensors are let go
+                self._halve(batch)
+                continue
+            yield result
+            done += len(batch)
+
+    def _tried(self, batch: Sequence[Item], work: Callable[[Sequence[Item]], Any]) -> Any:
+        try:
+            return work(batch)
+        except torch.OutOfMemoryError:
+            return None
+        except RuntimeError as error:
+            if "can't allocate memory" in str(error):  # what the CPU's allocator says
+                return None
+            raise
+
+    def _halve(self, batch: Sequence[Item]) -> None:
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        if len(batch) == 1:
+            raise MemoryExhausted(
+                f"item {batch[0].id} does not fit into memory by itself: use a smaller dtype, fewer tokens or pictures"
+            )
+        self.size = (len(batch) + 1) // 2
+        self.notify(f"out of memory with {len(batch)} items together: going on with batches of {self.size}")

@@ -1,0 +1,242 @@
+"""Building summaries: sections, findings and plots from the folders of finished runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lvlm_saliency.errors import InputError
+from lvlm_saliency.evaluation import store
+from lvlm_saliency.evaluation.folder import RunFolder
+from lvlm_saliency.evaluation.report import svg
+from lvlm_saliency.evaluation.report.between import between_table
+from lvlm_saliency.evaluation.report.content import (
+    Cell,
+    Row,
+    RunData,
+    Section,
+    Table,
+    difference_table,
+    main_table,
+)
+from lvlm_saliency.evaluation.report.control import JUDGED, control_table, matched_differences, readings
+from lvlm_saliency.evaluation.report.figures import FIGURES, PLOTTED, interval, number, verdict
+from lvlm_saliency.evaluation.systems import GREEDY, SAMPLED
+
+
+@dataclass(frozen=True)
+class Report:
+    """Sections under a title; `markdown()` and `html()` write them out."""
+
+    title: str
+    lead: str
+    sections: tuple[Section, ...]
+    setup: tuple[Table, ...]
+
+    def markdown(self) -> str:
+        from lvlm_saliency.evaluation.report.markdown import markdown
+
+        return markdown(self)
+
+    def html(self) -> str:
+        from lvlm_saliency.evaluation.report.page import html
+
+        return html(self)
+
+
+def report(folders: Sequence[str | Path]) -> Report:
+    """One run, or several beside each other.
+
+    Raises:
+        InputError: a folder holds no finished run, or two have one name.
+    """
+    runs = [RunData(RunFolder(folder)) for folder in folders]
+    if not runs:
+        raise InputError("no run to report on: give the folder of at least one")
+    names = [run.name for run in runs]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"two runs are named {name}: rename one folder, so that tables can tell them apart")
+    benchmarks = list(dict.fromkeys(name for run in runs for name in run.scores["benchmarks"]))
+    sections = [section for name in benchmarks for section in _sections(runs, name)]
+    title = "What the methods do to " + _models(runs) if len(runs) == 1 else "Runs compared: " + ", ".join(names)
+    return Report(title, _lead(runs), tuple(sections), (_setup(runs), _hashes(runs)))
+
+
+def write_summary(folder: RunFolder) -> None:
+    """summary.md and summary.html of a finished run."""
+    summary = report([folder.path])
+    store.write_whole(folder.path / "summary.md", summary.markdown())
+    store.write_whole(folder.path / "summary.html", summary.html())
+
+
+def _sections(runs: Sequence[RunData], benchmark: str) -> list[Section]:
+    held = [run for run in runs if benchmark in run.scores["benchmarks"]]
+    rows = [Row(run, label, len(runs) > 1) for run in held for label in run.labels]
+    parts = list(dict.fromkeys(part for run in held for part in run.scores["benchmarks"][benchmark]["parts"]))
+    sections = []
+    for part in parts:
+        present = [row for row in rows if part in row.run.scores["benchmarks"][benchmark]["parts"]]
+        tables = [main_table(present, benchmark, part), difference_table(present, benchmark, part)]
+        tables += [control_table(present, benchmark, part)]
+        tables += [between_table([run for run in held if any(r.run is run for r in present)], benchmark, part)]
+        sections.append(
+            Section(
+                title=tables[0].title,
+                lead=_counts(held, benchmark),
+                tables=tuple(table for table in tables if table is not None),
+                plots=tuple(filter(None, _plots(present, benchmark, part))),
+                findings=tuple(_findings(present, benchmark, part)),
+            )
+        )
+    return sections
+
+
+def _findings(rows: Sequence[Row], benchmark: str, part: str) -> list[str]:
+    """A line for each method: how it differs from greedy decoding, in words that the intervals allow."""
+    lines = []
+    for row in rows:
+        if row.label == GREEDY:
+            continue
+        found = row.run.scores["benchmarks"][benchmark]["against_greedy"][part][row.label]
+        names = [name for name in (*JUDGED, "recall", "accuracy", "f1", "hallucination", "yes_ratio") if name in found]
+        read = readings(row, benchmark, part)
+        if "accuracy" in names and "recall" in names:
+            names.remove("recall")
+        phrases = []
+        for name in names:
+            figure, value = FIGURES[name], found[name]
+            size = f"{number(figure, value['difference'], True)} {interval(figure, value['interval'], True)}"
+            phrases.append(
+                f"{figure.shown} {size} ({read.get(name) or verdict(figure, value) or 'no difference shown'})"
+            )
+        lines.append(f"{row.name}: " + "; ".join(phrases))
+    return lines
+
+
+def _plots(rows: Sequence[Row], benchmark: str, part: str) -> list[str]:
+    return [
+        _forest([row for row in rows if row.label != GREEDY], benchmark, part),
+        _trade_off(rows, benchmark, part),
+        svg.bars(
+            f"milliseconds per token, {benchmark}",
+            "ms",
+            [(row.name, 1000 * row.run.cost(benchmark, row.label)["seconds_per_token"]) for row in rows],
+        ),
+    ]
+
+
+def _forest(rows: Sequence[Row], benchmark: str, part: str) -> str:
+    found = [row.run.scores["benchmarks"][benchmark]["against_greedy"][part][row.label] for row in rows]
+    controls = [matched_differences(row, benchmark, part) for row in rows]
+    panels = []
+    for name in PLOTTED:
+        if not all(name in one for one in found):
+            continue
+        marks = []
+        for plain, control in zip(found, controls, strict=True):
+            both = [_mark(name, plain[name], "plain")]
+            if name in control and name != "length":
+                both.append(_mark(name, control[name], "matched"))
+            marks.append(both)
+        unit = " (points)" if FIGURES[name].scale == 100 else ""
+        panels.append((FIGURES[name].shown + unit, marks))
+    return svg.forest(f"differences to greedy, {benchmark} {part}", [row.name for row in rows], panels[:5])
+
+
+def _mark(name: str, found: dict[str, Any], kind: str) -> svg.Mark:
+    figure = FIGURES[name]
+    low, high = (float("nan") if bound is None else bound * figure.scale for bound in found["interval"])
+    value = float("nan") if found["difference"] is None else found["difference"] * figure.scale
+    return svg.Mark(value, low, high, kind, verdict(figure, found))
+
+
+def _trade_off(rows: Sequence[Row], benchmark: str, part: str) -> str:
+    """How much is named against how much of it is made up."""
+    points = []
+    for across, up in (("recall", "CHAIR_i"), ("Cover", "CHAIR"), ("yes_ratio", "accuracy")):
+        for row in rows:
+            entry = row.run.scores["benchmarks"][benchmark]["parts"][part][row.label]
+            if across in entry["figures"] and up in entry["figures"]:
+                points.append(svg.Point(row.name, _span(entry, across), _span(entry, up)))
+        if points:
+            names = [FIGURES[name].shown + " (%)" for name in (across, up)]
+            return svg.scatter(f"{names[1]} against {names[0]}, {benchmark} {part}", *names, points)
+    return ""
+
+
+def _span(entry: dict[str, Any], name: str) -> tuple[float, float, float]:
+    value = entry["figures"][name]
+    low, high = entry["intervals"][name]
+    spread = [low if low is not None else value, value, high if high is not None else value]
+    return tuple(float("nan") if one is None else one * FIGURES[name].scale for one in spread)
+
+
+def _models(runs: Sequence[RunData]) -> str:
+    return ", ".join(dict.fromkeys(str(run.config["settings"]["model"]) for run in runs))
+
+
+def _counts(runs: Sequence[RunData], benchmark: str) -> str:
+    texts = []
+    for run in runs:
+        held, asked = run.scores["benchmarks"][benchmark], run.config["benchmarks"][benchmark]
+        skipped = f", {held['skipped']} skipped because their picture could not be read" if held["skipped"] else ""
+        name = f"{run.name}: " if len(runs) > 1 else ""
+        texts.append(f"{name}{held['scored']:,} of {held['items']:,} items on {asked['pictures']:,} pictures{skipped}")
+    return "; ".join(texts) + "."
+
+
+def _lead(runs: Sequence[RunData]) -> str:
+    texts = []
+    for run in runs:
+        chosen = run.config["settings"]
+        name = f"{run.name}: " if len(runs) > 1 else ""
+        texts.append(
+            f"{name}{chosen['model']}, at most {chosen['max_new_tokens']} new tokens, seed {chosen['seed']}, "
+            f"{SAMPLED} at temperature {chosen['temperature']:g} and top-p {chosen['top_p']:g}"
+        )
+    return (
+        "; ".join(texts)
+        + ". Figures are percentages with 95 % bootstrap intervals over pictures unless said otherwise."
+    )
+
+
+def _setup(runs: Sequence[RunData]) -> Table:
+    rows = []
+    names = ["settings", "model", "versions"]
+    for group in names:
+        keys = dict.fromkeys(key for run in runs for key in run.config[group])
+        for key in keys:
+            values = [run.config[group].get(key) for run in runs]
+            rows.append((Cell(f"{group}: {key}"), *(Cell(_plain(value)) for value in values)))
+    rows.append((Cell("machine"), *(Cell(run.config["machine"]) for run in runs)))
+    for label in dict.fromkeys(label for run in runs for label in run.labels):
+        values = [run.config["systems"].get(label) for run in runs]
+        rows.append((Cell(f"system: {label}"), *(Cell(_plain(value)) for value in values)))
+    return Table("Settings, versions, model", ("", *(run.name for run in runs)), tuple(rows))
+
+
+def _hashes(runs: Sequence[RunData]) -> Table:
+    rows = []
+    for run in runs:
+        for name, asked in run.config["benchmarks"].items():
+            rows.append(
+                (
+                    Cell(f"{run.name}: {name}"),
+                    Cell(asked["images_sha256"][:16]),
+                    Cell(asked["prompts_sha256"][:16]),
+                    Cell(asked["first_prompt"]),
+                )
+            )
+    note = "The whole hashes are in config.json; inputs/ lists every item with its picture's hash and its prompt."
+    return Table("Pictures and prompts", ("benchmark", "pictures", "prompts", "first prompt"), tuple(rows), note)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list):
+        return " + ".join(_plain(one) for one in value) or "no method"
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={one}" for key, one in value.items() if one is not None and key != "name") or "–"
+    return "–" if value is None else str(value)

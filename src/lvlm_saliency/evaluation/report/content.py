@@ -1,0 +1,183 @@
+"""What a summary says, apart from how it looks: sections of tables and plots over one or several runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from lvlm_saliency.evaluation.cost import summed
+from lvlm_saliency.evaluation.folder import RunFolder
+from lvlm_saliency.evaluation.report.figures import FIGURES, Figure, interval, number, shown, verdict
+from lvlm_saliency.evaluation.systems import GREEDY, System
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A table's cell. tone: "better", "worse", "changed" or ""."""
+
+    text: str
+    note: str = ""
+    tone: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    title: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    title: str
+    lead: str
+    tables: tuple[Table, ...]
+    plots: tuple[str, ...] = ()
+    findings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Row:
+    """One system of one run, as tables list it."""
+
+    run: RunData
+    label: str
+    named: bool
+
+    @property
+    def name(self) -> str:
+        return f"{self.run.name}: {self.label}" if self.named else self.label
+
+
+@dataclass
+class RunData:
+    """A finished run, read from its folder."""
+
+    folder: RunFolder
+    config: dict[str, Any] = field(init=False)
+    scores: dict[str, Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.scores = self.folder.load("scores.json")
+        self.config = self.folder.config()
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def labels(self) -> list[str]:
+        return list(self.config["systems"])
+
+    def system(self, label: str) -> System:
+        return System(label, ())
+
+    @cached_property
+    def _costs(self) -> dict[tuple[str, str], dict[str, Any]]:
+        return {
+            (benchmark, label): summed(self.folder.rows("cost", benchmark, self.system(label)))
+            for benchmark in self.scores["benchmarks"]
+            for label in self.labels
+        }
+
+    def cost(self, benchmark: str, label: str) -> dict[str, Any]:
+        """See `cost.summed`."""
+        return self._costs[benchmark, label]
+
+    def detail(self, benchmark: str, label: str) -> dict[str, Any]:
+        """The scorers' own results."""
+        return self.folder.load(f"details/{benchmark}/{self.system(label).slug}.json")
+
+
+COST_HEAD = ("words", "cut off", "ms/token", "forward/token", "backward/token", "peak memory", "skipped")
+COST_NOTE = (
+    "words: mean length of an answer; cut off: share of answers that the limit on new tokens ended; forward and "
+    "backward: passes per token, a batch counting as one; skipped: items with a picture that could not be read."
+)
+
+
+def main_table(rows: Sequence[Row], benchmark: str, part: str) -> Table:
+    """The figures of every system with their intervals, length and cost beside them."""
+    figures = shown(_entry(rows[0], benchmark, part)["figures"])
+    extras = list(dict.fromkeys(name for row in rows for name in _entry(row, benchmark, part)["extra"]))
+    gated = any("rejected_per_token" in _shape(row, benchmark) for row in rows)
+    lines = []
+    for row in rows:
+        entry, shape = _entry(row, benchmark, part), _shape(row, benchmark)
+        cells = [Cell(row.name)]
+        cells += [
+            Cell(number(f, entry["figures"].get(f.name)), interval(f, entry["intervals"].get(f.name, (None, None))))
+            for f in figures
+        ]
+        cells += [Cell(_percent(entry["extra"].get(name))) for name in extras]
+        cells += [Cell(_percent(shape.get("rejected_per_token")))] if gated else []
+        lines.append((*cells, *_cost_cells(row, benchmark, shape)))
+    head = ("system", *map(_headed, figures), *extras, *(["rejected/token"] if gated else []), *COST_HEAD)
+    return Table(_titled(benchmark, part), head, tuple(lines), COST_NOTE)
+
+
+def difference_table(rows: Sequence[Row], benchmark: str, part: str) -> Table:
+    """Each system minus greedy decoding, paired over pictures."""
+    figures = shown(_entry(rows[0], benchmark, part)["figures"])
+    lines = []
+    for row in rows:
+        if row.label != GREEDY:
+            found = row.run.scores["benchmarks"][benchmark]["against_greedy"][part][row.label]
+            lines.append((Cell(row.name), *(difference_cell(f, found.get(f.name)) for f in figures)))
+    level = rows[0].run.scores["bootstrap"]
+    note = (
+        f"Paired over pictures: {level['resamples']:,} bootstrap resamples, {level['level']:.0%} intervals. "
+        "Marked where the interval leaves 0 out; no correction is made for looking at many figures."
+    )
+    return Table(
+        f"{_titled(benchmark, part)}: difference to greedy", ("system", *map(_headed, figures)), tuple(lines), note
+    )
+
+
+def difference_cell(figure: Figure, found: dict[str, Any] | None) -> Cell:
+    """A signed difference with its interval, toned where the interval leaves 0 out."""
+    if found is None:
+        return Cell("–")
+    bounds = interval(figure, found["interval"], sign=True)
+    return Cell(number(figure, found["difference"], sign=True), bounds, verdict(figure, found))
+
+
+def _cost_cells(row: Row, benchmark: str, shape: dict[str, Any]) -> tuple[Cell, ...]:
+    cost = row.run.cost(benchmark, row.label)
+    sizes = ", ".join(map(str, cost["batch_sizes"][-2:]))
+    return (
+        Cell(number(FIGURES["length"], shape["words"])),
+        Cell(_percent(shape["cut_off"])),
+        Cell(f"{1000 * cost['seconds_per_token']:.1f}", f"batch {sizes}"),
+        Cell(f"{cost['forwards_per_token']:.2f}"),
+        Cell(f"{cost['backwards_per_token']:.2f}"),
+        Cell(_memory(cost["peak_bytes"])),
+        Cell(str(row.run.scores["benchmarks"][benchmark]["skipped"])),
+    )
+
+
+def _entry(row: Row, benchmark: str, part: str) -> dict[str, Any]:
+    return row.run.scores["benchmarks"][benchmark]["parts"][part][row.label]
+
+
+def _shape(row: Row, benchmark: str) -> dict[str, Any]:
+    return row.run.scores["benchmarks"][benchmark]["answers"][row.label]
+
+
+def _headed(figure: Figure) -> str:
+    return figure.shown + {"lower": " ↓", "higher": " ↑", "": ""}[figure.better]
+
+
+def _titled(benchmark: str, part: str) -> str:
+    return benchmark if part in ("captions", "answers") else f"{benchmark}, {part}"
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f} %"
+
+
+def _memory(count: int) -> str:
+    return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"

@@ -1,0 +1,194 @@
+"""A run from its settings to its scores: every benchmark under every system, item by item, as far as it is not done."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from lvlm_saliency.errors import ImageError, SettingError
+from lvlm_saliency.evaluation import provenance, store
+from lvlm_saliency.evaluation.benchmarks import Benchmark, Item, open_benchmark
+from lvlm_saliency.evaluation.folder import RunFolder
+from lvlm_saliency.evaluation.settings import Settings
+from lvlm_saliency.evaluation.systems import System, systems
+
+
+class Listener(Protocol):
+    """Told how a run goes."""
+
+    def begin(self, total: int, done: int) -> None:
+        """So many answers are to be had in all, so many are there from before."""
+
+    def advance(self, name: str, count: int) -> None:
+        """So many more answers of `name` are written down."""
+
+    def note(self, text: str) -> None:
+        """Something that a user should know."""
+
+
+class Silent:
+    """A listener that says nothing."""
+
+    def begin(self, total: int, done: int) -> None:
+        pass
+
+    def advance(self, name: str, count: int) -> None:
+        pass
+
+    def note(self, text: str) -> None:
+        pass
+
+
+def evaluate(
+    settings: Settings, *, model: Any = None, processor: Any = None, listener: Listener | None = None
+) -> dict[str, Any] | None:
+    """Run (or finish) an evaluation.
+
+    Args:
+        settings: what to run, and the folder to keep it in.
+        model, processor: loaded already; default `load_model(settings.model)`.
+        listener: told how it goes.
+
+    Returns:
+        The content of scores.json; None while other shards still have items to do.
+
+    Raises:
+        SettingError: unknown names, or a folder that holds a run of other settings.
+        InputError: files or pictures that are missing or broken.
+        MemoryExhausted: a single item does not fit into memory.
+    """
+    return Run(settings, listener or Silent()).go(model, processor)
+
+
+class Run:
+    """One process's part in a run."""
+
+    def __init__(self, settings: Settings, listener: Listener):
+        self.settings, self.listener = settings, listener
+        self.benchmarks = _opened(settings)
+        self.systems = systems(settings.methods, settings.seed)
+        self.folder = RunFolder(settings.out)
+
+    def go(self, model: Any, processor: Any) -> dict[str, Any] | None:
+        for benchmark in self.benchmarks:
+            benchmark.check()
+        digests = {benchmark.name: self._digests(benchmark) for benchmark in self.benchmarks}
+        if model is None:
+            from lvlm_saliency.models import load_model
+
+            chosen = {"dtype": self.settings.dtype, "device": self.settings.device, "revision": self.settings.revision}
+            model, processor = load_model(self.settings.model, **chosen)
+        from lvlm_saliency.evaluation.decoding import Batches, Decoder
+
+        for system in self.systems:
+            for method in system.methods:
+                method.check_model(model)
+        decoder = Decoder(model, processor, self.settings)
+        self.folder.open(self._config(decoder, digests))
+        with store.locked(self.folder.lock(self.settings.part)):
+            self._write_inputs(digests)
+            work = [(b, s, self._waiting(b, s)) for b in self.benchmarks for s in self.systems]
+            total = sum(self._share(benchmark) for benchmark, _, _ in work)
+            self.listener.begin(total, total - sum(len(items) for _, _, items in work))
+            batches = Batches(self.settings.batch_size, self.listener.note)
+            for benchmark, system, items in work:
+                self._decode(decoder, batches, benchmark, system, items)
+        return self.finish()
+
+    def finish(self) -> dict[str, Any] | None:
+        """Score and summarise once every item of every shard is there."""
+        answers = {b.name: {s.label: self.folder.answers(b.name, s) for s in self.systems} for b in self.benchmarks}
+        missing = sum(len(b.items) - len(rows) for b in self.benchmarks for rows in answers[b.name].values())
+        if missing:
+            self.listener.note(
+                f"{missing} answers are still to come from other shards; the last to finish scores the run"
+            )
+            return None
+        from lvlm_saliency.evaluation.report.build import write_summary
+        from lvlm_saliency.evaluation.scoring import Scorer
+
+        scores, details = Scorer(self.benchmarks, self.systems, self.settings.resamples).score(answers)
+        for (benchmark, slug), detail in details.items():
+            store.write_whole(self.folder.path / "details" / benchmark / f"{slug}.json", store.as_json(detail))
+        store.write_whole(self.folder.path / "scores.json", store.as_json(scores, indent=1))
+        write_summary(self.folder)
+        return store.plain(scores)
+
+    def _decode(self, decoder: Any, batches: Any, benchmark: Benchmark, system: System, items: Sequence[Item]) -> None:
+        part = self.settings.part
+        items_file = self.folder.file("items", benchmark.name, system, part)
+        cost_file = self.folder.file("cost", benchmark.name, system, part)
+        for file in (items_file, cost_file):
+            store.mend(file)
+        for rows, cost in batches.run(items, lambda batch: decoder.decode(benchmark, system, batch)):
+            store.append(items_file, rows)
+            store.append(cost_file, [cost])
+            self.listener.advance(f"{benchmark.name} · {system.label}", len(rows))
+            for row in rows:
+                if "error" in row:
+                    self.listener.note(f"left out: {row['error']}")
+
+    def _waiting(self, benchmark: Benchmark, system: System) -> list[Item]:
+        done = self.folder.answers(benchmark.name, system)
+        return [item for item in benchmark.items if item.index in self.settings.part and item.index not in done]
+
+    def _share(self, benchmark: Benchmark) -> int:
+        return sum(item.index in self.settings.part for item in benchmark.items)
+
+    def _digests(self, benchmark: Benchmark) -> dict[str, str]:
+        """SHA-256 of every picture, by name; of a missing one "missing" where errors are to be skipped."""
+        found: dict[str, str] = {}
+        for item in benchmark.items:
+            if item.image in found:
+                continue
+            try:
+                found[item.image] = benchmark.picture_digest(item)
+            except ImageError as error:
+                if not self.settings.skip_errors:
+                    raise ImageError(f"{benchmark.name}: {error} (--skip-errors leaves it out)") from error
+                found[item.image] = "missing"
+        return found
+
+    def _config(self, decoder: Any, digests: dict[str, dict[str, str]]) -> dict[str, Any]:
+        chosen = self.settings
+        shared = ("model", "revision", "seed", "max_new_tokens", "temperature", "top_p")
+        benchmarks = {}
+        for benchmark in self.benchmarks:
+            images = digests[benchmark.name]
+            benchmarks[benchmark.name] = {
+                **benchmark.described(),
+                "items": len(benchmark.items),
+                "pictures": len(images),
+                "images_sha256": provenance.digest(f"{name} {digest}" for name, digest in images.items()),
+                "prompts_sha256": provenance.digest(decoder.rendered(item.prompt) for item in benchmark.items),
+                "first_prompt": decoder.rendered(benchmark.items[0].prompt),
+            }
+        return {
+            "settings": {name: getattr(chosen, name) for name in shared},
+            "benchmarks": benchmarks,
+            "systems": {system.label: system.record() for system in self.systems},
+            "model": provenance.model_record(decoder.model),
+            "versions": provenance.versions(),
+            "machine": provenance.machine(),
+        }
+
+    def _write_inputs(self, digests: dict[str, dict[str, str]]) -> None:
+        """The list of items, so that it can be shared: id, picture with its hash, prompt."""
+        for benchmark in self.benchmarks:
+            known = digests[benchmark.name]
+            lines = [
+                {"index": i.index, "id": i.id, "image": i.image, "image_sha256": known[i.image], "prompt": i.prompt}
+                for i in benchmark.items
+            ]
+            text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+            store.write_whole(self.folder.path / "inputs" / f"{benchmark.name}.jsonl", text)
+
+
+def _opened(settings: Settings) -> list[Benchmark]:
+    opened = [open_benchmark(b, n=settings.n, images=settings.images, data=settings.data) for b in settings.benchmarks]
+    names = [benchmark.name for benchmark in opened]
+    for name in names:
+        if names.count(name) > 1:
+            raise SettingError(f"{name} is given twice; give its two settings a run, and an --out, each")
+    return opened

@@ -1,0 +1,136 @@
+"""The settings of a run: one dataclass for the command line, a YAML file and Python."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lvlm_saliency.errors import InputError, SettingError, did_you_mean
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The part `number` of `of` of every benchmark's items, numbered from 1; items are dealt out in turn."""
+
+    number: int = 1
+    of: int = 1
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """`2/4`; SettingError for anything else."""
+        first, slash, second = str(text).partition("/")
+        if not (slash and first.strip().isdigit() and second.strip().isdigit() and 1 <= int(first) <= int(second)):
+            raise SettingError(f"--shard is {text!r}; write i/k with 1 <= i <= k, for example 1/2")
+        return cls(int(first), int(second))
+
+    def __contains__(self, index: int) -> bool:
+        return index % self.of == self.number - 1
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.of}"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A run of `lvlm-saliency evaluate`.
+
+    Args:
+        model: "scenes", a hub id or a folder.
+        benchmarks: names, with settings where wanted: `pope:images=coco/val2014`.
+        methods: what is compared with greedy decoding and sampling, which always run: `"sgrs:alpha=0.9"`,
+            `"sgrs+locore"`, method objects, mappings of name to settings, or lists of those.
+        out: the run's folder.
+        n: pictures per benchmark (for MME: per task), the first of its list; None for all.
+        seed: of every draw.
+        max_new_tokens: the same for all systems; it decides CHAIR more than most methods do.
+        temperature, top_p: of everything that samples.
+        batch_size: items decoded together; halved when memory runs out. Results do not depend on it.
+        shard: `i/k`: only every k-th item, the i-th first. Results do not depend on it.
+        images, data: folder of the pictures, folder of a benchmark's official files.
+        dtype, device, revision: of the model, as in `load_model`.
+        skip_errors: pictures that cannot be read are left out, and counted in every table.
+        resamples: bootstrap resamples behind each interval.
+    """
+
+    model: str
+    benchmarks: Sequence[str]
+    out: str | Path
+    methods: Sequence[Any] = ()
+    n: int | None = None
+    seed: int = 0
+    max_new_tokens: int = 512
+    temperature: float = 1.0
+    top_p: float = 1.0
+    batch_size: int = 8
+    shard: str = "1/1"
+    images: str | Path | None = None
+    data: str | Path | None = None
+    dtype: str = "auto"
+    device: str | None = None
+    revision: str | None = None
+    skip_errors: bool = False
+    resamples: int = 2000
+
+    def __post_init__(self) -> None:
+        for name in ("benchmarks", "methods"):
+            value = getattr(self, name)
+            value = (value,) if isinstance(value, (str, Mapping)) else tuple(value)
+            object.__setattr__(self, name, value)
+        if not self.benchmarks:
+            raise SettingError("no benchmark: name at least one, for example --benchmark scenes-caption")
+        for name, low in (("n", 1), ("seed", 0), ("max_new_tokens", 1), ("batch_size", 1), ("resamples", 0)):
+            value = getattr(self, name)
+            if name == "n" and value is None:
+                continue
+            if not isinstance(value, int) or isinstance(value, bool) or value < low:
+                raise SettingError(f"{name} must be a whole number of at least {low}, got {value!r}")
+        if not _is_number(self.temperature) or self.temperature <= 0:
+            raise SettingError(f"temperature must be above 0, got {self.temperature!r}; greedy decoding runs anyway")
+        if not _is_number(self.top_p) or not 0 < self.top_p <= 1:
+            raise SettingError(f"top_p must lie in (0, 1], got {self.top_p!r}")
+        Shard.parse(self.shard)
+
+    @property
+    def part(self) -> Shard:
+        return Shard.parse(self.shard)
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> Settings:
+        """Settings from plain values. SettingError for an unknown or missing name."""
+        known = {field.name for field in dataclasses.fields(cls)}
+        for name in values:
+            if name not in known:
+                raise SettingError(f"no setting {name!r} of a run{did_you_mean(str(name), known)}")
+        for name in ("model", "benchmarks", "out"):
+            if not values.get(name):
+                option = {"benchmarks": "--benchmark"}.get(name, f"--{name}")
+                raise SettingError(f"{name} is missing: give {option}, or {name}: in the YAML file")
+        return cls(**values)
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """The settings in a YAML file, names with hyphens taken for underscores.
+
+    Raises:
+        InputError: the file cannot be read or is no mapping.
+    """
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8-sig"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        raise InputError(f"{where}: not YAML ({getattr(error, 'problem', None) or 'cannot be read'})") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: expected settings as `name: value`, one a line")
+    return {str(name).replace("-", "_"): value for name, value in values.items()}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -1,0 +1,148 @@
+"""What each benchmark needs, where it is had, and whether it is there. Nothing is ever downloaded from here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from lvlm_saliency.errors import InputError, did_you_mean
+
+SUFFIXES = (".jsonl", ".json", ".txt")
+SUBFOLDERS = ("", "{name}", "data", "annotations", "output/coco", "coco", "data/annotations")
+
+
+@dataclass(frozen=True)
+class Need:
+    """Something that a benchmark reads: `stem` of a file, or "pictures", or "folder"; `where` says how to get it."""
+
+    stem: str
+    what: str
+    where: str
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class Found:
+    """A need and where it was found, None where it was not."""
+
+    benchmark: str
+    need: Need
+    path: Path | None
+
+
+_COCO = "MS-COCO 2014 (cocodataset.org, downloads: 2014 Val images, 2014 Train/Val annotations)"
+_POPE = "GitHub AoiDragon/POPE, output/coco (A-OKVQA and GQA beside it)"
+_CHAIR = "GitHub LisaAnne/Hallucination, data/synonyms.txt"
+_AMBER = "GitHub junyangwang0410/AMBER, data/"
+_MME = "GitHub BradyFU/Awesome-Multimodal-Large-Language-Models, branch Evaluation (pictures on request to its authors)"
+
+NEEDS: dict[str, tuple[Need, ...]] = {
+    "scenes-caption": (),
+    "scenes-pope": (),
+    "pope": (
+        *(
+            Need(f"coco_pope_{kind}", f"questions, {kind} negatives", _POPE)
+            for kind in ("random", "popular", "adversarial")
+        ),
+        Need("pictures", "COCO val2014 pictures", _COCO),
+    ),
+    "chair": (
+        Need("synonyms", "official synonym list", _CHAIR),
+        Need(
+            "objects",
+            "prepared ground truth, {image id: [node words]}, in place of the four annotation files",
+            "made once by lvlm_saliency.benchmarks.chair.from_coco",
+            optional=True,
+        ),
+        *(
+            Need(f"{kind}_{split}", f"COCO {kind} of {split}", _COCO)
+            for split in ("train2014", "val2014")
+            for kind in ("instances", "captions")
+        ),
+        Need("pictures", "COCO val2014 pictures", _COCO),
+    ),
+    "mme": (
+        Need("folder", "one folder or text file per task", _MME),
+        Need("pictures", "pictures, in the tasks' folders", _MME),
+    ),
+    "amber": (
+        Need("query_generative", "queries for descriptions", _AMBER + "query"),
+        Need("query_discriminative", "yes/no queries", _AMBER + "query"),
+        Need("annotations", "ground truth", _AMBER),
+        Need("relation", "associated words", _AMBER),
+        Need("safe_words", "words that never count as hallucinated", _AMBER),
+        Need("pictures", "AMBER_1.jpg to AMBER_1004.jpg", "linked from " + _AMBER.removesuffix(", data/")),
+    ),
+}
+ALIASES = {"objects": ("coco_objects", "chair_objects", "objects")}
+HUB = {"pope": "lmms-lab/POPE", "mme": "lmms-lab/MME"}
+"""Data sets on the hub that hold questions and pictures: `--benchmark pope:data=hub`."""
+
+
+def find(benchmark: str, stem: str, data: str | Path | None) -> Path:
+    """The file of this stem under `data`, in the places where the official repositories keep it.
+
+    Raises:
+        InputError: no such file; the message says where it is had.
+    """
+    if data is None:
+        raise InputError(f"{benchmark} needs its official files: give their folder with --data DIR")
+    for path in _candidates(benchmark, stem, Path(data)):
+        if path.is_file():
+            return path
+    where = next((f" (from {need.where})" for need in NEEDS[benchmark] if need.stem == stem), "")
+    raise InputError(f"{benchmark}: no {stem}.json, .jsonl or .txt in {data}{where}")
+
+
+def has(benchmark: str, stem: str, data: str | Path | None) -> bool:
+    """Whether `find` would find it."""
+    return data is not None and any(path.is_file() for path in _candidates(benchmark, stem, Path(data)))
+
+
+def folder(benchmark: str, data: str | Path | None) -> Path:
+    """`data` as a folder that exists. InputError otherwise."""
+    if data is None or not Path(data).is_dir():
+        shown = "no folder was given" if data is None else f"{data} is no folder"
+        raise InputError(f"{benchmark} needs its official files ({shown}): give their folder with --data DIR")
+    return Path(data)
+
+
+def _candidates(benchmark: str, stem: str, data: Path) -> Iterator[Path]:
+    for below in SUBFOLDERS:
+        for name in ALIASES.get(stem, (stem,)):
+            for suffix in SUFFIXES:
+                yield data / below.format(name=benchmark) / f"{name}{suffix}"
+    if stem.startswith("query_"):
+        for suffix in SUFFIXES:
+            yield data / "query" / f"{stem}{suffix}"
+            yield data / "data" / "query" / f"{stem}{suffix}"
+
+
+def check(benchmark: str, data: str | Path | None = None, images: str | Path | None = None) -> list[Found]:
+    """For every need of a benchmark, whether it is there. InputError for an unknown benchmark."""
+    if benchmark not in NEEDS:
+        raise InputError(f"no benchmark {benchmark!r}{did_you_mean(benchmark, NEEDS)}")
+    return [Found(benchmark, need, _where(benchmark, need, data, images)) for need in NEEDS[benchmark]]
+
+
+def complete(found: list[Found]) -> bool:
+    """Whether a benchmark can run with what was found: a prepared file stands for the annotation files."""
+    there = {one.need.stem for one in found if one.path}
+    needed = {one.need.stem for one in found if not one.need.optional}
+    if "objects" in there:
+        needed = {stem for stem in needed if not stem.startswith(("instances_", "captions_"))}
+    return needed <= there
+
+
+def _where(benchmark: str, need: Need, data: str | Path | None, images: str | Path | None) -> Path | None:
+    if need.stem == "pictures":
+        place = images or (data if benchmark == "mme" else None)
+        return Path(place) if place and _holds_pictures(Path(place)) else None
+    if need.stem == "folder":
+        return Path(data) if data and Path(data).is_dir() else None
+    return find(benchmark, need.stem, data) if has(benchmark, need.stem, data) else None
+
+
+def _holds_pictures(place: Path) -> bool:
+    return place.is_dir() and any(path.suffix.lower() in (".jpg", ".jpeg", ".png") for path in place.rglob("*"))

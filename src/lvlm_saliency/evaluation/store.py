@@ -1,0 +1,102 @@
+"""Lines of JSON that survive being killed: written whole or not at all, and read back without their torn end."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lvlm_saliency.errors import InputError
+
+try:
+    import fcntl
+except ImportError:  # not a POSIX system: two processes of one shard are then not kept apart
+    fcntl = None
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Every whole line; a torn one at the end, which a killed or a still writing process left, is left out.
+
+    Raises:
+        InputError: a line in the midst of the file is no JSON object.
+    """
+    if not path.exists():
+        return []
+    *whole, _ = path.read_bytes().split(b"\n")
+    rows = []
+    for number, line in enumerate(whole, 1):
+        try:
+            row = json.loads(line)
+        except ValueError:
+            row = None
+        if not isinstance(row, dict):
+            raise InputError(f"{path}:{number}: damaged; delete the file, and its items are done anew")
+        rows.append(row)
+    return rows
+
+
+def mend(path: Path) -> int:
+    """Cut a torn line off the end of the file and return how many bytes went."""
+    if not path.exists():
+        return 0
+    content = path.read_bytes()
+    torn = len(content) - (content.rfind(b"\n") + 1)
+    if torn:
+        os.truncate(path, len(content) - torn)
+    return torn
+
+
+def append(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Add the rows, one line each, and see them on the disk."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab", buffering=0) as file:
+        for row in rows:
+            file.write(as_json(row).encode() + b"\n")
+        os.fsync(file.fileno())
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Put the text there at once: a reader sees the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def as_json(value: Any, indent: int | None = None) -> str:
+    """JSON with NaN as null."""
+    return json.dumps(plain(value), indent=indent, ensure_ascii=False, allow_nan=False)
+
+
+def plain(value: Any) -> Any:
+    """`value` in JSON's types; NaN and infinities become None."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return value
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock file, which the system lets go when the process dies, however it dies.
+
+    Raises:
+        InputError: another process holds it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        if fcntl is not None:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise InputError(
+                    f"another process works on this part of {path.parent}; give each its own --shard i/k"
+                ) from None
+        yield

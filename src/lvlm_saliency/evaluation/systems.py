@@ -1,0 +1,99 @@
+"""What is compared with what: ways of decoding, from what a user wrote to method objects and labels."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lvlm_saliency.cli.parsing import parse_methods
+from lvlm_saliency.errors import SettingError
+
+GREEDY = "greedy"
+SAMPLED = "sample"
+
+
+@dataclass(frozen=True)
+class System:
+    """A way of decoding under its name in tables. `methods` is empty for greedy decoding."""
+
+    label: str
+    methods: tuple[Any, ...]
+
+    @property
+    def slug(self) -> str:
+        """The label as a file name; different labels have different ones."""
+        safe = re.sub(r"[^A-Za-z0-9.+=-]+", "_", self.label)[:80]
+        return safe if safe == self.label else f"{safe}-{hashlib.sha256(self.label.encode()).hexdigest()[:8]}"
+
+    @property
+    def decides(self) -> bool:
+        """Whether a method, and not the largest logit, decides each token."""
+        return any(hasattr(method, "selector") for method in self.methods)
+
+    def record(self) -> list[dict[str, Any]]:
+        """Every knob of every method, JSON-ready."""
+        return [{"name": method.name, **dataclasses.asdict(method)} for method in self.methods]
+
+
+def systems(given: Sequence[Any], seed: int) -> list[System]:
+    """Greedy decoding and sampling first, then what was given, each once.
+
+    Raises:
+        SettingError: as `system`.
+    """
+    found = {one.label: one for one in (system(name, seed) for name in (GREEDY, SAMPLED, *given))}
+    return list(found.values())
+
+
+def system(given: Any, seed: int) -> System:
+    """The system that `given` means: `"sgrs+locore:beta=0.2"`, `{"sgrs": {"alpha": 0.9}, "locore": {}}`, a method
+    object, or a list of those that act together. Methods whose own seed is not set draw with `seed`.
+
+    Raises:
+        SettingError: an unknown method or setting, a value out of range, or methods that cannot be composed.
+    """
+    from lvlm_saliency.decoding.loop import composed
+
+    # One order, so that a+b and b+a are one system: first what decides the token, then what edits attention.
+    methods = sorted(_methods(given), key=lambda method: (not hasattr(method, "selector"), method.name))
+    label = "+".join(map(_written, methods))
+    seeded = [
+        dataclasses.replace(method, seed=seed) if getattr(method, "seed", 0) is None else method for method in methods
+    ]
+    return System(label or GREEDY, tuple(composed(seeded)))
+
+
+def _methods(given: Any) -> list[Any]:
+    from lvlm_saliency.interventions.registry import method
+
+    if given == GREEDY:
+        return []
+    if isinstance(given, str):
+        return parse_methods(given)
+    if isinstance(given, Mapping):
+        return [method(name, **(settings or {})) for name, settings in given.items()]
+    if dataclasses.is_dataclass(given) and hasattr(given, "name"):
+        return [given]
+    if isinstance(given, Iterable):
+        return [one for part in given for one in _methods(part)]
+    raise SettingError(f"{given!r} is no method: give a name with settings, a mapping, or LocoRE(...), SGRS(...)")
+
+
+def _written(method: Any) -> str:
+    """The method as it is written on a command line, with the settings that differ from the defaults."""
+    changed = [
+        f"{field.name}={_value(getattr(method, field.name))}"
+        for field in dataclasses.fields(method)
+        if getattr(method, field.name) != field.default
+    ]
+    return f"{method.name}:{','.join(changed)}" if changed else method.name
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return "+".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
