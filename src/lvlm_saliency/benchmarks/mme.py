@@ -97,9 +97,7 @@ def _read_task(task: str, path: Path, problems: Problems) -> list[dict[str, Any]
         if one is None or two is None:
             continue
         if one[0] != two[0]:
-            problems.report(
-                "mismatched", f"{path}:{first + 2}: {two[0]} stands beside {one[0]}, not beside its own pair"
-            )
+            problems.report("mismatched", f"{path}:{first + 2}: {two[0]} is paired with {one[0]}; lines out of order?")
         else:
             entries.append(_score_image(task, first + 1, one[0], [one[1:], two[1:]]))
     return entries

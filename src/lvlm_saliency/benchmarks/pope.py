@@ -7,6 +7,7 @@ Official source: AoiDragon/POPE `evaluate.py`. The parsers `opera` (its `pope_ev
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -148,27 +149,27 @@ def _result(
     }
 
 
+@dataclass
 class _Side:
-    """Usable records of one file with the places they stood at."""
+    """The records of one file and the places they stand at. None keeps the place of one that was skipped."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.records: list[Mapping[str, Any]] = []
-        self.places: list[str] = []
+    name: str
+    records: list[Mapping[str, Any] | None] = field(default_factory=list)
+    places: list[str] = field(default_factory=list)
 
 
 def _rows(rows: Rows | str | Path, problems: Problems) -> Rows:
-    return read_rows(rows, problems) if isinstance(rows, str | Path) else rows
+    return read_rows(rows, problems, keep_places=True) if isinstance(rows, str | Path) else rows
 
 
 def _checked(rows: Rows, problems: Problems, name: str, usable: Callable[[Any], bool], needs: str) -> _Side:
     side = _Side(source(rows, name))
     for index, record in enumerate(rows):
-        if usable(record):
-            side.records.append(record)
-            side.places.append(place(rows, index, name))
-        else:
-            problems.report("malformed", f"{place(rows, index, name)}: needs {needs}")
+        where = place(rows, index, name)
+        if not usable(record) and index not in getattr(rows, "unread", ()):
+            problems.report("malformed", f"{where}: needs {needs}")
+        side.records.append(record if usable(record) else None)
+        side.places.append(where)
     return side
 
 
@@ -191,6 +192,8 @@ def _asked_text(record: Mapping[str, Any]) -> Any:
 def _pair_in_order(asked: _Side, given: _Side, pairing: str, problems: Problems) -> list[tuple[Any, Any]]:
     pairs = []
     for index, (question, answer) in enumerate(zip(asked.records, given.records, strict=False)):
+        if question is None or answer is None:
+            continue  # counted already
         if pairing == "order" and (mismatch := _mismatch(question, answer)):
             problems.report(
                 "mismatched", f"{given.places[index]}: {mismatch}; are the answers in another order? try pairing by id"
@@ -203,17 +206,12 @@ def _pair_in_order(asked: _Side, given: _Side, pairing: str, problems: Problems)
 
 
 def _report_rest(side: _Side, first: int, missing: int, problems: Problems) -> None:
-    if missing > 0:
-        kind, what = (
-            "missing_answer",
-            f"{missing} questions from here on have no answer (skip errors to score the rest)",
-        )
-    else:
-        kind, what = (
-            "unknown_question",
-            f"{-missing} answers from here on have no question (skip errors to score the rest)",
-        )
-    problems.report(kind, f"{side.places[first]}: {what}", abs(missing))
+    kind, what = (
+        ("missing_answer", f"{missing} questions from here on have no answer")
+        if missing > 0
+        else ("unknown_question", f"{-missing} answers from here on have no question")
+    )
+    problems.report(kind, f"{side.places[first]}: {what} (skip errors to score the rest)", abs(missing))
 
 
 def _mismatch(question: Mapping[str, Any], answer: Mapping[str, Any]) -> str | None:
@@ -245,6 +243,8 @@ def _pair_by_id(asked: _Side, given: _Side, problems: Problems) -> list[tuple[An
 def _by_id(side: _Side, problems: Problems) -> dict[str, int]:
     index_of: dict[str, int] = {}
     for index, record in enumerate(side.records):
+        if record is None:
+            continue
         key = record.get("question_id")
         if key is None:
             problems.report("malformed", f"{side.places[index]}: has no question_id to pair by")

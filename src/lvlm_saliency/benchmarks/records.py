@@ -12,12 +12,17 @@ from lvlm_saliency.errors import InputError, SettingError
 
 
 class Rows(list):
-    """Records (dicts) of one file, each with the line that it began on."""
+    """Records (dicts) of one file, each with the line that it began on.
+
+    `unread` holds the indices of those that stand for a line that could not be read and was skipped: an empty dict
+    keeps its place, for whoever pairs two files by order.
+    """
 
     def __init__(self, records: Iterable[Mapping[str, Any]], source: str, lines: Sequence[int]) -> None:
         super().__init__(records)
         self.source = source
         self.lines = list(lines)
+        self.unread: set[int] = set()
 
 
 def place(records: Sequence[Any], index: int, name: str) -> str:
@@ -51,11 +56,12 @@ class Problems:
         self.skipped[kind] += count
 
 
-def read_rows(path: str | Path, problems: Problems | None = None) -> Rows:
+def read_rows(path: str | Path, problems: Problems | None = None, *, keep_places: bool = False) -> Rows:
     """Every record of `path`: JSON lines, a JSON list, or CHAIR's first layout `{"imgToEval": {...}}`.
 
     A byte-order mark, CRLF and blank lines are of no account. A line that is no JSON object is a problem
-    ("malformed"); a file that is missing, empty or not UTF-8 raises `InputError` always.
+    ("malformed"), and once skipped it is gone, unless `keep_places`; a file that is missing, empty or not UTF-8 raises
+    `InputError` always.
     """
     problems = problems or Problems()
     text = read_text(path)
@@ -63,20 +69,27 @@ def read_rows(path: str | Path, problems: Problems | None = None) -> Rows:
     if not start:
         raise InputError(f"{path}: the file is empty")
     if start == "[":
-        pairs = _list_items(text, str(path), problems)
+        pairs = _list_items(text)
     elif '"imgToEval"' in text[:4096] and (whole := _whole_object(text)) is not None:
         pairs = ((1, record) for record in whole["imgToEval"].values())
     else:
-        pairs = _lines(text, str(path), problems)
-    records: list[dict[str, Any]] = []
-    lines: list[int] = []
+        pairs = _lines(text)
+    rows = Rows([], str(path), [])
     for line, record in pairs:
-        if isinstance(record, dict):
-            records.append(record)
-            lines.append(line)
-        else:
-            problems.report("malformed", f"{path}:{line}: expected a JSON object, found {type(record).__name__}")
-    return Rows(records, str(path), lines)
+        usable = isinstance(record, dict)
+        if not usable:
+            found = record if isinstance(record, _NotJson) else f"expected a JSON object, found {type(record).__name__}"
+            problems.report("malformed", f"{path}:{line}: {found}")
+        if usable or keep_places:
+            if not usable:
+                rows.unread.add(len(rows))
+            rows.append(record if usable else {})
+            rows.lines.append(line)
+    return rows
+
+
+class _NotJson(str):
+    """Why a line could not be read."""
 
 
 def read_text(path: str | Path) -> str:
@@ -95,20 +108,22 @@ def read_json(path: str | Path) -> Any:
         return json.loads(read_text(path))
     except json.JSONDecodeError as error:
         raise InputError(f"{path}:{error.lineno}: not JSON ({error.msg})") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not JSON ({error})") from error
 
 
-def _lines(text: str, path: str, problems: Problems) -> Iterator[tuple[int, Any]]:
+def _lines(text: str) -> Iterator[tuple[int, Any]]:
     # Not splitlines(): JSON strings may hold U+2028 and its kin unescaped.
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
             yield number, json.loads(line)
-        except json.JSONDecodeError as error:
-            problems.report("malformed", f"{path}:{number}: not JSON ({error.msg})")
+        except (ValueError, RecursionError) as error:
+            yield number, _NotJson(f"not JSON ({error})")
 
 
-def _list_items(text: str, path: str, problems: Problems) -> Iterator[tuple[int, Any]]:
+def _list_items(text: str) -> Iterator[tuple[int, Any]]:
     """Items of a JSON list one by one, so that each is known by its line."""
     decoder = json.JSONDecoder()
     position = _skip_blanks(text, text.index("[") + 1)
@@ -118,15 +133,15 @@ def _list_items(text: str, path: str, problems: Problems) -> Iterator[tuple[int,
         counted = position
         try:
             item, end = decoder.raw_decode(text, position)
-        except json.JSONDecodeError as error:
-            problems.report("malformed", f"{path}:{line}: not JSON ({error.msg}); the rest of the list is lost")
+        except (ValueError, RecursionError) as error:
+            yield line, _NotJson(f"not JSON ({error}); the list cannot be read from here on")
             return
         yield line, item
         position = _skip_blanks(text, end)
         if text[position : position + 1] == ",":
             position = _skip_blanks(text, position + 1)
         elif text[position : position + 1] != "]":
-            problems.report("malformed", f"{path}:{line}: the list is cut off after this item")
+            yield line, _NotJson("the list is cut off after this item")
             return
 
 
@@ -139,7 +154,7 @@ def _skip_blanks(text: str, position: int) -> int:
 def _whole_object(text: str) -> dict[str, Any] | None:
     try:
         whole = json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return None  # JSON lines whose first record has such a key
     return whole if isinstance(whole, dict) and isinstance(whole.get("imgToEval"), dict) else None
 

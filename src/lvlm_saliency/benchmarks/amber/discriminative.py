@@ -51,9 +51,7 @@ def score_discriminative(
     per_response = []
     for number, response, record in matched(responses, records, lambda kind: kind != GENERATIVE, problems):
         if record["type"] not in DIMENSIONS or record.get("truth") not in {"yes", "no"}:
-            raise InputError(
-                f"annotation {number}: type {record['type']!r} with truth {record.get('truth')!r} is unknown"
-            )
+            raise InputError(f"annotation {number}: {record['type']!r}, {record.get('truth')!r} is no yes/no record")
         per_response.append(
             {
                 "id": number,

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lvlm_saliency.errors import InputError
+
 from .. import nltk_tools
 from ..bootstrap import Bootstrap
 from ..counts import CountTable, ratio, tabulate
@@ -61,11 +63,15 @@ def score_generative(
     problems = Problems(errors)
     records = read_annotations(annotations)
     associations = read_json(relations) if isinstance(relations, str | Path) else relations
+    if not isinstance(associations, Mapping):
+        raise InputError("AMBER's relations must be an object of words, each with a list of words")
     always_safe = read_safe_words(safe_words)
     vocabulary = {word for owner, others in associations.items() for word in (owner, *others)}
     alike = spacy_vectors() if similarity is None else similarity
     per_response = []
     for number, response, record in matched(responses, records, lambda kind: kind == GENERATIVE, problems):
+        if not all(isinstance(record.get(part), list) for part in ("truth", "hallu")):
+            raise InputError(f"annotation {number}: a generative record needs its lists truth and hallu")
         mentioned = [noun for noun in nouns(response) if noun in vocabulary]
         truth, hallu = _Entries(record["truth"], associations), _Entries(record["hallu"], associations)
         wrong = [noun for noun in mentioned if noun not in always_safe and not _is_safe(noun, truth, hallu, alike)]
