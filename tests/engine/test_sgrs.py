@@ -74,7 +74,12 @@ def same_decisions(got, want):
             continue
         assert ours.score == pytest.approx(score, abs=1e-4)
         assert ours.threshold == (tau if tau is None else pytest.approx(tau, abs=1e-4))
-        assert ours.candidates == pytest.approx(scores, abs=1e-4)
+        assert list(ours.candidates) == list(scores)
+        for candidate, value in ours.candidates.items():
+            if rejected or candidate == token:
+                assert value == pytest.approx(scores[candidate], abs=1e-4)
+            else:
+                assert value is None, "nothing was refused, so no other candidate was scored"
 
 
 METHODS = [
@@ -114,6 +119,7 @@ def test_it_rejects_and_falls_back(family):
     assert any(step.fallback for step in steps)
     for step in steps:
         assert step.token_id in step.candidates
+        assert set(step.rejected) <= set(step.candidates)
         if step.fallback:
             assert step.score == max(step.candidates.values())
         elif step.threshold is not None:
@@ -172,7 +178,9 @@ def test_finished_samples_neither_score_nor_draw():
     assert [s.token_id for s in out.steps[1]] == [s.token_id for s in free.steps[1]]
     assert not out.sequences[0, inputs["input_ids"].shape[1] + len(out.steps[0]) :].any()
     assert out.cost.kept == len(out.steps[0]) + 10
-    assert out.cost.backwards == 9
+    scored = [step for step in out.steps[1] if step.score is not None]
+    assert len(scored) == 9
+    assert 9 <= out.cost.backwards <= 18
 
 
 def test_as_custom_generate():

@@ -86,6 +86,9 @@ class Capture:
     `layers` None means every layer that has attention. `outputs[layer]` holds the layer's attention output
     `[B, T, H, Dv]` (in the graph) and `rows[layer]` its `Rows`, for whoever differentiates by hand.
 
+    Without `graph` nothing is differentiated: the layers run as ever, and `weights[layer]` holds the post-softmax rows
+    `[B, H, T, K]` in float32 as the edits left them.
+
     With `whole` the layers run eagerly inside the ordinary autograd graph and `weights[layer]` holds the full map
     `[B, H, T, K]`: the definition itself, at its full price.
     """
@@ -93,6 +96,7 @@ class Capture:
     layers: frozenset[int] | None = None
     first: int = 0
     recorder: Callable[[int, Place], Recorder] | None = None
+    graph: bool = True
     whole: bool = False
     anchor: Tensor | None = None
     weights: dict[int, Tensor] = field(default_factory=dict)
@@ -135,6 +139,9 @@ def attention(
     if step.capture is not None and step.capture.whole:
         rows = _rows(module, query, key, value, attention_mask, place, scaling, kwargs, edit)
         return _whole(step.capture, layer, rows), None
+    if step.capture is not None and not step.capture.graph and step.capture.wants(layer):
+        rows = _rows(module, query, key, value, attention_mask, place, scaling, kwargs, edit)
+        step.capture.weights[layer], step.capture.places[layer] = rows.weights(slice(0, place.new)), place
     differentiate = _starts_or_continues_graph(step, layer)
     if edit is None and not differentiate:
         return delegate(module, query, key, value, attention_mask, **own_backend)
@@ -167,7 +174,7 @@ def _place(step: Step, layer: int, query: Tensor, key: Tensor) -> Place:
 
 def _starts_or_continues_graph(step: Step, layer: int) -> bool:
     capture = step.capture
-    if capture is None:
+    if capture is None or not capture.graph:
         return False
     if not torch.is_grad_enabled() and capture.wants(layer):
         # From the lowest target layer's attention upward the pass has a graph; below it there is none, whatever the
@@ -201,9 +208,7 @@ def _rows(module, query, key, value, mask, place: Place, scaling, kwargs, edit: 
 
 def _whole(capture: Capture, layer: int, rows: Rows) -> Tensor:
     block = slice(0, rows.query.shape[2])
-    weights, _ = rows.probabilities(block)
-    gain = rows.gain(block)
-    weights = weights if gain is None else weights * gain
+    weights = rows.weights(block)
     if capture.wants(layer):
         capture.weights[layer] = weights if weights.requires_grad else weights.requires_grad_()
     output = rows.ungrouped(rows.grouped(weights.to(rows.value.dtype)) @ rows.value, block.stop)

@@ -12,38 +12,94 @@ gradient in one pass over many tokens (a token's loss never reaches its row thro
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
+
+from lvlm_saliency.errors import SettingError
 
 BLOCK_ELEMENTS = 2**24
 """Upper bound of `B * H * rows * K` in one block: 64 MiB per float32 temporary."""
 
 
 @dataclass(frozen=True)
-class RowEdit:
-    """What methods do to attention rows; every field broadcasts to `[B, H, T, K]`, `None` leaves that place alone.
+class Temper:
+    """A factor on the scores that is itself a function of queries and keys, with its slopes; each `[B, 1, T, 1]`.
 
-    score' = multiplier * score + bias;  A = softmax(score');  A' = gain * A (rows need not sum to 1 any more).
+    d multiplier / d q = query_slope * q for each head's query of the row, d multiplier / d k = key_slope * k for the
+    row's own keys: what the exact gradient of a row needs.
+    """
+
+    multiplier: Tensor
+    query_slope: Tensor
+    key_slope: Tensor
+
+
+@dataclass(frozen=True)
+class RowEdit:
+    """What methods do to attention rows; every tensor broadcasts to `[B, H, T, K]`, `None` leaves that place alone.
+
+    score' = temper * multiplier * (score + magnitude * |score|) + bias
+    A = softmax(score'), where a `sink` `[B, H, T, 1]` is the logit of a key that takes probability and gives nothing
+    A' = gain * A (rows need not sum to 1 any more)
+
+    Two edits that a gradient never crosses: `head` int64 `[B]` gives all heads of the prompt's rows the row of that head
+    (-1: each keeps its own), and `rewrite` makes any function of finished rows, `(A [B, H, t, K], visible) -> A'`.
     """
 
     multiplier: Tensor | None = None
     bias: Tensor | None = None
     gain: Tensor | None = None
+    magnitude: Tensor | None = None
+    sink: Tensor | None = None
+    temper: Temper | None = None
+    head: Tensor | None = None
+    rewrite: Callable[[Tensor, Tensor], Tensor] | None = None
 
     def then(self, other: RowEdit) -> RowEdit:
-        """Both edits, this one first; a bias that came first is multiplied by a later multiplier."""
+        """Both edits, this one first; a bias that came first is multiplied by a later multiplier. A magnitude, a temper
+        and a head are read off the model's own scores, in whichever order they come.
+
+        Raises:
+            SettingError: both choose a head, a temper or a rewrite, of which there is one.
+        """
         return RowEdit(
             multiplier=_combine(torch.mul, self.multiplier, other.multiplier),
             bias=_combine(torch.add, _combine_scaled(self.bias, other.multiplier), other.bias),
             gain=_combine(torch.mul, self.gain, other.gain),
+            magnitude=_combine(torch.add, self.magnitude, other.magnitude),
+            sink=_combine(torch.logaddexp, self.sink, other.sink),
+            temper=_only(self.temper, other.temper, "scale scores by their queries and keys"),
+            head=_only(self.head, other.head, "give all heads the rows of one"),
+            rewrite=_only(self.rewrite, other.rewrite, "rewrite finished rows"),
         )
 
     @property
     def additive(self) -> bool:
         """True when the edit is a bias only, which every backend that takes a float mask can apply."""
-        return self.multiplier is None and self.gain is None
+        return all(getattr(self, field.name) is None for field in fields(self) if field.name != "bias")
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether the gradient of edited rows is known."""
+        return self.head is None and self.rewrite is None
+
+    def rows(self, block: slice) -> RowEdit:
+        """The edit of a block of query rows."""
+        return RowEdit(**{f.name: _edit_rows(getattr(self, f.name), block) for f in fields(self)})
+
+
+def _edit_rows(part, block: slice):
+    if isinstance(part, Temper):
+        return Temper(*(_rows_of(getattr(part, f.name), block) for f in fields(part)))
+    return _rows_of(part, block) if isinstance(part, Tensor) and part.dim() > 1 else part
+
+
+def _only(a, b, what: str):
+    if a is not None and b is not None:
+        raise SettingError(f"two methods {what}: they cannot act on the same rows; choose one of them")
+    return b if a is None else a
 
 
 def _combine(operation: Callable[[Tensor, Tensor], Tensor], a: Tensor | None, b: Tensor | None) -> Tensor | None:
@@ -96,45 +152,86 @@ class Rows:
         for first in range(start, rows, step):
             yield slice(first, min(first + step, rows))
 
-    def probabilities(self, block: slice) -> tuple[Tensor, Tensor | None]:
-        """Post-softmax rows `[B, H, t, K]` in float32, before any gain, and d(score)/d(scaled dot product) or None."""
+    def scores(self, block: slice) -> tuple[Tensor, Tensor | None]:
+        """Edited scores `[B, H, t, K]` in float32 before bias and mask, and d(score)/d(scaled dot product) or None."""
         query = self.query[:, :, block]
-        rows = query.shape[2]
         scores = self.grouped(query) @ self.key.transpose(-1, -2)
-        scores = self.ungrouped(scores, rows).float() * self.scale
+        scores = self.ungrouped(scores, query.shape[2]).float() * self.scale
         slope = None
         if self.softcap is not None:
             bounded = torch.tanh(scores / self.softcap)
             scores, slope = bounded * self.softcap, 1 - bounded**2
-        edit = self.edit
-        if edit is not None and edit.multiplier is not None:
-            multiplier = _rows_of(edit.multiplier, block)
-            scores = scores * multiplier
-            slope = multiplier if slope is None else slope * multiplier
-        if edit is not None and edit.bias is not None:
-            scores = scores + _rows_of(edit.bias, block)
+        edit = RowEdit() if self.edit is None else self.edit.rows(block)
+        if edit.magnitude is not None:
+            factor = 1 + edit.magnitude * scores.sign()
+            scores, slope = scores * factor, factor if slope is None else slope * factor
+        for factor in (edit.multiplier, None if edit.temper is None else edit.temper.multiplier):
+            if factor is not None:
+                scores, slope = scores * factor, factor if slope is None else slope * factor
+        return scores, slope
+
+    def visible(self, block: slice) -> Tensor | None:
+        """Which keys each row sees, bool `[B or 1, 1 or H, t, K]`; None for all."""
+        if self.mask is None:
+            return None
+        mask = _rows_of(self.mask, block)
+        # An additive mask holds 0 for what is seen and the dtype's minimum (or -inf) for what is not.
+        return mask if mask.dtype == torch.bool else mask > torch.finfo(mask.dtype).min / 2
+
+    def probabilities(self, block: slice) -> tuple[Tensor, Tensor | None]:
+        """Post-softmax rows `[B, H, t, K]` in float32, before any gain, and d(score)/d(scaled dot product) or None."""
+        scores, slope = self.scores(block)
+        edit = RowEdit() if self.edit is None else self.edit.rows(block)
+        if edit.bias is not None:
+            scores = scores + edit.bias
         if self.mask is not None:
             mask = _rows_of(self.mask, block)
             if mask.dtype == torch.bool:
                 scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
             else:
                 scores = scores + mask
-        if self.sinks is None:
+        sinks = None if self.sinks is None else self.sinks.float().reshape(1, -1, 1, 1)
+        sinks = _combine(torch.logaddexp, sinks, edit.sink)
+        if sinks is None:
             return torch.softmax(scores, dim=-1), slope
-        sinks = self.sinks.float().reshape(1, -1, 1, 1).expand(scores.shape[0], -1, rows, 1)
+        sinks = sinks.expand(*scores.shape[:-1], 1)
         return torch.softmax(torch.cat([scores, sinks], dim=-1), dim=-1)[..., :-1], slope
+
+    def part(self, block: slice) -> Rows:
+        """The query rows of `block` alone."""
+        edit = None if self.edit is None else self.edit.rows(block)
+        mask = None if self.mask is None else _rows_of(self.mask, block)
+        return replace(self, query=self.query[:, :, block], mask=mask, own=self.own + (block.start or 0), edit=edit)
+
+    def with_one_head(self, head: Tensor) -> Rows:
+        """The same rows where every head attends as head number `head` `[B]` does (-1: as it did); values stay."""
+        batch, heads = self.query.shape[:2]
+        own = torch.arange(heads, device=head.device).expand(batch, heads)
+        chosen = torch.where(head[:, None] < 0, own, head[:, None])
+        samples = torch.arange(batch, device=head.device)[:, None]
+        repeat = heads // self.groups
+        return replace(
+            self,
+            query=self.query[samples, chosen],
+            key=self.key[samples, chosen // repeat],
+            value=self.value.repeat_interleave(repeat, dim=1),
+        )
 
     def gain(self, block: slice) -> Tensor | None:
         """The edit's post-softmax factor for a block of rows."""
         return None if self.edit is None or self.edit.gain is None else _rows_of(self.edit.gain, block)
 
+    def weights(self, block: slice) -> Tensor:
+        """The rows `[B, H, t, K]` that multiply the values: probabilities with the gain on them, float32."""
+        probabilities, _ = self.probabilities(block)
+        gain = self.gain(block)
+        return probabilities if gain is None else probabilities * gain
+
     def output(self) -> Tensor:
         """The layer's attention output `[B, T, H, Dv]` with the edit applied, in the query's dtype."""
         parts = []
         for block in self.blocks():
-            weights, _ = self.probabilities(block)
-            gain = self.gain(block)
-            weights = (weights if gain is None else weights * gain).to(self.value.dtype)
+            weights = self.weights(block).to(self.value.dtype)
             parts.append(self.ungrouped(self.grouped(weights) @ self.value, weights.shape[2]))
         return torch.cat(parts, dim=2).transpose(1, 2).contiguous()
 
@@ -200,6 +297,7 @@ def _block_gradients(
     count = block.stop - block.start
     d_probabilities = d_weights if gain is None else d_weights * gain
     d_scores = probabilities * (d_probabilities - (d_probabilities * probabilities).sum(-1, keepdim=True))
+    d_temper = None if rows.edit is None or rows.edit.temper is None else _temper_gradient(rows, block, d_scores)
     if slope is not None:
         d_scores = d_scores * slope
     d_scores = d_scores * rows.scale
@@ -209,7 +307,19 @@ def _block_gradients(
     own_weight = torch.diagonal(weights, **diagonal).unsqueeze(-1)
     d_key = _sum_group(own_score * rows.query[:, :, block].float(), rows.groups).to(rows.key.dtype)
     d_value = _sum_group(own_weight * gradient.float(), rows.groups).to(rows.value.dtype)
+    if d_temper is not None:
+        temper = rows.edit.rows(block).temper
+        own_keys = rows.key[:, :, rows.own + block.start : rows.own + block.stop]
+        d_query = d_query + (d_temper * temper.query_slope * rows.query[:, :, block]).to(d_query.dtype)
+        d_key = d_key + (d_temper * temper.key_slope * own_keys).to(d_key.dtype)
     return d_query, d_key, d_value
+
+
+def _temper_gradient(rows: Rows, block: slice, d_scores: Tensor) -> Tensor:
+    """dL/d(temper's multiplier) `[..., B, 1, t, 1]`: the scores are proportional to it, and all heads share it."""
+    scores, _ = rows.scores(block)
+    multiplier = rows.edit.rows(block).temper.multiplier
+    return (d_scores * scores).sum(dim=(-3, -1)).unsqueeze(-2).unsqueeze(-1) / multiplier
 
 
 def _sum_group(x: Tensor, groups: int) -> Tensor:

@@ -45,6 +45,8 @@ def generate(
     for method in methods:
         method.check_model(model)
     settings = _with_stop_strings(settings)
+    if any(settings.get(name) for name in ("output_scores", "output_logits", "output_hidden_states")):
+        settings.setdefault("return_dict_in_generate", True)  # transformers warns otherwise
     beams = _setting(model, settings, "num_beams") or 1
     if beams > 1 or settings.get("assistant_model") is not None:
         return _by_transformers(model, inputs, methods, streamer, settings)

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from lvlm_saliency.attention.backend import Capture
+from lvlm_saliency.attention.backend import Capture, Place
 from lvlm_saliency.attention.rows import saliency
 from lvlm_saliency.decoding.draws import fresh_seed, pick, uniform
 from lvlm_saliency.decoding.steps import Step
 from lvlm_saliency.tracing.one_pass import loss_gradient
+
+
+@dataclass
+class Proposal:
+    """The candidates of one sample at one step, most probable first; tokens that a warper forbade are left out."""
+
+    tokens: list[int]
+    weights: list[float]
 
 
 class SaliencyGate:
@@ -30,8 +39,30 @@ class SaliencyGate:
         """What the next decode step has to keep: the rows of the target layers, and the graph above the lowest."""
         return Capture(frozenset(self.layers))
 
+    def propose(self, processed: Tensor) -> list[Proposal]:
+        """The candidate set C of every sample: the top K of the processed distribution `[B, V]`."""
+        probabilities = torch.softmax(processed.float(), dim=-1)
+        weights, tokens = probabilities.topk(min(self.settings.top_k, probabilities.shape[-1]), dim=-1)
+        proposals = []
+        for row, chances in zip(tokens.tolist(), weights.tolist(), strict=True):
+            possible = sum(chance > 0 for chance in chances)
+            proposals.append(Proposal(row[:possible], chances[:possible]))
+        return proposals
+
+    def draw(self, sample: int, step: int, number: int, weights: Sequence[float]) -> int:
+        """Which of the remaining candidates (most probable first) draw `number` of this step takes."""
+        if self.settings.order == "greedy":
+            return 0
+        return pick(weights, uniform(self.seed, self.samples[sample], step, number))
+
+    def threshold(self, history: Sequence[float]) -> float | None:
+        """tau = alpha * mean S of the last accepted tokens; None where nothing was scored yet."""
+        return self.settings.alpha * sum(history) / len(history) if history else None
+
     def choose(self, step: int, logits: Tensor, processed: Tensor, capture: Capture | None, active: list[bool]):
         """The next token of every sample.
+
+        Only the first draw is scored at first; the other candidates of the batch are when one of those is refused.
 
         Args:
             step: number of the generated token, from 0.
@@ -43,80 +74,111 @@ class SaliencyGate:
         Returns:
             One `Step` per sample, None for the finished.
         """
-        probabilities = torch.softmax(processed.float(), dim=-1)
-        weights, candidates = probabilities.topk(min(self.settings.top_k, probabilities.shape[-1]), dim=-1)
-        scores = None
+        proposals = self.propose(processed)
+        first = [self.draw(i, step, 0, proposal.weights) for i, proposal in enumerate(proposals)]
+        scores: list[list[float | None]] = [[None] * len(proposal.tokens) for proposal in proposals]
         if capture is not None:
-            scores = candidate_scores(logits, candidates, capture, self.layers).tolist()
-            self.backwards += 1
-        weights, candidates = weights.tolist(), candidates.tolist()
+            drawn = torch.tensor([[p.tokens[i]] for p, i in zip(proposals, first, strict=True)])
+            for sample, value in enumerate(self._scores(logits, drawn, capture, last=False)):
+                scores[sample][first[sample]] = value[0]
+            if any(alive and self._refused(i, scores[i][first[i]]) for i, alive in enumerate(active)):
+                self._score_all(logits, proposals, capture, scores)
         return [
-            self._draw(sample, step, candidates[sample], weights[sample], scores and scores[sample]) if alive else None
-            for sample, alive in enumerate(active)
+            self._settle(i, step, proposals[i], scores[i], first[i]) if alive else None
+            for i, alive in enumerate(active)
         ]
 
-    def _draw(
-        self, sample: int, step: int, tokens: list[int], weights: list[float], scores: list[float] | None
-    ) -> Step:
-        settings, history = self.settings, self.history[sample]
-        possible = [i for i, weight in enumerate(weights) if weight > 0]  # a warper may leave fewer than K
-        threshold = settings.alpha * sum(history) / len(history) if history and scores is not None else None
-        known = dict(zip(tokens, scores or [None] * len(tokens), strict=True))
-        remaining, rejected, chosen = list(possible), [], None
-        while remaining and len(rejected) < settings.max_draws:
-            place = 0  # candidates come sorted by probability
-            if settings.order == "sample":
-                u = uniform(self.seed, self.samples[sample], step, len(rejected))
-                place = pick([weights[i] for i in remaining], u)
+    def _refused(self, sample: int, score: float) -> bool:
+        threshold = self.threshold(self.history[sample])
+        return threshold is not None and score < threshold
+
+    def _score_all(self, logits: Tensor, proposals: list[Proposal], capture: Capture, scores) -> None:
+        width = max(len(proposal.tokens) for proposal in proposals)
+        tokens = torch.tensor([(p.tokens + p.tokens[:1] * width)[:width] for p in proposals])
+        for known, values in zip(scores, self._scores(logits, tokens, capture, last=True), strict=True):
+            for index, value in enumerate(values[: len(known)]):
+                known[index] = value if known[index] is None else known[index]
+
+    def _scores(self, logits: Tensor, tokens: Tensor, capture: Capture, last: bool) -> list[list[float]]:
+        self.backwards += 1
+        return candidate_scores(logits, tokens, capture, self.layers, keep_graph=not last).tolist()
+
+    def _settle(self, sample: int, step: int, proposal: Proposal, scores: list, first: int) -> Step:
+        """Draw until one is accepted (method section 3, 2-6); the chosen token's S enters the history."""
+        history = self.history[sample]
+        threshold = None if scores[first] is None else self.threshold(history)
+        remaining, rejected, chosen = list(range(len(proposal.tokens))), [], None
+        while remaining and len(rejected) < self.settings.max_draws:
+            place = self.draw(sample, step, len(rejected), [proposal.weights[i] for i in remaining])
             drawn = remaining.pop(place)
             if threshold is None or scores[drawn] >= threshold:
                 chosen = drawn
                 break
-            rejected.append(tokens[drawn])
+            rejected.append(drawn)
         fallback = chosen is None
         if fallback:
-            chosen = max(possible, key=lambda i: scores[i])
-        score = None if scores is None else scores[chosen]
-        if score is not None:
-            history.append(score)
+            chosen = max(range(len(scores)), key=lambda i: scores[i])
+        if scores[chosen] is not None:
+            history.append(scores[chosen])
+        candidates = dict(zip(proposal.tokens, scores if rejected else _only(scores, chosen), strict=True))
         draws = len(rejected) + (not fallback)
-        kept = {tokens[i]: known[tokens[i]] for i in possible}
-        return Step(tokens[chosen], score, threshold, draws, kept, rejected, fallback)
+        refused = [proposal.tokens[i] for i in rejected]
+        return Step(proposal.tokens[chosen], scores[chosen], threshold, draws, candidates, refused, fallback)
 
 
-def candidate_scores(logits: Tensor, candidates: Tensor, capture: Capture, layers: Sequence[int]) -> Tensor:
+def _only(scores: list, index: int) -> list:
+    """All but one left out: what a batch mate's refusal had scored beside is not part of this sample's record."""
+    return [score if i == index else None for i, score in enumerate(scores)]
+
+
+def candidate_scores(
+    logits: Tensor, candidates: Tensor, capture: Capture, layers: Sequence[int], *, keep_graph: bool = False
+) -> Tensor:
     """S(c) of every candidate (Eq. 6), from one batched vector-Jacobian product over the step's graph.
 
     The candidates share the row; only the gradient at the logits differs, q_c - onehot(c) up to a factor that the row's
     normalisation cancels.
 
     Args:
-        logits: raw `[B, 1, V]`; candidates: int64 `[B, K]`.
+        logits: raw `[B, 1, V]`; candidates: int64 `[B, K]`; keep_graph: another product will follow.
 
     Returns:
         float32 `[B, K]` on the CPU.
     """
     plain = logits.detach().float()[:, -1]
-    seeds = torch.stack(
-        [loss_gradient(plain, candidates[:, k].to(plain.device))[0] for k in range(candidates.shape[1])]
-    )
+    columns = candidates.to(plain.device).unbind(1)
+    seeds = torch.stack([loss_gradient(plain, column)[0] for column in columns])[:, :, None].to(logits.dtype)
     outputs = [capture.outputs[layer] for layer in layers]
-    gradients = torch.func.vmap(lambda seed: torch.autograd.grad(logits, outputs, seed))(
-        seeds[:, :, None].to(logits.dtype)
-    )
-    total = torch.zeros(candidates.shape, dtype=torch.float32)
+
+    def product(seed: Tensor) -> tuple[Tensor, ...]:
+        return torch.autograd.grad(logits, outputs, seed, retain_graph=keep_graph or len(columns) > 1)
+
+    if len(columns) == 1:
+        gradients = [gradient[None] for gradient in product(seeds[0])]
+    else:
+        gradients = torch.func.vmap(product)(seeds)
+    total = torch.zeros(candidates.shape)
     for layer, gradient in zip(layers, gradients, strict=True):
         rows, place = capture.rows[layer], capture.places[layer]
-        block = slice(place.new - 1, place.new)  # the newest row; without a cache the older ones come along
-        weights, _ = rows.probabilities(block)
-        gain = rows.gain(block)
-        weights = weights if gain is None else weights * gain
-        row = saliency(weights, rows.weight_gradient(gradient.transpose(-2, -3)[..., block, :]))[
-            ..., 0, :
-        ]  # [K, B, keys]
-        row = row / row.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
-        first, last = max(0, place.prompt_length - place.offset), place.past + place.new - place.offset
-        # The mean runs over every output position, also those that a sliding window no longer sees (their rows are 0).
-        count = place.past + place.new - place.prompt_length
-        total += (row[..., first:last].sum(-1) / count).T.cpu()
+        newest = slice(place.new - 1, place.new)  # without a cache the older rows come along
+        weights = rows.weights(newest)
+        row = saliency(weights, rows.weight_gradient(gradient.transpose(-2, -3)[..., newest, :]))  # [K, B, 1, keys]
+        total += output_score(row, place, newest)[..., 0].T.cpu()
     return total / len(layers)
+
+
+def output_score(row: Tensor, place: Place, block: slice) -> Tensor:
+    """score(l, output) of query rows, from their summed saliency: unit L2 norm, then the mean over the output so far.
+
+    The mean runs over every output position up to the query, also those that a sliding window no longer sees.
+
+    Args:
+        row: float32 `[..., t, keys]`, not normalised; block: which of the call's query rows they are.
+
+    Returns:
+        `[..., t]`; NaN for a row without output before it.
+    """
+    row = row / row.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
+    first = max(0, place.prompt_length - place.offset)
+    lengths = place.query_positions[block] + 1 - place.prompt_length
+    return row[..., first:].sum(-1) / lengths  # keys right of a query have no saliency
