@@ -51,13 +51,13 @@ def find_checkpoint(name_or_path: str, revision: str | None, local_files_only: b
             )
         name = str(SCENES)
     path = Path(name).expanduser()
-    if path.is_dir():
+    if name and path.is_dir():
         _check_folder(path)
         return Checkpoint(str(path))
     if path.is_file():
         raise ModelError(f"{name} is a file: give the folder that holds config.json and the weights")
-    if not _HUB_ID.fullmatch(name) or name.startswith("."):
-        raise ModelError(f"there is no folder {name}, and it is no hub id either (those read owner/name)")
+    if not _HUB_ID.fullmatch(name):
+        raise ModelError(f"there is no folder {name!r}, and it is no hub id either (those read owner/name)")
     return Checkpoint(name, _reachable(name, revision, local_files_only))
 
 
@@ -83,7 +83,7 @@ def _check_names(where: str, files: set[str]) -> None:
     if pickles:
         raise ModelError(
             f"{where} has its weights only as a pickle ({pickles[0]}), which can run code when opened: "
-            "convert it with save_pretrained(..., safe_serialization=True) where you trust it"
+            "where you trust it, load it with transformers and save_pretrained it, which writes safetensors"
         )
     raise ModelError(f"{where} has a config.json but no weights (no *.safetensors file)")
 
@@ -125,11 +125,17 @@ def _reachable(name: str, revision: str | None, local_files_only: bool | None) -
                 f"the hub cannot be reached for {name} ({first_line(error)}): give a folder instead"
             ) from error
         return {**hub, "local_files_only": True}
-    _check_names(f"the hub model {name}", {file.rfilename for file in about.siblings or ()})
+    _check_names(
+        f"the hub model {name}", {file.rfilename for file in about.siblings or () if "/" not in file.rfilename}
+    )
     return hub
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error, without a closing full stop."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0].strip().rstrip(".:")
+    """What an error of another package says, in one short line: its first sentence.
+
+    A missing package's second sentence is kept too: it says how to install it.
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    text = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
+    return (text if isinstance(error, ImportError) else re.split(r"\. |: \(", text)[0]).rstrip(".:")

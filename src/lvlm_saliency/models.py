@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedConfig
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
@@ -22,7 +23,17 @@ from lvlm_saliency.processors import load_processor
 __all__ = ["build_inputs", "check_inputs", "load_model"]
 
 # What transformers, safetensors and the quantisers raise over a checkpoint that cannot be used.
-_LOADING = (OSError, ValueError, ImportError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError)
+_LOADING = (
+    OSError,
+    ValueError,
+    ImportError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    SafetensorError,
+    StrictDataclassError,
+)
 
 
 def load_model(
@@ -82,6 +93,8 @@ def _config(checkpoint: Checkpoint, shown: str) -> PreTrainedConfig:
             ) from error
         raise ModelError(f"the config.json of {shown} cannot be read ({first_line(error)})") from error
     kind = settings.get("model_type")
+    if kind is None:
+        raise ModelError(f"the config.json of {shown} names no model_type: it is not a checkpoint of transformers")
     if kind not in CONFIG_MAPPING:
         if settings.get("auto_map"):
             raise ModelError(
@@ -130,7 +143,9 @@ def _model(
             dtype=dtype,
             use_safetensors=True,
             trust_remote_code=False,
+            # Both are refused below, by name: transformers would make up what is missing, and warn.
             output_loading_info=True,
+            ignore_mismatched_sizes=True,
             **options,
             **checkpoint.hub,
         )
@@ -147,5 +162,10 @@ def _model(
     if missing:
         raise ModelError(
             f"the weights of {shown} lack {len(missing)} tensors that its config.json asks for (first: {missing[0]})"
+        )
+    if report["mismatched_keys"]:
+        name, found, expected = sorted(report["mismatched_keys"])[0]
+        raise ModelError(
+            f"the weights of {shown} do not fit its config.json: {name} is {list(found)}, not {list(expected)}"
         )
     return model

@@ -51,19 +51,19 @@ def without_videos(processor_class: type[ProcessorMixin]) -> type[ProcessorMixin
 def load_processor(name_or_path: str, config: PreTrainedConfig, **hub: Any) -> Any:
     """The processor of a checkpoint, or its tokenizer when `config` is a text model's.
 
-    `hub` goes to every `from_pretrained` (`revision`, `local_files_only`). Raises what transformers raises.
+    `hub` goes to every `from_pretrained` (`revision`, `local_files_only`). Raises what transformers raises; remote code
+    is never run.
     """
-    hub = {**hub, "trust_remote_code": False}
+    auto = {**hub, "trust_remote_code": False}
     if type(config) not in PROCESSOR_MAPPING:
-        return AutoTokenizer.from_pretrained(name_or_path, **hub)
+        return AutoTokenizer.from_pretrained(name_or_path, **auto)
     processor_class = PROCESSOR_MAPPING[type(config)]
     if "video_processor" not in processor_class.get_attributes() or is_torchvision_available():
-        return AutoProcessor.from_pretrained(name_or_path, **hub)
-    hub.pop("trust_remote_code")
+        return AutoProcessor.from_pretrained(name_or_path, **auto)
     settings, _ = processor_class.get_processor_dict(name_or_path, **hub)
     parts = {
-        "image_processor": lambda: AutoImageProcessor.from_pretrained(name_or_path, **hub),
-        "tokenizer": lambda: AutoTokenizer.from_pretrained(name_or_path, **hub),
+        "image_processor": lambda: AutoImageProcessor.from_pretrained(name_or_path, **auto),
+        "tokenizer": lambda: AutoTokenizer.from_pretrained(name_or_path, **auto),
         "video_processor": lambda: PicturesOnly(**_video_settings(name_or_path, settings, **hub)),
     }
     loaded = [parts[attribute]() for attribute in processor_class.get_attributes()]
