@@ -63,9 +63,13 @@ def run(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments or os.environ.get("LVLM_SALIENCY_DEBUG", "") not in ("", "0")
     try:
-        status = app.main(args=arguments, prog_name=PROGRAM, standalone_mode=False)
+        # Not app.main(): it would print an empty line at Ctrl-C and exit by itself when the reader has gone.
+        with app.make_context(PROGRAM, arguments) as context:
+            app.invoke(context)
         sys.stdout.flush()
-        return status if isinstance(status, int) else 0
+        return 0
+    except click.exceptions.Exit as done:
+        return done.exit_code
     except BrokenPipeError:
         # The reader has gone (`| head`). Nothing more can be said; point stdout elsewhere for the flush at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,56 @@
+"""`models`, `methods` and `data`."""
+
+from __future__ import annotations
+
+import json
+
+import lvlm_saliency as ls
+
+
+def test_methods_are_those_of_python_with_their_defaults(run):
+    found = json.loads(run("methods", "--json").out)
+    assert [method["name"] for method in found] == ls.methods()
+    sgrs = next(method for method in found if method["name"] == "sgrs")
+    assert sgrs["settings"]["alpha"] == ls.SGRS().alpha
+    assert all(method["summary"] for method in found)
+
+
+def test_one_method_is_described_in_full(run):
+    result = run("methods", "SGRS")
+    assert result.status == 0
+    assert "alpha: threshold ratio" in result.out
+    assert "locore" not in result.out
+
+
+def test_models_lists_families_and_reasons(run):
+    result = run("models")
+    assert result.status == 0
+    assert "scenes (shipped)" in result.out
+    assert "refused" in result.out
+    families = json.loads(run("models", "--json").out)
+    assert {"llava", "qwen2_vl", "gemma3"} <= {family["model_type"] for family in families}
+
+
+def test_data_alone_lists_what_each_benchmark_needs(run):
+    result = run("data")
+    assert result.status == 0
+    assert {line.split()[0] for line in result.out.splitlines()} >= {"scenes", "chair", "pope", "mme", "amber"}
+    assert len(json.loads(run("data", "--json").out)) >= 5
+
+
+def test_data_scenes_writes_the_same_bytes_again(run, tmp_path):
+    written = []
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        assert run("data", "scenes", "--n", 3, "--seed", 7, "--out", folder).status == 0
+        files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+        written.append({path.relative_to(folder): path.read_bytes() for path in files})
+    assert written[0] == written[1]
+    assert len([path for path in written[0] if path.suffix == ".png"]) == 3
+
+
+def test_data_scenes_does_not_mix_with_other_files(run, tmp_path):
+    (tmp_path / "mine.txt").write_text("keep me")
+    result = run("data", "scenes", "--n", 3, "--out", tmp_path)
+    assert result.status == 2
+    assert str(tmp_path) in result.error
+    assert (tmp_path / "mine.txt").read_text() == "keep me"
