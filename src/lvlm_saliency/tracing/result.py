@@ -116,7 +116,7 @@ class SaliencyTrace:
         tensors |= {f"regions.{n}": getattr(self.regions, n) for n in ("system", "image", "prompt", "output")}
         about = {"layers": self.layers, "prompt_length": self.prompt_length, "settings": self.settings}
         save_file(
-            {k: v.contiguous() for k, v in tensors.items()},
+            {k: v.clone(memory_format=torch.contiguous_format) for k, v in tensors.items()},
             str(path),
             metadata={"lvlm_saliency_trace": str(FORMAT), "about": json.dumps(about)},
         )
