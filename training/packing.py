@@ -55,10 +55,10 @@ def encode(text: str) -> list[int]:
 
 
 def pack(
-    scenes: list[Scene], rng: np.random.Generator, captions: int = 2, questions: int = 5, question_weight: float = 1.5
+    scenes: list[Scene], rng: np.random.Generator, captions: int = 2, length: int = 272, question_weight: float = 2.0
 ) -> Packed:
-    """A batch with fresh wording for every scene."""
-    rows = [_row(scene, rng, captions, questions, question_weight) for scene in scenes]
+    """A batch with fresh wording for every scene: `captions` captions each, then questions until the row is full."""
+    rows = [_row(scene, rng, captions, length, question_weight) for scene in scenes]
     longest = max(len(row[0]) for row in rows)
     fills = (PAD, 0, -1, IGNORE, 0.0)
     columns = [
@@ -69,23 +69,27 @@ def pack(
     return Packed(ids, positions, branch, targets, weights.float())
 
 
-def _row(scene: Scene, rng: np.random.Generator, captions: int, questions: int, question_weight: float) -> tuple:
+def _row(scene: Scene, rng: np.random.Generator, captions: int, length: int, question_weight: float) -> tuple:
     ids, positions = list(_PREFIX), list(range(len(_PREFIX)))
     branch, targets, weights = [0] * len(_PREFIX), [IGNORE] * len(_PREFIX), [0.0] * len(_PREFIX)
-    turns = []
-    for _ in range(captions):
-        prompt = CAPTION_PROMPTS[rng.integers(len(CAPTION_PROMPTS))]
-        turns.append((prompt, write_caption(scene, rng), 1.0))
-    turns += [(*training_question(scene, rng), question_weight) for _ in range(questions)]
-    for number, (prompt, answer, weight) in enumerate(turns, start=1):
+    number = 0
+    while True:
+        number += 1
+        if number <= captions:
+            prompt, answer = CAPTION_PROMPTS[rng.integers(len(CAPTION_PROMPTS))], write_caption(scene, rng)
+            weight = 1.0
+        else:
+            prompt, answer = training_question(scene, rng)
+            weight = question_weight
         asked = [*encode(_roughened(prompt, rng)), _ASSISTANT]
         said = [*encode(answer), EOS]
+        if number > captions and len(ids) + len(asked) + len(said) > length:
+            return ids, positions, branch, targets, weights
         ids += asked + said
         positions += range(len(_PREFIX), len(_PREFIX) + len(asked) + len(said))
         branch += [number] * (len(asked) + len(said))
         targets += [IGNORE] * (len(asked) - 1) + said + [IGNORE]
         weights += [0.0] * (len(asked) - 1) + [weight] * len(said) + [0.0]
-    return ids, positions, branch, targets, weights
 
 
 def _roughened(prompt: str, rng: np.random.Generator) -> str:

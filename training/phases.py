@@ -118,6 +118,7 @@ class Phase:
     """One phase of the recipe: which loss, how long, how fast."""
 
     name: str
+    kind: str  # "see", "project" or "joint"
     steps: int
     batch: int
     muon_lr: float
@@ -126,12 +127,14 @@ class Phase:
     settings: dict[str, int | float] = field(default_factory=dict)
     warmup: int = 50
     final: float = 0.03
+    projector_factor: float = 0.2  # of the projector's learning rate in the joint phases
+    horizon: int = 0  # where the cosine ends, when not with the phase
 
     def factor(self, step: int) -> float:
         """Learning-rate factor: linear warm-up, then cosine to `final`."""
         if step < self.warmup:
             return (step + 1) / self.warmup
-        part = (step - self.warmup) / max(1, self.steps - self.warmup)
+        part = (step - self.warmup) / max(1, (self.horizon or self.steps) - self.warmup)
         return self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * part))
 
     def loss(
@@ -143,10 +146,10 @@ class Phase:
         rng: np.random.Generator,
     ) -> tuple[Tensor, dict[str, float]]:
         """The phase's loss on one batch, and figures for the log."""
-        if self.name == "see":
+        if self.kind == "see":
             loss = learner.dense_loss(learner.patches(pictures), labels)
             return loss, {"dense": loss.item()}
-        if self.name == "project":
+        if self.kind == "project":
             with torch.no_grad():
                 patches = learner.patches(pictures)
             loss = projector_loss(learner, patches, labels)
@@ -155,14 +158,22 @@ class Phase:
 
     def optimisers(self, learner: Learner) -> list[torch.optim.Optimizer]:
         """Muon for the hidden matrices, AdamW for embeddings, norms, biases and heads of the trained parts."""
-        matrices, others = [], []
+        matrices, others, projector = [], [], []
         for name, parameter in learner.named_parameters():
             parameter.requires_grad_(any(part in name for part in self.trained))
-            if parameter.requires_grad:
-                hidden = parameter.ndim == 2 and ".layers." in name
-                (matrices if hidden else others).append(parameter)
+            if not parameter.requires_grad:
+                continue
+            if parameter.ndim == 2 and ".layers." in name:
+                matrices.append(parameter)
+            elif self.kind == "joint" and "projector" in name:
+                projector.append(parameter)
+            else:
+                others.append(parameter)
+        groups = [{"params": others}] if others else []
+        if projector:
+            groups.append({"params": projector, "lr": self.adam_lr * self.projector_factor})
         found: list[torch.optim.Optimizer] = [
-            torch.optim.AdamW(others, lr=self.adam_lr, betas=(0.9, 0.98), weight_decay=0.0)
+            torch.optim.AdamW(groups, lr=self.adam_lr, betas=(0.9, 0.98), weight_decay=0.0)
         ]
         if matrices:
             found.append(Muon(matrices, lr=self.muon_lr, weight_decay=0.02))

@@ -1,0 +1,75 @@
+"""The model card that ships beside the weights, written from the run's own figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from training.evaluate import PROMPT, Figures
+from training.phases import Phase
+
+_NAMES = {
+    "parse_rate": "captions that parse in the world's grammar",
+    "recall": "object recall",
+    "chair_s": "CHAIR_s",
+    "chair_i": "CHAIR_i",
+    "words": "words per caption",
+    "pope_random": "POPE accuracy, random negatives",
+    "pope_popular": "POPE accuracy, popular negatives",
+    "pope_adversarial": "POPE accuracy, adversarial negatives",
+    "pope_random_minus_adversarial": "POPE accuracy, random minus adversarial",
+}
+_FLOOR = {
+    "parse_rate": "at least 0.98",
+    "recall": "at least 0.85",
+    "chair_s": "0.2 to 0.45",
+    "pope_random": "at least 0.90",
+    "pope_random_minus_adversarial": "at least 0.03",
+}
+
+_TEMPLATE = Path(__file__).with_name("card.md")
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """What the card states beside the figures."""
+
+    parameters: int
+    size: int
+    words: int
+    scenes: int
+    seed: int
+    hidden: float
+    minutes: float
+    machine: str
+    dev: int
+    n: int
+    test_seed: int
+    reference_chair_s: float
+    reference_chair_i: float
+
+
+def write_card(path: Path, facts: CardFacts, phases: Sequence[Phase], figures: Figures) -> None:
+    """Write the card in Markdown."""
+    rows = []
+    for key, name in _NAMES.items():
+        value, low, high = (_number(key, figure) for figure in figures[key])
+        rows.append(f"| {name} | {value} | {low} to {high} | {_FLOOR.get(key, '')} |")
+    about = {
+        "see": "the tower learns the class and colour of every patch (dense cross-entropy)",
+        "project": "the projector learns to point at the word embeddings of what a patch shows and where it is",
+        "joint": "everything: two captions and about six questions share one picture's tokens behind a block mask",
+    }
+    steps = [
+        f"{number}. {about[phase.name]}: {phase.steps} steps of {phase.batch} scenes, peak learning rate "
+        f"{f'{phase.muon_lr:g} (Muon, hidden matrices) and ' if phase.muon_lr else ''}{phase.adam_lr:g} (AdamW)"
+        for number, phase in enumerate(phases, start=1)
+    ]
+    values = vars(facts) | {"parameters": facts.parameters / 1e6, "megabytes": facts.size / 1e6, "prompt": PROMPT}
+    text = _TEMPLATE.read_text(encoding="utf-8").format(**values, phases="\n".join(steps), table="\n".join(rows))
+    path.write_text(text, encoding="utf-8", newline="\n")
+
+
+def _number(key: str, value: float) -> str:
+    return f"{value:.1f}" if key == "words" else f"{value:.3f}"
