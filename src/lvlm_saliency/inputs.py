@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import BatchFeature
 
 from lvlm_saliency.errors import InputError, PromptError
+from lvlm_saliency.placeholders import expected_image_tokens
 from lvlm_saliency.regions import end_token_ids, padding_id, placeholder_ids
 
 _PIXELS = ("pixel_values", "pixel_values_videos")
@@ -185,3 +186,10 @@ def _check_pictures(model: Any, inputs: Mapping[str, Any], ids: Tensor) -> None:
         )
     if given and known and not count:
         raise PromptError("pictures are given, but the prompt has no image placeholder: write one for each picture")
+    if given == ["pixel_values"]:
+        expected = expected_image_tokens(model.config, inputs)
+        if expected is not None and expected != count:
+            raise PromptError(
+                f"the prompt holds {count} image tokens but its pictures make {expected}: "
+                "it was cut short, or pictures and prompt do not belong together"
+            )

@@ -1,0 +1,71 @@
+"""The table of families agrees with what is tested and with transformers' own names."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
+
+from lvlm_saliency import families
+from lvlm_saliency.families import FAMILIES, FamilyInfo
+from zoo import FAMILIES as ZOO
+from zoo import REFUSED
+
+
+def test_every_supported_family_has_a_small_model_and_the_other_way_round():
+    supported = {family.model_type for family in FAMILIES if family.tested}
+    assert supported == {family.build()[0].config.model_type for family in ZOO.values()}
+
+
+def test_names_are_those_of_transformers():
+    for family in FAMILIES:
+        assert family.model_type in CONFIG_MAPPING_NAMES
+        for processor in family.processors:
+            assert PROCESSOR_MAPPING_NAMES[family.model_type] == processor
+    assert len({family.model_type for family in FAMILIES}) == len(FAMILIES)
+
+
+def test_grids_exist_for_families_that_see():
+    for family in FAMILIES:
+        if family.grid:
+            module, function = family.grid.split(":")
+            assert callable(getattr(importlib.import_module(f"lvlm_saliency.layout.{module}"), function))
+        text_only = family.model_type not in PROCESSOR_MAPPING_NAMES or not family.processors
+        assert text_only or family.grid or family.no_grid or family.refused
+
+
+def test_refused_families_say_why():
+    assert "cross-attention" in families.find(REFUSED["mllama"].build()[0].config.model_type).refused
+    assert families.find("paligemma").refused
+
+
+def test_presets():
+    assert families.presets("llava").beta == 0.15
+    assert families.presets("qwen2_vl").beta == 0.20
+    assert families.presets("never-heard-of") == families.DEFAULT
+    assert FamilyInfo("x", "X").target_layers(range(32)) == list(range(16, 24))
+    assert FamilyInfo("x", "X").target_layers([3, 7, 11, 15]) == [11]
+    assert FamilyInfo("x", "X").target_layers([]) == []
+
+
+@given(
+    st.lists(st.integers(0, 99), unique=True, min_size=1).map(sorted),
+    st.tuples(st.floats(0, 1), st.floats(0, 1)).map(sorted),
+)
+def test_target_layers_are_some_of_the_layers(layers, depth):
+    chosen = FamilyInfo("x", "X", depth=tuple(depth)).target_layers(layers)
+    assert chosen
+    assert set(chosen) <= set(layers)
+    assert chosen == sorted(chosen)
+
+
+@pytest.mark.parametrize("module", ["lvlm_saliency.families", "lvlm_saliency.layout"])
+def test_the_table_and_the_layouts_are_quick_to_import(module):
+    code = f"import {module}, sys; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
