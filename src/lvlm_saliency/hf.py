@@ -5,6 +5,7 @@ When a new transformers release renames something, this file is the one to mend.
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 import sys
@@ -17,11 +18,12 @@ import torch
 import transformers
 from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache
+from transformers.cache_utils import DynamicLayer
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from lvlm_saliency.attention.backend import attention
-from lvlm_saliency.errors import UnsupportedModelError
+from lvlm_saliency.errors import SettingError, UnsupportedModelError
 
 # A name that contains "sdpa" or "flash" would send transformers down that backend's dispatch checks.
 NAMES = {
@@ -256,6 +258,73 @@ def next_inputs(model, input_ids: Tensor, new: int | None, model_kwargs: dict) -
 def prefill(model, input_ids: Tensor, generation_config, model_kwargs: dict):
     """The ordinary prompt pass of `generate` (chunked where the configuration asks for it)."""
     return model._prefill(input_ids, generation_config, model_kwargs)
+
+
+def can_roll_back(cache) -> bool:
+    """Whether tokens can be taken back from the cache (linear-attention states and static caches cannot)."""
+    layers = getattr(cache, "layers", None)
+    return bool(layers) and not cache.is_compileable and all(isinstance(layer, DynamicLayer) for layer in layers)
+
+
+def allow_rollback(cache) -> None:
+    """Make sliding layers keep what `crop` may have to bring back."""
+    for layer in cache.layers:
+        if hasattr(layer, "activate_past_recording"):
+            layer.activate_past_recording()
+
+
+def crop(cache, tokens: int) -> None:
+    """Take the last `tokens` tokens back."""
+    if tokens < 0:
+        raise ValueError(f"the cache lacks {-tokens} tokens that should be in it")
+    cache.crop(-tokens)
+
+
+def forkable(cache):
+    """The cache, checked to be one that `forked_cache` can fork.
+
+    Raises:
+        SettingError: a cache that writes into its tensors in place, or keeps them elsewhere.
+    """
+    if not isinstance(cache, DynamicCache) or getattr(cache, "offloading", False):
+        kind = "no cache (use_cache=False)" if cache is None else type(cache).__name__
+        raise SettingError(f"beams fork the key/value cache, which {kind} does not allow: leave the cache settings out")
+    return cache
+
+
+def forked_cache(cache, rows: Tensor):
+    """A cache of its own with these rows (repeats allowed) of `cache`, which stays as it is."""
+    fork = copy.copy(cache)
+    fork.layers = [copy.copy(layer) for layer in cache.layers]
+    for layer in fork.layers:  # recurrent states stand in dictionaries, which a shallow copy would share
+        vars(layer).update({name: dict(value) for name, value in vars(layer).items() if isinstance(value, dict)})
+    fork.reorder_cache(rows)
+    return fork
+
+
+def without_prompt_inputs(model_kwargs: dict) -> dict:
+    """The keyword state without cache and pictures: what decode steps over a forked cache need."""
+    return {
+        k: v
+        for k, v in model_kwargs.items()
+        if k in PER_TOKEN or not (isinstance(v, Tensor) or k in ("past_key_values", "mm_encoder_outputs"))
+    }
+
+
+def row_inputs(model_kwargs: dict, rows: Tensor, batch: int) -> dict:
+    """The keyword state for these rows of a batch; position ids may be `[1, N]` (shared) or `[k, batch, N]`."""
+    selected = {
+        k: v.index_select(-2, rows.to(v.device))
+        for k, v in model_kwargs.items()
+        if k in PER_TOKEN and isinstance(v, Tensor) and v.shape[-2] == batch
+    }
+    return {**model_kwargs, **selected}
+
+
+def end_tokens(generation_config) -> tuple[int, ...]:
+    """The ids that end a text, as this call of `generate` has them."""
+    ends = generation_config._eos_token_tensor
+    return () if ends is None else tuple(ends.flatten().tolist())
 
 
 def pad_token(generation_config) -> Tensor | None:

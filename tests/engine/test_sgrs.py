@@ -207,7 +207,7 @@ def test_as_custom_generate():
         ({"max_draws": 1.5}, "max_draws must be a whole number"),
         ({"window": 0}, "window must be"),
         ({"order": "greedi"}, "did you mean 'greedy'"),
-        ({"execution": "blockwise"}, "not built yet"),
+        ({"execution": "blocks"}, "did you mean 'blockwise'"),
         ({"layers": []}, "layers is empty"),
         ({"layers": 3}, "list of layer numbers"),
         ({"seed": -1}, "seed must be"),

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lvlm_saliency import hf
-from lvlm_saliency.attention.session import session
+from lvlm_saliency.attention.session import Prompt, session
 from lvlm_saliency.decoding.run import Run
 from lvlm_saliency.decoding.steps import Cost, GenerateOutput, Step
 from lvlm_saliency.errors import SettingError
@@ -140,8 +140,23 @@ def decode_with(
     if len(numbers) != batch:
         raise SettingError(f"{len(numbers)} sample_ids for {batch} samples: give one number per sample")
     editors = [m for m in methods if hasattr(m, "edit_rows")]
-    selector = next((m.selector(model, numbers) for m in methods if hasattr(m, "selector")), None)
+    decider = next((m for m in methods if hasattr(m, "selector")), None)
+    selector = None if decider is None else decider.selector(model, numbers)
+    kind = _kind_of_run(decider, model, generation_config, model_kwargs)
     with torch.inference_mode(False), torch.no_grad(), session(model, editors) as state:
-        state.prompt_length = prompt_length
-        run = Run(model, input_ids, logits_processor, stopping_criteria, generation_config, streamer, selector, state)
+        state.prompt = Prompt.read(model, input_ids, model_kwargs.get("attention_mask"), prompt_length)
+        run = kind(model, input_ids, logits_processor, stopping_criteria, generation_config, streamer, selector, state)
         return run.finish(model_kwargs)
+
+
+def _kind_of_run(decider, model, config, model_kwargs: dict):
+    """Step by step, or in blocks where the deciding method has such an execution and nothing stands in its way."""
+    execution = getattr(decider, "execution", "stepwise")
+    if execution == "stepwise":
+        return Run
+    from lvlm_saliency.decoding.blockwise import BlockRun, obstacle
+
+    reason = obstacle(model, config, model_kwargs)
+    if reason and execution == "blockwise":
+        raise SettingError(f"{decider.name}: execution='blockwise' is not possible here: {reason}")
+    return Run if reason else functools.partial(BlockRun, fixed=execution == "blockwise")

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from lvlm_saliency.errors import SettingError
 from lvlm_saliency.families import presets
 from lvlm_saliency.interventions.base import Method, choice, layer_numbers, number
 from lvlm_saliency.tracing.one_pass import target_layers
@@ -31,14 +30,15 @@ class SGRS(Method):
         max_draws: R, draws per step. Paper: 3.
         layers: decoder layers whose rows are scored; default the family's preset (middle to deep).
         order: "sample" draws by probability, "greedy" goes from the most probable down.
-        execution: "stepwise" scores each step as it is decoded; "auto" chooses the cheapest way there is.
+        execution: "stepwise" scores each step as it is decoded; "blockwise" drafts tokens on credit and verifies them
+            together, with the same decisions; "auto" measures both and takes the cheaper one.
         seed: of the draws, which depend on (seed, sample, step, draw) only; None takes one from torch's generator.
     """
 
     name: ClassVar[str] = "sgrs"
     paper: ClassVar[str] = "arXiv 2601.20279"
     edits: ClassVar[str] = "choice of each token"
-    cost: ClassVar[str] = "one backward pass per token through the layers above the lowest target layer"
+    cost: ClassVar[str] = "one backward pass per token through the upper layers, or one pass per block of tokens"
 
     alpha: float = 0.6
     top_k: int = 5
@@ -56,8 +56,6 @@ class SGRS(Method):
         number("SGRS", "max_draws", self.max_draws, 1, whole=True)
         choice("SGRS", "order", self.order, ORDERS)
         choice("SGRS", "execution", self.execution, EXECUTIONS)
-        if self.execution == "blockwise":
-            raise SettingError("SGRS: execution='blockwise' is not built yet; use 'auto' or 'stepwise'")
         if self.seed is not None:
             number("SGRS", "seed", self.seed, 0, 2**63 - 1, whole=True)
         object.__setattr__(self, "layers", layer_numbers("SGRS", self.layers))

@@ -1,0 +1,264 @@
+"""SGRS in blocks: draft tokens on credit, verify them in one pass, keep what holds (method section 3).
+
+The decisions are those of the step-by-step execution. Draws are functions of (seed, sample, step, draw), so a drafted
+first draw is the draw that a step would have made. Its S comes from one pass over all the block's rows; where S lies
+too near its threshold for float arithmetic to tell, and where it lies below, that one position is decided by an
+ordinary step, with the ordinary step's own numbers.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lvlm_saliency import hf
+from lvlm_saliency.attention.backend import Capture, Place
+from lvlm_saliency.attention.rows import Recorder
+from lvlm_saliency.decoding.rejection import output_score
+from lvlm_saliency.decoding.run import Run
+from lvlm_saliency.decoding.steps import GenerateOutput, Step
+from lvlm_saliency.tracing.one_pass import finite_logits, loss_gradient
+
+MARGIN = {torch.float32: 1e-4, torch.float64: 1e-8}
+"""How near to its threshold, as a share of it, S may lie before an ordinary step decides; other dtypes: 0.05."""
+SMALLEST, LARGEST = 2, 32
+PAUSE = 16
+"""Ordinary steps between two looks at whether blocks would be cheaper."""
+
+
+@dataclass
+class Draft:
+    """One drafted position: what was proposed to every sample and drawn, and which samples were still writing."""
+
+    proposals: list
+    drawn: list[int]
+    active: list[bool]
+
+    def token(self, sample: int) -> int:
+        return self.proposals[sample].tokens[self.drawn[sample]]
+
+
+class Pace:
+    """Chooses the block size, and whether blocks pay, from what was measured so far in this generation."""
+
+    def __init__(self, fixed: bool, share: float):
+        self.fixed = fixed  # blocks whatever they cost
+        self.share = share  # f: the part of the layers that the backward pass crosses
+        self.refused, self.seen = 1.0, 50.0  # a prior of 2 % refusals, soon outweighed
+        self.seconds: dict[str, float] = {}
+        self.steps_left = 0
+
+    def observe(self, refused: int, seen: int) -> None:
+        """Count refusals among decided tokens; the past fades, so that the rate follows the text."""
+        self.refused, self.seen = 0.98 * self.refused + refused, 0.98 * self.seen + seen
+
+    def timed(self, name: str, seconds: float) -> None:
+        """Keep a running mean of what an action costs."""
+        known = self.seconds.get(name)
+        self.seconds[name] = seconds if known is None else 0.8 * known + 0.2 * seconds
+
+    @property
+    def rate(self) -> float:
+        return self.refused / self.seen
+
+    def size(self) -> int:
+        """The block size that minimises (1 + f) / B + r B / 2: sqrt(2 (1 + f) / r)."""
+        best = math.sqrt(2 * (1 + self.share) / max(self.rate, 1e-6))
+        return max(SMALLEST, min(LARGEST, round(best)))
+
+    def blocks_pay(self) -> bool:
+        """Whether the next tokens are cheaper in a block than one by one; unmeasured ways are tried once."""
+        if self.fixed or not {"draft", "verify", "step"} <= set(self.seconds):
+            return self.fixed or "verify" not in self.seconds
+        size, keep = self.size(), 1 - self.rate
+        kept = (1 - keep**size) / max(self.rate, 1e-9)  # expected tokens before the first refusal, at most `size`
+        failed = 1 - keep**size
+        block = size * self.seconds["draft"] + self.seconds["verify"] + failed * self.seconds["step"]
+        return block / (kept + failed) < self.seconds["step"]
+
+
+def obstacle(model, config, model_kwargs: dict) -> str:
+    """Why blocks cannot be used in this generation; empty where they can."""
+    if hf.is_hybrid(model):
+        return "layers without attention cannot take tokens back"
+    if not model_kwargs.get("use_cache", True) or not hf.can_roll_back(model_kwargs.get("past_key_values")):
+        return "the cache cannot take tokens back: use the default dynamic cache"
+    if config.output_scores or config.output_logits or config.output_hidden_states:
+        return "per-step scores, logits and hidden states are kept step by step only"
+    return ""
+
+
+class BlockRun(Run):
+    """A generation under SGRS that drafts and verifies; `selector` is the gate whose decisions it makes."""
+
+    def __init__(self, *args, fixed: bool = False):
+        super().__init__(*args)
+        layers = hf.attention_layers(self.model)
+        self.pace = Pace(fixed, 1 - layers.index(self.selector.layers[0]) / len(layers))
+        self.drafted = 0
+
+    def finish(self, model_kwargs: dict) -> GenerateOutput:
+        prompt_length = self.ids.shape[1]
+        outputs = hf.prefill(self.model, self.ids, self.config, model_kwargs)
+        self.kwargs = hf.advanced(self.model, outputs, model_kwargs)
+        self.cache = self.kwargs["past_key_values"]
+        hf.allow_rollback(self.cache)
+        self.start, self.known = prompt_length, prompt_length + 1
+        done = self._decide(0, outputs.logits, None)
+        del outputs
+        while not done and self.ids.shape[1] < self.config.max_length:
+            if self.pace.steps_left == 0 and self.pace.blocks_pay():
+                done = self._block()
+            else:
+                self.pace.steps_left = (self.pace.steps_left or PAUSE) - 1
+                done = self._step()
+        if self.streamer is not None:
+            self.streamer.end()
+        self.kwargs["past_key_values"] = self.cache
+        return self._output(self.kwargs)
+
+    # --- ordinary steps ---
+
+    def _step(self) -> bool:
+        """One token as the step-by-step execution decides it; True when every sample has ended."""
+        begin = time.perf_counter()
+        self._rewind(self.ids.shape[1] - 1)
+        capture = self.selector.capture()
+        logits = self._forward(self.ids, 1, capture)
+        done = self._decide(self.ids.shape[1] - self.start, logits, capture)
+        self.pace.timed("step", time.perf_counter() - begin)
+        return done
+
+    def _decide(self, step: int, logits: Tensor, capture: Capture | None) -> bool:
+        raw = finite_logits(logits.detach()[:, -1]).to(self.ids.device, copy=True)
+        active = self.active.tolist()
+        made = self.selector.choose(step, logits, self.processor(self.ids, raw), capture, active)
+        self.pace.observe(sum(bool(s.rejected) for s in made if s), sum(active) if capture else 0)
+        self.drafted += sum(active)
+        return self._commit(made)
+
+    def _commit(self, made: list[Step | None]) -> bool:
+        """Put one decided token per unfinished sample down."""
+        for sample, record in enumerate(made):
+            if record is not None:
+                self.steps[sample].append(record)
+        return self._append(self._padded([s.token_id if s else None for s in made]))
+
+    def _padded(self, tokens: list[int | None]) -> Tensor:
+        pad = 0 if self.pad is None else int(self.pad)
+        return torch.tensor([pad if t is None else t for t in tokens], device=self.ids.device)
+
+    # --- blocks ---
+
+    def _block(self) -> bool:
+        """Draft, verify, keep the longest prefix that holds for every sample, and decide the position behind it."""
+        room = self.config.max_length - self.ids.shape[1]
+        begin = time.perf_counter()
+        drafts, ids = self._draft(min(self.pace.size(), room))
+        middle = time.perf_counter()
+        self.pace.timed("draft", (middle - begin) / len(drafts))
+        scores = self._verify(ids, len(drafts))
+        self.pace.timed("verify", time.perf_counter() - middle)
+        held = self._held(drafts, scores)
+        done = False
+        for position in range(held):
+            made = [
+                self._record(sample, drafts[position], scores[sample][position]) if alive else None
+                for sample, alive in enumerate(drafts[position].active)
+            ]
+            self.pace.observe(0, sum(drafts[position].active))
+            done = self._commit(made)
+        return done or (held < len(drafts) and self._step())
+
+    def _draft(self, size: int) -> tuple[list[Draft], Tensor]:
+        """Up to `size` first draws, accepted on credit; stops where every sample has ended."""
+        drafts, ids, active = [], self.ids, self.active
+        self._rewind(ids.shape[1] - 1)
+        while len(drafts) < size and bool(active.any()):
+            raw = finite_logits(self._forward(ids, 1)[:, -1]).to(ids.device, copy=True)
+            step = ids.shape[1] - self.start
+            proposals = self.selector.propose(self.processor(ids, raw))
+            drawn = [self.selector.draw(i, step, 0, proposal.weights) for i, proposal in enumerate(proposals)]
+            draft = Draft(proposals, drawn, active.tolist())
+            drafts.append(draft)
+            tokens = self._padded([draft.token(i) if alive else None for i, alive in enumerate(draft.active)])
+            ids = torch.cat([ids, tokens[:, None]], dim=-1)
+            active = active & ~self.criteria(ids, None)
+            self.drafted += sum(draft.active)
+        return drafts, ids
+
+    def _verify(self, ids: Tensor, count: int) -> list[list[float]]:
+        """S of the last `count` tokens of `ids`, from one forward and one backward over their query rows."""
+        self._rewind(ids.shape[1] - count - 1)
+        total = torch.zeros(len(ids), count)
+        parts: list[tuple[slice, Tensor]] = []
+
+        def recorder(_layer: int, place: Place) -> Recorder:
+            def record(block: slice, saliency: Tensor, _attention: Tensor) -> None:
+                parts.append((block, output_score(saliency, place, block)))
+
+            return record
+
+        capture = Capture(frozenset(self.selector.layers), recorder=recorder)
+        logits = self._forward(ids[:, :-1], count, capture)
+        gradient, _ = loss_gradient(finite_logits(logits.detach()), ids[:, -count:].to(logits.device))
+        torch.autograd.grad(logits, capture.anchor, gradient.to(logits.dtype))
+        self.selector.backwards += 1
+        for block, score in parts:
+            total[:, block] += score.cpu()
+        return (total / len(self.selector.layers)).tolist()
+
+    def _held(self, drafts: list[Draft], scores: list[list[float]]) -> int:
+        """How many drafted positions surely pass the test for every sample that is still writing."""
+        held = len(drafts)
+        margin = 1 + MARGIN.get(self.model.dtype, 0.05)
+        for sample, values in enumerate(scores):
+            history = self.selector.history[sample].copy()
+            for position, draft in enumerate(drafts[:held]):
+                if not draft.active[sample]:
+                    break
+                threshold = self.selector.threshold(history)
+                if threshold is not None and not values[position] >= threshold * margin:
+                    held = position
+                    break
+                history.append(values[position])
+        return held
+
+    def _record(self, sample: int, draft: Draft, score: float) -> Step:
+        history = self.selector.history[sample]
+        threshold = self.selector.threshold(history)
+        history.append(score)
+        token = draft.token(sample)
+        candidates = {c: score if c == token else None for c in draft.proposals[sample].tokens}
+        return Step(token, score, threshold, 1, candidates)
+
+    # --- the cache ---
+
+    def _forward(self, ids: Tensor, new: int, capture: Capture | None = None) -> Tensor:
+        """Logits `[B, new, V]` of the last `new` tokens of `ids`, which the cache does not hold yet."""
+        length = ids.shape[1]
+        if length > self.known:
+            self.kwargs = hf.extended(self.model, {}, self.kwargs, length - self.known)
+            self.known = length
+        inputs = hf.next_inputs(self.model, ids, new, hf.cut(self.kwargs, hf.PER_TOKEN, slice(0, length)))
+        if "logits_to_keep" in inputs:
+            inputs["logits_to_keep"] = new
+        self.state.capture = capture
+        try:
+            with torch.no_grad():
+                return self.model(**inputs, return_dict=True).logits
+        finally:
+            self.state.capture = None
+
+    def _rewind(self, length: int) -> None:
+        """Crop the cache to the first `length` tokens."""
+        hf.crop(self.cache, int(self.cache.get_seq_length()) - length)
+
+    def _output(self, model_kwargs: dict) -> GenerateOutput:
+        out = super()._output(model_kwargs)
+        out.cost.drafted = self.drafted
+        return out

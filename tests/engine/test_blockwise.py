@@ -1,0 +1,136 @@
+"""SGRS in blocks makes the decisions of SGRS step by step, whatever the block size, and counts its work honestly."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import lvlm_saliency as ls
+from lvlm_saliency import hf
+from lvlm_saliency.decoding import blockwise
+from lvlm_saliency.errors import SettingError
+from zoo import FAMILIES
+
+NEVER = 10**6
+
+
+def both(model, inputs, others=(), tokens=18, **settings):
+    generate = {"max_new_tokens": tokens, "eos_token_id": settings.pop("eos_token_id", NEVER), "pad_token_id": 0}
+    out = [
+        ls.generate(model, inputs, [*others, ls.SGRS(**settings, execution=execution)], **generate)
+        for execution in ("stepwise", "blockwise")
+    ]
+    return out
+
+
+def same(steps, blocks):
+    assert torch.equal(steps.sequences, blocks.sequences)
+    for ours, theirs in zip(blocks.steps, steps.steps, strict=True):
+        for a, b in zip(ours, theirs, strict=True):
+            assert (a.token_id, a.draws, a.rejected, a.fallback) == (b.token_id, b.draws, b.rejected, b.fallback)
+            assert a.score == pytest.approx(b.score, abs=1e-5)
+            assert a.threshold == pytest.approx(b.threshold, abs=1e-5)
+            assert list(a.candidates) == list(b.candidates)
+            for token, score in b.candidates.items():
+                assert a.candidates[token] == pytest.approx(score, abs=1e-5)
+
+
+@pytest.mark.parametrize(("alpha", "order"), [(0.0, "sample"), (0.5, "sample"), (0.8, "greedy"), (1.0, "sample")])
+def test_same_decisions_on_every_family(family, alpha, order):
+    model, _ = family.build()
+    if hf.is_hybrid(model):
+        pytest.skip("refused, see below")
+    for n, seed in ((1, 3), (2, 8)):
+        steps, blocks = both(model, family.inputs(n=n), alpha=alpha, order=order, seed=seed)
+        same(steps, blocks)
+        assert blocks.cost.kept == steps.cost.kept
+        assert blocks.cost.drafted >= blocks.cost.kept
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 40])
+def test_same_decisions_for_every_block_size(size, monkeypatch):
+    monkeypatch.setattr(blockwise.Pace, "size", lambda self: size)
+    model, _ = FAMILIES["gemma3"].build()
+    for seed in range(4):
+        for alpha in (0.4, 0.9):
+            inputs = FAMILIES["gemma3"].inputs(n=1, seed=seed)
+            same(*both(model, inputs, alpha=alpha, seed=seed))
+
+
+def test_same_decisions_under_locore():
+    model, _ = FAMILIES["qwen2_vl"].build()
+    same(*both(model, FAMILIES["qwen2_vl"].inputs(n=2), [ls.LocoRE(beta=1.0, window=4)], alpha=0.7, seed=1))
+
+
+def test_an_end_of_text_inside_a_block_ends_that_sample():
+    family = FAMILIES["llava"]
+    model, _ = family.build()
+    inputs = family.inputs(n=3)
+    free, _ = both(model, inputs, alpha=0.3, seed=2)
+    for stop in {steps[position].token_id for steps in free.steps for position in (2, 5, 9)}:
+        same(*both(model, inputs, alpha=0.3, seed=2, eos_token_id=stop))
+
+
+def test_few_refusals_cost_few_passes():
+    """Where nothing is refused, every token is drafted once and each block costs one pass more."""
+    model, _ = FAMILIES["llava"].build()
+    inputs = FAMILIES["llava"].inputs(n=1)
+    steps, blocks = both(model, inputs, tokens=60, alpha=0.0, seed=0)
+    same(steps, blocks)
+    assert steps.cost.forwards == 60
+    assert blocks.cost.drafted == 60
+    assert blocks.cost.forwards <= 60 + 12
+    assert blocks.cost.backwards <= 12 < steps.cost.backwards
+
+
+def test_auto_decides_the_same_and_streams_once():
+    from transformers.generation.streamers import BaseStreamer
+
+    class Keep(BaseStreamer):
+        def __init__(self):
+            self.tokens, self.ends = [], 0
+
+        def put(self, value):
+            self.tokens += value.reshape(-1).tolist()
+
+        def end(self):
+            self.ends += 1
+
+    model, _ = FAMILIES["llava"].build()
+    inputs = FAMILIES["llava"].inputs(n=1)
+    keep = Keep()
+    auto = ls.generate(
+        model, inputs, [ls.SGRS(alpha=0.6, seed=5)], max_new_tokens=50, eos_token_id=NEVER, streamer=keep
+    )
+    steps, _ = both(model, inputs, tokens=50, alpha=0.6, seed=5)
+    same(steps, auto)
+    assert (keep.tokens, keep.ends) == (auto.sequences[0].tolist(), 1)
+
+
+def test_where_blocks_cannot_be_used():
+    llava, hybrid = FAMILIES["llava"], FAMILIES["qwen3_5"]
+    method = ls.SGRS(execution="blockwise", seed=0)
+    with pytest.raises(SettingError, match="layers without attention"):
+        ls.generate(hybrid.build()[0], hybrid.inputs(n=1), [method], max_new_tokens=3)
+    model, _ = llava.build()
+    with pytest.raises(SettingError, match="default dynamic cache"):
+        ls.generate(model, llava.inputs(n=1), [method], max_new_tokens=3, cache_implementation="static")
+    with pytest.raises(SettingError, match="kept step by step only"):
+        ls.generate(model, llava.inputs(n=1), [method], max_new_tokens=3, output_logits=True)
+    ls.generate(hybrid.build()[0], hybrid.inputs(n=1), [ls.SGRS(seed=0)], max_new_tokens=3)
+
+
+def test_pace_follows_the_refusals():
+    pace = blockwise.Pace(fixed=True, share=0.5)
+    pace.observe(0, 2000)
+    assert pace.size() == blockwise.LARGEST
+    pace.observe(1000, 1000)
+    assert pace.size() <= 4
+    pace = blockwise.Pace(fixed=False, share=0.5)
+    assert pace.blocks_pay(), "an unmeasured way is tried"
+    for name, seconds in (("draft", 1.0), ("verify", 3.0), ("step", 1.6)):
+        pace.timed(name, seconds)
+    pace.observe(0, 500)
+    assert pace.blocks_pay()
+    pace.observe(300, 300)
+    assert not pace.blocks_pay()
