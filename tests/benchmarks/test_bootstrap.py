@@ -118,7 +118,7 @@ def test_one_image_is_one_row():
 def test_no_intervals_and_nonsense():
     assert all(map(math.isnan, Bootstrap(resamples=0).intervals(table([(1, 2)]))["rate"]))
     assert all(map(math.isnan, Bootstrap().intervals(table([(0, 0)]))["rate"]))
-    for wrong in ({"resamples": -1}, {"level": 1.0}, {"level": 0}):
+    for wrong in ({"resamples": -1}, {"level": 1.0}, {"level": 0}, {"seed": -1}):
         with pytest.raises(SettingError):
             Bootstrap(**wrong)
 

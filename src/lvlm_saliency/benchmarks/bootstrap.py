@@ -30,6 +30,8 @@ class Bootstrap:
     def __post_init__(self) -> None:
         if self.resamples < 0:
             raise SettingError(f"resamples must be 0 or more, not {self.resamples}")
+        if self.seed < 0:
+            raise SettingError(f"a seed is 0 or more, not {self.seed}")
         if not 0 < self.level < 1:
             raise SettingError(f"the level of an interval lies between 0 and 1, not {self.level}")
 

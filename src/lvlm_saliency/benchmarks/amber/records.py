@@ -40,7 +40,7 @@ def matched(
     seen: set[int] = set()
     for index, row in enumerate(rows):
         where = place(rows, index, "responses")
-        number = row.get("id")
+        number = row.get("id") if isinstance(row, Mapping) else None
         if isinstance(number, bool) or not isinstance(number, int) or not isinstance(row.get("response"), str):
             problems.report("malformed", f"{where}: needs a whole-number id and a response that is text")
         elif number not in annotations:

@@ -69,7 +69,7 @@ def score(
     seen: set[str] = set()
     for index, row in enumerate(rows):
         where = place(rows, index, "captions")
-        image = image_key(row.get("image_id"))
+        image = image_key(row.get("image_id")) if isinstance(row, Mapping) else None
         if image is None or not isinstance(row.get("caption"), str):
             problems.report("malformed", f"{where}: needs an image_id and a caption that is text")
         elif image not in truths:

@@ -46,7 +46,7 @@ _NUMBER = re.compile(r"-?[.,]?\d[\d,.-]*")
 # Marks that Punkt hands to the sentence before them, when white space, a dash or the end follows.
 _HANDED_BACK = re.compile(r"[\"')\]}‘’“”«»]+?(?:(?=\s)|(?=--)|$)", re.MULTILINE)
 _MAY_FOLLOW_THE_STOP = frozenset("])}>\"'»”’ ")
-_SPACES = " \t\n\r\x0b\x0c"
+_LAST_RUN = re.compile(r"[ \t\n\r\x0b\x0c]([^ \t\n\r\x0b\x0c]*)\Z")
 
 
 def final_stops(text: str) -> list[int]:
@@ -64,18 +64,21 @@ def final_stops(text: str) -> list[int]:
 
 
 def _candidates(text: str) -> Iterator[tuple[re.Match[str], str]]:
-    """Punkt's candidates with their contexts: the last one in each run without white space, and its word."""
+    """Punkt's candidates, the last in each run without white space, with their contexts: the run and what follows."""
     previous: re.Match[str] | None = None
+    start = 0
     for match in _CANDIDATE.finditer(text):
-        if previous is not None and any(space in text[previous.end() : match.start()] for space in _SPACES):
-            yield previous, _context(text, previous)
+        between = text[previous.end() if previous else 0 : match.start()]
+        if run := _LAST_RUN.search(between):
+            if previous:
+                yield previous, _context(text, start, previous)
+            start = match.start() - len(run[1])
         previous = match
-    if previous is not None:
-        yield previous, _context(text, previous)
+    if previous:
+        yield previous, _context(text, start, previous)
 
 
-def _context(text: str, match: re.Match[str]) -> str:
-    start = max(text.rfind(space, 0, match.start()) for space in _SPACES) + 1
+def _context(text: str, start: int, match: re.Match[str]) -> str:
     return text[start : match.end()] + (match["mark"] or match["gap"] + match["next"])
 
 

@@ -8,6 +8,7 @@ words ("table.the"); a stop inside a sentence stays with its word.
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 from .sentences import final_stops
 
@@ -41,9 +42,8 @@ def tokenize(caption: str) -> list[str]:
 
 
 def _set_stops_apart(text: str) -> str:
-    for stop in reversed(final_stops(text)):
-        text = f"{text[:stop]} {text[stop:]}"
-    return text
+    bounds = [0, *final_stops(text), len(text)]
+    return " ".join(text[start:end] for start, end in pairwise(bounds))
 
 
 def _split_clitics(piece: str) -> list[str]:
