@@ -71,14 +71,14 @@ def prompt_text(processor: Any, tokenizer: Any, prompt: str, pictures: int, chat
     own = getattr(processor, "image_token", None) or PLACEHOLDER
     pieces = prompt.replace(own, PLACEHOLDER).split(PLACEHOLDER)
     placed = len(pieces) - 1
-    templated = bool(getattr(processor, "chat_template", None) or getattr(tokenizer, "chat_template", None))
-    if chat == "always" and not templated:
+    template = getattr(processor, "chat_template", None) or getattr(tokenizer, "chat_template", None)
+    if chat == "always" and not template:
         raise PromptError("this processor has no chat template: use chat='auto' or 'never'")
     if placed != pictures and (placed or (chat == "never" and pictures)):
         raise PromptError(
             f"the prompt has {placed} image placeholders for {pictures} pictures: write {PLACEHOLDER} once for each"
         )
-    if chat == "never" or not templated:
+    if chat == "never" or not template:
         return own.join(pieces) if placed else f"{own}\n" * pictures + prompt
     if not hasattr(processor, "image_processor"):
         message = {"role": "user", "content": prompt}
@@ -87,9 +87,10 @@ def prompt_text(processor: Any, tokenizer: Any, prompt: str, pictures: int, chat
     for number, piece in enumerate(pieces):
         content += [{"type": "image"}] if number else []
         content += [{"type": "text", "text": piece}] if piece.strip() else []
-    return processor.apply_chat_template(
-        [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
-    )
+    # Some checkpoints keep the template with their tokenizer only, where the processor does not look.
+    own_template = {} if getattr(processor, "chat_template", None) else {"chat_template": template}
+    message = {"role": "user", "content": content}
+    return processor.apply_chat_template([message], add_generation_prompt=True, tokenize=False, **own_template)
 
 
 def check_inputs(model: Any, inputs: Mapping[str, Any], max_new_tokens: int = 0, same_device: bool = True) -> None:
@@ -131,14 +132,14 @@ def _checked_ids(model: Any, inputs: Mapping[str, Any], same_device: bool) -> Te
     if ids.numel() == 0:
         raise PromptError("the prompt is empty: there is no token to start from")
     embedding = model.get_input_embeddings().weight
+    if same_device and embedding.device.type != "meta" and ids.device != embedding.device:
+        raise InputError(
+            f"the inputs are on {ids.device}, the model on {embedding.device}: call inputs.to(model.device)"
+        )
     vocabulary = len(embedding)
     if int(ids.min()) < 0 or int(ids.max()) >= vocabulary:
         raise InputError(
             f"a token id lies outside the model's vocabulary of {vocabulary}: the processor is another model's"
-        )
-    if same_device and embedding.device.type != "meta" and ids.device != embedding.device:
-        raise InputError(
-            f"the inputs are on {ids.device}, the model on {embedding.device}: call inputs.to(model.device)"
         )
     return ids
 
