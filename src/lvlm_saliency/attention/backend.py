@@ -6,15 +6,17 @@ captures the layer, the model's own backend is called with the very arguments th
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from lvlm_saliency.attention.rows import Recorder, RowAttention, RowEdit, Rows
-from lvlm_saliency.errors import UnsupportedModelError
+from lvlm_saliency.attention.edits import RowEdit
+from lvlm_saliency.attention.rows import Recorder, RowAttention, Rows
+from lvlm_saliency.errors import SettingError, UnsupportedModelError
 
 STEP = "lvlm_saliency_step"
 """Name of the forward keyword under which the step travels from the decoder to its attention layers."""
@@ -50,7 +52,8 @@ class Place:
     """Where one layer's rows stand: what an edit needs to know.
 
     layer: decoder layer number; past/new: tokens in the cache before this call and in it; prompt_length: n0, absolute
-    positions (padding counted); keys: number of key columns; offset: absolute position of key column 0.
+    positions (padding counted); keys: number of key columns; offset: absolute position of key column 0; image, padding:
+    which positions of the prompt hold pictures and which hold nothing, bool `[batch, n0]`, None where there are none.
     """
 
     layer: int
@@ -60,6 +63,37 @@ class Place:
     keys: int
     offset: int
     device: torch.device
+    image: Tensor | None = None
+    padding: Tensor | None = None
+    make_rows: Callable[[], Rows] | None = field(default=None, repr=False)
+
+    @functools.cached_property
+    def rows(self) -> Rows:
+        """The layer's queries, keys and mask before any edit, for an edit that depends on them."""
+        return self.make_rows()
+
+    def columns(self, prompt: Tensor | None) -> Tensor | None:
+        """A mask over the prompt `[batch, n0]` laid on this call's key columns, bool `[B, K]`; B may be several beams
+        or answers to each of the batch, next to one another."""
+        if prompt is None:
+            return None
+        positions = self.key_positions
+        inside = positions < prompt.shape[1]
+        found = prompt.to(self.device)[:, positions.clamp(max=prompt.shape[1] - 1)] & inside
+        batch = self.rows.query.shape[0]
+        return found if len(found) == batch else found.repeat_interleave(batch // len(found), dim=0)
+
+    def needs_whole_prompt(self, name: str) -> None:
+        """Refuse a prompt that comes in pieces.
+
+        Raises:
+            SettingError: these rows are a part of the prompt.
+        """
+        if self.past < self.prompt_length and (self.past or self.past + self.new < self.prompt_length):
+            raise SettingError(
+                f"{name} looks at the prompt as a whole, and here it comes in pieces (a trace, or prefill_chunk_size): "
+                "trace without it, or feed the prompt at once"
+            )
 
     @property
     def query_positions(self) -> Tensor:
@@ -117,6 +151,9 @@ class Step:
     prompt_length: int
     editors: Sequence[Editor] = ()
     capture: Capture | None = None
+    image: Tensor | None = None
+    padding: Tensor | None = None
+    cache: Any = None
     fresh: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
     """New keys and values that still carry a graph, by layer; the cache holds them without."""
 
@@ -132,6 +169,8 @@ def attention(
         return delegate(module, query, key, value, attention_mask, **own_backend)
 
     place = _place(step, layer, query, key)
+    detached = (query.detach(), key.detach(), value.detach())
+    place.make_rows = lambda: _rows(module, *detached, attention_mask, place, scaling, kwargs, None)
     edit = None
     for editor in step.editors:
         more = editor.edit_rows(place)
@@ -146,7 +185,10 @@ def attention(
     if edit is None and not differentiate:
         return delegate(module, query, key, value, attention_mask, **own_backend)
 
-    detached = (query.detach(), key.detach(), value.detach())
+    if differentiate and edit is not None and not edit.differentiable:
+        raise SettingError(
+            f"the gradient of layer {layer}'s edited rows is not known: trace or score without that method"
+        )
     rows = _rows(module, *detached, attention_mask, place, scaling, kwargs, edit)
     with torch.no_grad():
         if edit is None:
@@ -154,6 +196,8 @@ def attention(
         elif edit.additive:
             biased = _additive(attention_mask, edit.bias, query, place)
             output, _ = delegate(module, rows.query, rows.key, rows.value, biased, **own_backend)
+        elif edit.head is not None:
+            output = _one_head_for_the_prompt(rows, place)
         else:
             output = rows.output()
     if not differentiate:
@@ -169,7 +213,15 @@ def _place(step: Step, layer: int, query: Tensor, key: Tensor) -> Place:
             "its attention is not over the text (cross-attention or packed tokens) and cannot be captured"
         )
     # A sliding layer holds the last keys only; a static cache holds room for more keys than there are.
-    return Place(layer, step.past, step.new, step.prompt_length, keys, max(0, total - keys), query.device)
+    offset = max(0, total - keys)
+    return Place(layer, step.past, step.new, step.prompt_length, keys, offset, query.device, step.image, step.padding)
+
+
+def _one_head_for_the_prompt(rows: Rows, place: Place) -> Tensor:
+    """The output where the prompt's rows, and only those, are the rows of the edit's head."""
+    split = max(0, min(place.new, place.prompt_length - place.past))
+    prompt = rows.part(slice(0, split)).with_one_head(rows.edit.head).output()
+    return prompt if split == place.new else torch.cat([prompt, rows.part(slice(split, place.new)).output()], dim=1)
 
 
 def _starts_or_continues_graph(step: Step, layer: int) -> bool:

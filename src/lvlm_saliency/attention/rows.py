@@ -12,104 +12,15 @@ gradient in one pass over many tokens (a token's loss never reaches its row thro
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from lvlm_saliency.errors import SettingError
+from lvlm_saliency.attention.edits import RowEdit, combined, rows_of
 
 BLOCK_ELEMENTS = 2**24
 """Upper bound of `B * H * rows * K` in one block: 64 MiB per float32 temporary."""
-
-
-@dataclass(frozen=True)
-class Temper:
-    """A factor on the scores that is itself a function of queries and keys, with its slopes; each `[B, 1, T, 1]`.
-
-    d multiplier / d q = query_slope * q for each head's query of the row, d multiplier / d k = key_slope * k for the
-    row's own keys: what the exact gradient of a row needs.
-    """
-
-    multiplier: Tensor
-    query_slope: Tensor
-    key_slope: Tensor
-
-
-@dataclass(frozen=True)
-class RowEdit:
-    """What methods do to attention rows; every tensor broadcasts to `[B, H, T, K]`, `None` leaves that place alone.
-
-    score' = temper * multiplier * (score + magnitude * |score|) + bias
-    A = softmax(score'), where a `sink` `[B, H, T, 1]` is the logit of a key that takes probability and gives nothing
-    A' = gain * A (rows need not sum to 1 any more)
-
-    Two edits that a gradient never crosses: `head` int64 `[B]` gives all heads of the prompt's rows the row of that head
-    (-1: each keeps its own), and `rewrite` makes any function of finished rows, `(A [B, H, t, K], visible) -> A'`.
-    """
-
-    multiplier: Tensor | None = None
-    bias: Tensor | None = None
-    gain: Tensor | None = None
-    magnitude: Tensor | None = None
-    sink: Tensor | None = None
-    temper: Temper | None = None
-    head: Tensor | None = None
-    rewrite: Callable[[Tensor, Tensor], Tensor] | None = None
-
-    def then(self, other: RowEdit) -> RowEdit:
-        """Both edits, this one first; a bias that came first is multiplied by a later multiplier. A magnitude, a temper
-        and a head are read off the model's own scores, in whichever order they come.
-
-        Raises:
-            SettingError: both choose a head, a temper or a rewrite, of which there is one.
-        """
-        return RowEdit(
-            multiplier=_combine(torch.mul, self.multiplier, other.multiplier),
-            bias=_combine(torch.add, _combine_scaled(self.bias, other.multiplier), other.bias),
-            gain=_combine(torch.mul, self.gain, other.gain),
-            magnitude=_combine(torch.add, self.magnitude, other.magnitude),
-            sink=_combine(torch.logaddexp, self.sink, other.sink),
-            temper=_only(self.temper, other.temper, "scale scores by their queries and keys"),
-            head=_only(self.head, other.head, "give all heads the rows of one"),
-            rewrite=_only(self.rewrite, other.rewrite, "rewrite finished rows"),
-        )
-
-    @property
-    def additive(self) -> bool:
-        """True when the edit is a bias only, which every backend that takes a float mask can apply."""
-        return all(getattr(self, field.name) is None for field in fields(self) if field.name != "bias")
-
-    @property
-    def differentiable(self) -> bool:
-        """Whether the gradient of edited rows is known."""
-        return self.head is None and self.rewrite is None
-
-    def rows(self, block: slice) -> RowEdit:
-        """The edit of a block of query rows."""
-        return RowEdit(**{f.name: _edit_rows(getattr(self, f.name), block) for f in fields(self)})
-
-
-def _edit_rows(part, block: slice):
-    if isinstance(part, Temper):
-        return Temper(*(_rows_of(getattr(part, f.name), block) for f in fields(part)))
-    return _rows_of(part, block) if isinstance(part, Tensor) and part.dim() > 1 else part
-
-
-def _only(a, b, what: str):
-    if a is not None and b is not None:
-        raise SettingError(f"two methods {what}: they cannot act on the same rows; choose one of them")
-    return b if a is None else a
-
-
-def _combine(operation: Callable[[Tensor, Tensor], Tensor], a: Tensor | None, b: Tensor | None) -> Tensor | None:
-    if a is None or b is None:
-        return a if b is None else b
-    return operation(a, b)
-
-
-def _combine_scaled(bias: Tensor | None, multiplier: Tensor | None) -> Tensor | None:
-    return bias if bias is None or multiplier is None else bias * multiplier
 
 
 @dataclass
@@ -174,7 +85,7 @@ class Rows:
         """Which keys each row sees, bool `[B or 1, 1 or H, t, K]`; None for all."""
         if self.mask is None:
             return None
-        mask = _rows_of(self.mask, block)
+        mask = rows_of(self.mask, block)
         # An additive mask holds 0 for what is seen and the dtype's minimum (or -inf) for what is not.
         return mask if mask.dtype == torch.bool else mask > torch.finfo(mask.dtype).min / 2
 
@@ -185,13 +96,13 @@ class Rows:
         if edit.bias is not None:
             scores = scores + edit.bias
         if self.mask is not None:
-            mask = _rows_of(self.mask, block)
+            mask = rows_of(self.mask, block)
             if mask.dtype == torch.bool:
                 scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
             else:
                 scores = scores + mask
         sinks = None if self.sinks is None else self.sinks.float().reshape(1, -1, 1, 1)
-        sinks = _combine(torch.logaddexp, sinks, edit.sink)
+        sinks = combined(torch.logaddexp, sinks, edit.sink)
         if sinks is None:
             return torch.softmax(scores, dim=-1), slope
         sinks = sinks.expand(*scores.shape[:-1], 1)
@@ -200,7 +111,7 @@ class Rows:
     def part(self, block: slice) -> Rows:
         """The query rows of `block` alone."""
         edit = None if self.edit is None else self.edit.rows(block)
-        mask = None if self.mask is None else _rows_of(self.mask, block)
+        mask = None if self.mask is None else rows_of(self.mask, block)
         return replace(self, query=self.query[:, :, block], mask=mask, own=self.own + (block.start or 0), edit=edit)
 
     def with_one_head(self, head: Tensor) -> Rows:
@@ -219,13 +130,17 @@ class Rows:
 
     def gain(self, block: slice) -> Tensor | None:
         """The edit's post-softmax factor for a block of rows."""
-        return None if self.edit is None or self.edit.gain is None else _rows_of(self.edit.gain, block)
+        return None if self.edit is None or self.edit.gain is None else rows_of(self.edit.gain, block)
 
     def weights(self, block: slice) -> Tensor:
         """The rows `[B, H, t, K]` that multiply the values: probabilities with the gain on them, float32."""
-        probabilities, _ = self.probabilities(block)
+        weights, _ = self.probabilities(block)
         gain = self.gain(block)
-        return probabilities if gain is None else probabilities * gain
+        weights = weights if gain is None else weights * gain
+        if self.edit is None or self.edit.rewrite is None:
+            return weights
+        visible = self.visible(block)
+        return self.edit.rewrite(weights, torch.ones_like(weights, dtype=torch.bool) if visible is None else visible)
 
     def output(self) -> Tensor:
         """The layer's attention output `[B, T, H, Dv]` with the edit applied, in the query's dtype."""
@@ -239,10 +154,6 @@ class Rows:
         """dL/dA `[..., B, H, t, K]` in float32 from the gradient at the output `[..., B, H, t, Dv]`: g . v."""
         rows = gradient.shape[-2]
         return self.ungrouped(self.grouped(gradient) @ self.value.transpose(-1, -2), rows).float()
-
-
-def _rows_of(x: Tensor, block: slice) -> Tensor:
-    return x if x.shape[-2] == 1 else x[..., block, :]
 
 
 def saliency(weights: Tensor, gradient: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lvlm_saliency import hf
 from lvlm_saliency.attention.backend import Capture, Editor, Place
-from lvlm_saliency.attention.session import session
+from lvlm_saliency.attention.session import Prompt, session
 from lvlm_saliency.errors import NumericalError, SettingError, UnsupportedModelError, did_you_mean
 from lvlm_saliency.regions import placeholder_ids, token_regions
 from lvlm_saliency.tracing.result import SaliencyTrace
@@ -62,7 +62,7 @@ def trace(
     regions = token_regions(model, inputs, sequences)
     valid = regions.output[:, prompt_length:]
     with torch.inference_mode(False), session(model, methods) as state:
-        state.prompt_length = prompt_length
+        state.prompt = Prompt.read(model, inputs["input_ids"], inputs.get("attention_mask"), prompt_length)
         if normalise == "row":
             found = _one_pass(model, inputs, sequences, layers, valid, state)
         else:
