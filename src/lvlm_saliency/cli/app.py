@@ -17,6 +17,7 @@ PROGRAM = "lvlm-saliency"
 COMMANDS = {
     "explain": ("explain:explain", "Show what every word of an answer hangs on: earlier words, picture, prompt."),
     "generate": ("generate:generate", "Answer with LocoRE, SGRS or both, and compare with greedy and sampled answers."),
+    "evaluate": ("evaluate:evaluate", "Whole benchmarks under methods, with baselines, intervals and controls."),
     "score": ("score:score", "Score what any system wrote: CHAIR, POPE, MME, AMBER."),
     "models": ("models:models", "List the model families that are supported and tested, with presets."),
     "methods": ("methods:methods", "List the methods and their settings."),
