@@ -13,6 +13,7 @@ from lvlm_saliency.evaluation.folder import RunFolder
 from lvlm_saliency.evaluation.report import svg
 from lvlm_saliency.evaluation.report.between import between_table
 from lvlm_saliency.evaluation.report.content import (
+    WHOLE,
     Cell,
     Row,
     RunData,
@@ -60,7 +61,7 @@ def report(folders: Sequence[str | Path]) -> Report:
         if names.count(name) > 1:
             raise InputError(f"two runs are named {name}: rename one folder, so that tables can tell them apart")
     benchmarks = list(dict.fromkeys(name for run in runs for name in run.scores["benchmarks"]))
-    sections = [section for name in benchmarks for section in _sections(runs, name)]
+    sections = [_section(runs, name) for name in benchmarks]
     title = "What the methods do to " + _models(runs) if len(runs) == 1 else "Runs compared: " + ", ".join(names)
     return Report(title, _lead(runs), tuple(sections), (_setup(runs), _hashes(runs)))
 
@@ -72,26 +73,29 @@ def write_summary(folder: RunFolder) -> None:
     store.write_whole(folder.path / "summary.html", summary.html())
 
 
-def _sections(runs: Sequence[RunData], benchmark: str) -> list[Section]:
+def _section(runs: Sequence[RunData], benchmark: str) -> Section:
     held = [run for run in runs if benchmark in run.scores["benchmarks"]]
     rows = [Row(run, label, len(runs) > 1) for run in held for label in run.labels]
     parts = list(dict.fromkeys(part for run in held for part in run.scores["benchmarks"][benchmark]["parts"]))
-    sections = []
-    for part in parts:
-        present = [row for row in rows if part in row.run.scores["benchmarks"][benchmark]["parts"]]
-        tables = [main_table(present, benchmark, part), difference_table(present, benchmark, part)]
-        tables += [control_table(present, benchmark, part)]
-        tables += [between_table([run for run in held if any(r.run is run for r in present)], benchmark, part)]
-        sections.append(
-            Section(
-                title=tables[0].title,
-                lead=_counts(held, benchmark),
-                tables=tuple(table for table in tables if table is not None),
-                plots=tuple(filter(None, _plots(present, benchmark, part))),
-                findings=tuple(_findings(present, benchmark, part)),
-            )
-        )
-    return sections
+    main, *others = sorted(parts, key=lambda part: part not in WHOLE)
+    present = {
+        part: [row for row in rows if part in row.run.scores["benchmarks"][benchmark]["parts"]] for part in parts
+    }
+    return Section(
+        title=benchmark,
+        lead=_counts(held, benchmark),
+        tables=_tables(present[main], benchmark, main),
+        more=tuple((part, _tables(present[part], benchmark, part)) for part in others),
+        plots=tuple(filter(None, _plots(present[main], benchmark, main))),
+        findings=tuple(_findings(present[main], benchmark, main)),
+    )
+
+
+def _tables(rows: Sequence[Row], benchmark: str, part: str) -> tuple[Table, ...]:
+    runs = list({row.run.name: row.run for row in rows}.values())
+    tables = [main_table(rows, benchmark, part), difference_table(rows, benchmark, part)]
+    tables += [control_table(rows, benchmark, part), between_table(runs, benchmark, part)]
+    return tuple(table for table in tables if table is not None)
 
 
 def _findings(rows: Sequence[Row], benchmark: str, part: str) -> list[str]:

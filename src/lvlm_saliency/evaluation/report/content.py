@@ -32,9 +32,12 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
+    """A benchmark: tables of its main part, and of its other parts under their names."""
+
     title: str
     lead: str
     tables: tuple[Table, ...]
+    more: tuple[tuple[str, tuple[Table, ...]], ...] = ()
     plots: tuple[str, ...] = ()
     findings: tuple[str, ...] = ()
 
@@ -92,10 +95,13 @@ class RunData:
         return self.folder.load(f"details/{benchmark}/{self.system(label).slug}.json")
 
 
-COST_HEAD = ("words", "cut off", "ms/token", "forward/token", "backward/token", "peak memory", "skipped")
+WHOLE = ("captions", "answers", "all")
+"""Parts that are a benchmark as a whole."""
+
+COST_HEAD = ("cut off", "ms/token", "forward/token", "backward/token", "peak memory", "skipped")
 COST_NOTE = (
-    "words: mean length of an answer; cut off: share of answers that the limit on new tokens ended; forward and "
-    "backward: passes per token, a batch counting as one; skipped: items with a picture that could not be read."
+    "length, words: mean per answer; cut off: share of answers that the limit on new tokens ended; rejected: draws per "
+    "token; forward, backward: passes per token, a batch counting as one; skipped: items whose picture cannot be read."
 )
 
 
@@ -104,6 +110,7 @@ def main_table(rows: Sequence[Row], benchmark: str, part: str) -> Table:
     figures = shown(_entry(rows[0], benchmark, part)["figures"])
     extras = list(dict.fromkeys(name for row in rows for name in _entry(row, benchmark, part)["extra"]))
     gated = any("rejected_per_token" in _shape(row, benchmark) for row in rows)
+    measured = FIGURES["length"] in figures
     lines = []
     for row in rows:
         entry, shape = _entry(row, benchmark, part), _shape(row, benchmark)
@@ -113,9 +120,11 @@ def main_table(rows: Sequence[Row], benchmark: str, part: str) -> Table:
             for f in figures
         ]
         cells += [Cell(_percent(entry["extra"].get(name))) for name in extras]
-        cells += [Cell(_percent(shape.get("rejected_per_token")))] if gated else []
+        cells += [Cell(_rate(shape.get("rejected_per_token")))] if gated else []
+        cells += [] if measured else [Cell(number(FIGURES["length"], shape["words"]))]
         lines.append((*cells, *_cost_cells(row, benchmark, shape)))
-    head = ("system", *map(_headed, figures), *extras, *(["rejected/token"] if gated else []), *COST_HEAD)
+    middle = (*extras, *(["rejected/token"] if gated else []), *([] if measured else ["words"]))
+    head = ("system", *map(_headed, figures), *middle, *COST_HEAD)
     return Table(_titled(benchmark, part), head, tuple(lines), COST_NOTE)
 
 
@@ -149,7 +158,6 @@ def _cost_cells(row: Row, benchmark: str, shape: dict[str, Any]) -> tuple[Cell, 
     cost = row.run.cost(benchmark, row.label)
     sizes = ", ".join(map(str, cost["batch_sizes"][-2:]))
     return (
-        Cell(number(FIGURES["length"], shape["words"])),
         Cell(_percent(shape["cut_off"])),
         Cell(f"{1000 * cost['seconds_per_token']:.1f}", f"batch {sizes}"),
         Cell(f"{cost['forwards_per_token']:.2f}"),
@@ -172,11 +180,15 @@ def _headed(figure: Figure) -> str:
 
 
 def _titled(benchmark: str, part: str) -> str:
-    return benchmark if part in ("captions", "answers") else f"{benchmark}, {part}"
+    return benchmark if part in WHOLE else f"{benchmark}, {part}"
 
 
 def _percent(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:.1f} %"
+
+
+def _rate(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
 
 
 def _memory(count: int) -> str:

@@ -21,6 +21,9 @@ def markdown(report: Report) -> str:
         for number, table in enumerate(section.tables):
             lines += [] if not number else [f"### {table.title}", ""]
             lines += _table(table)
+        for part, tables in section.more:
+            for number, table in enumerate(tables):
+                lines += [f"### {table.title}" if number else f"### {section.title}, {part}", "", *_table(table)]
     lines += ["## How it was run", ""]
     for table in report.setup:
         lines += [f"### {table.title}", "", *_table(table)]

@@ -1,0 +1,183 @@
+"""`lvlm-saliency evaluate`: what methods do to a model on whole benchmarks, and the comparison of such runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .options import debug_option, json_option
+from .output import console, print_json
+from .quiet import quiet
+
+if TYPE_CHECKING:
+    from ..evaluation.report.build import Report
+
+EXAMPLE = """\b
+Examples:
+  lvlm-saliency evaluate --model scenes --benchmark scenes-caption --benchmark scenes-pope \\
+      --method locore --method sgrs --method sgrs+locore --method sgrs:alpha=0.9,order=greedy --n 100 --out runs/x
+  lvlm-saliency evaluate --model llava-hf/llava-1.5-7b-hf --benchmark pope --data POPE/output/coco \\
+      --images coco/val2014 --method locore --out runs/llava --shard 1/2
+  lvlm-saliency evaluate --config run.yaml --out runs/y
+  lvlm-saliency evaluate --report runs/x runs/y
+"""
+
+
+@click.command(epilog=EXAMPLE)
+@click.argument("runs", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--report", is_flag=True, help="Run nothing: compare the finished RUNS (one or several folders).")
+@click.option("--model", metavar="ID", help="scenes (the one in the package), a hub id or a folder.")
+@click.option(
+    "--benchmark",
+    "benchmarks",
+    multiple=True,
+    metavar="NAME",
+    help="scenes-caption, scenes-pope, pope, chair, mme or amber; with settings as in pope:parser=opera. Repeatable.",
+)
+@click.option(
+    "--method",
+    "methods",
+    multiple=True,
+    metavar="SPEC",
+    help="NAME or NAME:SETTING=VALUE,... as in sgrs:alpha=0.9,order=greedy; sgrs+locore for both. Repeatable.",
+)
+@click.option("--out", metavar="DIR", help="The run's folder; the same command goes on where it stopped.")
+@click.option("--n", type=int, help="Pictures of each benchmark (for mme: of each task), the first of its list.")
+@click.option("--seed", type=int, help="Of every random draw.  [default: 0]")
+@click.option("--max-new-tokens", type=int, help="The same for all systems.  [default: 512]")
+@click.option("--temperature", type=float, help="Of everything that samples.  [default: 1.0]")
+@click.option("--top-p", type=float, help="Of everything that samples.  [default: 1.0]")
+@click.option("--batch-size", type=int, help="Items decoded together; results do not depend on it.  [default: 8]")
+@click.option(
+    "--shard", metavar="I/K", help="Do the I-th of K parts; other processes do the others in the same folder."
+)
+@click.option("--images", metavar="DIR", help="Folder of the pictures.")
+@click.option("--data", metavar="DIR", help="Folder of the official files, or hub for pope and mme.")
+@click.option("--dtype", help="auto, float32, bfloat16 or float16.  [default: auto]")
+@click.option("--device", help="cpu, cuda, cuda:1, ...  [default: a GPU when there is one]")
+@click.option("--revision", metavar="REV", help="Branch, tag or commit of a hub checkpoint.")
+@click.option("--skip-errors", is_flag=True, default=None, help="Leave out, and count, pictures that cannot be read.")
+@click.option("--resamples", type=int, help="Bootstrap resamples behind each interval.  [default: 2000]")
+@click.option("--config", type=click.Path(path_type=Path), help="YAML file of these settings; options go first.")
+@json_option
+@debug_option
+def evaluate(runs: tuple[Path, ...], report: bool, config: Path | None, as_json: bool, **given: Any) -> None:
+    """Run benchmarks under methods, with greedy and sampled baselines, intervals and a length-matched control.
+
+    Every answer is kept as soon as it is written: kill the command and give it again, and it goes on. It refuses to
+    mix runs of different settings in one folder.
+    """
+    if report != bool(runs):
+        raise click.UsageError(
+            "--report needs the folders of finished runs" if report else f"unexpected {runs[0]}; --report compares runs"
+        )
+    with quiet(as_json):
+        shown, values, folder = _compared(runs, given["out"]) if report else _ran(config, given)
+    if shown is None:
+        return
+    if as_json:
+        print_json(values)
+        return
+    _print_report(shown)
+    if folder:
+        click.echo(f"\nthe whole of it, with plots: {folder}")
+
+
+def _ran(config: Path | None, given: dict[str, Any]) -> tuple[Report | None, Any, Path | None]:
+    """The report, the scores and the page of a run; no report while other shards have items to do."""
+    from ..evaluation.report.build import report
+    from ..evaluation.runner import evaluate as run
+    from ..evaluation.settings import Settings, read_yaml
+
+    values = read_yaml(config) if config else {}
+    values.update({name: value for name, value in given.items() if value not in (None, ())})
+    settings = Settings.from_mapping(values)
+    with _progress() as listener:
+        scores = run(settings, listener=listener)
+    shown = report([settings.out]) if scores is not None else None
+    return shown, scores, Path(settings.out) / "summary.html"
+
+
+def _compared(runs: Sequence[Path], out: str | None) -> tuple[Report, Any, Path | None]:
+    """The report and the scores of finished runs, and the page where `out` asks for one."""
+    from ..evaluation.folder import RunFolder
+    from ..evaluation.report.build import report
+    from ..evaluation.store import write_whole
+
+    compared = report(runs)
+    page = None if out is None else Path(out) / "report.html"
+    if page:
+        write_whole(page, compared.html())
+        write_whole(page.with_suffix(".md"), compared.markdown())
+    return compared, {run.name: RunFolder(run).load("scores.json") for run in runs}, page
+
+
+def _print_report(shown: Report) -> None:
+    """Findings and figures of each benchmark; the controls and the plots are in the files."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    out = console()
+    if not out.is_terminal:
+        out.width = 200
+    tones = {"better": "green", "worse": "red", "changed": "yellow"}
+    for section in shown.sections:
+        out.print(Text(f"\n{section.title}", style="bold"), Text(section.lead, style="dim"))
+        for table in section.tables[:2]:
+            grid = Table(*table.head, box=box.SIMPLE_HEAD, pad_edge=False)
+            for row in table.rows:
+                cells = [Text(f"{cell.text} {cell.note}".strip(), style=tones.get(cell.tone, "")) for cell in row]
+                grid.add_row(*cells)
+            out.print(grid)
+        for finding in section.findings:
+            out.print(Text(f"  {finding}"))
+
+
+class _Bar:
+    """A run's progress on stderr: rate, remaining time, and notes above the bar."""
+
+    def __init__(self, progress: Any):
+        self.progress = progress
+        self.task: Any = None
+        self.written = 0
+
+    def begin(self, total: int, done: int) -> None:
+        if done:
+            self.note(f"going on: {done} of {total} answers are there")
+        self.progress.start()
+        self.task = self.progress.add_task("", total=total, completed=done, rate="")
+
+    def advance(self, name: str, count: int) -> None:
+        self.written += count
+        elapsed = self.progress.tasks[0].elapsed or 0
+        rate = f"{self.written / elapsed:.1f}/s" if elapsed else ""
+        self.progress.update(self.task, advance=count, description=name, rate=rate)
+
+    def note(self, text: str) -> None:
+        self.progress.console.print(text, style="yellow")
+
+
+@contextmanager
+def _progress() -> Iterator[_Bar]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+    )
+    progress = Progress(*columns, console=Console(stderr=True, highlight=False, markup=False))
+    try:
+        yield _Bar(progress)
+    finally:
+        if progress.tasks:
+            progress.stop()
