@@ -41,9 +41,8 @@ def test_pictures_go_where_the_placeholders_are(name):
         assert text.index("First") < text.index("then") < text.index("at last")
         between = processor.tokenizer.decode(built["input_ids"][0][_between(image)])
         assert "then" in between
-    own = build_inputs(
-        processor, pictures, f"First {processor.image_token} then {processor.image_token} at last.", model=model
-    )
+    token = processor.image_token
+    own = build_inputs(processor, pictures, f"First {token} then {token} at last.", model=model)
     assert own["input_ids"].tolist() == built["input_ids"].tolist()
 
 
@@ -57,7 +56,10 @@ def test_without_template_the_prompt_is_taken_as_it_stands():
     picture = FAMILIES["llava"].pictures()[0]
     raw = build_inputs(processor, picture, "A <image> B", chat="never")
     assert decoded(processor, raw).startswith("<s>A <image>")
-    processor.chat_template = None
+    templated = build_inputs(processor, picture, "B")
+    processor.chat_template = None  # the tokenizer has it as well
+    assert build_inputs(processor, picture, "B")["input_ids"].tolist() == templated["input_ids"].tolist()
+    processor.tokenizer.chat_template = None
     assert decoded(processor, build_inputs(processor, picture, "A <image> B")).startswith("<s>A <image>")
     assert decoded(processor, build_inputs(processor, picture, "B")).startswith("<s><image>")
     with pytest.raises(PromptError, match="no chat template"):
