@@ -219,6 +219,33 @@ def prepared(model, inputs: dict, loop: Callable, **settings):
     return model.generate(**inputs, custom_generate=loop, **settings)
 
 
+def prepared_alone(model, inputs: dict, length: int, answers: int, use_cache: bool) -> tuple[Tensor, Any, dict]:
+    """What `generate` hands to its loop for these inputs: token ids, configuration and keyword state, with a cache of
+    their own; `answers` rows for each sample. Positions are explicit, and the model's own state stays as it was."""
+
+    def loop(model, input_ids, logits_processor, stopping_criteria, generation_config, **model_kwargs):
+        return input_ids, generation_config, model_kwargs
+
+    settings: dict[str, Any] = {"max_new_tokens": max(1, length), "num_beams": 1, "num_return_sequences": answers}
+    if use_cache:
+        settings["past_key_values"] = new_cache(model)
+    with offsets_kept(model):
+        # several answers to one prompt need sampling, as far as the check of the settings goes
+        return prepared(model, dict(inputs), loop, use_cache=use_cache, do_sample=answers > 1, **settings)
+
+
+@contextmanager
+def offsets_kept(model) -> Iterator[None]:
+    """Restore the position offsets that m-RoPE families remember from their last prompt."""
+    inner = getattr(model, "model", None)
+    before = getattr(inner, "rope_deltas", None)
+    try:
+        yield
+    finally:
+        if hasattr(inner, "rope_deltas"):
+            inner.rope_deltas = before
+
+
 def new_cache(model) -> DynamicCache:
     return DynamicCache(config=text_config(model))
 
@@ -264,6 +291,29 @@ def can_roll_back(cache) -> bool:
     """Whether tokens can be taken back from the cache (linear-attention states and static caches cannot)."""
     layers = getattr(cache, "layers", None)
     return bool(layers) and not cache.is_compileable and all(isinstance(layer, DynamicLayer) for layer in layers)
+
+
+def cache_batch(cache) -> int:
+    """The number of samples that the cache holds."""
+    return cache.layers[0].keys.shape[0]
+
+
+def shortened(cache, length: int):
+    """A copy of the cache with its first `length` tokens, over the same memory; None where a layer dropped some of them.
+
+    A sliding layer past its window no longer holds what stood before it.
+    """
+    copied = copy.copy(cache)
+    copied.layers = []
+    for layer in cache.layers:
+        view = copy.copy(layer)
+        if view.keys.shape[-2] != view.get_seq_length():
+            return None
+        view.keys, view.values = view.keys[..., :length, :], view.values[..., :length, :]
+        if hasattr(view, "cumulative_length"):
+            view.cumulative_length = length
+        copied.layers.append(view)
+    return copied
 
 
 def allow_rollback(cache) -> None:

@@ -131,6 +131,27 @@ def test_an_early_end_of_text_ends_that_sample_only():
     torch.testing.assert_close(trace.rows[0, :, :3], full.rows[0, :, :3], atol=1e-5, rtol=0)
 
 
+def test_the_cache_of_a_generation_is_reused_and_left_alone(family, monkeypatch):
+    model, _ = family.build()
+    inputs = family.inputs(n=2)
+    settings = {"max_new_tokens": 7, "min_new_tokens": 7, "do_sample": False}
+    out = ls.generate(model, inputs, [ls.LocoRE(beta=0.5)], **settings)
+    want = ls.trace(model, inputs, out.sequences, methods=[ls.LocoRE(beta=0.5)])
+    length = out.past_key_values.get_seq_length()
+    prefills = []
+    prefill = one_pass._prefill
+    monkeypatch.setattr(one_pass, "_prefill", lambda *args: prefills.append(1) or prefill(*args))
+    got = ls.trace(model, inputs, out, methods=[ls.LocoRE(beta=0.5)])
+    sliding = {"gemma3", "mistral", "gemma2"}  # their windows have dropped keys that the trace needs
+    assert bool(prefills) == (family.name in sliding | {"qwen3_5"})
+    torch.testing.assert_close(got.rows, want.rows, atol=1e-5, rtol=0)
+    torch.testing.assert_close(got.logprobs, want.logprobs, atol=1e-5, rtol=0)
+    assert out.past_key_values.get_seq_length() == length
+    torch.testing.assert_close(
+        ls.trace(model, inputs, out, methods=[ls.LocoRE(beta=0.5)]).rows, want.rows, atol=1e-5, rtol=0
+    )
+
+
 @pytest.mark.parametrize("trainable", [True, False])
 def test_parameters_may_be_frozen_and_get_no_gradient(trainable):
     family = FAMILIES["llava"]

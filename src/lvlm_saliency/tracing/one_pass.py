@@ -17,6 +17,7 @@ from lvlm_saliency.attention.session import Prompt, session
 from lvlm_saliency.errors import NumericalError, SettingError, UnsupportedModelError, did_you_mean
 from lvlm_saliency.regions import placeholder_ids, token_regions
 from lvlm_saliency.tracing.result import SaliencyTrace
+from lvlm_saliency.tracing.reuse import prompt_cache, without_pixels
 from lvlm_saliency.tracing.sequences import checked_sequences
 
 MAX_ROWS = 512
@@ -38,7 +39,8 @@ def trace(
     Args:
         model: a decoder-only transformers model (with pictures or without), in eval mode; parameters may be frozen.
         inputs: what the model was given: input_ids `[batch, n0]`, attention_mask, pixel_values, ...; left-padded.
-        sequences: int64 `[batch, n0 + T]`, prompt included, or the object that `generate` returned.
+        sequences: int64 `[batch, n0 + T]`, prompt included, or the object that `generate` returned: where that carries
+            its cache, the prompt is not computed again.
         layers: decoder layer numbers, default every layer that has attention.
         normalise: "row" (unit L2 norm of each row) or "matrix" (the paper's Eq. 5 read literally: each token's whole
             n x n map is made by a forward and backward pass of its own; costs T full passes and n x n memory per head).
@@ -57,14 +59,15 @@ def trace(
     if normalise not in ("row", "matrix"):
         raise SettingError(f"unknown normalise={normalise!r}{did_you_mean(str(normalise), ('row', 'matrix'))}")
     layers = target_layers(model, layers)
-    sequences = checked_sequences(inputs, sequences)
+    generated, sequences = sequences, checked_sequences(inputs, sequences)
     prompt_length = inputs["input_ids"].shape[1]
     regions = token_regions(model, inputs, sequences)
     valid = regions.output[:, prompt_length:]
     with torch.inference_mode(False), session(model, methods) as state:
         state.prompt = Prompt.read(model, inputs["input_ids"], inputs.get("attention_mask"), prompt_length)
         if normalise == "row":
-            found = _one_pass(model, inputs, sequences, layers, valid, state)
+            cache = prompt_cache(model, generated, sequences, prompt_length)
+            found = _one_pass(model, inputs, sequences, layers, valid, state, cache)
         else:
             from lvlm_saliency.tracing.definition import by_definition
 
@@ -140,17 +143,18 @@ def finite_logits(logits: Tensor) -> Tensor:
     return logits
 
 
-def _one_pass(model, inputs, sequences, layers, valid, state):
+def _one_pass(model, inputs, sequences, layers, valid, state, cache=None):
     count = sequences.shape[1] - inputs["input_ids"].shape[1]
 
     def loop(model, input_ids, logits_processor, stopping_criteria, generation_config, **model_kwargs):
         target = sequences.to(input_ids.device)
-        with torch.no_grad():
-            outputs = _prefill(model, target, input_ids, model_kwargs)
-        model_kwargs["past_key_values"] = outputs.past_key_values
+        if cache is None:
+            with torch.no_grad():
+                outputs = _prefill(model, input_ids, model_kwargs)
+        model_kwargs["past_key_values"] = outputs.past_key_values if cache is None else cache
         model_kwargs["logits_to_keep"] = 0
         if count > 1:
-            model_kwargs = hf.extended(model, outputs, model_kwargs, count - 1)
+            model_kwargs = hf.extended(model, {}, model_kwargs, count - 1)
         blocks = [
             _block(model, target, input_ids.shape[1], slice(a, b), model_kwargs, layers, valid, state)
             for a, b in _row_blocks(model, len(target), count)
@@ -159,13 +163,12 @@ def _one_pass(model, inputs, sequences, layers, valid, state):
             torch.cat(parts, dim=dim) for parts, dim in zip(zip(*blocks, strict=True), (2, 2, 1, 1), strict=True)
         )
 
-    cache = hf.new_cache(model)
-    return hf.prepared(
-        model, dict(inputs), loop, past_key_values=cache, use_cache=True, max_new_tokens=1, do_sample=False, num_beams=1
-    )
+    settings = {"use_cache": True, "max_new_tokens": 1, "do_sample": False, "num_beams": 1}
+    inputs = dict(inputs) if cache is None else without_pixels(inputs)
+    return hf.prepared(model, inputs, loop, past_key_values=hf.new_cache(model), **settings)
 
 
-def _prefill(model, sequences, input_ids, model_kwargs):
+def _prefill(model, input_ids, model_kwargs):
     """The prompt without its last token, whose row is the first that predicts an answer token."""
     if input_ids.shape[1] < 2:
         raise UnsupportedModelError(

@@ -1,0 +1,35 @@
+"""The key/value cache that a generation leaves behind, brought back to its prompt for a trace of the same text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from lvlm_saliency import hf
+
+PIXELS = ("pixel_values", "pixel_values_videos", "pixel_attention_mask", "image_attention_mask")
+"""Inputs that only the prompt's own pass needs."""
+
+
+def prompt_cache(model, generated: Any, sequences: Tensor, prompt_length: int):
+    """A cache of the prompt without its last token, cut from that of a finished generation; None where there is none.
+
+    Args:
+        generated: what `generate` returned; used when it is an object that carries its cache.
+        sequences: int64 `[batch, N]`, the generated ids with their prompt.
+
+    Returns:
+        A cache of its own over the same memory: the generation's cache stays as it was.
+    """
+    cache = getattr(generated, "past_key_values", None)
+    if cache is None or hf.is_hybrid(model) or not hf.can_roll_back(cache):
+        return None
+    if cache.get_seq_length() != sequences.shape[1] - 1 or hf.cache_batch(cache) != len(sequences):
+        return None  # of other sequences: several answers per prompt, beams, or an edited text
+    return hf.shortened(cache, prompt_length - 1)
+
+
+def without_pixels(inputs: dict) -> dict:
+    """The inputs that say where pictures stand, without the pictures: their features are in the cache."""
+    return {name: value for name, value in inputs.items() if name not in PIXELS}
