@@ -104,9 +104,7 @@ class Beams:
             best = rules.attainable(float(totals[running[0]]), grown.shape[1])
             still_open = best > ended[-1].score
         done = not still_open or (full and rules.early_stopping is True)
-        beams = replace(
-            self, tokens=grown[running], scores=totals[running], ended=ended, open=still_open, done=done
-        )
+        beams = replace(self, tokens=grown[running], scores=totals[running], ended=ended, open=still_open, done=done)
         return Move(beams, parents[running], tokens[running])
 
     def _with_ended(self, grown: Tensor, totals: list, stopped: list, rules: Rules) -> tuple[Hypothesis, ...]:

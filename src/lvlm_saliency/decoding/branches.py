@@ -5,48 +5,71 @@ Nothing is ever cropped, so sliding windows and recurrent states need no special
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from lvlm_saliency import hf
+from lvlm_saliency.attention.backend import Capture
+from lvlm_saliency.attention.session import Prompt, Session
 from lvlm_saliency.tracing.one_pass import finite_logits
 
 
 @dataclass
 class Branch:
-    """Rows of text in progress: ids int64 `[R, L]`, all of them in the cache."""
+    """Rows of text in progress: ids int64 `[R, L]`, all of them in the cache; `origin` int64 `[R]` says which sample of
+    the batch each row belongs to."""
 
     model: Any
+    session: Session
     ids: Tensor
+    origin: Tensor
     cache: Any
     kwargs: dict
-    one_by_one: bool = False
-    """Feed several tokens one after the other: layers with a recurrent state, or edits that look at the last row."""
+    prompt: Prompt
 
     @classmethod
-    def of_prompt(cls, model, input_ids: Tensor, config, model_kwargs: dict, *, edited: bool) -> tuple[Branch, Tensor]:
-        """The prompt pass over the whole batch: the branch, and the last row's logits float32 `[B, V]`."""
+    def of_prompt(cls, model, session: Session, input_ids: Tensor, config, model_kwargs: dict) -> tuple[Branch, Tensor]:
+        """The prompt pass over the whole batch: its branch, and the logits behind each prompt, float32 `[B, V]`.
+
+        Raises:
+            SettingError: the cache cannot be forked.
+        """
+        hf.forkable(model_kwargs.get("past_key_values"))
         outputs = hf.prefill(model, input_ids, config, model_kwargs)
-        cache = hf.forkable(outputs.past_key_values)
         rest = hf.without_prompt_inputs(model_kwargs)
-        logits = finite_logits(outputs.logits[:, -1]).to(input_ids.device, copy=True)
-        return cls(model, input_ids, cache, rest, edited or hf.is_hybrid(model)), logits
+        rows = torch.arange(len(input_ids), device=input_ids.device)
+        branch = cls(model, session, input_ids, rows, outputs.past_key_values, rest, session.prompt)
+        return branch, _last_logits(outputs, input_ids)
 
     def fork(self, rows: Tensor) -> Branch:
         """These rows (with repeats) as a branch of its own; this one stays as it is."""
         kwargs = hf.row_inputs(self.kwargs, rows, len(self.ids))
-        return Branch(self.model, self.ids[rows], hf.forked_cache(self.cache, rows), kwargs, self.one_by_one)
+        cache = hf.forked_cache(self.cache, rows)
+        return replace(self, ids=self.ids[rows], origin=self.origin[rows], cache=cache, kwargs=kwargs)
 
-    def feed(self, tokens: Tensor) -> Tensor:
-        """Append tokens int64 `[R, k]` to the rows; the logits behind the last of them, float32 `[R, V]`."""
-        count = 1 if self.one_by_one else tokens.shape[1]
-        for part in tokens.split(count, dim=1):
-            new = part.shape[1]
-            self.ids = torch.cat([self.ids, part], dim=-1)
-            self.kwargs = hf.extended(self.model, {}, self.kwargs, new)
-            inputs = hf.next_inputs(self.model, self.ids, new, {**self.kwargs, "past_key_values": self.cache})
-            outputs = self.model(**inputs, return_dict=True)
-        return finite_logits(outputs.logits[:, -1]).to(self.ids.device, copy=True)
+    def feed(self, tokens: Tensor, capture: Capture | None = None) -> Tensor:
+        """Append tokens int64 `[R, k]` to the rows; the logits behind the last of them, float32 `[R, V]`.
+
+        Several go in at once, except through layers with a recurrent state, and where edits shape the newest row.
+        """
+        single = hf.is_hybrid(self.model) or bool(self.session.editors)
+        for part in tokens.split(1 if single else tokens.shape[1], dim=1):
+            outputs = self._step(part, capture)
+        return _last_logits(outputs, self.ids)
+
+    def _step(self, tokens: Tensor, capture: Capture | None):
+        new = tokens.shape[1]
+        self.ids = torch.cat([self.ids, tokens], dim=-1)
+        self.kwargs = hf.extended(self.model, {}, self.kwargs, new)
+        inputs = hf.next_inputs(self.model, self.ids, new, {**self.kwargs, "past_key_values": self.cache})
+        masks = (None if mask is None else mask[self.origin] for mask in (self.prompt.image, self.prompt.padding))
+        with self.session.acting_on(Prompt(self.prompt.length, *masks)):
+            self.session.capture = capture
+            return self.model(**inputs, return_dict=True)
+
+
+def _last_logits(outputs, ids: Tensor) -> Tensor:
+    return finite_logits(outputs.logits[:, -1]).to(ids.device, copy=True)

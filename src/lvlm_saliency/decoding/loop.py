@@ -13,6 +13,7 @@ from torch import Tensor
 from lvlm_saliency import hf
 from lvlm_saliency.attention.session import Prompt, session
 from lvlm_saliency.decoding.run import Run
+from lvlm_saliency.decoding.search import search_settings, search_with
 from lvlm_saliency.decoding.steps import Cost, GenerateOutput, Step
 from lvlm_saliency.errors import SettingError
 from lvlm_saliency.regions import output_lengths
@@ -47,6 +48,12 @@ def generate(
     settings = _with_stop_strings(settings)
     if any(settings.get(name) for name in ("output_scores", "output_logits", "output_hidden_states")):
         settings.setdefault("return_dict_in_generate", True)  # transformers warns otherwise
+    searching = next((method for method in methods if hasattr(method, "search")), None)
+    if searching is not None:
+        settings, returned = search_settings(model, searching, settings)
+        editors = [method for method in methods if method is not searching]
+        loop = functools.partial(search_with, searching, editors, returned, streamer=streamer)
+        return hf.prepared(model, dict(inputs), loop, streamer=streamer, **settings)
     beams = _setting(model, settings, "num_beams") or 1
     if beams > 1 or settings.get("assistant_model") is not None:
         return _by_transformers(model, inputs, methods, streamer, settings)
@@ -62,13 +69,13 @@ def composed(methods: Sequence) -> list:
     """
     methods = [methods] if not isinstance(methods, (list, tuple)) else list(methods)
     for method in methods:
-        if not hasattr(method, "edit_rows") and not hasattr(method, "selector"):
+        if not any(hasattr(method, part) for part in ("edit_rows", "selector", "search")):
             raise SettingError(f"{method!r} is not a method: pass LocoRE(...), SGRS(...) or ls.method(name, ...)")
     names = [method.name for method in methods]
     for name in names:
         if names.count(name) > 1:
             raise SettingError(f"{name} is given twice: its two settings would act on top of each other; give one")
-    deciding = [method.name for method in methods if hasattr(method, "selector")]
+    deciding = [method.name for method in methods if hasattr(method, "selector") or hasattr(method, "search")]
     if len(deciding) > 1:
         raise SettingError(f"{' and '.join(deciding)} each decide the next token; choose one of them")
     return methods

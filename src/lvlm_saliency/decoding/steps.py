@@ -13,7 +13,8 @@ class Step:
 
     score: S of the chosen token, None where none was computed; threshold: what a candidate had to reach, None where
     everything was accepted; draws: how many candidates were drawn; candidates: S of every candidate, by token id;
-    rejected: the ids that were drawn and refused, in order; fallback: every draw was refused and the largest S taken.
+    rejected: the ids that were drawn and refused, in order; fallback: every draw was refused and the largest S taken;
+    rollbacks: how often a search came back to this position to decide it anew (`rejected` then holds what it refused).
     """
 
     token_id: int
@@ -23,6 +24,7 @@ class Step:
     candidates: dict[int, float | None] = field(default_factory=dict)
     rejected: list[int] = field(default_factory=list)
     fallback: bool = False
+    rollbacks: int = 0
 
 
 @dataclass
@@ -40,7 +42,8 @@ class Cost:
 class GenerateOutput:
     """sequences: int64 `[batch, n0 + T]`, prompt included, right-padded after a sample's end; steps: one list per
     sample; scores, logits: per step float32 `[batch, V]` (with output_scores / output_logits); hidden_states: per step
-    (with output_hidden_states); past_key_values: the cache."""
+    (with output_hidden_states); past_key_values: the cache; sequences_scores: of a search, float32 `[batch]`. A search
+    has beams in place of samples in scores and logits, and no cache to give."""
 
     sequences: Tensor
     steps: list[list[Step]]
@@ -49,3 +52,4 @@ class GenerateOutput:
     logits: tuple[Tensor, ...] | None = None
     hidden_states: tuple | None = None
     past_key_values: object | None = None
+    sequences_scores: Tensor | None = None

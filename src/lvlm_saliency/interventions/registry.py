@@ -11,6 +11,7 @@ from lvlm_saliency.errors import SettingError, did_you_mean
 
 GROUP = "lvlm_saliency.methods"
 BUILT_IN = {
+    "beam": "lvlm_saliency.interventions.beam:Beam",
     "locore": "lvlm_saliency.interventions.locore:LocoRE",
     "sample": "lvlm_saliency.interventions.sampling:Sampling",
     "sgrs": "lvlm_saliency.interventions.sgrs:SGRS",

@@ -1,0 +1,52 @@
+"""Plain beam search: all samples of a batch in step, each with its own beams."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from lvlm_saliency.decoding.beams import Beams, Move
+from lvlm_saliency.decoding.search import Found, Task
+
+
+def plain_log_probs(logits: Tensor) -> Tensor:
+    """log softmax, float32 `[R, V]`."""
+    return torch.log_softmax(logits, dim=-1)
+
+
+def beam_search(task: Task, log_probs: Callable[[Tensor], Tensor] = plain_log_probs) -> list[Found]:
+    """The best texts of every sample.
+
+    Args:
+        log_probs: from the logits of running texts, float32 `[R, V]`, to the log-probabilities that the search adds up.
+    """
+    branch, logits = replace(task.prompt), task.logits
+    beams = [Beams.start(logits.device) for _ in task.rules]
+    rows = [1] * len(beams)
+    while True:
+        processed = task.processed(branch.ids, log_probs(logits), logits).split(rows)
+        moves = [_moved(task, sample, beams[sample], part) for sample, part in enumerate(processed)]
+        beams = [move.beams for move in moves]
+        task.drafted += sum(len(m.tokens) for m, b in zip(moves, beams, strict=True) if not b.done)
+        if all(b.done for b in beams):
+            return [Found(b.best(b_rules.n_beams)) for b, b_rules in zip(beams, task.rules, strict=True)]
+        starts = torch.tensor([0, *rows[:-1]], device=logits.device).cumsum(0)
+        parents = torch.cat([move.parents + start for move, start in zip(moves, starts, strict=True)])
+        rows = [len(move.parents) for move in moves]
+        if not torch.equal(parents, torch.arange(len(branch.ids), device=parents.device)):
+            branch = branch.fork(parents)
+        logits = branch.feed(torch.cat([move.tokens for move in moves])[:, None])
+
+
+def _moved(task: Task, sample: int, beams: Beams, log_probs: Tensor) -> Move:
+    if not beams.done:
+        move = beams.advanced(log_probs, task.rules[sample], task.stops(sample))
+        if not move.beams.done:
+            return move
+        beams = move.beams
+    # A finished sample keeps its rows, and is fed padding, until its batch mates have finished too.
+    rows = torch.arange(len(log_probs), device=log_probs.device)
+    return Move(beams, rows, torch.full_like(rows, task.pad))

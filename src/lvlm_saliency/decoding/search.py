@@ -1,0 +1,180 @@
+"""Decoding by search: a method with `search` runs a loop of its own over forks of the prompt's cache."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lvlm_saliency import hf
+from lvlm_saliency.attention.session import Prompt, Session, session
+from lvlm_saliency.decoding.beams import Hypothesis, Rules
+from lvlm_saliency.decoding.branches import Branch
+from lvlm_saliency.decoding.steps import Cost, GenerateOutput, Step
+from lvlm_saliency.errors import SettingError
+from lvlm_saliency.regions import placeholder_ids
+
+OWN = ("length_penalty", "early_stopping", "diversity_penalty", "num_beam_groups", "low_memory", "assistant_model")
+"""Settings of `generate` that the method has knobs of its own for, or that do not go with it."""
+
+
+def search_settings(model, method, settings: dict) -> tuple[dict, int]:
+    """The `generate` settings for a searching method, and how many texts to return for each sample.
+
+    Raises:
+        SettingError: a setting that a search cannot serve.
+    """
+    config = settings.get("generation_config")
+    given = {**({} if config is None else config.to_diff_dict()), **settings}
+    if (beams := given.get("num_beams")) not in (None, 1, method.n_beams):
+        raise SettingError(f"{method.name} runs {method.n_beams} beams, not {beams}: set n_beams and drop num_beams")
+    if given.get("do_sample"):
+        raise SettingError(f"{method.name} searches and does not sample: drop do_sample, temperature and top_p")
+    for name in OWN:
+        if settings.get(name) is not None:
+            raise SettingError(f"{name} cannot be set under {method.name}: use its own settings (n_beams and so on)")
+    for name in ("prefix_allowed_tokens_fn", "output_hidden_states", "output_attentions"):
+        if given.get(name):
+            raise SettingError(f"{method.name} cannot serve {name}: its rows are beams; drop it")
+    if given.get("use_cache") is False:
+        raise SettingError(f"{method.name} forks the key/value cache: drop use_cache=False")
+    returned = given.get("num_return_sequences") or 1
+    if returned > method.n_beams:
+        raise SettingError(f"{method.name} keeps {method.n_beams} texts, {returned} were asked for: raise n_beams")
+    fixed = {"num_beams": 1, "num_return_sequences": 1, "do_sample": False}
+    warpers = {name: None for name in ("temperature", "top_p", "top_k") if given.get(name) is None}
+    return {**settings, **fixed, **warpers}, returned
+
+
+@dataclass
+class Task:
+    """What a search is given: the prompt's branch and logits `[B, V]`, and what `generate` prepared."""
+
+    prompt: Branch
+    logits: Tensor
+    processor: Callable[[Tensor, Tensor], Tensor]
+    criteria: Callable
+    rules: list[Rules]
+    pad: int
+    keep_scores: bool = False
+    keep_logits: bool = False
+    drafted: int = 0
+    scores: list[Tensor] = field(default_factory=list)
+    raw: list[Tensor] = field(default_factory=list)
+
+    @property
+    def model(self) -> Any:
+        return self.prompt.model
+
+    def processed(self, ids: Tensor, log_probs: Tensor, logits: Tensor) -> Tensor:
+        """The log-probabilities after every logits processor, kept for the output where that was asked."""
+        found = self.processor(ids, log_probs)
+        if self.keep_scores:
+            self.scores.append(found)
+        if self.keep_logits:
+            self.raw.append(logits)
+        return found
+
+    def stops(self, sample: int) -> Callable[[Tensor], Tensor]:
+        """Which continuations int64 `[k, t]` of a sample's prompt have ended."""
+        head = self.prompt.ids[sample : sample + 1]
+
+        def stopped(tokens: Tensor) -> Tensor:
+            return self.criteria(torch.cat([head.expand(len(tokens), -1), tokens], dim=-1), None)
+
+        return stopped
+
+
+@dataclass
+class Found:
+    """A sample's texts, best first, and what happened at its positions: how often each was decided anew, and which
+    tokens were refused there."""
+
+    texts: list[Hypothesis]
+    rollbacks: dict[int, int] = field(default_factory=dict)
+    rejected: dict[int, list[int]] = field(default_factory=dict)
+
+    def steps(self, text: Hypothesis) -> list[Step]:
+        return [
+            Step(token, rejected=self.rejected.get(at, []), rollbacks=self.rollbacks.get(at, 0))
+            for at, token in enumerate(text.tokens.tolist())
+        ]
+
+
+def search_with(
+    method,
+    editors: Sequence,
+    returned: int,
+    model,
+    input_ids: Tensor,
+    logits_processor,
+    stopping_criteria,
+    generation_config,
+    *,
+    streamer=None,
+    **model_kwargs,
+) -> GenerateOutput:
+    """The loop of a searching method, called by `model.generate` once everything is prepared."""
+    begin = time.perf_counter()
+    config = generation_config
+    pad = hf.pad_token(config)
+    with torch.inference_mode(False), torch.no_grad(), session(model, editors) as state:
+        state.prompt = Prompt.read(model, input_ids, model_kwargs.get("attention_mask"), input_ids.shape[1])
+        branch, logits = Branch.of_prompt(model, state, input_ids, config, model_kwargs)
+        task = Task(
+            branch,
+            logits,
+            logits_processor,
+            stopping_criteria,
+            _rules(method, model, state, input_ids, config),
+            0 if pad is None else int(pad),
+            config.output_scores,
+            config.output_logits,
+        )
+        found = method.search(task)
+    out = _output(task, found, returned, state, time.perf_counter() - begin)
+    if streamer is not None:  # until the end another beam may win
+        for column in out.sequences[:, input_ids.shape[1] :].T:
+            streamer.put(column.cpu())
+        streamer.end()
+    return out
+
+
+def _rules(method, model, state: Session, input_ids: Tensor, config) -> list[Rules]:
+    lengths = [0] * len(input_ids)
+    if method.length_norm == "full":
+        lengths = _placeholder_lengths(model, input_ids, state.prompt.padding)
+    longest = config.max_length - input_ids.shape[1]
+    shared = (method.n_beams, method.length_penalty, method.early_stopping)
+    return [Rules(*shared, length, hf.end_tokens(config), longest) for length in lengths]
+
+
+def _placeholder_lengths(model, input_ids: Tensor, padding: Tensor | None) -> list[int]:
+    """Lengths of the prompts as older releases counted them: a picture is one placeholder; padding does not count."""
+    image = torch.isin(input_ids, torch.tensor(placeholder_ids(model), dtype=input_ids.dtype, device=input_ids.device))
+    inside = torch.nn.functional.pad(image[:, :-1], (1, 0)) & image  # image tokens behind another image token
+    counted = ~inside if padding is None else ~inside & ~padding
+    return counted.sum(-1).tolist()
+
+
+def _output(task: Task, found: list[Found], returned: int, state: Session, seconds: float) -> GenerateOutput:
+    texts = [(one, text) for one in found for text in one.texts[:returned]]
+    head = task.prompt.ids.repeat_interleave(returned, dim=0)
+    width = max(len(text.tokens) for _, text in texts)
+    answers = torch.full((len(texts), width), task.pad, dtype=head.dtype, device=head.device)
+    for row, (_, text) in zip(answers, texts, strict=True):
+        row[: len(text.tokens)] = text.tokens
+    steps = [one.steps(text) for one, text in texts]
+    cost = Cost(forwards=state.forwards, drafted=task.drafted, kept=sum(map(len, steps)), seconds=seconds)
+    return GenerateOutput(
+        torch.cat([head, answers], dim=-1),
+        steps,
+        cost,
+        scores=tuple(task.scores) or None,
+        logits=tuple(task.raw) or None,
+        sequences_scores=torch.tensor([text.score for _, text in texts]),
+    )
