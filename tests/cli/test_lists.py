@@ -34,7 +34,7 @@ def test_models_lists_families_and_reasons(run):
 def test_data_alone_lists_what_each_benchmark_needs(run):
     result = run("data")
     assert result.status == 0
-    assert {line.split()[0] for line in result.out.splitlines()} >= {"scenes", "chair", "pope", "mme", "amber"}
+    assert {line.split()[0] for line in result.out.splitlines()} >= {"scenes-caption", "chair", "pope", "mme", "amber"}
     assert len(json.loads(run("data", "--json").out)) >= 5
 
 

@@ -1,4 +1,4 @@
-"""`lvlm-saliency data`: write the scenes data set; say what each benchmark needs."""
+"""`lvlm-saliency data`: write the scenes data set; say what each benchmark needs, and check what is there."""
 
 from __future__ import annotations
 
@@ -7,19 +7,15 @@ from pathlib import Path
 import click
 
 from .options import debug_option, json_option
+from .output import print_json
 
-BENCHMARKS = {
-    "scenes": "nothing: `lvlm-saliency data scenes` draws pictures, captions, questions and object lists from a seed",
-    "chair": "pictures of MS-COCO val2014, its instance and caption annotations, and the official synonyms list",
-    "pope": "pictures of MS-COCO val2014 and the official question files (random, popular, adversarial)",
-    "mme": "the MME folders of pictures with their question files (asked for from its authors)",
-    "amber": "the AMBER pictures with its query, annotation, relation and safe-word files",
-}
 EXAMPLE = """\b
 Examples:
   lvlm-saliency data
+  lvlm-saliency data check pope --data POPE/output/coco --images coco/val2014
   lvlm-saliency data scenes --n 300 --seed 7 --out scenes-300
 """
+_FOLDER = click.Path(path_type=Path)
 
 
 @click.group(invoke_without_command=True, epilog=EXAMPLE)
@@ -30,13 +26,50 @@ def data(ctx, as_json):
     """Write data sets, or (alone) list what each benchmark needs. Nothing is ever downloaded."""
     if ctx.invoked_subcommand is not None:
         return
-    from .output import print_json
+    from ..evaluation.sources import HUB, NEEDS
 
     if as_json:
-        print_json([{"benchmark": name, "needs": needs} for name, needs in BENCHMARKS.items()])
+        print_json(
+            [
+                {"benchmark": name, "needs": [vars(need) for need in needs], "hub": HUB.get(name)}
+                for name, needs in NEEDS.items()
+            ]
+        )
         return
-    for name, needs in BENCHMARKS.items():
-        click.echo(f"{name:8}{needs}")
+    for name, needs in NEEDS.items():
+        click.echo(name if needs else f"{name}    nothing: its pictures are drawn from a seed")
+        for where in dict.fromkeys(need.where for need in needs):
+            click.echo(f"    from {where}")
+            for need in needs:
+                if need.where == where:
+                    click.echo(f"        {need.stem:30}{need.what}{' (optional)' if need.optional else ''}")
+        if name in HUB:
+            click.echo(f"    or both from the hub, as {HUB[name]}: --benchmark {name}:data=hub")
+
+
+@data.command(epilog="Example:  lvlm-saliency data check pope --data POPE/output/coco --images coco/val2014")
+@click.argument("benchmarks", nargs=-1, required=True)
+@click.option("--data", "folder", type=_FOLDER, help="Folder of the official files.")
+@click.option("--images", type=_FOLDER, help="Folder of the pictures.")
+@json_option
+@debug_option
+def check(benchmarks, folder, images, as_json):
+    """Say which of a benchmark's files and pictures are there; status 1 when some that it needs are not."""
+    from ..evaluation.sources import check as look
+    from ..evaluation.sources import complete
+
+    found = {name: look(name, folder, images) for name in benchmarks}
+    if as_json:
+        rows = [{**vars(one.need), "benchmark": name, "path": one.path} for name in found for one in found[name]]
+        print_json([{**row, "path": None if row["path"] is None else str(row["path"])} for row in rows])
+    else:
+        for name, needs in found.items():
+            click.echo(f"{name}: {'ready' if complete(needs) else 'incomplete'}")
+            for one in needs:
+                absent = "not given (optional)" if one.need.optional else f"MISSING: {one.need.what}; {one.need.where}"
+                click.echo(f"    {one.need.stem:30}{one.path or absent}")
+    if not all(map(complete, found.values())):
+        raise click.exceptions.Exit(1)
 
 
 @data.command(epilog="Example:  lvlm-saliency data scenes --n 300 --seed 7 --out scenes-300")

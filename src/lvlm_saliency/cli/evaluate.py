@@ -131,7 +131,7 @@ def _print_report(shown: Report) -> None:
         for table in section.tables[:2]:
             grid = Table(*table.head, box=box.SIMPLE_HEAD, pad_edge=False)
             for row in table.rows:
-                cells = [Text(f"{cell.text} {cell.note}".strip(), style=tones.get(cell.tone, "")) for cell in row]
+                cells = [Text(f"{cell.text}\n{cell.note}".strip(), style=tones.get(cell.tone, "")) for cell in row]
                 grid.add_row(*cells)
             out.print(grid)
         for finding in section.findings:
