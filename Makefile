@@ -24,11 +24,11 @@ test-slow: setup
 	$(BIN)/python -m pytest -m slow
 
 bench: setup
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m bench.cpu
 
 lint: setup
-	$(BIN)/ruff check src tests
-	$(BIN)/ruff format --check src tests
+	$(BIN)/ruff check src tests bench training
+	$(BIN)/ruff format --check src tests bench training
 
 train-scenes: setup
 	$(BIN)/python -m training.train

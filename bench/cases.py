@@ -1,0 +1,194 @@
+"""The rows of the table. Each takes a model and a prompt, and returns `Row`s."""
+
+from __future__ import annotations
+
+import functools
+import statistics
+
+import torch
+
+import lvlm_saliency as ls
+from lvlm_saliency import hf
+
+from .models import size
+from .timing import paired, row, seconds_of
+
+ALPHAS = (0.0, 0.3, 0.5, 0.6, 0.7, 0.8)
+
+
+def plain(model, inputs, tokens, **settings):
+    """`model.generate`, exactly `tokens` long."""
+    return model.generate(**inputs, max_new_tokens=tokens, min_new_tokens=tokens, **settings)
+
+
+def ours(model, inputs, methods, tokens, **settings):
+    """`ls.generate`, exactly `tokens` long."""
+    return ls.generate(model, inputs, methods, max_new_tokens=tokens, min_new_tokens=tokens, **settings)
+
+
+def upper_half(model) -> list[int]:
+    known = hf.attention_layers(model)
+    return known[len(known) // 2 :]
+
+
+def trace_against_definition(model, inputs, tokens: int, sampled: int | None, pairs: int):
+    """`trace` of an answer against one full forward and backward per token: transformers' eager attention, its weights
+    in the graph, everything before the token in one pass. `sampled` tokens stand for all where all would take hours."""
+    out = plain(model, inputs, tokens, do_sample=False)
+    n0 = inputs["input_ids"].shape[1]
+    chosen = range(tokens) if sampled is None else [round(i * (tokens - 1) / (sampled - 1)) for i in range(sampled)]
+    rows: dict[int, torch.Tensor] = {}
+
+    def one_by_one():
+        configs = {id(c): c for c in (model.get_decoder().config, hf.text_config(model))}.values()
+        own = [c._attn_implementation for c in configs]
+        for config in configs:
+            config._attn_implementation_internal = "eager"
+        embeddings = model.get_input_embeddings()
+        handle = embeddings.register_forward_hook(lambda _m, _i, o: o.detach().requires_grad_())
+        try:
+            for t in chosen:
+                result = model(
+                    input_ids=out[:, : n0 + t],
+                    pixel_values=inputs["pixel_values"],
+                    output_attentions=True,
+                    use_cache=False,
+                    logits_to_keep=1,
+                )
+                loss = -torch.log_softmax(result.logits[0, -1].float(), -1)[out[0, n0 + t]]
+                grads = torch.autograd.grad(loss, result.attentions)
+                whole = [
+                    (a.detach() * g).abs().float().sum(1)[0, -1] for a, g in zip(result.attentions, grads, strict=True)
+                ]
+                rows[t] = torch.stack([r / r.norm() for r in whole])
+        finally:
+            handle.remove()
+            for config, name in zip(configs, own, strict=True):
+                config._attn_implementation_internal = name
+
+    traced = {}
+
+    def one_pass():
+        traced["trace"] = ls.trace(model, inputs, out)
+
+    ratios, own = paired(one_by_one, one_pass, pairs)
+    share = tokens / len(chosen)
+    speed = [share / r for r in ratios]
+    worst = max(float((traced["trace"].rows[0, :, t, : n0 + t] - rows[t].cpu()).abs().max()) for t in chosen)
+    found = row(
+        f"trace, {tokens} tokens after {n0}",
+        "one full pass per token",
+        "at least 150 times faster",
+        [1 / s for s in speed],
+        own,
+        1 / 150,
+        times_faster=statistics.median(speed),
+        largest_row_difference=worst,
+        tokens_timed=len(chosen),
+    )
+    return [found]
+
+
+def trace_after_generation(model, inputs, tokens: int, pairs: int, limit: float):
+    """`trace` of an answer that `ls.generate` has just written, over its cache, as a share of that generation."""
+    kept = {}
+
+    def write():
+        kept["out"] = ours(model, inputs, [], tokens, do_sample=False)
+
+    ratios, own = paired(write, lambda: ls.trace(model, inputs, kept["out"]), pairs)
+    return [row("trace of a fresh answer", "its greedy generation", f"at most {limit:.0%} on top", ratios, own, limit)]
+
+
+def decoding(model, inputs, tokens: int, pairs: int):
+    """The loop itself, and LocoRE in it."""
+    greedy = {"do_sample": False}
+    loop = paired(
+        lambda: plain(model, inputs, tokens, **greedy), lambda: ours(model, inputs, [], tokens, **greedy), pairs
+    )
+    locore = paired(
+        lambda: plain(model, inputs, tokens, **greedy),
+        lambda: ours(model, inputs, [ls.LocoRE(beta=0.15, window=10)], tokens, **greedy),
+        pairs,
+    )
+    return [
+        row("our loop, no method", "model.generate", "not slower", *loop, 1.01),
+        row("LocoRE", "model.generate", "at most 1 % on top", *locore, 1.01),
+    ]
+
+
+def sgrs(model, inputs, tokens: int, pairs: int, alphas=ALPHAS):
+    """SGRS step by step and in blocks over a range of refusal rates, beside the theory of blocks, sqrt(2 r (1 + f))."""
+    layers = upper_half(model)
+    known = hf.attention_layers(model)
+    share = len([n for n in known if n >= layers[0]]) / len(known)
+    floor = 1 + _bytes_from(model, layers[0]) / size(model)[1]
+    sampled = {"do_sample": True, "top_k": 50}
+    rows = []
+    for execution in ("stepwise", "auto"):
+        for alpha in alphas if execution == "auto" else alphas[:1]:
+            method = ls.SGRS(alpha=alpha, layers=layers, seed=1, execution=execution)
+            last = {}
+
+            def run(method=method, last=last):
+                last["out"] = ours(model, inputs, [method], tokens, **sampled)
+
+            ratios, own = paired(lambda: plain(model, inputs, tokens, **sampled), run, pairs)
+            steps = last["out"].steps[0]
+            rate = sum(bool(s.rejected) for s in steps) / len(steps)
+            limit = 1.15 * floor if execution == "stepwise" else _limit(rate)
+            goal = f"at most {limit:.2f}" if limit else "-"
+            cost = last["out"].cost
+            rows.append(
+                row(
+                    f"SGRS {execution}, alpha {alpha}",
+                    "sampled model.generate",
+                    goal,
+                    ratios,
+                    own,
+                    limit,
+                    refused=rate,
+                    floor=floor,
+                    theory=1 + (2 * rate * (1 + share)) ** 0.5,
+                    forwards_per_token=cost.forwards / tokens,
+                    backwards_per_token=cost.backwards / tokens,
+                )
+            )
+    return rows
+
+
+def _limit(rate: float) -> float | None:
+    return 1.12 if rate <= 0.005 else 1.25 if rate <= 0.02 else None
+
+
+def _bytes_from(model, layer: int) -> int:
+    parts = [p for block in model.get_decoder().layers[layer:] for p in block.parameters()]
+    return sum(p.numel() * p.element_size() for p in [*parts, *model.lm_head.parameters()])
+
+
+def trace_over_context(model, lengths, tokens: int, repeats: int):
+    """Seconds of a fixed number of traced rows alone (the prompt left out), by context length."""
+    seconds = {}
+    for length in lengths:
+        ids = torch.randint(
+            5, 1000, (1, length), device=model.device, generator=torch.Generator(model.device).manual_seed(0)
+        )
+        inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+        out = ours(model, inputs, [], tokens, do_sample=False)
+        ls.trace(model, inputs, out)
+        again = functools.partial(ls.trace, model, inputs, out)
+        seconds[length] = statistics.median(seconds_of(again) for _ in range(repeats))
+    first, last = lengths[0], lengths[-1]
+    grown = seconds[last] / seconds[first]
+    limit = last / first
+    return [
+        row(
+            f"trace of {tokens} tokens, {first} to {last} context",
+            "time linear in the context",
+            f"at most {limit:g} times",
+            [grown],
+            [seconds[last]],
+            limit,
+            seconds_by_context={str(k): v for k, v in seconds.items()},
+        )
+    ]
