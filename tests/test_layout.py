@@ -278,6 +278,14 @@ def test_a_single_picture_may_be_given_bare():
     assert image_layouts(processor, family.inputs(images=0), None, model) == [[]]
 
 
+def test_a_relative_is_known_by_its_processor():
+    """Qwen3-VL's mixture of experts has the same processor, and so the same grid."""
+    family = FAMILIES["qwen3_vl"]
+    model, processor = family.fresh()
+    model.config.model_type = "qwen3_vl_moe"
+    assert image_layouts(processor, family.inputs(), family.pictures(), model)[0][0].tiles[0].kind == "full"
+
+
 def test_families_without_a_grid_are_refused():
     family = REFUSED["mllama"]
     model, processor = family.build()

@@ -23,6 +23,7 @@ class FamilyInfo:
     grid: "module:function" in `lvlm_saliency.layout` that places the image tokens; None for a text model.
     no_grid: why there are no heat maps although the model sees pictures; empty where there are.
     refused: why the family cannot be traced at all; empty where it can.
+    needs: what the model must be given beside pictures; without it some quietly read the prompt in another way.
     beta, window: LocoRE's gain and reach to start from.
     depth: the part of the decoder, as fractions of its layers, that SGRS scores.
     notes: what is particular about it.
@@ -35,6 +36,7 @@ class FamilyInfo:
     grid: str | None = None
     no_grid: str = ""
     refused: str = ""
+    needs: tuple[str, ...] = ()
     beta: float = 0.15
     window: int = 10
     depth: tuple[float, float] = (0.5, 0.75)
@@ -69,6 +71,7 @@ FAMILIES: tuple[FamilyInfo, ...] = (
         ("llava-hf/llava-v1.6-mistral-7b-hf",),
         ("LlavaNextProcessor",),
         "anyres:anyres",
+        needs=("image_sizes",),
         notes="the whole picture, then its tiles joined, each row ended by a newline token",
     ),
     FamilyInfo(
@@ -77,6 +80,7 @@ FAMILIES: tuple[FamilyInfo, ...] = (
         ("llava-hf/llava-onevision-qwen2-7b-ov-hf",),
         ("LlavaOnevisionProcessor",),
         "anyres:anyres",
+        needs=("image_sizes", "batch_num_images"),
         notes="as LLaVA-NeXT, resampled above nine tiles; several pictures in one prompt get one grid each",
     ),
     FamilyInfo(
@@ -85,6 +89,7 @@ FAMILIES: tuple[FamilyInfo, ...] = (
         ("Qwen/Qwen2-VL-7B-Instruct",),
         ("Qwen2VLProcessor",),
         "dynamic:dynamic",
+        needs=("image_grid_thw", "mm_token_type_ids"),
         beta=0.20,
         notes="one grid as large as the picture asks for; m-RoPE",
     ),
@@ -94,6 +99,7 @@ FAMILIES: tuple[FamilyInfo, ...] = (
         ("Qwen/Qwen2.5-VL-7B-Instruct",),
         ("Qwen2_5_VLProcessor",),
         "dynamic:dynamic",
+        needs=("image_grid_thw", "mm_token_type_ids"),
         beta=0.20,
         notes="as Qwen2-VL, with window attention in the vision tower",
     ),
@@ -103,6 +109,7 @@ FAMILIES: tuple[FamilyInfo, ...] = (
         ("Qwen/Qwen3-VL-8B-Instruct",),
         ("Qwen3VLProcessor",),
         "dynamic:dynamic",
+        needs=("image_grid_thw", "mm_token_type_ids"),
         beta=0.20,
         notes="vision features also enter behind early layers (deepstack), past attention to image tokens",
     ),
@@ -136,6 +143,7 @@ FAMILIES: tuple[FamilyInfo, ...] = (
         ("google/gemma-3-4b-it",),
         ("Gemma3Processor",),
         "tiled:crops",
+        needs=("token_type_ids",),
         notes="16 x 16 tokens that see one another both ways; sliding layers; crops of long pictures on request",
     ),
     FamilyInfo("llama", "Llama", notes="text only"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -10,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 from transformers import BatchFeature
 
+from lvlm_saliency import families
 from lvlm_saliency.errors import InputError, PromptError
 from lvlm_saliency.placeholders import expected_image_tokens
 from lvlm_saliency.regions import end_token_ids, padding_id, placeholder_ids
@@ -187,6 +189,14 @@ def _check_pictures(model: Any, inputs: Mapping[str, Any], ids: Tensor) -> None:
         )
     if given and known and not count:
         raise PromptError("pictures are given, but the prompt has no image placeholder: write one for each picture")
+    family = families.find(model.config.model_type)
+    # A release of transformers may not know a name yet.
+    taken = inspect.signature(model.forward).parameters
+    for name in family.needs if family is not None and given == ["pixel_values"] else ():
+        if name in taken and inputs.get(name) is None:
+            raise InputError(
+                f"the inputs lack {name}, without which the pictures are misread: pass all that the processor returned"
+            )
     if given == ["pixel_values"]:
         expected = expected_image_tokens(model.config, inputs)
         if expected is not None and expected != count:

@@ -93,7 +93,7 @@ def _size(picture: Any) -> tuple[int, int]:
 def _kind_of_grid(processor: Any, config: Any) -> Callable[[Facts, Cursor], None]:
     """The function that places one picture's tokens, chosen by the model's family or else by the processor's class."""
     name = type(processor).__name__
-    family = families.find(config.model_type) if config is not None else families.of_processor(name)
+    family = (families.find(config.model_type) if config is not None else None) or families.of_processor(name)
     if family is None or family.grid is None:
         known = ", ".join(other.model_type for other in families.FAMILIES if other.grid)
         shown = config.model_type if config is not None else name
