@@ -1,4 +1,4 @@
-"""Scores as tables."""
+"""Scores as tables: each figure over its interval over the counts that it is the ratio of."""
 
 from __future__ import annotations
 
@@ -6,44 +6,57 @@ import math
 from collections.abc import Iterable, Mapping
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from rich import box
 from rich.table import Table
 from rich.text import Text
 
 from .output import console
 
-_PERCENT = 100.0
-_FILE_WIDTH = 160  # columns, where the output is no terminal
+_FILE_WIDTH = 120  # columns, where the output is no terminal
 
-# Benchmark -> columns: heading, figure, factor for print, decimals.
-_COLUMNS: dict[str, list[tuple[str, str, float, int]]] = {
+
+class Column(NamedTuple):
+    """A figure, how its number is printed, and its counts as a format of the result's fields."""
+
+    heading: str
+    figure: str
+    counts: str = ""
+    digits: int = 1
+    factor: float = 100.0
+
+
+_COLUMNS = {
     "chair": [
-        ("CHAIR_s %", "CHAIR_s", _PERCENT, 1),
-        ("CHAIR_i %", "CHAIR_i", _PERCENT, 1),
-        ("recall %", "recall", _PERCENT, 1),
-        ("length", "length", 1, 1),
+        Column("CHAIR_s %", "CHAIR_s", "{hallucinated_captions}/{captions}"),
+        Column("CHAIR_i %", "CHAIR_i", "{hallucinated_mentions}/{mentions}"),
+        Column("recall %", "recall", "{recalled_objects}/{truth_objects}"),
+        Column("length", "length", "{tokens}/{captions}", factor=1),
     ],
     "pope": [
-        ("accuracy %", "accuracy", _PERCENT, 2),
-        ("precision %", "precision", _PERCENT, 2),
-        ("recall %", "recall", _PERCENT, 2),
-        ("F1 %", "f1", _PERCENT, 2),
-        ("yes %", "yes_ratio", _PERCENT, 2),
+        Column("accuracy %", "accuracy", "{right}/{questions}"),
+        Column("precision %", "precision", "{tp}/{said_yes}"),
+        Column("recall %", "recall", "{tp}/{positive}"),
+        Column("F1 %", "f1"),
+        Column("yes %", "yes_ratio", "{said_yes}/{questions}"),
     ],
-    "mme": [
-        ("perception", "perception", 1, 2),
-        ("cognition", "cognition", 1, 2),
-        ("hallucination", "hallucination", 1, 2),
+    "mme": [Column(name, name, digits=2, factor=1) for name in ("perception", "cognition", "hallucination")],
+    "amber generative": [
+        Column("CHAIR %", "CHAIR", "{hallucinated_mentions}/{mentions}"),
+        Column("Cover %", "Cover", "{covered_truth}/{truth}"),
+        Column("Hal %", "Hal", "{hallucinated_responses}/{responses}"),
+        Column("Cog %", "Cog", "{covered_hallu}/{hallu}"),
     ],
-    "amber generative": [(f"{name} %", name, _PERCENT, 1) for name in ("CHAIR", "Cover", "Hal", "Cog")],
     "amber discriminative": [
-        ("accuracy %", "accuracy", _PERCENT, 1),
-        ("precision %", "precision", _PERCENT, 1),
-        ("recall %", "recall", _PERCENT, 1),
-        ("F1 %", "f1", _PERCENT, 1),
+        Column("accuracy %", "accuracy", "{right}/{questions}"),
+        Column("precision %", "precision", "{right_no}/{answered_no}"),
+        Column("recall %", "recall", "{right_no}/{true_no}"),
+        Column("F1 %", "f1"),
     ],
 }
+_TASK = Column("score", "score", digits=2, factor=1)
+_DIMENSION = Column("F1 %", "f1")
 
 
 def print_tables(results: list[dict[str, Any]]) -> None:
@@ -54,9 +67,8 @@ def print_tables(results: list[dict[str, Any]]) -> None:
     for _, same in groupby(sorted(results, key=_kind), key=_kind):
         rows = list(same)
         out.print(_scores(rows))
-        for part in ("tasks", "dimensions"):
-            if part in rows[0]:
-                out.print(_parts(rows, part))
+        if "tasks" in rows[0] or "dimensions" in rows[0]:
+            out.print(_parts(rows))
         if "versus" in rows[0]:
             out.print(_differences(rows))
         out.print(_made_with(rows[0]), style="dim")
@@ -71,14 +83,26 @@ def _kind(result: Mapping[str, Any]) -> str:
 
 def _scores(rows: list[dict[str, Any]]) -> Table:
     columns = _COLUMNS[_kind(rows[0])]
-    counts = _counts(rows[0])
-    table = _table(_kind(rows[0]), [heading for heading, *_ in columns] + list(counts))
+    table = _table(_kind(rows[0]), [column.heading for column in columns])
     for name, row in zip(_names(rows), rows, strict=True):
-        cells = [
-            _cell(row[figure], row["intervals"].get(figure), factor, digits) for _, figure, factor, digits in columns
-        ]
-        table.add_row(name, *cells, *_counts(row).values())
+        fields = {**row, **_sums(row)}
+        table.add_row(name, *(_figure(column, row, column.counts.format_map(fields)) for column in columns))
     return table
+
+
+def _figure(column: Column, row: Mapping[str, Any], counts: str) -> Text:
+    return _cell(column, _value(row, column.figure), row["intervals"].get(column.figure), counts)
+
+
+def _sums(row: Mapping[str, Any]) -> dict[str, int]:
+    """POPE's sums of its four counts."""
+    if row["benchmark"] != "pope":
+        return {}
+    return {
+        "right": row["tp"] + row["tn"],
+        "said_yes": row["tp"] + row["fp"],
+        "positive": row["tp"] + row["fn"],
+    }
 
 
 def _value(row: Mapping[str, Any], figure: str, dimension: str = "all") -> float:
@@ -86,89 +110,62 @@ def _value(row: Mapping[str, Any], figure: str, dimension: str = "all") -> float
     if "printed" not in row:
         return row[figure]
     printed = row["printed"].get(dimension, row["printed"])
-    return printed[figure] / _PERCENT
+    return printed[figure] / 100
 
 
-def _parts(rows: list[dict[str, Any]], part: str) -> Table:
-    """MME's tasks, AMBER's dimensions: one line each, the systems side by side."""
+def _parts(rows: list[dict[str, Any]]) -> Table:
+    """MME's tasks or AMBER's dimensions: one line each, the systems side by side."""
+    part = "tasks" if "tasks" in rows[0] else "dimensions"
     table = _table(f"{rows[0]['benchmark']} {part}", _names(rows), first="")
-    factor, digits = (1.0, 2) if part == "tasks" else (_PERCENT, 1)
-    names = dict.fromkeys(name for row in rows for name in row[part])
-    for name in names:
-        interval = name if part == "tasks" else f"{name}_f1"
-        cells = [
-            _cell(_part_value(row, name), row["intervals"].get(interval), factor, digits, one_line=True)
-            if name in row[part]
-            else ""
-            for row in rows
-        ]
+    for name in dict.fromkeys(name for row in rows for name in row[part]):
+        cells = [_part(row, part, name) if name in row[part] else "" for row in rows]
         table.add_row(name if part == "tasks" else f"{name} F1 %", *cells)
     return table
 
 
-def _part_value(row: Mapping[str, Any], name: str) -> float:
-    return row["tasks"][name]["score"] if "tasks" in row else _value(row, "f1", name)
+def _part(row: Mapping[str, Any], part: str, name: str) -> Text:
+    if part == "tasks":
+        return _cell(_TASK, row["tasks"][name]["score"], row["intervals"][name], beside=True)
+    return _cell(_DIMENSION, _value(row, "f1", name), row["intervals"][f"{name}_f1"], beside=True)
 
 
 def _differences(rows: list[dict[str, Any]]) -> Table:
     columns = _COLUMNS[_kind(rows[0])]
-    versus = rows[0]["versus"]
-    table = _table(f"minus {versus['file']}, paired", [heading for heading, *_ in columns] + ["items"])
+    table = _table(f"minus {rows[0]['versus']['file']}, paired", [*(column.heading for column in columns), "items"])
     for name, row in zip(_names(rows), rows, strict=True):
         figures = row["versus"]["figures"]
         cells = [
-            _cell(figures[figure]["difference"], figures[figure]["interval"], factor, digits, sign="+")
-            if figure in figures
+            _cell(column, figures[column.figure]["difference"], figures[column.figure]["interval"], sign="+")
+            if column.figure in figures
             else "-"
-            for _, figure, factor, digits in columns
+            for column in columns
         ]
         table.add_row(name, *cells, str(row["versus"]["items"]))
     return table
 
 
 def _table(title: str, headings: Iterable[str], first: str = "file") -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold")
-    table.add_column(first, overflow="fold")
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    table.add_column(first, overflow="fold", min_width=12)
     for heading in headings:
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=heading not in {"", first} and len(heading) < 15)
     return table
 
 
 def _cell(
-    value: float, interval: list[float] | None, factor: float, digits: int, sign: str = "", one_line: bool = False
+    column: Column, value: float, interval: list[float] | None, counts: str = "", sign: str = "", beside: bool = False
 ) -> Text:
-    """The value, and under it (or beside it) its interval; - where it is undefined."""
-    if math.isnan(value):
-        return Text("-")
-    text = f"{value * factor:{sign}.{digits}f}"
-    if interval is None or any(map(math.isnan, interval)):
-        return Text(text)
-    low, high = (f"{bound * factor:{sign}.{digits}f}" for bound in interval)
-    return Text.assemble(text, "  " if one_line else "\n", (f"{low} .. {high}", "dim"))
+    """The value, its interval below (or beside) it, its counts below that; - where the figure is undefined."""
 
+    def number(fraction: float) -> str:
+        return f"{fraction * column.factor:{sign}.{column.digits}f}"
 
-def _counts(row: Mapping[str, Any]) -> dict[str, str]:
-    """The raw counts that the figures are ratios of, short enough for a table."""
-    counts = {
-        "chair": {
-            "captions": "{hallucinated_captions}/{captions}",
-            "mentions": "{hallucinated_mentions}/{mentions}",
-            "truth": "{recalled_objects}/{truth_objects}",
-        },
-        "pope": {"TP FP TN FN": "{tp} {fp} {tn} {fn}", "questions": "{questions}"},
-        "mme": {},
-        "amber generative": {
-            "mentions": "{hallucinated_mentions}/{mentions}",
-            "covered": "{covered_truth}/{truth}",
-            "responses": "{hallucinated_responses}/{responses}",
-        },
-        "amber discriminative": {
-            "right": "{right}/{questions}",
-            "right no": "{right_no}/{answered_no}",
-            "true no": "{right_no}/{true_no}",
-        },
-    }[_kind(row)]
-    return {heading: form.format_map(row) for heading, form in counts.items()}
+    lines = [Text("-" if math.isnan(value) else number(value))]
+    if interval is not None and not any(map(math.isnan, interval)):
+        lines.append(Text("..".join(map(number, interval)), style="dim"))
+    if counts:
+        lines.append(Text(counts, style="dim"))
+    return Text("  " if beside else "\n").join(lines)
 
 
 def _names(rows: list[dict[str, Any]]) -> list[str]:
