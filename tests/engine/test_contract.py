@@ -10,6 +10,9 @@ import torch
 
 import lvlm_saliency as ls
 from lvlm_saliency import hf
+from lvlm_saliency.errors import SettingError
+from lvlm_saliency.interventions.vcd import VCD
+from zoo import FAMILIES
 
 from .reference import alone
 
@@ -25,6 +28,10 @@ class Row:
     neutral: Any
     block: bool
     """Usable as `with method(model):`."""
+    pictures: bool = False
+    """Acts on pictures: text models are refused."""
+    cacheable: bool = True
+    """What it does to earlier rows does not change as the text grows."""
 
 
 METHODS = [
@@ -33,13 +40,16 @@ METHODS = [
     Row(
         "locore-unnormalised", ls.LocoRE(beta=1.5, space="unnormalised"), ls.LocoRE(beta=0, space="unnormalised"), True
     ),
+    Row("vcd", VCD(beta=0.01, seed=5), VCD(alpha=0, beta=0), False, pictures=True),
     Row("sgrs-greedy", ls.SGRS(alpha=1.0, order="greedy"), ls.SGRS(alpha=0, order="greedy"), False),
     Row("sgrs-sample", ls.SGRS(alpha=1.0, seed=4), ls.SGRS(top_k=1, alpha=0, seed=4), False),
 ]
 
 
 @pytest.fixture(params=METHODS, ids=lambda row: row.name)
-def row(request):
+def row(request, family):
+    if request.param.pictures and family.text_only:
+        pytest.skip("acts on pictures")
     return request.param
 
 
@@ -129,6 +139,8 @@ def test_a_batch_gives_what_single_calls_give(family, row):
 
 
 def test_cached_decoding_gives_what_full_recomputation_gives(family, row):
+    if not row.cacheable:
+        pytest.skip("edits earlier rows anew as the text grows")
     model, _ = family.build()
     inputs = family.inputs(n=1)
     cached = with_method(model, inputs, row.active)
@@ -144,3 +156,22 @@ def test_two_pictures_in_a_row_share_no_state(family, row):
     alone_second = with_method(model, second, row.active).sequences
     with_method(model, first, row.active)
     assert torch.equal(with_method(model, second, row.active).sequences, alone_second)
+
+
+@pytest.mark.parametrize("row", [row for row in METHODS if row.pictures], ids=lambda row: row.name)
+def test_what_acts_on_pictures_refuses_inputs_without(row):
+    for name in ("llama", "llava"):
+        family = FAMILIES[name]
+        model, _ = family.build()
+        with pytest.raises(SettingError, match="hold none"):
+            with_method(model, family.inputs(n=1, images=0), row.active)
+
+
+@pytest.mark.parametrize("row", METHODS, ids=lambda row: row.name)
+def test_the_declared_number_of_passes_is_made(row):
+    family = FAMILIES["llava"]
+    model, _ = family.build()
+    out = with_method(model, family.inputs(n=2), row.active)
+    steps = max(map(len, out.steps))
+    assert out.cost.forwards == steps * (1 + row.active.extra_forwards)
+    assert row.neutral.extra_forwards == 0

@@ -30,3 +30,9 @@ def pick(weights: Sequence[float], u: float) -> int:
     """The index that the inverse distribution function of `weights` (not normalised) gives for `u` in [0, 1)."""
     cumulative = np.cumsum(np.asarray(weights, dtype=np.float64))
     return min(int(np.searchsorted(cumulative, u * cumulative[-1], side="right")), len(weights) - 1)
+
+
+def generator(seed: int, sample: int, stream: int = 0) -> torch.Generator:
+    """A generator of a sample's own, for tensors of noise; `stream` keeps several uses of it apart."""
+    bits = np.random.Philox(key=[seed, STREAM], counter=[1, stream, 0, sample])
+    return torch.Generator().manual_seed(int(np.random.Generator(bits).integers(2**63)))

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lvlm_saliency import hf
 from lvlm_saliency.attention.session import Prompt, session
+from lvlm_saliency.decoding.contrast import with_pictures
 from lvlm_saliency.decoding.run import Run
 from lvlm_saliency.decoding.search import search_settings, search_with
 from lvlm_saliency.decoding.steps import Cost, GenerateOutput, Step
@@ -45,6 +46,8 @@ def generate(
     methods = composed(methods)
     for method in methods:
         method.check_model(model)
+        if getattr(method, "needs_picture", False):
+            with_pictures(method.name, inputs)
     settings = _with_stop_strings(settings)
     if any(settings.get(name) for name in ("output_scores", "output_logits", "output_hidden_states")):
         settings.setdefault("return_dict_in_generate", True)  # transformers warns otherwise
@@ -57,7 +60,7 @@ def generate(
     beams = _setting(model, settings, "num_beams") or 1
     if beams > 1 or settings.get("assistant_model") is not None:
         return _by_transformers(model, inputs, methods, streamer, settings)
-    loop = functools.partial(decode_with, methods, streamer=streamer, sample_ids=sample_ids)
+    loop = functools.partial(decode_with, methods, streamer=streamer, sample_ids=sample_ids, given=dict(inputs))
     return hf.prepared(model, dict(inputs), loop, streamer=streamer, **settings)
 
 
@@ -65,11 +68,11 @@ def composed(methods: Sequence) -> list:
     """The methods as a list, checked to go together.
 
     Raises:
-        SettingError: two that decide the tokens, or the same method twice; the message says why.
+        SettingError: two that decide the tokens or make the logits, or the same method twice; the message says why.
     """
     methods = [methods] if not isinstance(methods, (list, tuple)) else list(methods)
     for method in methods:
-        if not any(hasattr(method, part) for part in ("edit_rows", "selector", "search")):
+        if not any(hasattr(method, part) for part in ("edit_rows", "hooks", "selector", "search", "shaper")):
             raise SettingError(f"{method!r} is not a method: pass LocoRE(...), SGRS(...) or ls.method(name, ...)")
     names = [method.name for method in methods]
     for name in names:
@@ -78,6 +81,14 @@ def composed(methods: Sequence) -> list:
     deciding = [method.name for method in methods if hasattr(method, "selector") or hasattr(method, "search")]
     if len(deciding) > 1:
         raise SettingError(f"{' and '.join(deciding)} each decide the next token; choose one of them")
+    shaping = [method.name for method in methods if hasattr(method, "shaper")]
+    if len(shaping) > 1:
+        raise SettingError(f"{' and '.join(shaping)} each make new logits of the model's; choose one of them")
+    searching = [method.name for method in methods if hasattr(method, "search")]
+    if shaping and searching:
+        raise SettingError(
+            f"{shaping[0]} makes its logits for one text per sample and cannot feed {searching[0]}'s beams"
+        )
     return methods
 
 
@@ -110,10 +121,9 @@ def _with_stop_strings(settings: dict) -> dict:
 def _by_transformers(model, inputs, methods, streamer, settings) -> GenerateOutput:
     """Decoding modes that transformers runs itself (beams, assistants); attention methods act inside them."""
     for method in methods:
-        if hasattr(method, "selector"):
-            raise SettingError(
-                f"{method.name} decides each token and cannot run under beams or an assistant; drop those"
-            )
+        if hasattr(method, "selector") or hasattr(method, "shaper"):
+            does = "decides each token" if hasattr(method, "selector") else "makes its logits for one text per sample"
+            raise SettingError(f"{method.name} {does} and cannot run under beams or an assistant; drop those")
     begin = time.perf_counter()
     with session(model, methods) as state:
         state.prompt_length = inputs["input_ids"].shape[1]
@@ -139,24 +149,31 @@ def decode_with(
     *,
     streamer=None,
     sample_ids=None,
+    given: dict | None = None,
     **model_kwargs,
 ) -> GenerateOutput:
-    """The decode loop, called by `model.generate` once everything is prepared."""
+    """The decode loop, called by `model.generate` once everything is prepared; `given` are the inputs before that."""
     batch, prompt_length = input_ids.shape
     numbers = list(range(batch)) if sample_ids is None else list(sample_ids)
     if len(numbers) != batch:
         raise SettingError(f"{len(numbers)} sample_ids for {batch} samples: give one number per sample")
-    editors = [m for m in methods if hasattr(m, "edit_rows")]
+    editors = [m for m in methods if hasattr(m, "edit_rows") or hasattr(m, "hooks")]
     decider = next((m for m in methods if hasattr(m, "selector")), None)
     selector = None if decider is None else decider.selector(model, numbers)
-    kind = _kind_of_run(decider, model, generation_config, model_kwargs)
-    with torch.inference_mode(False), torch.no_grad(), session(model, editors) as state:
+    shaper = next((m.shaper(model, given, numbers) for m in methods if hasattr(m, "shaper")), None)
+    kind = _kind_of_run(decider, model, generation_config, model_kwargs, shaper)
+    hooked = [shaper] if hasattr(shaper, "hooks") else []
+    with torch.inference_mode(False), torch.no_grad(), session(model, [*editors, *hooked]) as state:
         state.prompt = Prompt.read(model, input_ids, model_kwargs.get("attention_mask"), prompt_length)
+        if shaper is not None:
+            length = generation_config.max_length - prompt_length
+            shaper.open(model, state, batch, length, model_kwargs.get("use_cache", True))
         run = kind(model, input_ids, logits_processor, stopping_criteria, generation_config, streamer, selector, state)
+        run.shaper = shaper
         return run.finish(model_kwargs)
 
 
-def _kind_of_run(decider, model, config, model_kwargs: dict):
+def _kind_of_run(decider, model, config, model_kwargs: dict, shaper):
     """Step by step, or in blocks where the deciding method has such an execution and nothing stands in its way."""
     execution = getattr(decider, "execution", "stepwise")
     if execution == "stepwise":
@@ -164,6 +181,8 @@ def _kind_of_run(decider, model, config, model_kwargs: dict):
     from lvlm_saliency.decoding.blockwise import BlockRun, obstacle
 
     reason = obstacle(model, config, model_kwargs)
+    if shaper is not None:
+        reason = "another method makes the logits, one step at a time"
     if reason and execution == "blockwise":
         raise SettingError(f"{decider.name}: execution='blockwise' is not possible here: {reason}")
     return Run if reason else functools.partial(BlockRun, fixed=execution == "blockwise")

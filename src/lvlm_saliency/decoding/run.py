@@ -19,6 +19,7 @@ class Run:
     def __init__(self, model, input_ids, processor, criteria, config, streamer, selector, state: Session):
         self.model, self.processor, self.criteria, self.config = model, processor, criteria, config
         self.streamer, self.selector, self.state = streamer, selector, state
+        self.shaper = None
         self.ids = input_ids
         self.steps: list[list[Step]] = [[] for _ in input_ids]
         self.active = torch.ones(len(input_ids), dtype=torch.bool, device=input_ids.device)
@@ -53,6 +54,8 @@ class Run:
     def _choose(self, step: int, outputs, capture) -> Tensor:
         """The next token of each sample, `[B]`; finished samples get the padding token."""
         raw = finite_logits(outputs.logits.detach()[:, -1]).to(self.ids.device, copy=True)
+        if self.shaper is not None:
+            raw = self.shaper.shaped(raw)
         processed = self.processor(self.ids, raw)
         self._keep(outputs, raw, processed)
         if self.selector is not None:
@@ -81,6 +84,8 @@ class Run:
     def _append(self, tokens: Tensor) -> bool:
         """Put the tokens down and say whether every sample has ended."""
         self.ids = torch.cat([self.ids, tokens[:, None]], dim=-1)
+        if self.shaper is not None:
+            self.shaper.append(tokens)
         if self.streamer is not None:
             self.streamer.put(tokens.cpu())
         self.active = self.active & ~self.criteria(self.ids, tuple(self.kept["scores"]) or None)

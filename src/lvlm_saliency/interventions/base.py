@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import ClassVar
 
+from torch import Tensor
+
 from lvlm_saliency.attention.backend import Place
 from lvlm_saliency.attention.rows import RowEdit
 from lvlm_saliency.attention.session import session
@@ -21,6 +23,17 @@ class Method:
     edits: ClassVar[str]
     """What it changes, in a few words, for the table of methods."""
     cost: ClassVar[str]
+    families: ClassVar[str] = "all"
+    """The families that it serves, in a few words."""
+    composes: ClassVar[str] = "any other method"
+    """What it goes together with, in a few words."""
+    needs_picture: ClassVar[bool] = False
+    """Whether it has nothing to act on without a picture; `generate` then refuses inputs that hold none."""
+
+    @property
+    def extra_forwards(self) -> int:
+        """Decoder passes per token beyond the one that every decoder makes."""
+        return 0
 
     def check_model(self, model) -> None:
         """Raise SettingError where a knob does not fit this model."""
@@ -43,6 +56,35 @@ class AttentionMethod(Method):
         self.check_model(model)
         with session(model, (self,), everywhere=True):
             yield
+
+
+class ContrastMethod(Method):
+    """A method that combines the model's logits with those of further passes over the same tokens."""
+
+    composes: ClassVar[str] = "attention edits, sampling, sgrs (which scores the original pass); not with beams"
+
+    def readings(self, model, inputs: dict, numbers: Sequence[int]) -> list:
+        """What else is read, as `decoding.contrast.Reading`s; `numbers` names the samples to seeded draws."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what it reads")
+
+    def combine(self, logits: Tensor, others: list[Tensor]) -> Tensor:
+        """The logits to go on with, float32 `[B, V]`, from the main ones and those of the readings, in order."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how it combines logits")
+
+    def shaper(self, model, inputs: dict | None, numbers: Sequence[int]):
+        """The state of one generation with this method.
+
+        Raises:
+            SettingError: the inputs are not at hand (a custom_generate call).
+        """
+        from lvlm_saliency.decoding.contrast import Contrast
+
+        if not self.extra_forwards:
+            return Contrast([], self.combine)
+        if inputs is None:
+            raise SettingError(f"{self.name} needs the inputs themselves: call lvlm_saliency.generate")
+        samples = len(inputs["input_ids"])
+        return Contrast(self.readings(model, inputs, numbers[:: len(numbers) // samples]), self.combine)
 
 
 def number(owner: str, name: str, value, low: float, high: float = float("inf"), *, whole: bool = False) -> None:

@@ -15,6 +15,7 @@ BUILT_IN = {
     "locore": "lvlm_saliency.interventions.locore:LocoRE",
     "sample": "lvlm_saliency.interventions.sampling:Sampling",
     "sgrs": "lvlm_saliency.interventions.sgrs:SGRS",
+    "vcd": "lvlm_saliency.interventions.vcd:VCD",
 }
 
 

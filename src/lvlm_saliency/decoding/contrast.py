@@ -1,0 +1,100 @@
+"""Contrastive decoding: the same tokens over other inputs, or under other attention, and logits that combine both.
+
+Every branch has its own prompt, its own cache and its own positions, is prepared by the model's own `generate`, and is
+fed the tokens that were chosen for the main text. The combined logits then go through processors, warpers and the
+ordinary choice of a token.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lvlm_saliency import hf
+from lvlm_saliency.attention.backend import Editor
+from lvlm_saliency.attention.session import Prompt, Session
+from lvlm_saliency.errors import SettingError
+from lvlm_saliency.tracing.one_pass import finite_logits
+
+
+@dataclass
+class Reading:
+    """Another way to read what came in. inputs: as a processor makes them, as many samples as the main ones; editors:
+    attention edits of this branch alone; encoding: the context in which its pictures are encoded."""
+
+    inputs: dict
+    editors: Sequence[Editor] = ()
+    encoding: Callable[[], AbstractContextManager] = nullcontext
+
+
+class Contrast:
+    """The branches of one generation; `combine(logits, others)` makes one float32 `[B, V]` of the branches' logits."""
+
+    def __init__(self, readings: Sequence[Reading], combine: Callable[[Tensor, list[Tensor]], Tensor]):
+        self.readings, self.combine = list(readings), combine
+        self.branches: list[_Branch] = []
+
+    def open(self, model, state: Session, batch: int, length: int, use_cache: bool) -> None:
+        """Prepare the branches for `batch` rows and up to `length` new tokens, before the main prompt pass."""
+        self.branches = [_Branch(model, state, reading, batch, length, use_cache) for reading in self.readings]
+
+    def shaped(self, logits: Tensor) -> Tensor:
+        """The combined logits of the step whose main logits are float32 `[B, V]`."""
+        others = [branch.logits().to(logits.device) for branch in self.branches]
+        return self.combine(logits, others)
+
+    def append(self, tokens: Tensor) -> None:
+        """The tokens int64 `[B]` that were chosen go into every branch."""
+        for branch in self.branches:
+            branch.ids = torch.cat([branch.ids, tokens[:, None].to(branch.ids.device)], dim=-1)
+
+
+class _Branch:
+    """One input in the course of being continued."""
+
+    def __init__(self, model, state: Session, reading: Reading, batch: int, length: int, use_cache: bool):
+        self.model, self.state, self.editors = model, state, reading.editors
+        samples = len(reading.inputs["input_ids"])
+        with reading.encoding():
+            prepared = hf.prepared_alone(model, reading.inputs, length, batch // samples, use_cache)
+        self.ids, self.config, self.kwargs = prepared
+        self.prompt = Prompt.read(model, self.ids, self.kwargs.get("attention_mask"), self.ids.shape[1])
+        self.begun = False
+
+    def logits(self) -> Tensor:
+        """The branch's logits behind its last token, float32 `[B, V]`."""
+        with self.state.acting_on(self.prompt, self.editors), torch.no_grad():
+            if self.begun:
+                new = 1 if self.kwargs.get("use_cache", True) else None
+                outputs = self.model(**hf.next_inputs(self.model, self.ids, new, self.kwargs), return_dict=True)
+            else:
+                outputs, self.begun = hf.prefill(self.model, self.ids, self.config, self.kwargs), True
+        self.kwargs = hf.advanced(self.model, outputs, self.kwargs)
+        return finite_logits(outputs.logits[:, -1])
+
+
+def plausible(logits: Tensor, beta: float) -> Tensor:
+    """The adaptive plausibility constraint, bool `[B, V]`: p(v) >= beta * max p; the most probable is always kept."""
+    return logits >= logits.amax(dim=-1, keepdim=True) + (math.log(beta) if beta > 0 else float("-inf"))
+
+
+def constrained(combined: Tensor, logits: Tensor, beta: float) -> Tensor:
+    """`combined` where the original branch's `logits` are plausible, -inf elsewhere."""
+    return combined if beta == 0 else combined.masked_fill(~plausible(logits, beta), float("-inf"))
+
+
+def with_pictures(owner: str, inputs: dict) -> Tensor:
+    """The pictures as the processor made them.
+
+    Raises:
+        SettingError: there are none.
+    """
+    pixels = inputs.get("pixel_values")
+    if not isinstance(pixels, Tensor) or not pixels.numel():
+        raise SettingError(f"{owner} acts on the picture, and the inputs hold none (no pixel_values): leave it out")
+    return pixels
