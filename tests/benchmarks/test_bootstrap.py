@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from lvlm_saliency.benchmarks.bootstrap import Bootstrap
 from lvlm_saliency.benchmarks.counts import f1, ratio, tabulate
+from lvlm_saliency.benchmarks.records import Problems
 from lvlm_saliency.errors import InputError, SettingError
 
 FIGURES = {"rate": lambda total: ratio(total["hits"], total["tries"])}
@@ -99,6 +100,9 @@ def test_order_of_images_does_not_matter_to_a_pair():
     assert Bootstrap().differences(one, other) == Bootstrap().differences(one, again)
     with pytest.raises(InputError, match="not scored on the same images: 29 have only one"):
         Bootstrap().differences(one, one.take([3]))
+    problems = Problems("skip")
+    assert Bootstrap().differences(one, other.take([3, 5]), problems)["rate"]["difference"] == (3 + 1) / 8 - 2 / 8
+    assert problems.skipped == {"unpaired": 28}
 
 
 def test_strata_keep_their_sizes():

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from lvlm_saliency.errors import InputError, SettingError
+from lvlm_saliency.errors import SettingError
 
 from .counts import CountTable
+from .records import Problems
 
 _BLOCK = 4_000_000  # weights held at once
 
@@ -40,14 +41,19 @@ class Bootstrap:
         (draws,) = self._draws(table)
         return {name: self._percentiles(draw) for name, draw in draws.items()}
 
-    def differences(self, table: CountTable, other: CountTable) -> dict[str, dict[str, Any]]:
+    def differences(
+        self, table: CountTable, other: CountTable, problems: Problems | None = None
+    ) -> dict[str, dict[str, Any]]:
         """`{figure: {"difference", "interval"}}` of `table` minus `other`, both on the same redrawn images.
 
-        Images are matched by key, whatever their order. Raises `InputError` when the two do not have the same images;
-        `compare.compare` can leave out what only one of them has.
+        Images are matched by key, whatever their order. An image that only one of them has is a problem ("unpaired"):
+        `InputError`, or left out of both and counted.
         """
         if alone := len(set(table.images) ^ set(other.images)):
-            raise InputError(f"the two systems were not scored on the same images: {alone} have only one of them")
+            message = f"the two systems were not scored on the same images: {alone} have only one of them"
+            (problems or Problems()).report("unpaired", message, alone)
+            known = set(other.images)
+            table = table.take([image for image in table.images if image in known])
         other = other.take(table.images)
         point, other_point = table.values(), other.values()
         draws, other_draws = self._draws(table, other)

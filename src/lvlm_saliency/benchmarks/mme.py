@@ -1,4 +1,4 @@
-"""MME: pairs of yes/no questions on one image, in 14 tasks (Fu et al. 2023; scorers.md 3).
+"""MME: pairs of yes/no questions on one image, in 14 tasks (Fu et al. 2023; docs/scorers.md, quirk 10).
 
 Official source: BradyFU/Awesome-Multimodal-Large-Language-Models, branch Evaluation, `calculation.py` of
 tools/eval_tool.zip. Each task is a text file of lines `image TAB question TAB truth TAB response`.

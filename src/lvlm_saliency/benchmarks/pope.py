@@ -1,4 +1,4 @@
-"""POPE: yes/no questions about objects, yes positive (Li et al. 2023; scorers.md 2).
+"""POPE: yes/no questions about objects, yes positive (Li et al. 2023; docs/scorers.md, quirks 7 to 9).
 
 Official source: AoiDragon/POPE `evaluate.py`. The parsers `opera` (its `pope_eval.py`) and `vcd` (its
 `eval_pope.py`) are those repositories' own; figures of one parser cannot be set beside another's.

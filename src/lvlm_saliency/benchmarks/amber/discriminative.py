@@ -1,4 +1,7 @@
-"""AMBER's yes/no task, **no** positive (scorers.md 4). Official source: junyangwang0410/AMBER `inference.py`."""
+"""AMBER's yes/no task, **no** positive (docs/scorers.md, quirks 13 and 14).
+
+Official source: junyangwang0410/AMBER `inference.py`.
+"""
 
 from __future__ import annotations
 

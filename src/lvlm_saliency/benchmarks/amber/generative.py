@@ -1,4 +1,7 @@
-"""AMBER's generative task (Wang et al. 2023; scorers.md 4). Official source: junyangwang0410/AMBER `inference.py`."""
+"""AMBER's generative task (Wang et al. 2023; docs/scorers.md, quirks 11 and 12).
+
+Official source: junyangwang0410/AMBER `inference.py`.
+"""
 
 from __future__ import annotations
 

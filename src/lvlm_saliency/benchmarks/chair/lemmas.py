@@ -1,4 +1,4 @@
-"""The `lemmatizer` variant's words: NLTK's part-of-speech tagger, then WordNet's lemma (scorers.md 1.1, 1.3).
+"""The `lemmatizer` variant's words: NLTK's part-of-speech tagger, then WordNet's lemma.
 
 This is the CHAIR of OPERA and of most decoding papers. Verb readings create objects ("seated" -> seat -> chair) and
 lose some ("potted plant"), and "men" stays "men". All of that comes from the tagger and from WordNet.

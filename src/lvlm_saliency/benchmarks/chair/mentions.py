@@ -1,4 +1,4 @@
-"""The objects that a caption mentions: CHAIR's steps 1 to 5 (scorers.md 1.2)."""
+"""The objects that a caption mentions: tokens, normal forms, two-word names, nodes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ def find_mentions(caption: str, synonyms: Synonyms, variant: str = "official") -
     """What `caption` mentions, under the `official` (singularising) or the `lemmatizer` variant.
 
     When a caption holds "toilet" and "seat", seats are taken for toilet seats and dropped. The official code drops them
-    from the words and not from the positions, so positions after a dropped seat are shifted; they are so here too.
+    from the words and not from the positions, so positions after a dropped seat are shifted; they are so here too
+    (docs/scorers.md, quirk 4).
     Raises `SettingError` for an unknown variant, `InputError` when the lemmatizer's data is not installed.
     """
     tokens, first = merge_two_words(normaliser(variant)(tokenize(caption)))

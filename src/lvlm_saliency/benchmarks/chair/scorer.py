@@ -1,7 +1,7 @@
 """CHAIR: the share of captions, and of mentions, with an object that is not in the picture (Rohrbach et al. 2018).
 
 Official source: LisaAnne/Hallucination `utils/chair.py`, and with recall Maxlinn's standalone copy; the variant
-`lemmatizer` is OPERA's `chair.py`. Mentions are not deduplicated (scorers.md 1.2 step 7).
+`lemmatizer` is OPERA's `chair.py`. Mentions are not deduplicated (docs/scorers.md, quirk 1).
 """
 
 from __future__ import annotations

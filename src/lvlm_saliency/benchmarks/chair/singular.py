@@ -1,4 +1,4 @@
-"""The singulariser of the original CHAIR, with its mistakes (scorers.md 1.3).
+"""The singulariser of the original CHAIR, with its mistakes (docs/scorers.md, quirks 2 and 3).
 
 CHAIR normalises words with `pattern.en.singularize`. Its figures are those rules' figures, so the rules are restated
 here and kept wrong where they are wrong: "bus" becomes "bu" and is lost, "ties" becomes "ty", "glass" becomes "glas",

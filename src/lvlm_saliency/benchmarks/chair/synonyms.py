@@ -1,4 +1,4 @@
-"""The official synonym list, its two-word names, and which words of a caption are objects (scorers.md 1.2, 1.3)."""
+"""The official synonym list (docs/scorers.md, quirk 5), and the names of two words."""
 
 from __future__ import annotations
 

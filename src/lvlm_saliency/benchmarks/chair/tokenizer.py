@@ -1,8 +1,8 @@
-"""Words of a lower-case caption as NLTK's `word_tokenize` gives them (scorers.md 1.2 step 1, 1.4).
+"""Words of a lower-case caption as NLTK's `word_tokenize` gives them.
 
 What matters for CHAIR: sentence-final full stops, commas, brackets, quotation marks and clitics ('s, n't) are tokens;
 words with an inner hyphen or slash stay whole ("dog/cat" never matches); a full stop with no space after it glues two
-words ("table.the"); a stop inside a sentence stays with its word.
+words ("table.the"; docs/scorers.md, quirk 6); a stop inside a sentence stays with its word.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from .sentences import final_stops
 
 # Marks that are always tokens of their own, wherever they stand. A comma or colon before a digit is not one (3,000).
 _MARK = re.compile(r"(\.{2,}|--|''|`+|[;@#$%&*?!\[\](){}<>\"«»“”‘’„‒–—―]|[:,](?!\d))")
-_OPENING_APOSTROPHE = re.compile(r"(?<!\w)'(?=\w)(?!(?:re|ve|ll|m|t|s|d|n)\b)")
+_CLITIC = "s|d|m|t|n|ll|re|ve"
+_OPENING_APOSTROPHE = re.compile(rf"(?<!\w)'(?=\w)(?!(?:{_CLITIC})\b)")
 _LONG_CLITIC = re.compile(r"(?<=[^'])(?:'ll|'re|'ve|n't)$")
 _SHORT_CLITIC = re.compile(r"(?<=[^'])'[smd]$")
 _FUSED = re.compile(r"\b(?:(can)(not)|(gim)(me)|(gon)(na)|(got)(ta)|(lem)(me)|(wan)(na)|(more)('n)|(d)('ye))\b")

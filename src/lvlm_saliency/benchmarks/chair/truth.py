@@ -1,4 +1,4 @@
-"""CHAIR's ground truth from COCO's own annotation files (scorers.md 1.2 step 6)."""
+"""CHAIR's ground truth from COCO's own annotation files."""
 
 from __future__ import annotations
 
