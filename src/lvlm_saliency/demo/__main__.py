@@ -14,7 +14,7 @@ from typing import Any
 
 from ..cli.quiet import quiet
 from ..report.content import Case, Report, Table
-from .captions import PROMPT, Picture, write_captions
+from .captions import PROMPT, Demo, write_captions
 from .tables import mention_table, method_table
 
 LEAD = (
@@ -35,14 +35,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     begin = time.perf_counter()
     console = Console(highlight=False, markup=False)
-    console.print(f"Captioning {options.scenes} scenes four ways with the shipped model ...", style="dim")
-    pictures = []
     with quiet():
-        for picture in write_captions(options.scenes):
-            pictures.append(picture)
-            print_captions(console, len(pictures), picture)
-        tables = [mention_table(pictures), method_table(pictures)]
-        files = write_files(options.out, pictures, tables)
+        demo = write_captions(options.scenes, lambda way: console.print(f"captioning: {way} ...", style="dim"))
+        for number in range(len(demo.scenes)):
+            print_captions(console, demo, number)
+        tables = [mention_table(demo), method_table(demo)]
+        files = write_files(options.out, demo, tables)
     for table in tables:
         print_table(console, table)
     console.print(f"\nDone in {time.perf_counter() - begin:.0f} s. Open {files[0]} in a browser.", style="bold")
@@ -50,18 +48,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def print_captions(console: Any, number: int, picture: Picture) -> None:
-    """Every caption coloured by its saliency, made-up words marked."""
+def print_captions(console: Any, demo: Demo, number: int) -> None:
+    """Every caption of a picture coloured by its saliency, made-up words marked."""
     from ..report.terminal import print_trace
 
-    drawn = ", ".join(sorted(picture.scene.present))
-    console.print(f"\nPicture {number}: {picture.scene.kind}; drawn: {drawn}", style="bold")
-    for caption in picture.captions:
+    scene = demo.scenes[number]
+    console.print(f"\nPicture {number + 1}: {scene.kind}; drawn: {', '.join(sorted(scene.present))}", style="bold")
+    for way in demo.ways:
+        caption = way.captions[number]
         run = caption.run
-        scores = run.trace.scores("output")[0, : run.length].tolist()
+        scores = run.trace.scores("output")[run.sample, : run.length].tolist()
         made_up = {t for mark in caption.hallucinated for t in range(mark.start, mark.end)}
-        console.print(f"{run.name}: {len(made_up)} of {len(caption.mentions)} mentions made up (\u2717)", style="dim")
-        print_trace(console, run.tokens, scores, hallucinated=made_up, legend=run.name == "greedy")
+        count = f"{len(caption.hallucinated)} of {len(caption.mentions)} mentions made up (\u2717)"
+        console.print(f"{way.name}: {count}", style="dim")
+        print_trace(console, run.tokens, scores, hallucinated=made_up, legend=way is demo.ways[0])
 
 
 def print_table(console: Any, table: Table) -> None:
@@ -79,29 +79,31 @@ def print_table(console: Any, table: Table) -> None:
     console.print(table.note, style="dim")
 
 
-def write_files(out: Path, pictures: Sequence[Picture], tables: Sequence[Table]) -> list[Path]:
+def write_files(out: Path, demo: Demo, tables: Sequence[Table]) -> list[Path]:
     """The page, and the plots of the first caption that makes something up (or of the first, if none does)."""
     from ..report.html import write_html
     from ..report.plot import plot_run
 
     cases = [
         Case(
-            title=f"Picture {number}: {picture.scene.kind}",
-            images=[picture.image],
-            runs=[caption.run for caption in picture.captions],
+            title=f"Picture {number + 1}: {scene.kind}",
+            images=[demo.images[number]],
+            runs=[way.captions[number].run for way in demo.ways],
             prompt=PROMPT,
-            note=f"Drawn: {', '.join(sorted(picture.scene.present))}.",
+            note=f"Drawn: {', '.join(sorted(scene.present))}.",
         )
-        for number, picture in enumerate(pictures, start=1)
+        for number, scene in enumerate(demo.scenes)
     ]
     files = [write_html(out / "report.html", Report("Which words did the model make up?", cases, LEAD, tables))]
-    shown = next((picture for picture in pictures if picture.captions[0].hallucinated), pictures[0])
-    greedy = shown.captions[0]
-    files.append(plot_run(greedy.run, out / "map.png"))
+    greedy = demo.ways[0].captions
+    shown = next((number for number, caption in enumerate(greedy) if caption.hallucinated), 0)
+    run = greedy[shown].run
+    files.append(plot_run(run, out / "map.png"))
     for kind in ("correct", "hallucinated"):
-        mark = next((mark for mark, first in greedy.mentions if first and mark.kind == kind), None)
+        mark = next((mark for mark, first in greedy[shown].mentions if first and mark.kind == kind), None)
         if mark is not None:
-            files.append(plot_run(greedy.run, out / f"{kind}.png", token=mark.start, images=[shown.image]))
+            picture = [demo.images[shown]]
+            files.append(plot_run(run, out / f"{kind}.png", token=mark.start, images=picture))
     return files
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +14,11 @@ MAX_NEW_TOKENS = 96
 
 @dataclass(frozen=True)
 class Caption:
-    """A caption with its trace and its labelled mentions: (tokens, whether correct, whether first of its class)."""
+    """A caption with its trace, and its labelled mentions: where they are, and whether the first of their class."""
 
     text: str
     run: Run
     mentions: Sequence[tuple[Mark, bool]]
-    cost: Any
 
     @property
     def hallucinated(self) -> list[Mark]:
@@ -28,42 +27,63 @@ class Caption:
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A scene, its drawing, and one caption per method, the greedy one first."""
+class Way:
+    """What one way of decoding wrote about every picture, and the seconds that it took."""
 
-    scene: Any
-    image: Any
+    name: str
     captions: Sequence[Caption]
+    seconds: float
 
 
-def write_captions(count: int) -> Iterator[Picture]:
-    """The first `count` demonstration scenes, one after the other."""
+@dataclass(frozen=True)
+class Demo:
+    """Scenes, their drawings, and what each way of decoding wrote, the greedy one first."""
+
+    scenes: Sequence[Any]
+    images: Sequence[Any]
+    ways: Sequence[Way]
+
+
+def write_captions(count: int, tell: Callable[[str], None]) -> Demo:
+    """Caption the first `count` demonstration scenes; `tell` is called with the name of each way as it begins."""
     from .. import SGRS, LocoRE, load_model
     from ..scenes import demo_scenes, draw_scene
 
     model, processor = load_model("scenes", device="cpu")
+    scenes = demo_scenes(count)
+    images = [draw_scene(scene) for scene in scenes]
     ways = {"greedy": [], "LocoRE": [LocoRE()], "SGRS": [SGRS(seed=0)], "SGRS + LocoRE": [SGRS(seed=0), LocoRE()]}
-    for scene in demo_scenes(count):
-        image = draw_scene(scene)
-        captions = [write_caption(model, processor, scene, image, name, methods) for name, methods in ways.items()]
-        yield Picture(scene, image, captions)
+    written = []
+    for name, methods in ways.items():
+        tell(name)
+        written.append(write_way(model, processor, scenes, images, name, methods))
+    return Demo(scenes, images, written)
 
 
-def write_caption(model: Any, processor: Any, scene: Any, image: Any, name: str, methods: Sequence[Any]) -> Caption:
-    """Write one caption, trace it under the methods that shaped its attention, and label its mentions."""
+def write_way(
+    model: Any, processor: Any, scenes: Sequence[Any], images: Sequence[Any], name: str, methods: Sequence[Any]
+) -> Way:
+    """Caption all pictures as one batch, and trace it under the methods that shaped its attention."""
+    import torch
+
     from .. import build_inputs, generate, image_layouts, trace
 
-    inputs = build_inputs(processor, [image], PROMPT, model=model)
+    # One prompt for all, so every row has the same length and none needs padding.
+    single = [build_inputs(processor, [image], PROMPT, model=model) for image in images]
+    inputs = {key: torch.cat([row[key] for row in single]) for key in single[0]}
     output = generate(model, inputs, methods=methods, max_new_tokens=MAX_NEW_TOKENS, do_sample=False)
     shaping = [method for method in methods if hasattr(method, "edit_rows")]
     found = trace(model, inputs, output.sequences, methods=shaping)
-    layouts = image_layouts(processor, inputs, [[image]], model=model)[0]
-    tokens = found.tokens(processor)[0]
-    mentions = labelled(tokens, scene)
-    marks = [mark for mark, _ in mentions]
-    run = run_of(found, processor, name=name, layouts=layouts, marks=marks, steps=output.steps[0])
-    text = processor.tokenizer.decode(found.token_ids[0], skip_special_tokens=True).strip()
-    return Caption(text, run, mentions, output.cost)
+    layouts = image_layouts(processor, inputs, [[image] for image in images], model=model)
+    captions = []
+    for at, (tokens, scene) in enumerate(zip(found.tokens(processor), scenes, strict=True)):
+        mentions = labelled(tokens, scene)
+        marks = [mark for mark, _ in mentions]
+        steps = output.steps[at]
+        run = run_of(found, processor, name=name, sample=at, layouts=layouts[at], marks=marks, steps=steps)
+        ids = found.token_ids[at][found.valid[at]]
+        captions.append(Caption(processor.tokenizer.decode(ids, skip_special_tokens=True).strip(), run, mentions))
+    return Way(name, captions, output.cost.seconds)
 
 
 def labelled(tokens: Sequence[str], scene: Any) -> list[tuple[Mark, bool]]:

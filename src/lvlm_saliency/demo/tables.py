@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
 from ..report.content import Mark, Table
-from .captions import Caption, Picture
+from .captions import Caption, Demo, Way
 
 MEASURES = {
     "saliency on earlier words": ("scores", "output"),
@@ -17,22 +17,16 @@ MEASURES = {
 }
 
 
-def mention_table(pictures: Sequence[Picture]) -> Table:
+def mention_table(demo: Demo) -> Table:
     """How first mentions in the greedy captions hang, correct ones beside made-up ones."""
-    found = [
-        (picture.captions[0].run, mark) for picture in pictures for mark, first in picture.captions[0].mentions if first
-    ]
+    found = [(caption.run, mark) for caption in demo.ways[0].captions for mark, first in caption.mentions if first]
     kinds = [[pair for pair in found if pair[1].kind == kind] for kind in ("correct", "hallucinated")]
-    rows = [
-        [
-            label,
-            *(_mean([_span_mean(getattr(run.trace, method)(region)[0], mark) for run, mark in kind]) for kind in kinds),
-        ]
-        for label, (method, region) in MEASURES.items()
-    ]
-    rows.append(
-        ["probability", *(_mean([_span_mean(run.trace.logprobs[0].exp(), at) for run, at in kind]) for kind in kinds)]
-    )
+    rows = []
+    for label, (method, region) in MEASURES.items():
+        means = [[_span_mean(getattr(run.trace, method)(region)[run.sample], at) for run, at in kind] for kind in kinds]
+        rows.append([label, *map(_mean, means)])
+    likely = [[_span_mean(run.trace.logprobs[run.sample].exp(), at) for run, at in kind] for kind in kinds]
+    rows.append(["probability", *map(_mean, likely)])
     rows.append(["position in the caption", *(_mean([mark.start for _, mark in kind], 1) for kind in kinds)])
     note = (
         "Means over the first mention of each object in the greedy captions. Later words score lower on earlier words "
@@ -43,41 +37,30 @@ def mention_table(pictures: Sequence[Picture]) -> Table:
     return Table("How object words hang", columns, rows, note)
 
 
-def method_table(pictures: Sequence[Picture]) -> Table:
-    """What each method did to the same pictures."""
-    ways = [[picture.captions[way] for picture in pictures] for way in range(len(pictures[0].captions))]
-    present = sum(len(picture.scene.present) for picture in pictures)
-    tokens = [sum(caption.run.length for caption in captions) for captions in ways]
-    rows = [
-        ["captions with a made-up object", *(f"{_count(map(_made_up, way))} of {len(way)}" for way in ways)],
-        ["mentions made up", *(f"{sum(map(_made_up, way))} of {sum(len(c.mentions) for c in way)}" for way in ways)],
-        ["objects found", *(f"{_found(pictures, way)} of {present}" for way in ways)],
-        ["words per caption", *(f"{fmean(len(caption.text.split()) for caption in way):.1f}" for way in ways)],
-        ["tokens drawn again", *(f"{_redrawn(way)} of {count}" for way, count in zip(ways, tokens, strict=True))],
-        ["ms per token", *(f"{_milliseconds(way) / count:.0f}" for way, count in zip(ways, tokens, strict=True))],
-    ]
-    note = f"{len(pictures)} captions show how it works, and say nothing about which method is better."
-    return Table("The same pictures, four ways", ["", *(way[0].run.name for way in ways)], rows, note)
+def method_table(demo: Demo) -> Table:
+    """What each way did to the same pictures."""
+    count = len(demo.scenes)
+    present = sum(len(scene.present) for scene in demo.scenes)
+    columns = [_figures(way, demo.scenes, present) for way in demo.ways]
+    rows = [[label, *(column[label] for column in columns)] for label in columns[0]]
+    note = f"{count} captions, written as one batch, show how it works, and say nothing about which way is better."
+    return Table("The same pictures, four ways", ["", *(way.name for way in demo.ways)], rows, note)
 
 
-def _made_up(caption: Caption) -> int:
-    return len(caption.hallucinated)
-
-
-def _count(values: Iterable[int]) -> int:
-    return sum(bool(value) for value in values)
-
-
-def _found(pictures: Sequence[Picture], way: Sequence[Caption]) -> int:
-    return sum(len(_classes(caption, picture.scene)) for caption, picture in zip(way, pictures, strict=True))
-
-
-def _redrawn(way: Sequence[Caption]) -> int:
-    return sum(bool(step.rejected) for caption in way for step in caption.run.steps)
-
-
-def _milliseconds(way: Sequence[Caption]) -> float:
-    return 1000 * sum(caption.cost.seconds for caption in way)
+def _figures(way: Way, scenes: Sequence[Any], present: int) -> dict[str, str]:
+    captions = way.captions
+    made_up = [len(caption.hallucinated) for caption in captions]
+    tokens = sum(caption.run.length for caption in captions)
+    found = sum(len(_classes(caption, scene)) for caption, scene in zip(captions, scenes, strict=True))
+    redrawn = sum(bool(step.rejected) for caption in captions for step in caption.run.steps or ())
+    return {
+        "captions with a made-up object": f"{sum(map(bool, made_up))} of {len(captions)}",
+        "mentions made up": f"{sum(made_up)} of {sum(len(caption.mentions) for caption in captions)}",
+        "objects found": f"{found} of {present}",
+        "words per caption": f"{fmean(len(caption.text.split()) for caption in captions):.1f}",
+        "tokens drawn again": f"{redrawn} of {tokens}",
+        "seconds": f"{way.seconds:.1f}",
+    }
 
 
 def _classes(caption: Caption, scene: Any) -> set[str]:

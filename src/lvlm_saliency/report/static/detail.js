@@ -80,6 +80,7 @@ class DetailView {
     return element("div", {class: "candidates"}, element("h4", {}, `Candidates of the rejection sampler, ${step.draws} drawn`),
       element("table", {}, element("tbody", {}, ...step.candidates.map(([token, name, score]) =>
         element("tr", {class: token === step.token ? "kept" : ""}, element("th", {scope: "row"}, name),
-          element("td", {}, figure(score)), element("td", {}, verdict(token)))))));
+          element("td", {}, figure(score)), element("td", {}, verdict(token)))))),
+      element("p", {class: "note"}, "Scores over the layers that the sampler looks at, with each candidate's own loss."));
   }
 }
