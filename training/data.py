@@ -19,7 +19,7 @@ _CHUNK = 500
 
 def shrink(picture: Image.Image) -> np.ndarray:
     """The picture as the processor sees it before normalising: uint8 [64, 64, 3]."""
-    return np.asarray(picture.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BICUBIC))
+    return np.array(picture.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BICUBIC))
 
 
 def painted(folder: Path, n: int, seed: int, split: str, workers: int) -> tuple[np.ndarray, np.ndarray]:
