@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -9,36 +10,42 @@ import torch
 from torch import Tensor
 
 from lvlm_saliency.decoding.beams import Beams, Move
-from lvlm_saliency.decoding.search import Found, Task
+from lvlm_saliency.decoding.search import Found, Kept, Task
 
 
-def plain_log_probs(logits: Tensor) -> Tensor:
+def plain_log_probs(logits: Tensor, step: int) -> Tensor:
     """log softmax, float32 `[R, V]`."""
     return torch.log_softmax(logits, dim=-1)
 
 
-def beam_search(task: Task, log_probs: Callable[[Tensor], Tensor] = plain_log_probs) -> list[Found]:
+def beam_search(task: Task, log_probs: Callable[[Tensor, int], Tensor] = plain_log_probs) -> list[Found]:
     """The best texts of every sample.
 
     Args:
-        log_probs: from the logits of running texts, float32 `[R, V]`, to the log-probabilities that the search adds up.
+        log_probs: from the logits of running texts, float32 `[R, V]`, and the number of the step to the
+            log-probabilities that the search adds up.
     """
     branch, logits = replace(task.prompt), task.logits
     beams = [Beams.start(logits.device) for _ in task.rules]
+    kept = [Kept() for _ in beams]
     rows = [1] * len(beams)
-    while True:
-        processed = task.processed(branch.ids, log_probs(logits), logits).split(rows)
-        moves = [_moved(task, sample, beams[sample], part) for sample, part in enumerate(processed)]
+    for step in itertools.count():
+        processed = task.processor(branch.ids, log_probs(logits, step))
+        parts = list(zip(processed.split(rows), logits.split(rows), strict=True))
+        for one, part in zip(kept, parts, strict=True):
+            one.put(step, *part)
+        moves = [_moved(task, sample, beams[sample], part) for sample, (part, _) in enumerate(parts)]
         beams = [move.beams for move in moves]
-        task.drafted += sum(len(m.tokens) for m, b in zip(moves, beams, strict=True) if not b.done)
-        if all(b.done for b in beams):
-            return [Found(b.best(b_rules.n_beams)) for b, b_rules in zip(beams, task.rules, strict=True)]
+        if all(one.done for one in beams):
+            break
+        task.drafted += sum(len(move.tokens) for move in moves if not move.beams.done)
         starts = torch.tensor([0, *rows[:-1]], device=logits.device).cumsum(0)
         parents = torch.cat([move.parents + start for move, start in zip(moves, starts, strict=True)])
         rows = [len(move.parents) for move in moves]
         if not torch.equal(parents, torch.arange(len(branch.ids), device=parents.device)):
             branch = branch.fork(parents)
         logits = branch.feed(torch.cat([move.tokens for move in moves])[:, None])
+    return [Found(one.best(rules.n_beams), k) for one, rules, k in zip(beams, task.rules, kept, strict=True)]
 
 
 def _moved(task: Task, sample: int, beams: Beams, log_probs: Tensor) -> Move:

@@ -29,9 +29,13 @@ class Branch:
     cache: Any
     kwargs: dict
     prompt: Prompt
+    one_by_one: bool
+    """Feed several tokens one after the other: layers with a recurrent state, or methods that act on the newest row."""
 
     @classmethod
-    def of_prompt(cls, model, session: Session, input_ids: Tensor, config, model_kwargs: dict) -> tuple[Branch, Tensor]:
+    def of_prompt(
+        cls, model, session: Session, input_ids: Tensor, config, model_kwargs: dict, *, edited: bool
+    ) -> tuple[Branch, Tensor]:
         """The prompt pass over the whole batch: its branch, and the logits behind each prompt, float32 `[B, V]`.
 
         Raises:
@@ -41,7 +45,8 @@ class Branch:
         outputs = hf.prefill(model, input_ids, config, model_kwargs)
         rest = hf.without_prompt_inputs(model_kwargs)
         rows = torch.arange(len(input_ids), device=input_ids.device)
-        branch = cls(model, session, input_ids, rows, outputs.past_key_values, rest, session.prompt)
+        single = edited or hf.is_hybrid(model)
+        branch = cls(model, session, input_ids, rows, outputs.past_key_values, rest, session.prompt, single)
         return branch, _last_logits(outputs, input_ids)
 
     def fork(self, rows: Tensor) -> Branch:
@@ -51,12 +56,8 @@ class Branch:
         return replace(self, ids=self.ids[rows], origin=self.origin[rows], cache=cache, kwargs=kwargs)
 
     def feed(self, tokens: Tensor, capture: Capture | None = None) -> Tensor:
-        """Append tokens int64 `[R, k]` to the rows; the logits behind the last of them, float32 `[R, V]`.
-
-        Several go in at once, except through layers with a recurrent state, and where edits shape the newest row.
-        """
-        single = hf.is_hybrid(self.model) or bool(self.session.editors)
-        for part in tokens.split(1 if single else tokens.shape[1], dim=1):
+        """Append tokens int64 `[R, k]` to the rows; the logits behind the last of them, float32 `[R, V]`."""
+        for part in tokens.split(1 if self.one_by_one else tokens.shape[1], dim=1):
             outputs = self._step(part, capture)
         return _last_logits(outputs, self.ids)
 

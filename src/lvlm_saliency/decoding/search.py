@@ -60,24 +60,11 @@ class Task:
     criteria: Callable
     rules: list[Rules]
     pad: int
-    keep_scores: bool = False
-    keep_logits: bool = False
     drafted: int = 0
-    scores: list[Tensor] = field(default_factory=list)
-    raw: list[Tensor] = field(default_factory=list)
 
     @property
     def model(self) -> Any:
         return self.prompt.model
-
-    def processed(self, ids: Tensor, log_probs: Tensor, logits: Tensor) -> Tensor:
-        """The log-probabilities after every logits processor, kept for the output where that was asked."""
-        found = self.processor(ids, log_probs)
-        if self.keep_scores:
-            self.scores.append(found)
-        if self.keep_logits:
-            self.raw.append(logits)
-        return found
 
     def stops(self, sample: int) -> Callable[[Tensor], Tensor]:
         """Which continuations int64 `[k, t]` of a sample's prompt have ended."""
@@ -90,11 +77,24 @@ class Task:
 
 
 @dataclass
+class Kept:
+    """Of each step on a sample's path: the processed log-probabilities and the raw logits, `[n, V]` each."""
+
+    scores: list[Tensor] = field(default_factory=list)
+    logits: list[Tensor] = field(default_factory=list)
+
+    def put(self, step: int, scores: Tensor, logits: Tensor) -> None:
+        """Note a step; later ones, of a path that was given up, are forgotten."""
+        self.scores[step:], self.logits[step:] = [scores], [logits]
+
+
+@dataclass
 class Found:
     """A sample's texts, best first, and what happened at its positions: how often each was decided anew, and which
     tokens were refused there."""
 
     texts: list[Hypothesis]
+    kept: Kept
     rollbacks: dict[int, int] = field(default_factory=dict)
     rejected: dict[int, list[int]] = field(default_factory=dict)
 
@@ -124,7 +124,7 @@ def search_with(
     pad = hf.pad_token(config)
     with torch.inference_mode(False), torch.no_grad(), session(model, editors) as state:
         state.prompt = Prompt.read(model, input_ids, model_kwargs.get("attention_mask"), input_ids.shape[1])
-        branch, logits = Branch.of_prompt(model, state, input_ids, config, model_kwargs)
+        branch, logits = Branch.of_prompt(model, state, input_ids, config, model_kwargs, edited=bool(editors))
         task = Task(
             branch,
             logits,
@@ -132,11 +132,13 @@ def search_with(
             stopping_criteria,
             _rules(method, model, state, input_ids, config),
             0 if pad is None else int(pad),
-            config.output_scores,
-            config.output_logits,
         )
         found = method.search(task)
     out = _output(task, found, returned, state, time.perf_counter() - begin)
+    if config.output_scores:
+        out.scores = _by_step([one.kept.scores for one in found])
+    if config.output_logits:
+        out.logits = _by_step([one.kept.logits for one in found])
     if streamer is not None:  # until the end another beam may win
         for column in out.sequences[:, input_ids.shape[1] :].T:
             streamer.put(column.cpu())
@@ -169,12 +171,22 @@ def _output(task: Task, found: list[Found], returned: int, state: Session, secon
     for row, (_, text) in zip(answers, texts, strict=True):
         row[: len(text.tokens)] = text.tokens
     steps = [one.steps(text) for one, text in texts]
-    cost = Cost(forwards=state.forwards, drafted=task.drafted, kept=sum(map(len, steps)), seconds=seconds)
+    cost = Cost(
+        forwards=state.forwards,
+        drafted=task.drafted,
+        kept=sum(map(len, steps)),
+        seconds=seconds,
+        rollbacks=sum(sum(one.rollbacks.values()) for one in found),
+    )
     return GenerateOutput(
         torch.cat([head, answers], dim=-1),
         steps,
         cost,
-        scores=tuple(task.scores) or None,
-        logits=tuple(task.raw) or None,
         sequences_scores=torch.tensor([text.score for _, text in texts]),
     )
+
+
+def _by_step(samples: list[list[Tensor]]) -> tuple[Tensor, ...]:
+    """Per step, the rows of all samples that took it, one sample's beams after the other's."""
+    longest = max(map(len, samples))
+    return tuple(torch.cat([steps[at] for steps in samples if at < len(steps)]) for at in range(longest))

@@ -29,13 +29,15 @@ class Step:
 
 @dataclass
 class Cost:
-    """Forward and backward passes of the model, tokens drafted and kept (over all samples), wall-clock seconds."""
+    """Forward and backward passes of the model, tokens drafted and kept (over all samples), wall-clock seconds, and how
+    often a search went back (over all samples, also on paths that it gave up)."""
 
     forwards: int = 0
     backwards: int = 0
     drafted: int = 0
     kept: int = 0
     seconds: float = 0.0
+    rollbacks: int = 0
 
 
 @dataclass

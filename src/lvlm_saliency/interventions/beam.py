@@ -32,6 +32,7 @@ class Beam(Method):
     paper: ClassVar[str] = ""
     edits: ClassVar[str] = "choice of the text"
     cost: ClassVar[str] = "n_beams rows per token, one pass"
+    composes: ClassVar[str] = "attention edits"
 
     n_beams: int = 5
     length_penalty: float = 1.0

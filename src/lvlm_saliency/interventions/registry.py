@@ -12,10 +12,12 @@ from lvlm_saliency.errors import SettingError, did_you_mean
 GROUP = "lvlm_saliency.methods"
 BUILT_IN = {
     "beam": "lvlm_saliency.interventions.beam:Beam",
+    "dopra": "lvlm_saliency.interventions.dopra:DOPRA",
     "locore": "lvlm_saliency.interventions.locore:LocoRE",
+    "opera": "lvlm_saliency.interventions.opera:OPERA",
     "sample": "lvlm_saliency.interventions.sampling:Sampling",
-    "sgrs": "lvlm_saliency.interventions.sgrs:SGRS",
     "vcd": "lvlm_saliency.interventions.vcd:VCD",
+    "sgrs": "lvlm_saliency.interventions.sgrs:SGRS",
 }
 
 

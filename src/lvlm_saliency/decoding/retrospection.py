@@ -1,0 +1,133 @@
+"""OPERA's search over one sample: penalised candidates, and retrospection where an answer hangs on one token.
+
+All candidates of all beams go through the model in one pass over a fork of the cache. That pass is also the next decode
+step of those that are chosen, so the penalty costs rows, not passes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lvlm_saliency.attention.backend import Capture
+from lvlm_saliency.decoding.beams import Beams, Move
+from lvlm_saliency.decoding.branches import Branch
+from lvlm_saliency.decoding.over_trust import (
+    candidate_ids,
+    candidate_log_probs,
+    extended,
+    full_log_probs,
+    penalties,
+    shares,
+)
+from lvlm_saliency.decoding.rollbacks import Ledger
+from lvlm_saliency.decoding.search import Found, Kept, Task
+
+
+@dataclass
+class Point:
+    """The search before a step, and what that step chose. columns: log phi of each running text, float64 `[n, t]`."""
+
+    beams: Beams
+    columns: Tensor
+    choices: tuple[Tensor, Tensor] | None = None
+
+
+@dataclass
+class Look:
+    """A candidate pass: candidates int64 `[n, m]`, their penalties float64 and columns int64 `[n, m]`, and the branch,
+    the logits `[n * m, V]` and log phi `[n * m, t + 1]` behind each."""
+
+    ids: Tensor
+    penalties: Tensor
+    where: Tensor
+    branch: Branch
+    logits: Tensor
+    columns: Tensor
+
+
+class Retrospection:
+    """One generation for one sample; `settings` is the method, `layer` the layer whose attention it reads."""
+
+    def __init__(self, settings, task: Task, sample: int, layer: int):
+        self.settings, self.task, self.sample, self.layer = settings, task, sample, layer
+        self.ledger = Ledger(settings.threshold, settings.rollback_limit, settings.mode, settings.n_beams)
+        self.kept = Kept()
+
+    def run(self) -> Found:
+        """Search to the end."""
+        rules, stops = self.task.rules[self.sample], self.task.stops(self.sample)
+        beams = Beams.start(self.task.logits.device)
+        branch, logits = self._replayed(beams)
+        point = Point(beams, torch.zeros(1, 0, dtype=torch.float64, device=logits.device))
+        trail: list[Point] = []
+        while True:
+            trail.append(point)
+            allowed = self.ledger.without_refused(logits, point.beams.length)
+            look = self._look(branch, allowed, point)
+            self.ledger.vote(look.where)
+            back = self.ledger.target()
+            if back is None:
+                log_probs = candidate_log_probs(allowed, look.ids, self.settings.alpha * look.penalties)
+            else:
+                point, branch, logits = self._back(trail, back)
+                if self.settings.mode == "paper":
+                    trail.pop()
+                    continue
+                look, log_probs = None, full_log_probs(self.ledger.without_refused(logits, back))
+            processed = self.task.processor(branch.ids, log_probs)
+            self.kept.put(point.beams.length, processed, logits)
+            move = point.beams.advanced(processed, rules, stops)
+            if move.beams.done:
+                refused = {at: sorted({token for _, token in pairs}) for at, pairs in self.ledger.refused.items()}
+                return Found(move.beams.best(rules.n_beams), self.kept, dict(self.ledger.times), refused)
+            point.choices = move.parents, move.tokens
+            branch, logits, columns = self._follow(branch, point, look, move)
+            point = Point(move.beams, columns)
+
+    def _look(self, branch: Branch, logits: Tensor, point: Point) -> Look:
+        """Every candidate of every beam through the model; `branch` stays as it is."""
+        ids = candidate_ids(logits, self.settings, point.beams.length)
+        rows = torch.arange(len(ids), device=ids.device).repeat_interleave(ids.shape[1])
+        ahead = branch.fork(rows)
+        behind, columns, image = self._fed(ahead, ids.flatten(), point.columns[rows])
+        penalty, where = penalties(columns, image, self.settings.mode)
+        return Look(ids, penalty.view_as(ids), where.view_as(ids), ahead, behind, columns)
+
+    def _follow(self, branch: Branch, point: Point, look: Look | None, move: Move) -> tuple[Branch, Tensor, Tensor]:
+        """Branch, logits and log phi of the texts that the step chose."""
+        if look is not None:
+            same = look.ids[move.parents] == move.tokens[:, None]
+            if bool(same.any(dim=-1).all()):
+                rows = move.parents * look.ids.shape[1] + same.int().argmax(dim=-1)
+                return look.branch.fork(rows), look.logits[rows], look.columns[rows]
+        branch = branch.fork(move.parents)
+        logits, columns, _ = self._fed(branch, move.tokens, point.columns[move.parents])
+        return branch, logits, columns
+
+    def _fed(self, branch: Branch, tokens: Tensor, columns: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """One token into each row: logits, log phi with the token's own row, and its attention to the picture."""
+        capture = Capture(frozenset([self.layer]), graph=False)
+        logits = branch.feed(tokens[:, None], capture)
+        self.task.drafted += len(tokens)
+        image = branch.prompt.image
+        answer, image = shares(
+            capture.weights[self.layer], capture.places[self.layer], None if image is None else image[branch.origin]
+        )
+        return logits, extended(columns, answer, self.settings.sigma), image
+
+    def _back(self, trail: list[Point], position: int) -> tuple[Point, Branch, Tensor]:
+        """The search as it stood before `position` was decided; what came after is forgotten."""
+        point = trail[position]
+        del trail[position + 1 :]
+        self.ledger.roll_back(position, point.choices)
+        return point, *self._replayed(point.beams)
+
+    def _replayed(self, beams: Beams) -> tuple[Branch, Tensor]:
+        """The running texts, fed anew over the prompt's cache: today's caches descend from other parents."""
+        rows = torch.full((len(beams.tokens),), self.sample, device=beams.tokens.device)
+        branch = self.task.prompt.fork(rows)
+        logits = branch.feed(beams.tokens) if beams.length else self.task.logits[rows]
+        return branch, logits

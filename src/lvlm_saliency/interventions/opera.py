@@ -1,0 +1,111 @@
+"""OPERA: over-trust penalty and retrospection-allocation on beam search."""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+from lvlm_saliency import hf
+from lvlm_saliency.interventions.base import Method, choice, number
+from lvlm_saliency.interventions.beam import check_beams
+
+MODES = ("official_code", "paper")
+
+
+@dataclass(frozen=True)
+class OPERA(Method):
+    """A beam's candidate whose attention leans on a single earlier token of the answer is penalised; where all beams
+    keep leaning on the same token, the search goes back behind it and decides anew.
+
+    "OPERA: Alleviating Hallucination in Multi-Modal Large Language Models via Over-Trust Penalty and
+    Retrospection-Allocation", CVPR 2024, arXiv 2311.17911. The last layer's row of each candidate (max over heads,
+    brought to sum 1) gives log phi_j = sum_i log(sigma R[i, j]) for each answer token j; max_j phi_j is the penalty.
+
+    What all modes share is computed in the log domain and float64 (the released code overflows float16), takes any
+    batch, and goes back as often as there is reason to (the released code swallows every error as "do not go back", and
+    clears what it refused at the wrong positions). Going back feeds the kept tokens anew over the prompt's own cache.
+
+    Args:
+        n_beams, length_penalty, early_stopping, length_norm: as in `Beam`. The released code runs 5 beams, with
+            length_norm="full".
+        alpha: weight of the penalty. Both: 1.
+        sigma: factor on attention within the product. Both: 50.
+        threshold: r, how many steps must have voted for the same column; inf never goes back. Both: 15.
+        candidates: N_can, tokens of each beam that are looked at. Both: 5; the code's fast setting: 1, threshold 25.
+        max_rollbacks: beta, how often one position is decided anew; None for the mode's own.
+        mode: "official_code" (default) has a factor 1e-7 on phi; rewards attention to the picture instead while the
+            answer has at most 10 tokens; goes back when the count exceeds r, never to a summary token before position
+            10; decides the token anew over the whole vocabulary, less what was chosen there; beta = N_can.
+            "paper": phi without the factor, which outweighs every logit after a dozen tokens; goes back when the count
+            reaches r, never further back than the last time; decides anew among penalised candidates; beta = 5.
+            The published figures are the code's, so that is the default.
+    """
+
+    name: ClassVar[str] = "opera"
+    paper: ClassVar[str] = "arXiv 2311.17911"
+    edits: ClassVar[str] = "choice of the text"
+    cost: ClassVar[str] = "n_beams * candidates rows per token, one pass; two more passes each time it goes back"
+    composes: ClassVar[str] = "attention edits"
+
+    n_beams: int = 5
+    length_penalty: float = 1.0
+    early_stopping: bool | str = False
+    length_norm: str = "generated"
+    alpha: float = 1.0
+    sigma: float = 50.0
+    threshold: float = 15
+    candidates: int = 5
+    max_rollbacks: int | None = None
+    mode: str = "official_code"
+
+    def __post_init__(self):
+        owner = type(self).__name__
+        check_beams(owner, self)
+        number(owner, "alpha", self.alpha, 0, 1e4)
+        number(owner, "sigma", self.sigma, 1e-6, 1e6)
+        if self.threshold != math.inf:
+            number(owner, "threshold", self.threshold, 1)
+        number(owner, "candidates", self.candidates, 1, whole=True)
+        if self.max_rollbacks is not None:
+            number(owner, "max_rollbacks", self.max_rollbacks, 0, whole=True)
+        choice(owner, "mode", self.mode, MODES)
+
+    @property
+    def rollback_limit(self) -> int:
+        """beta: how often one position is decided anew."""
+        if self.max_rollbacks is not None:
+            return self.max_rollbacks
+        return 5 if self.mode == "paper" else self.candidates
+
+    @property
+    def measures(self) -> bool:
+        """Whether attention can matter at all; if not, this is beam search over the candidates."""
+        return bool(self.alpha) or self.threshold != math.inf
+
+    @property
+    def rows_per_token(self) -> int:
+        """Tokens that go through the model for each generated one (greedy decoding: 1), going back apart."""
+        return self.n_beams * (self.candidates if self.measures else 1)
+
+    def tapped_layer(self, model) -> int:
+        """Number of the decoder layer whose attention is read: the last that has attention."""
+        return hf.attention_layers(model)[-1]
+
+    def search(self, task):
+        """The best texts of every sample; see `decoding.search`. Samples are searched one after the other."""
+        if not self.measures:
+            from lvlm_saliency.decoding.beam_search import beam_search
+
+            return beam_search(task, functools.partial(_over_candidates, self))
+        from lvlm_saliency.decoding.retrospection import Retrospection
+
+        layer = self.tapped_layer(task.model)
+        return [Retrospection(self, task, sample, layer).run() for sample in range(len(task.rules))]
+
+
+def _over_candidates(method: OPERA, logits, step: int):
+    from lvlm_saliency.decoding.over_trust import candidate_ids, candidate_log_probs
+
+    return candidate_log_probs(logits, candidate_ids(logits, method, step))
