@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,10 @@ import torch
 import lvlm_saliency as ls
 from lvlm_saliency import hf
 from lvlm_saliency.errors import SettingError
+from lvlm_saliency.interventions.eah import EAH
+from lvlm_saliency.interventions.farsight import FarSight
+from lvlm_saliency.interventions.pai import PAI
+from lvlm_saliency.interventions.tame import TAME
 from lvlm_saliency.interventions.vcd import VCD
 from zoo import FAMILIES
 
@@ -41,6 +46,12 @@ METHODS = [
         "locore-unnormalised", ls.LocoRE(beta=1.5, space="unnormalised"), ls.LocoRE(beta=0, space="unnormalised"), True
     ),
     Row("vcd", VCD(beta=0.01, seed=5), VCD(alpha=0, beta=0), False, pictures=True),
+    Row("pai", PAI(alpha=2.0, gamma=1.5, beta=0.01), PAI(alpha=0, gamma=1), False, pictures=True),
+    Row("pai-gain", PAI(alpha=2.0, gamma=1), PAI(alpha=0, gamma=1), True, pictures=True),
+    Row("farsight", FarSight(sigma=0.01), FarSight(sigma=math.inf), True, cacheable=False),
+    Row("farsight-horizon", FarSight(sigma=0.05, horizon=64), FarSight(sigma=math.inf, horizon=64), True),
+    Row("tame", TAME(gain=4.0), TAME(gain=0), True),
+    Row("eah", EAH(threshold=1e-4), EAH(threshold=math.inf), True, pictures=True),
     Row("sgrs-greedy", ls.SGRS(alpha=1.0, order="greedy"), ls.SGRS(alpha=0, order="greedy"), False),
     Row("sgrs-sample", ls.SGRS(alpha=1.0, seed=4), ls.SGRS(top_k=1, alpha=0, seed=4), False),
 ]

@@ -81,7 +81,7 @@ def composed(methods: Sequence) -> list:
     deciding = [method.name for method in methods if hasattr(method, "selector") or hasattr(method, "search")]
     if len(deciding) > 1:
         raise SettingError(f"{' and '.join(deciding)} each decide the next token; choose one of them")
-    shaping = [method.name for method in methods if hasattr(method, "shaper")]
+    shaping = [method.name for method in methods if _shapes(method)]
     if len(shaping) > 1:
         raise SettingError(f"{' and '.join(shaping)} each make new logits of the model's; choose one of them")
     searching = [method.name for method in methods if hasattr(method, "search")]
@@ -90,6 +90,11 @@ def composed(methods: Sequence) -> list:
             f"{shaping[0]} makes its logits for one text per sample and cannot feed {searching[0]}'s beams"
         )
     return methods
+
+
+def _shapes(method) -> bool:
+    """Whether the method, as it is set, makes new logits of the model's."""
+    return hasattr(method, "shaper") and getattr(method, "shapes_logits", True)
 
 
 def _setting(model, settings: dict, name: str):
@@ -121,7 +126,7 @@ def _with_stop_strings(settings: dict) -> dict:
 def _by_transformers(model, inputs, methods, streamer, settings) -> GenerateOutput:
     """Decoding modes that transformers runs itself (beams, assistants); attention methods act inside them."""
     for method in methods:
-        if hasattr(method, "selector") or hasattr(method, "shaper"):
+        if hasattr(method, "selector") or _shapes(method):
             does = "decides each token" if hasattr(method, "selector") else "makes its logits for one text per sample"
             raise SettingError(f"{method.name} {does} and cannot run under beams or an assistant; drop those")
     begin = time.perf_counter()
@@ -160,7 +165,7 @@ def decode_with(
     editors = [m for m in methods if hasattr(m, "edit_rows") or hasattr(m, "hooks")]
     decider = next((m for m in methods if hasattr(m, "selector")), None)
     selector = None if decider is None else decider.selector(model, numbers)
-    shaper = next((m.shaper(model, given, numbers) for m in methods if hasattr(m, "shaper")), None)
+    shaper = next((m.shaper(model, given, numbers) for m in methods if _shapes(m)), None)
     kind = _kind_of_run(decider, model, generation_config, model_kwargs, shaper)
     hooked = [shaper] if hasattr(shaper, "hooks") else []
     with torch.inference_mode(False), torch.no_grad(), session(model, [*editors, *hooked]) as state:

@@ -13,11 +13,15 @@ GROUP = "lvlm_saliency.methods"
 BUILT_IN = {
     "beam": "lvlm_saliency.interventions.beam:Beam",
     "dopra": "lvlm_saliency.interventions.dopra:DOPRA",
+    "eah": "lvlm_saliency.interventions.eah:EAH",
+    "farsight": "lvlm_saliency.interventions.farsight:FarSight",
     "locore": "lvlm_saliency.interventions.locore:LocoRE",
     "opera": "lvlm_saliency.interventions.opera:OPERA",
+    "pai": "lvlm_saliency.interventions.pai:PAI",
     "sample": "lvlm_saliency.interventions.sampling:Sampling",
-    "vcd": "lvlm_saliency.interventions.vcd:VCD",
     "sgrs": "lvlm_saliency.interventions.sgrs:SGRS",
+    "tame": "lvlm_saliency.interventions.tame:TAME",
+    "vcd": "lvlm_saliency.interventions.vcd:VCD",
 }
 
 

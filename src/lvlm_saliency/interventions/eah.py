@@ -1,0 +1,94 @@
+"""EAH: enhancing attention heads by the one with the densest vision sinks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from lvlm_saliency.attention.backend import Place
+from lvlm_saliency.attention.edits import RowEdit
+from lvlm_saliency.interventions.base import AttentionMethod, choice, layer_numbers, number
+from lvlm_saliency.tracing.one_pass import target_layers
+
+MODES = ("paper", "official_code")
+THRESHOLD = {"paper": 0.002, "official_code": 0.0008}
+
+
+@dataclass(frozen=True)
+class EAH(AttentionMethod):
+    """In the lowest layers all heads read the prompt as the one head does that spreads over the most image tokens.
+
+    "Shallow Focus, Deep Fixes: Enhancing Shallow Layers Vision Attention Sinks to Alleviate Hallucination in LVLMs",
+    EMNLP 2025, arXiv 2411.09968. An image column is a vision sink of a head when the mean of its attention over the
+    rows below is greater than the threshold. The head with the most sinks (the first of several, none where none has a
+    sink) gives its map to all heads of the layer; values stay each head's own. The prompt's rows only: a decoded row
+    has no rows below it. Every sample of a batch chooses its own head.
+
+    Args:
+        threshold: inf switches the method off, bit-identically. Default: the mode's.
+        layers: decoder layers to act on. Default: the mode's.
+        mode: "paper": threshold 0.002, the lowest two layers, mean over the rows below. "official_code": threshold
+            0.0008, all layers (the switch for layers has no effect there), head 0 is never chosen, and the sum is
+            divided by one more than the number of rows below (written there as a constant for a prompt of 647 tokens).
+            The default is "paper", whose text says what the method is meant to do.
+    """
+
+    name: ClassVar[str] = "eah"
+    paper: ClassVar[str] = "arXiv 2411.09968"
+    edits: ClassVar[str] = "attention maps of the prompt"
+    cost: ClassVar[str] = "no extra pass; the prompt's maps of its layers are read once"
+    families: ClassVar[str] = "all that see pictures"
+    composes: ClassVar[str] = "any other method; a text written under it cannot be traced under it"
+    needs_picture: ClassVar[bool] = True
+
+    threshold: float | None = None
+    layers: Sequence[int] | None = None
+    mode: str = "paper"
+
+    def __post_init__(self):
+        choice("EAH", "mode", self.mode, MODES)
+        if self.threshold is not None:
+            number("EAH", "threshold", self.threshold, 0)
+        object.__setattr__(self, "layers", layer_numbers("EAH", self.layers))
+
+    def check_model(self, model) -> None:
+        target_layers(model, self.layers)
+
+    def edit_rows(self, place: Place) -> RowEdit | None:
+        if place.image is None or place.past >= place.prompt_length or self.threshold == math.inf:
+            return None
+        lowest = self.mode == "official_code" or place.layer < 2
+        if not (lowest if self.layers is None else place.layer in self.layers):
+            return None
+        place.needs_whole_prompt("eah")
+        head = self.densest_head(self._means(place), place.columns(place.image))
+        return RowEdit(head=head) if bool((head >= 0).any()) else None
+
+    def densest_head(self, means: Tensor, image: Tensor) -> Tensor:
+        """The head with the most vision sinks, int64 `[B]`, -1 where no head has one.
+
+        Args:
+            means: float32 `[B, H, K]`, each column's mean attention; image: bool `[B, K]`.
+        """
+        threshold = THRESHOLD[self.mode] if self.threshold is None else self.threshold
+        count = ((means > threshold) & image[:, None]).sum(-1)  # [B, H]
+        if self.mode == "official_code":
+            count[:, 0] = 0
+        return torch.where(count.amax(1) > 0, count.argmax(1), -1)
+
+    def _means(self, place: Place) -> Tensor:
+        """Mean attention to each column over the prompt's rows below it, float32 `[B, H, K]`."""
+        rows, columns = place.rows, place.key_positions
+        total = None
+        for block in rows.part(slice(0, min(place.new, place.prompt_length))).blocks():
+            weights, _ = rows.probabilities(block)
+            below = place.query_positions[block, None] > columns  # [t, K]
+            part = (weights * below).sum(-2)
+            total = part if total is None else total + part
+        below = place.prompt_length - 1 - columns + (self.mode == "official_code")
+        return total / below.clamp_min(1)

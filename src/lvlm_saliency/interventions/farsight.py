@@ -1,0 +1,101 @@
+"""FarSight: attention registers in the causal mask's upper triangle."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from lvlm_saliency.attention.backend import Place
+from lvlm_saliency.attention.edits import RowEdit
+from lvlm_saliency.interventions.base import AttentionMethod, choice, layer_numbers, number
+from lvlm_saliency.tracing.one_pass import target_layers
+
+MODES = ("paper", "official_code")
+
+
+@dataclass(frozen=True)
+class FarSight(AttentionMethod):
+    """The positions to the right of a row, which it cannot see, take a share of its attention and give nothing back.
+
+    "Seeing Far and Clearly: Mitigating Hallucinations in MLLMs with Attention Causal Decoding", CVPR 2025,
+    arXiv 2505.16652. Row i puts score -c (j - i) where j > i, takes the softmax over all L columns and drops those to
+    the right without normalising again. These columns together weigh R_i = sum over d = 1 .. L-1-i of exp(-c d), so
+    that
+
+        A'_ij = exp(score_ij) / (Z_i + R_i),    Z_i = sum over j <= i of exp(score_ij):
+
+    one more key with logit ln R_i, whose value is zero.
+
+    What a key/value cache can and cannot do: L is the length so far, so the newest row has R = 0 and every earlier row
+    changes when the text grows. With a cache, rows keep what they had when they were fed: the prompt's rows are edited
+    once, at its own length, and a decode step is left alone. `generate(use_cache=False)` is the method as it is
+    written, for a whole pass per token. `horizon` makes another method of it that a cache serves exactly, as if a fixed
+    number of positions always followed: its rows, the newest one too, are all edited.
+
+    Args:
+        sigma: decay c of the registers; inf switches the method off, bit-identically. Released code: ln 256 / ln 1024.
+        horizon: None for the length so far; a number of positions that follow every row (inf for any number).
+        layers: decoder layers to act on, default all.
+        mode: "paper": c = sigma. "official_code": c = sigma (0.5 + 0.5 f_i) + m_h with f_i = 1 - 0.5 i / (L-1) and
+            ALiBi's slope m_h = 2^(-8 (h+1) / H). The released patch also adds the model's causal mask, which takes the
+            registers away again; that part is not followed. The default is "paper".
+    """
+
+    name: ClassVar[str] = "farsight"
+    paper: ClassVar[str] = "arXiv 2505.16652"
+    edits: ClassVar[str] = "mass of attention rows, by their distance from the end"
+    cost: ClassVar[str] = "no extra pass; with use_cache=False, as written, a whole pass per token"
+
+    sigma: float = 0.8
+    horizon: float | None = None
+    layers: Sequence[int] | None = None
+    mode: str = "paper"
+
+    def __post_init__(self):
+        number("FarSight", "sigma", self.sigma, 0)
+        if self.horizon is not None:
+            number("FarSight", "horizon", self.horizon, 1)
+        choice("FarSight", "mode", self.mode, MODES)
+        object.__setattr__(self, "layers", layer_numbers("FarSight", self.layers))
+
+    def check_model(self, model) -> None:
+        target_layers(model, self.layers)
+
+    def edit_rows(self, place: Place) -> RowEdit | None:
+        if self.sigma == math.inf or (self.layers is not None and place.layer not in self.layers):
+            return None
+        positions = place.query_positions.float()
+        if self.horizon is None:
+            length = max(place.prompt_length, place.past + place.new if place.past == 0 else 0)
+            if place.past >= length - 1:
+                return None  # each of these rows is the newest of its step
+            behind = (length - 1 - positions).clamp_min(0)
+        else:
+            length = self.horizon + 1
+            behind = torch.full_like(positions, self.horizon)
+        return RowEdit(sink=log_registers(self._decay(place, positions, length), behind[:, None]))
+
+    def _decay(self, place: Place, positions: Tensor, length: float) -> Tensor:
+        """c, float32 broadcastable to `[B, H, T, 1]`."""
+        if self.mode == "paper":
+            return torch.tensor(self.sigma, device=place.device).expand(1, 1, 1, 1)
+        heads = place.rows.query.shape[1]
+        pads = torch.zeros(1, 1, device=place.device)
+        if place.padding is not None:
+            pads = place.columns(place.padding).sum(1, keepdim=True).float() if place.offset == 0 else pads
+        reach = (positions - pads).clamp_min(0) / (length - 1 - (pads if self.horizon is None else 0))  # [B, T]
+        fading = 1 - 0.5 * reach.clamp(max=1)
+        slopes = 2.0 ** (-8.0 * torch.arange(1, heads + 1, device=place.device) / heads)
+        return (self.sigma * (0.5 + 0.5 * fading))[:, None, :, None] + slopes[None, :, None, None]
+
+
+def log_registers(decay: Tensor, behind: Tensor) -> Tensor:
+    """ln R = ln of the sum of exp(-c d) over d = 1 .. n, where c is `decay` and n `behind`, 0 or more (inf allowed)."""
+    geometric = torch.expm1(-decay * behind) / torch.expm1(-decay)
+    total = torch.where(decay > 0, torch.exp(-decay) * geometric, behind)
+    return torch.where(behind > 0, total, torch.zeros(())).log()

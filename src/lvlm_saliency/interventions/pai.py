@@ -1,0 +1,112 @@
+"""PAI: paying more attention to the image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from lvlm_saliency.attention.backend import Place
+from lvlm_saliency.attention.edits import RowEdit
+from lvlm_saliency.errors import SettingError
+from lvlm_saliency.interventions.base import AttentionMethod, ContrastMethod, choice, layer_numbers, number
+from lvlm_saliency.tracing.one_pass import target_layers
+
+MODES = ("paper", "official_code")
+SPARED = 2
+"""The lowest layers, which the paper leaves alone."""
+
+
+@dataclass(frozen=True)
+class PAI(AttentionMethod, ContrastMethod):
+    """The picture's scores are raised for the token being written, and the same prompt without it is held against it.
+
+    "Paying More Attention to Image: A Training-Free Method for Alleviating Hallucination in LVLMs", ECCV 2024,
+    arXiv 2407.21771. Before the softmax of the newest row (the prompt's last one and every decoded one), score' = score
+    + alpha |score| on the image columns. Then, with a = log softmax(l) and u that of the image-free prompt, log p =
+    gamma a - (gamma - 1) u among the tokens that are plausible under a.
+
+    Args:
+        alpha: gain on the image; 0 (with gamma=1) switches the method off, bit-identically. Released commands: 0.2; the
+            paper chooses it per model (0.5 for long captions by LLaVA-1.5).
+        gamma: guidance against the image-free prompt; 1 for none, which saves its passes. Released commands: 1.1.
+        beta: plausibility constraint of the guidance, 0.1 in the code.
+        layers: decoder layers that are raised, default all but the lowest two.
+        mode: "paper" raises the prompt's last row, too. "official_code" does not when guidance is on: the flag that
+            spares the image-free pass is set one pass too early there, so that the first token is written without the
+            gain, and answers of a single token never see it. The default is "paper".
+    """
+
+    name: ClassVar[str] = "pai"
+    paper: ClassVar[str] = "arXiv 2407.21771"
+    edits: ClassVar[str] = "scores of the newest row on the image; logits, against no picture"
+    cost: ClassVar[str] = "one more pass per token over the text alone (none with gamma=1)"
+    families: ClassVar[str] = "all that see pictures"
+    composes: ClassVar[str] = "attention edits, sampling, sgrs; beams with gamma=1"
+    needs_picture: ClassVar[bool] = True
+
+    alpha: float = 0.2
+    gamma: float = 1.1
+    beta: float = 0.1
+    layers: Sequence[int] | None = None
+    mode: str = "paper"
+
+    def __post_init__(self):
+        number("PAI", "alpha", self.alpha, 0, 1e4)
+        number("PAI", "gamma", self.gamma, 1, 1e4)
+        number("PAI", "beta", self.beta, 0, 1)
+        choice("PAI", "mode", self.mode, MODES)
+        object.__setattr__(self, "layers", layer_numbers("PAI", self.layers))
+
+    @property
+    def extra_forwards(self) -> int:
+        return int(self.gamma > 1)
+
+    @property
+    def shapes_logits(self) -> bool:
+        return self.gamma > 1
+
+    def check_model(self, model) -> None:
+        target_layers(model, self.layers)
+
+    def edit_rows(self, place: Place) -> RowEdit | None:
+        first = place.prompt_length - 1  # the row that writes the first token
+        if self.mode == "official_code" and self.shapes_logits:
+            first += 1
+        chosen = place.layer >= SPARED if self.layers is None else place.layer in self.layers
+        if not self.alpha or not chosen or place.image is None or place.past + place.new <= first:
+            return None
+        newest = place.query_positions[:, None] >= first
+        image = place.columns(place.image)[:, None, None, :]  # [B, 1, 1, K]
+        return RowEdit(magnitude=torch.where(newest & image, self.alpha, 0.0))
+
+    def readings(self, model, inputs: dict, numbers: Sequence[int]):
+        """The prompt without its pictures."""
+        from lvlm_saliency.decoding.contrast import Reading, without_pictures
+
+        return [Reading(without_pictures(model, inputs))]
+
+    def combine(self, logits: Tensor, others: list[Tensor]) -> Tensor:
+        """float32 `[B, V]` of the logits with the picture and, where gamma > 1, without it."""
+        if not others:
+            return logits
+        from lvlm_saliency.decoding.contrast import constrained
+
+        with_it, without = (torch.log_softmax(x, dim=-1) for x in (logits, others[0]))
+        return constrained(self.gamma * with_it - (self.gamma - 1) * without, logits, self.beta)
+
+    @contextmanager
+    def __call__(self, model) -> Iterator[None]:
+        """Raise the image's scores on every forward call of `model` inside the block.
+
+        Raises:
+            SettingError: guidance is on, which needs `lvlm_saliency.generate`.
+        """
+        if self.shapes_logits:
+            raise SettingError("pai: guidance needs lvlm_saliency.generate; in a with block set gamma=1")
+        with super().__call__(model):
+            yield

@@ -1,0 +1,88 @@
+"""TAME: a temperature from the size of queries and keys."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from lvlm_saliency.attention.backend import Place
+from lvlm_saliency.attention.edits import RowEdit, Temper
+from lvlm_saliency.interventions.base import AttentionMethod, layer_numbers, number
+from lvlm_saliency.tracing.one_pass import target_layers
+
+TINY = 1e-7
+
+
+@dataclass(frozen=True)
+class TAME(AttentionMethod):
+    """Scores are multiplied by a factor that grows as queries and keys shrink, so that no anchor token takes every row.
+
+    "Intervening Anchor Token: Decoding Strategy in Alleviating Hallucinations for MLLMs", ICLR 2025. What is built here
+    is the released code, from which the published figures come: with tau_Q the squared norms of the queries that come
+    in and tau_K those of all keys so far, each summed over positions and averaged over heads, every score is multiplied
+    by (1 + gain / ln tau_Q) (1 + gain / ln tau_K).
+
+    The prompt's rows share one factor, a decoded row has its own. The formula in the paper is another one, on the
+    eigenvalues of W_Q W_K^T, which the code does not contain; it is not offered. The code averages over the batch and
+    counts padding; here each sample has its own tau over its own tokens, in float32, over key/value heads where those
+    are fewer, and sliding layers count the keys in their window.
+
+    Args:
+        gain: 0 switches the method off, bit-identically. Released code: 0.8.
+        layers: decoder layers to act on, default all.
+    """
+
+    name: ClassVar[str] = "tame"
+    paper: ClassVar[str] = "ICLR 2025, Intervening Anchor Token"
+    edits: ClassVar[str] = "temperature of attention rows"
+    cost: ClassVar[str] = "no extra pass"
+    composes: ClassVar[str] = "any other method; a text written under it cannot be traced under it"
+
+    gain: float = 0.8
+    layers: Sequence[int] | None = None
+
+    def __post_init__(self):
+        number("TAME", "gain", self.gain, 0, 1e4)
+        object.__setattr__(self, "layers", layer_numbers("TAME", self.layers))
+
+    def check_model(self, model) -> None:
+        target_layers(model, self.layers)
+
+    def edit_rows(self, place: Place) -> RowEdit | None:
+        if not self.gain or (self.layers is not None and place.layer not in self.layers):
+            return None
+        place.needs_whole_prompt("tame")
+        rows = place.rows
+        query_size, key_size = (x.float().square().sum(-1).mean(1) for x in (rows.query, rows.key))  # [B, T], [B, K]
+        padding = place.columns(place.padding)
+        if padding is not None:
+            key_size = key_size.masked_fill(padding, 0)
+        key_total = self._key_total(place, key_size)
+        in_prompt = place.query_positions < place.prompt_length
+        if place.past == 0:  # the rows of the prompt come in together
+            count = min(place.prompt_length, place.new)
+            real = query_size if padding is None else query_size.masked_fill(padding[:, : place.new], 0)
+            query_size = torch.where(in_prompt, real[:, :count].sum(1, keepdim=True), query_size)
+            key_total = torch.where(in_prompt, key_total[:, count - 1 : count], key_total)
+        heads, groups = rows.query.shape[1], rows.groups
+        (of_query, query_slope), (of_key, key_slope) = (self._factor(tau) for tau in (query_size, key_total))
+        parts = (of_query * of_key, of_key * query_slope * 2 / heads, of_query * key_slope * 2 / groups)
+        return RowEdit(temper=Temper(*(part[:, None, :, None] for part in parts)))
+
+    def _factor(self, tau: Tensor) -> tuple[Tensor, Tensor]:
+        """1 + gain / ln tau and its derivative."""
+        log = torch.log(tau + TINY)
+        return 1 + self.gain / log, -self.gain / (log.square() * (tau + TINY))
+
+    @staticmethod
+    def _key_total(place: Place, key_size: Tensor) -> Tensor:
+        """Summed size of the keys that each row sees, float32 `[B, T]`."""
+        visible = place.rows.visible(slice(0, place.new))
+        if visible is None:
+            return key_size.sum(1, keepdim=True).expand(-1, place.new)
+        seen = visible[:, 0].float().expand(len(key_size), -1, -1)
+        return (seen @ key_size[:, :, None]).squeeze(-1)
