@@ -82,6 +82,10 @@ def test_the_model_in_the_package_is_widened_on_a_cpu(tmp_path, monkeypatch):
     monkeypatch.setattr(models, "SCENES", tmp_path / "model")
     assert load_model("scenes", device="cpu")[0].dtype == torch.float32
     assert load_model("scenes", device="cpu", dtype="float16")[0].dtype == torch.float16
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "scenes").mkdir()  # as `lvlm-saliency data scenes` may write it
+    load_model("scenes")
+    assert "no config.json" in refusal("./scenes")
     shutil.rmtree(tmp_path / "model")
     assert "not part of this installation" in refusal("scenes")
 

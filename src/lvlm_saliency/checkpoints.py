@@ -44,7 +44,7 @@ def find_checkpoint(name_or_path: str, revision: str | None, local_files_only: b
         ModelError: it is not there, or lacks a file, or holds its weights in a form that is not opened.
     """
     name = str(name_or_path)
-    if name == "scenes" and not Path(name).is_dir():
+    if name == "scenes":  # whatever folders lie about: one's own is ./scenes
         if not (SCENES / "config.json").is_file():
             raise ModelError(
                 "the model 'scenes' is not part of this installation: install lvlm-saliency from its wheel"
