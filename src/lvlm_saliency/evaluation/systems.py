@@ -96,4 +96,6 @@ def _written(method: Any) -> str:
 def _value(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return "+".join(map(str, value))
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)  # 1 and 1.0 are one setting

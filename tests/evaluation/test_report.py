@@ -1,0 +1,160 @@
+"""Summaries and comparisons: what they say, and that they need nothing but themselves."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from math import nan
+
+import pytest
+
+from lvlm_saliency.errors import InputError
+from lvlm_saliency.evaluation import evaluate, report
+from lvlm_saliency.evaluation.report import svg
+from lvlm_saliency.evaluation.report.figures import FIGURES, interval, number, reading, verdict
+
+
+@pytest.fixture(scope="module")
+def runs(tiny, tmp_path_factory):
+    """Two finished runs on the same pictures, under different seeds."""
+    from lvlm_saliency.evaluation import Settings
+
+    folder = tmp_path_factory.mktemp("runs")
+    for name, seed in (("first", 0), ("second", 1)):
+        chosen = Settings(
+            model="tiny", benchmarks=["scenes-caption", "scenes-pope:n=1"], methods=["sgrs"], out=folder / name,
+            n=3, seed=seed, max_new_tokens=4, resamples=40,
+        )  # fmt: skip
+        evaluate(chosen, model=tiny[0], processor=tiny[1])
+    return folder / "first", folder / "second"
+
+
+def test_the_summary_shows_what_the_field_leaves_out(runs):
+    text = (runs[0] / "summary.md").read_text()
+    head = next(line for line in text.splitlines() if line.startswith("| system | CHAIR"))
+    for column in ("CHAIR\\_s", "CHAIR\\_i", "recall", "length", "ms/token", "forward/token", "peak memory", "skipped"):
+        assert column in head
+    assert "yes ratio" in text
+    assert "### scenes-caption: difference to greedy" in text
+    assert "### scenes-caption: at the same length" in text
+    for kind in ("random", "popular", "adversarial"):
+        assert f"### scenes-pope, {kind}" in text
+    for label in ("greedy", "sample", "sgrs"):
+        assert f"| {label} |" in text
+    assert "torch" in text
+    assert "seed 0" in text
+
+
+def test_greedy_takes_one_pass_per_token_and_sgrs_looks_back(runs):
+    from lvlm_saliency.evaluation.folder import RunFolder
+    from lvlm_saliency.evaluation.report.content import RunData
+
+    run = RunData(RunFolder(runs[0]))
+    plain, gated = (run.cost("scenes-caption", label) for label in ("greedy", "sgrs"))
+    assert plain["forwards_per_token"] == 1
+    assert plain["backwards_per_token"] == 0
+    assert gated["backwards_per_token"] > 0.5
+    assert plain["seconds_per_token"] > 0
+    assert plain["peak_bytes"] > 2**20
+
+
+class Links(HTMLParser):
+    """Every address and element that a page asks for."""
+
+    def __init__(self):
+        super().__init__()
+        self.addresses, self.tags = [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.addresses += [value for name, value in attrs if name in ("src", "href") and not value.startswith("#")]
+
+
+def test_the_page_is_whole_and_offline(runs):
+    page = (runs[0] / "summary.html").read_text()
+    links = Links()
+    links.feed(page)
+    assert links.addresses == []
+    assert not {"script", "link", "iframe", "img"} & set(links.tags)
+    assert "@import" not in page
+    assert "url(" not in page
+    assert links.tags.count("svg") >= 4
+    assert not re.search(r"\bnan\b", page)
+
+
+def test_runs_are_compared_on_the_pictures_they_share(runs):
+    compared = report(runs)
+    text = compared.markdown()
+    assert "first: greedy" in text
+    assert "second: sgrs" in text
+    assert "scenes-caption, captions: between runs" in text
+    rows = [line for line in text.splitlines() if line.startswith("| greedy: second − first")]
+    assert rows
+    assert all("0.0 <sub>[0.0, 0.0]</sub>" in row for row in rows)  # the seed does not touch greedy decoding
+    assert "<table>" in compared.html()
+
+
+def test_runs_on_other_pictures_are_named_not_compared(runs, tiny, tmp_path):
+    from lvlm_saliency.evaluation import Settings
+
+    other = Settings(
+        model="tiny", benchmarks=["scenes-caption:seed=7"], out=tmp_path / "other", n=3, max_new_tokens=4, resamples=40
+    )
+    evaluate(other, model=tiny[0], processor=tiny[1])
+    text = report([runs[0], other.out]).markdown()
+    assert "Not compared, because their pictures or settings of the benchmark differ: other" in text
+    assert "other − first" not in text
+
+
+def test_folders_that_cannot_be_reported_on_are_named(runs, tmp_path):
+    with pytest.raises(InputError, match=r"scores\.json is missing"):
+        report([tmp_path])
+    with pytest.raises(InputError, match="two runs are named first"):
+        report([runs[0], runs[0]])
+
+
+CHAIR = FIGURES["CHAIR_s"]
+
+
+def difference(low, high):
+    return {"difference": (low + high) / 2, "interval": [low, high]}
+
+
+DOWN, UP, NONE = difference(-0.2, -0.1), difference(0.1, 0.2), difference(-0.1, 0.1)
+
+
+def test_verdicts_follow_the_interval_and_the_direction():
+    assert verdict(CHAIR, DOWN) == "better"
+    assert verdict(FIGURES["recall"], DOWN) == "worse"
+    assert verdict(FIGURES["yes_ratio"], UP) == "changed"
+    assert verdict(CHAIR, NONE) == verdict(CHAIR, difference(nan, nan)) == verdict(CHAIR, None) == ""
+
+
+def test_readings_say_when_a_gain_is_only_shortness():
+    assert reading(CHAIR, DOWN, DOWN, shorter=True) == "better, also at the same length"
+    assert reading(CHAIR, DOWN, NONE, shorter=True) == "only shorter"
+    assert reading(CHAIR, DOWN, UP, shorter=True).startswith("only shorter: worse")
+    assert reading(CHAIR, DOWN, NONE, shorter=False) == "better, but not shown at the same length"
+    assert reading(CHAIR, UP, NONE, shorter=True) == "worse"
+    assert reading(CHAIR, NONE, UP, shorter=True) == "worse at the same length"
+    assert reading(CHAIR, NONE, NONE, shorter=False) == "no difference shown"
+
+
+def test_numbers_are_percentages_with_a_true_minus():
+    assert number(CHAIR, 0.3471) == "34.7"
+    assert number(CHAIR, -0.0123, sign=True) == "−1.2"
+    assert number(CHAIR, 0.0123, sign=True) == "+1.2"
+    assert number(CHAIR, -0.0001, sign=True) == "0.0"
+    assert number(FIGURES["length"], 44.36) == "44.4"
+    assert number(CHAIR, None) == number(CHAIR, nan) == "–"
+    assert interval(CHAIR, [0.1, 0.2]) == "[10.0, 20.0]"
+    assert interval(CHAIR, [None, 0.2]) == ""
+
+
+def test_plots_leave_out_what_is_undefined():
+    drawn = svg.forest("t", ["a<b", "c"], [("CHAIR_s", [[svg.Mark(1, 0, 2)], [svg.Mark(nan, nan, nan)]])])
+    assert drawn.count("<circle") == 1
+    assert "a&lt;b" in drawn
+    assert svg.scatter("t", "x", "y", [svg.Point("a", (nan, 1, 2), (1, 2, 3))]) == ""
+    assert svg.scatter("t", "x", "y", [svg.Point("a", (1, 1, 1), (2, 2, 2))]).count("<circle") == 1
+    assert "0.0 ms" in svg.bars("t", "ms", [("a", 0.0)])

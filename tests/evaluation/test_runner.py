@@ -1,0 +1,250 @@
+"""Runs: the same whatever the batches, the shards and the interruptions."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from PIL import Image
+
+from lvlm_saliency import LocoRE
+from lvlm_saliency.errors import ImageError, InputError, SettingError
+from lvlm_saliency.evaluation import evaluate
+from lvlm_saliency.evaluation.decoding import Batches, Decoder, MemoryExhausted
+
+from .conftest import lines
+
+METHODS = ["locore:beta=1", "sgrs", "sgrs:alpha=0.9,order=greedy+locore"]
+
+
+def test_batch_size_and_shards_do_not_change_any_answer(settings, tiny):
+    shared = {"benchmarks": ["scenes-caption:n=5", "scenes-pope:n=1"], "methods": METHODS, "max_new_tokens": 5}
+    whole = settings("whole", batch_size=5, **shared)
+    scores = evaluate(whole, model=tiny[0], processor=tiny[1])
+    parts = settings("parts", **shared)
+    assert evaluate(settings("parts", shard="2/2", batch_size=7, **shared), model=tiny[0], processor=tiny[1]) is None
+    merged = evaluate(settings("parts", shard="1/2", batch_size=2, **shared), model=tiny[0], processor=tiny[1])
+    assert lines(whole.out) == lines(parts.out)
+    assert scores == merged
+    assert (whole.out / "scores.json").read_bytes() == (parts.out / "scores.json").read_bytes()
+    assert len(lines(whole.out)) == 2 * 5
+
+
+def test_a_shard_does_its_own_items_only(settings, tiny):
+    chosen = settings(shard="2/3")
+    assert evaluate(chosen, model=tiny[0], processor=tiny[1]) is None
+    rows = [json.loads(row) for row in lines(chosen.out)["scenes-caption/greedy"]]
+    assert [row["index"] for row in rows] == [1, 4]
+    assert not (chosen.out / "scores.json").exists()
+
+
+def test_prompts_of_different_length_share_a_batch(settings, tiny):
+    shared = {"benchmarks": ["scenes-pope"], "methods": [], "n": 1, "max_new_tokens": 4}
+    alone = settings("alone", batch_size=1, **shared)
+    together = settings("together", batch_size=18, **shared)
+    for chosen in (alone, together):
+        evaluate(chosen, model=tiny[0], processor=tiny[1])
+    prompts = {
+        len(json.loads(row)["prompt"]) for row in (alone.out / "inputs/scenes-pope.jsonl").read_text().splitlines()
+    }
+    assert len(prompts) > 1
+    assert lines(alone.out) == lines(together.out)
+
+
+def test_baselines_always_run_and_greedy_is_plain_generate(settings, tiny):
+    model, processor = tiny
+    chosen = settings(methods=[], n=2)
+    evaluate(chosen, model=model, processor=processor)
+    found = lines(chosen.out)
+    assert set(found) == {"scenes-caption/greedy", "scenes-caption/sample"}
+    from lvlm_saliency.evaluation.benchmarks import open_benchmark
+
+    benchmark = open_benchmark("scenes-caption", n=2)
+    item = benchmark.items[1]
+    inputs = Decoder(model, processor, chosen).inputs([benchmark.picture(item)], [item.prompt])
+    expected = model.generate(**inputs, max_new_tokens=8, do_sample=False)[0, inputs["input_ids"].shape[1] :]
+    assert json.loads(found["scenes-caption/greedy"][1])["token_ids"] == expected.tolist()
+
+
+def test_sampling_is_a_function_of_the_seed(settings, tiny):
+    texts = {}
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        chosen = settings(name, methods=[], seed=seed, n=2)
+        evaluate(chosen, model=tiny[0], processor=tiny[1])
+        texts[name] = lines(chosen.out)["scenes-caption/sample"]
+    assert texts["a"] == texts["b"] != texts["c"]
+
+
+def test_the_same_command_again_does_nothing_twice(settings, tiny, monkeypatch):
+    chosen = settings()
+    first = evaluate(chosen, model=tiny[0], processor=tiny[1])
+    before = {file: file.read_bytes() for file in chosen.out.glob("items/*/*")}
+    monkeypatch.setattr(Decoder, "decode", None)  # would fail if it were called
+    assert evaluate(settings(), model=tiny[0], processor=tiny[1]) == first
+    assert before == {file: file.read_bytes() for file in chosen.out.glob("items/*/*")}
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"seed": 3}, "seed = 0"),
+        ({"max_new_tokens": 9}, "max_new_tokens = 8"),
+        ({"methods": ["locore:beta=2"]}, "locore"),
+        ({"n": 5}, "n = 6"),
+        ({"temperature": 0.5}, "temperature"),
+        ({"benchmarks": ["scenes-pope"]}, "scenes-caption"),
+    ],
+)
+def test_runs_of_different_settings_do_not_mix(settings, tiny, changes, named):
+    evaluate(settings(shard="1/6", methods=["locore"]), model=tiny[0], processor=tiny[1])
+    with pytest.raises(SettingError, match=named):
+        evaluate(settings(**{"methods": ["locore"], **changes}), model=tiny[0], processor=tiny[1])
+
+
+def test_another_model_does_not_go_on_with_a_run(settings, tiny):
+    from zoo import FAMILIES
+
+    evaluate(settings(shard="1/6"), model=tiny[0], processor=tiny[1])
+    other, _ = FAMILIES["llava"].fresh()
+    with torch.no_grad():
+        other.get_output_embeddings().weight[0] += 1
+    with pytest.raises(SettingError, match=r"model\.weights"):
+        evaluate(settings(), model=other, processor=tiny[1])
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(settings, tiny):
+    chosen = settings()
+    chosen.out.mkdir()
+    (chosen.out / "thesis.tex").write_text("mine")
+    with pytest.raises(InputError, match="not empty"):
+        evaluate(chosen, model=tiny[0], processor=tiny[1])
+
+
+def test_two_processes_of_one_shard_are_kept_apart(settings, tiny):
+    from lvlm_saliency.evaluation import store
+
+    chosen = settings()
+    with (
+        store.locked(chosen.out / ".lock.1-of-1"),
+        pytest.raises(InputError, match="--shard"),
+    ):
+        evaluate(chosen, model=tiny[0], processor=tiny[1])
+
+
+def test_methods_are_given_as_text_mapping_or_object(settings, tiny):
+    chosen = settings(methods=["locore:beta=1", {"locore": {"beta": 1.0}}, LocoRE(beta=1)], n=1)
+    scores = evaluate(chosen, model=tiny[0], processor=tiny[1])
+    labels = list(scores["benchmarks"]["scenes-caption"]["answers"])
+    assert labels == ["greedy", "sample", "locore:beta=1"]
+
+
+class Notes:
+    """A listener that remembers."""
+
+    def __init__(self):
+        self.notes: list[str] = []
+        self.begun = None
+        self.advanced = 0
+
+    def begin(self, total, done):
+        self.begun = (total, done)
+
+    def advance(self, name, count):
+        self.advanced += count
+
+    def note(self, text):
+        self.notes.append(text)
+
+
+def test_out_of_memory_halves_the_batch_and_changes_nothing(settings, tiny, monkeypatch):
+    plain = settings("plain", n=8, batch_size=8)
+    evaluate(plain, model=tiny[0], processor=tiny[1])
+    decode = Decoder.decode
+    sizes = []
+
+    def limited(self, benchmark, system, items):
+        sizes.append(len(items))
+        if len(items) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return decode(self, benchmark, system, items)
+
+    monkeypatch.setattr(Decoder, "decode", limited)
+    small, notes = settings("small", n=8, batch_size=8), Notes()
+    evaluate(small, model=tiny[0], processor=tiny[1], listener=notes)
+    assert lines(plain.out) == lines(small.out)
+    assert sizes[:4] == [8, 4, 2, 2]
+    assert max(sizes[2:]) == 2  # halved for good
+    assert any(note.startswith("out of memory with 8 items") for note in notes.notes)
+    assert notes.begun == (24, 0)
+    assert notes.advanced == 24
+
+
+def test_what_never_fits_is_an_error():
+    def work(batch):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    class One:
+        id = "one"
+
+    with pytest.raises(MemoryExhausted, match="item one"):
+        list(Batches(4, lambda text: None).run([One()], work))
+
+
+def test_other_errors_of_the_model_are_not_taken_for_memory():
+    def work(batch):
+        raise RuntimeError("shapes cannot be multiplied")
+
+    with pytest.raises(RuntimeError, match="shapes"):
+        list(Batches(4, lambda text: None).run([1, 2], work))
+
+
+@pytest.fixture
+def pope(tmp_path):
+    """A POPE folder on four pictures, of which one is cut off and one is missing."""
+    data, images = tmp_path / "data", tmp_path / "images"
+    data.mkdir(), images.mkdir()
+    names = [f"COCO_val2014_{number:012d}.jpg" for number in range(4)]
+    for kind in ("random", "popular", "adversarial"):
+        rows = [
+            {"question_id": 2 * i + j, "image": name, "text": f"Is there a {thing} in the image?", "label": label}
+            for i, name in enumerate(names)
+            for j, (thing, label) in enumerate((("dog", "yes"), ("snowboard", "no")))
+        ]
+        (data / f"coco_pope_{kind}.json").write_text("\r\n".join(map(json.dumps, rows)))
+    for name in names[:3]:
+        Image.new("RGB", (40, 30), "green").save(images / name)
+    whole = (images / names[1]).read_bytes()
+    (images / names[1]).write_bytes(whole[: len(whole) // 2])
+    return {"data": data, "images": images, "benchmarks": ["pope"], "n": None}
+
+
+def test_a_broken_or_missing_picture_is_an_error(settings, tiny, pope):
+    with pytest.raises(ImageError, match=r"000003\.jpg.*--skip-errors"):
+        evaluate(settings(**pope), model=tiny[0], processor=tiny[1])
+    with pytest.raises(ImageError, match=r"000001\.jpg.*--skip-errors"):
+        evaluate(settings(**{**pope, "n": 3}), model=tiny[0], processor=tiny[1])
+
+
+def test_skipped_pictures_are_counted_in_every_table(settings, tiny, pope):
+    chosen, notes = settings(**pope, skip_errors=True), Notes()
+    scores = evaluate(chosen, model=tiny[0], processor=tiny[1], listener=notes)
+    held = scores["benchmarks"]["pope"]
+    assert (held["items"], held["scored"], held["skipped"]) == (24, 12, 12)
+    assert len(held["skipped_pictures"]) == 2
+    assert held["parts"]["random"]["greedy"]["counts"]["fp"] <= 2
+    assert sum("left out" in note for note in notes.notes) == 12 * 3
+    summary = (chosen.out / "summary.md").read_text()
+    assert "12 skipped" in summary
+    for line in summary.splitlines():
+        if line.startswith("| greedy"):
+            assert line.endswith("| 12 |")
+
+
+def test_text_models_are_refused(settings):
+    from lvlm_saliency.errors import ModelError
+    from zoo import FAMILIES
+
+    model, tokenizer = FAMILIES["llama"].build()
+    with pytest.raises(ModelError, match="text model"):
+        evaluate(settings(), model=model, processor=tokenizer)
