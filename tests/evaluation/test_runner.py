@@ -139,6 +139,16 @@ def test_methods_are_given_as_text_mapping_or_object(settings, tiny):
     assert labels == ["greedy", "sample", "locore:beta=1"]
 
 
+def test_every_registered_method_can_be_evaluated(settings, tiny):
+    from lvlm_saliency import methods
+
+    chosen = settings(methods=methods(), n=2, max_new_tokens=3)
+    scores = evaluate(chosen, model=tiny[0], processor=tiny[1])
+    answers = scores["benchmarks"]["scenes-caption"]["answers"]
+    assert set(answers) == {"greedy", *methods()}
+    assert all(shape["answers"] == 2 for shape in answers.values())
+
+
 class Notes:
     """A listener that remembers."""
 

@@ -69,4 +69,5 @@ def summed(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "backwards_per_token": total["backwards"] / steps,
         "peak_bytes": max((line["peak_bytes"] for line in lines), default=0),
         "batch_sizes": sizes,
+        "rows_per_token": max((line["rows_per_token"] for line in lines), default=1),
     }

@@ -92,6 +92,7 @@ class Decoder:
         cost |= {
             "items": [item.index for item in items],
             "batch_size": len(items),
+            "rows_per_token": system.rows_per_token,
             "wall_seconds": time.perf_counter() - begin,
             "peak_bytes": self.memory.bytes(),
         }

@@ -38,6 +38,11 @@ class System:
         """Every knob of every method, JSON-ready."""
         return [{"name": method.name, **dataclasses.asdict(method)} for method in self.methods]
 
+    @property
+    def rows_per_token(self) -> int:
+        """Rows that go through the model for one sample's next token: beams and their candidates, 1 otherwise."""
+        return max((getattr(method, "rows_per_token", 1) for method in self.methods), default=1)
+
 
 def systems(given: Sequence[Any], seed: int) -> list[System]:
     """Greedy decoding and sampling first, then what was given, each once.

@@ -101,7 +101,8 @@ WHOLE = ("captions", "answers", "all")
 COST_HEAD = ("cut off", "ms/token", "forward/token", "backward/token", "peak memory", "skipped")
 COST_NOTE = (
     "length, words: mean per answer; cut off: share of answers that the limit on new tokens ended; rejected: draws per "
-    "token; forward, backward: passes per token, a batch counting as one; skipped: items whose picture cannot be read."
+    "token; forward, backward: passes per token, a batch counting as one (with beams, each sample has several rows in "
+    "it); skipped: items whose picture cannot be read."
 )
 
 
@@ -156,11 +157,12 @@ def difference_cell(figure: Figure, found: dict[str, Any] | None) -> Cell:
 
 def _cost_cells(row: Row, benchmark: str, shape: dict[str, Any]) -> tuple[Cell, ...]:
     cost = row.run.cost(benchmark, row.label)
+    rows = cost["rows_per_token"]
     sizes = ", ".join(map(str, cost["batch_sizes"][-2:]))
     return (
         Cell(_percent(shape["cut_off"])),
         Cell(f"{1000 * cost['seconds_per_token']:.1f}", f"batch {sizes}"),
-        Cell(f"{cost['forwards_per_token']:.2f}"),
+        Cell(f"{cost['forwards_per_token']:.2f}", f"of {rows} rows" if rows > 1 else ""),
         Cell(f"{cost['backwards_per_token']:.2f}"),
         Cell(_memory(cost["peak_bytes"])),
         Cell(str(row.run.scores["benchmarks"][benchmark]["skipped"])),
