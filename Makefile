@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: setup demo test test-slow bench lint train-scenes
+.PHONY: setup demo test test-slow bench lint train-scenes pictures
 
 setup: $(STAMP)
 
@@ -32,3 +32,7 @@ lint: setup
 
 train-scenes: setup
 	$(BIN)/python -m training.train
+
+# The pictures of the README, from what `make demo` wrote.
+pictures: demo
+	$(BIN)/python docs/pictures.py

@@ -154,7 +154,9 @@ def trace_answer(
     from .. import trace
 
     shaping = [method for method in answer.methods if hasattr(method, "edit_rows")]
-    found = trace(session.model, session.inputs, answer.sequences, layers=layers, normalise=normalise, methods=shaping)
+    # What was generated here brings its cache along, so the prompt is not computed again.
+    written = answer.sequences if answer.output is None else answer.output
+    found = trace(session.model, session.inputs, written, layers=layers, normalise=normalise, methods=shaping)
     found.settings.setdefault("model", session.name)
     return found
 

@@ -138,7 +138,7 @@ def draw_map(run: Run, rows: np.ndarray, scores: Sequence[float], measure: str, 
     side = float(np.clip(0.19 * count + 2.2, 5.5, 22))
     figure, (top, below) = _figure(side + 0.9, side + 2.4, 2, height_ratios=[side, 1.9])
     # A square root keeps the one strong neighbour of each word from hiding all the others.
-    picture = top.imshow(np.sqrt(values), cmap="cividis", interpolation="nearest", vmin=0)
+    picture = top.imshow(np.sqrt(values), cmap="Blues", interpolation="nearest", vmin=0)
     bar = figure.colorbar(picture, ax=top, fraction=0.035, pad=0.015)
     bar.ax.yaxis.set_major_formatter(lambda root, _: f"{root * root:.3g}")
     bar.set_label(f"{measure}, mean of layers")

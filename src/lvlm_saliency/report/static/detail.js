@@ -17,7 +17,7 @@ class DetailView {
     const rows = Object.fromEntries(MEASURES.map((measure) => [measure, run.row(t, measure, state.view)]));
     this.node.replaceChildren(
       this.facts(run, t, scores, bounds), this.shares(run, rows), this.words(run, t, rows, state.measure),
-      ...(run.steps?.[t] ? [this.candidates(run.steps[t])] : []));
+      ...(run.steps?.[t]?.candidates.length ? [this.candidates(run.steps[t])] : []));
   }
 
   facts(run, t, scores, bounds) {
