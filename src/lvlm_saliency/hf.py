@@ -122,6 +122,29 @@ def _calls_interface(kind: type) -> bool:
         return False
 
 
+def decoder_layers(model) -> torch.nn.ModuleList:
+    """The decoder's layers, in order.
+
+    Raises:
+        UnsupportedModelError: it keeps them elsewhere.
+    """
+    layers = getattr(model.get_decoder(), "layers", None)
+    if layers is None:
+        raise UnsupportedModelError(f"{type(model).__name__} has no list of decoder layers to read hidden states from")
+    return layers
+
+
+def final_norm(model) -> torch.nn.Module:
+    """The norm between the last decoder layer and the head (nothing where there is none)."""
+    return getattr(model.get_decoder(), "norm", None) or torch.nn.Identity()
+
+
+def tied_head(model) -> bool:
+    """Whether the head's weights are those of the input embeddings."""
+    head, embeddings = model.get_output_embeddings(), model.get_input_embeddings()
+    return head.weight is embeddings.weight
+
+
 def is_hybrid(model) -> bool:
     """True when some decoder layers mix tokens by other means than attention (linear attention, convolution)."""
     layers = getattr(model.get_decoder(), "layers", ())

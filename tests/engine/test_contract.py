@@ -12,8 +12,10 @@ import torch
 import lvlm_saliency as ls
 from lvlm_saliency import hf
 from lvlm_saliency.errors import SettingError
+from lvlm_saliency.interventions.dola import DoLa
 from lvlm_saliency.interventions.eah import EAH
 from lvlm_saliency.interventions.farsight import FarSight
+from lvlm_saliency.interventions.memvr import MemVR
 from lvlm_saliency.interventions.pai import PAI
 from lvlm_saliency.interventions.tame import TAME
 from lvlm_saliency.interventions.vcd import VCD
@@ -50,8 +52,10 @@ METHODS = [
     Row("pai-gain", PAI(alpha=2.0, gamma=1), PAI(alpha=0, gamma=1), True, pictures=True),
     Row("farsight", FarSight(sigma=0.01), FarSight(sigma=math.inf), True, cacheable=False),
     Row("farsight-horizon", FarSight(sigma=0.05, horizon=64), FarSight(sigma=math.inf, horizon=64), True),
+    Row("dola", DoLa(relative_top=0.01), DoLa(contrast=0, relative_top=0), False),
     Row("tame", TAME(gain=4.0), TAME(gain=0), True),
     Row("eah", EAH(threshold=1e-4), EAH(threshold=math.inf), True, pictures=True),
+    Row("memvr", MemVR(alpha=0.9, gamma=0.5), MemVR(alpha=0), True, pictures=True),
     Row("sgrs-greedy", ls.SGRS(alpha=1.0, order="greedy"), ls.SGRS(alpha=0, order="greedy"), False),
     Row("sgrs-sample", ls.SGRS(alpha=1.0, seed=4), ls.SGRS(top_k=1, alpha=0, seed=4), False),
 ]

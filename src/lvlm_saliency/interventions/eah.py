@@ -33,9 +33,9 @@ class EAH(AttentionMethod):
         threshold: inf switches the method off, bit-identically. Default: the mode's.
         layers: decoder layers to act on. Default: the mode's.
         mode: "paper": threshold 0.002, the lowest two layers, mean over the rows below. "official_code": threshold
-            0.0008, all layers (the switch for layers has no effect there), head 0 is never chosen, and the sum is
-            divided by one more than the number of rows below (written there as a constant for a prompt of 647 tokens).
-            The default is "paper", whose text says what the method is meant to do.
+            0.0008, all layers (the switch for layers has no effect there), nothing is done where head 0 has the most,
+            and the sum is divided by one more than the number of rows below (a constant there, for a prompt of 647
+            tokens). The default is "paper", whose text says what the method is meant to do.
     """
 
     name: ClassVar[str] = "eah"
@@ -77,9 +77,9 @@ class EAH(AttentionMethod):
         """
         threshold = THRESHOLD[self.mode] if self.threshold is None else self.threshold
         count = ((means > threshold) & image[:, None]).sum(-1)  # [B, H]
-        if self.mode == "official_code":
-            count[:, 0] = 0
-        return torch.where(count.amax(1) > 0, count.argmax(1), -1)
+        head = count.argmax(1)
+        chosen = (count.amax(1) > 0) & ((head > 0) | (self.mode == "paper"))
+        return torch.where(chosen, head, -1)
 
     def _means(self, place: Place) -> Tensor:
         """Mean attention to each column over the prompt's rows below it, float32 `[B, H, K]`."""

@@ -1,0 +1,78 @@
+"""What a method may read and change between the layers of one forward call: hidden states and feed-forward outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from lvlm_saliency import hf
+from lvlm_saliency.attention.session import Session
+
+
+class Lens:
+    """The language model's head on a hidden state `[..., d]` of any layer: float32 logits `[..., V]`."""
+
+    def __init__(self, model):
+        config = hf.text_config(model)
+        self.head, self.norm = model.get_output_embeddings(), hf.final_norm(model)
+        self.softcap = getattr(config, "final_logit_softcapping", None)
+        self.factor = getattr(config, "logit_scale", None) or 1 / (getattr(config, "logits_scaling", None) or 1)
+
+    def __call__(self, hidden: Tensor, *, normalised: bool = True) -> Tensor:
+        """`normalised`: through the model's last norm first."""
+        logits = self.head(self.norm(hidden) if normalised else hidden).float() * self.factor
+        return logits if self.softcap is None else torch.tanh(logits / self.softcap) * self.softcap
+
+
+def tap(model, session: Session, layers: Sequence[int], see: Callable[[int, Tensor], None]) -> list:
+    """Call `see(j, hidden [B, T, d])` for hidden state j of every forward call that belongs to `session`: 0 is what
+    goes into the first layer, j what layer j - 1 puts out. Returns the handles of the hooks."""
+    stack = hf.decoder_layers(model)
+
+    def before(_module, args, kwargs):
+        if getattr(session.calls, "step", None) is not None:
+            see(0, args[0] if args else kwargs["hidden_states"])
+
+    def after(number: int):
+        def hook(_module, _args, output):
+            if getattr(session.calls, "step", None) is not None:
+                see(number, output[0] if isinstance(output, tuple) else output)
+
+        return hook
+
+    handles = []
+    for number in layers:
+        if number == 0:
+            handles.append(stack[0].register_forward_pre_hook(before, with_kwargs=True))
+        else:
+            handles.append(stack[number - 1].register_forward_hook(after(number)))
+    return handles
+
+
+class EarlyExits:
+    """One generation of a method that combines the logits with those of earlier layers."""
+
+    def __init__(self, model, layers: Sequence[int], combine: Callable[[Tensor, list[Tensor]], Tensor]):
+        self.lens, self.layers, self.combine = Lens(model), list(layers), combine
+        self.last: dict[int, Tensor] = {}
+
+    def hooks(self, model, session: Session) -> list:
+        """Handles of hooks that keep the newest position's hidden states `[B, d]`."""
+
+        def keep(number: int, hidden: Tensor) -> None:
+            self.last[number] = hidden[:, -1].detach()
+
+        return tap(model, session, self.layers, keep)
+
+    def open(self, model, state: Session, batch: int, length: int, use_cache: bool) -> None:
+        """Nothing to prepare: the layers are those of the main pass."""
+
+    def shaped(self, logits: Tensor) -> Tensor:
+        """The combined logits, float32 `[B, V]`."""
+        early = [self.lens(self.last[number], normalised=False).to(logits.device) for number in self.layers]
+        return self.combine(logits, early)
+
+    def append(self, tokens: Tensor) -> None:
+        """Nothing to feed."""

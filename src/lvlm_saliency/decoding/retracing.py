@@ -1,0 +1,154 @@
+"""MemVR in the course of a session: which rows are unsure, and the picture that their next layer looks at again."""
+
+from __future__ import annotations
+
+import math
+import threading
+import weakref
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from lvlm_saliency import hf
+from lvlm_saliency.attention.backend import Step
+from lvlm_saliency.attention.session import Session
+from lvlm_saliency.decoding.hidden import Lens, tap
+from lvlm_saliency.errors import SettingError
+
+TOP = 10
+"""Of how many of the largest logits the entropy is taken."""
+
+
+@dataclass
+class _Call:
+    """One forward call. pictures: Z of each sample `[N_v, d]`, or None; `fired` and `armed` bool `[B, R]`, of the R
+    rows that decide: the prompt's last one, and every decoded one."""
+
+    step: Step
+    pictures: list[Tensor | None]
+    first: int
+    fired: Tensor | None = None
+    armed: Tensor | None = None
+    injected: list[int] = field(default_factory=list)
+
+
+class Retracing:
+    """`settings` is the method; one object serves all forward calls of a session, from any thread."""
+
+    def __init__(self, settings, model, session: Session):
+        self.settings, self.model, self.session = settings, model, session
+        self.layers = settings.layers(model)
+        self.lens = Lens(model)
+        self.calls = threading.local()
+        self.pictures: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+
+    def hooks(self) -> list:
+        """Handles of all hooks."""
+        decoder, stack = self.model.get_decoder(), hf.decoder_layers(self.model)
+        handles = [
+            decoder.register_forward_pre_hook(self._begin, with_kwargs=True),
+            decoder.register_forward_hook(self._end, with_kwargs=True, always_call=True),
+            # hidden state n is what layer n - 1 puts out, and it decides about layer n
+            *tap(self.model, self.session, self.layers, self._decide),
+        ]
+        return handles + [stack[n].mlp.register_forward_hook(self._inject(n)) for n in self.layers]
+
+    def _begin(self, _module, args, kwargs) -> None:
+        step: Step | None = getattr(self.session.calls, "step", None)
+        self.calls.call = None
+        if step is None:
+            return
+        if step.past < step.prompt_length and (step.past or step.new < step.prompt_length):
+            raise SettingError(
+                "memvr looks at the prompt as a whole, and here it comes in pieces (a trace, or prefill_chunk_size): "
+                "trace without it, or feed the prompt at once"
+            )
+        if step.past == 0:
+            pictures = self._projected(step, kwargs.get("inputs_embeds"))
+            if step.cache is not None:
+                self.pictures[step.cache] = pictures
+        elif step.cache in self.pictures:
+            pictures = self.pictures[step.cache]
+        else:
+            raise SettingError(
+                "memvr keeps the picture beside its cache, and this cache is another: feed the prompt first"
+            )
+        if any(picture is not None for picture in pictures):
+            self.calls.call = _Call(step, pictures, max(0, step.prompt_length - 1 - step.past))
+
+    def _end(self, *_args) -> None:
+        self.calls.call = None
+
+    @staticmethod
+    def _projected(step: Step, embeddings: Tensor | None) -> list[Tensor | None]:
+        if embeddings is None or step.image is None:
+            return [None]
+        image = step.image.to(embeddings.device)
+        image = image.repeat_interleave(len(embeddings) // len(image), dim=0)
+        rows = embeddings[:, : image.shape[1]].detach()
+        return [row[mask] if bool(mask.any()) else None for row, mask in zip(rows, image, strict=True)]
+
+    def _decide(self, _number: int, hidden: Tensor) -> None:
+        call: _Call | None = self.calls.call
+        if call is None:
+            return
+        unsure = entropy(self.lens(hidden.detach()[:, call.first :])) > self.settings.gamma
+        call.armed = unsure if call.fired is None else unsure & ~call.fired
+        call.fired = unsure if call.fired is None else unsure | call.fired
+
+    def _inject(self, layer: int):
+        def hook(module, args, output):
+            call: _Call | None = getattr(self.calls, "call", None)
+            if call is None or not bool(call.armed.any()):
+                return None
+            call.injected.append(layer)
+            x = args[0]
+            return torch.stack([self._row(module, call, b, x[b], output[b]) for b in range(len(x))])
+
+        return hook
+
+    def _row(self, module, call: _Call, sample: int, x: Tensor, output: Tensor) -> Tensor:
+        """One sample's feed-forward output `[T, d]`, mixed where its rows are armed."""
+        armed, picture = call.armed[sample], call.pictures[sample]
+        if picture is None or not bool(armed.any()):
+            return output
+        positions = torch.arange(call.step.past, call.step.past + len(x), device=x.device)
+        group = (positions - (call.step.prompt_length - 1)).clamp_min(0)  # all rows of the prompt are group 0
+        if call.first == 0:
+            group = group - group[0]
+        counted = torch.ones_like(group, dtype=torch.bool)
+        if call.step.padding is not None and call.step.past == 0:
+            padding = call.step.padding.repeat_interleave(len(call.pictures) // len(call.step.padding), dim=0)[sample]
+            counted[: len(padding)] = ~padding.to(counted.device)
+        looked = look_again(x, picture, module, self.settings.activation)
+        return mixed(output, looked, armed.to(x.device), group, counted, self.settings.alpha)
+
+
+def entropy(logits: Tensor) -> Tensor:
+    """Entropy of the ten largest of `[..., V]` logits, between 0 and 1."""
+    log_p = torch.log_softmax(logits.float().topk(min(TOP, logits.shape[-1]), dim=-1).values, dim=-1)
+    return -(log_p.exp() * log_p).sum(-1) / math.log(TOP)
+
+
+def look_again(x: Tensor, picture: Tensor, module, activation: str) -> Tensor:
+    """D(x) `[T, d]` of the feed-forward input x `[T, d]`: the image tokens Z `[N_v, d]` as keys and as values."""
+    picture = picture.to(x.dtype)
+    if activation == "identity":  # any factor on Z cancels in k
+        return (x @ picture.T) @ picture
+    size = picture.abs().mean()
+    up, down = (weights.abs().mean() / size for weights in (module.up_proj.weight, module.down_proj.weight))
+    return torch.nn.functional.silu(x @ (up * picture).T) @ (down * picture)
+
+
+def mixed(output: Tensor, looked: Tensor, armed: Tensor, group: Tensor, counted: Tensor, alpha: float) -> Tensor:
+    """(1 - alpha) FFN + alpha k D on the rows whose group is armed; k is the ratio of mean sizes over a group's rows.
+
+    Args:
+        output, looked: `[T, d]`; armed: bool `[R]`; group: int64 `[T]`, which of the R decisions a row follows;
+            counted: bool `[T]`, rows that are not padding.
+    """
+    sizes = torch.stack([output.float().abs().mean(-1), looked.float().abs().mean(-1)], dim=-1) * counted[:, None]
+    totals = sizes.new_zeros(len(armed), 2).index_add(0, group, sizes)
+    k = (totals[:, 0] / totals[:, 1].clamp_min(torch.finfo(torch.float32).tiny))[group, None].to(output.dtype)
+    return torch.where(armed[group, None], (1 - alpha) * output + alpha * k * looked, output)

@@ -1,0 +1,105 @@
+"""DoLa: decoding by contrasting layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from lvlm_saliency.errors import SettingError
+from lvlm_saliency.interventions.base import Method, choice, layer_numbers, number
+
+MODES = ("paper", "official_code")
+BUCKETS = ("low", "high")
+
+
+@dataclass(frozen=True)
+class DoLa(Method):
+    """What an early layer would already say is subtracted from what the last layer says.
+
+    "DoLa: Decoding by Contrasting Layers Improves Factuality in Large Language Models", ICLR 2024, arXiv 2309.03883.
+    q_j is the output distribution read off hidden state j (0: the embeddings; no final norm), p that of the model. The
+    premature layer M is the candidate whose q_j diverges most from p, chosen for each sample and step. The result is
+    log p - contrast * log q_M among the tokens v with p(v) >= relative_top max p.
+
+    Args:
+        candidate_layers: numbers of hidden states, or "low" / "high": every second one of the lower or upper half,
+            without the embeddings where the head is tied to them. Long texts by LLaVA-1.5 in the literature: 0, 2, ..,
+            14.
+        relative_top: plausibility constraint, 0 for none. Paper: 0.1.
+        contrast: 1 is DoLa; 0 (with relative_top=0) switches it off, bit-identically.
+        mode: "paper": the Jensen-Shannon divergence, half KL(p || m) + half KL(q || m) with m = (p + q) / 2.
+            "official_code": half KL(m || p) + half KL(m || q), which is what the released call computes; there it is
+            also averaged over the batch, so that batch mates share a layer, which is not followed. The default is
+            "paper".
+    """
+
+    name: ClassVar[str] = "dola"
+    paper: ClassVar[str] = "arXiv 2309.03883"
+    edits: ClassVar[str] = "logits, against those of an earlier layer"
+    cost: ClassVar[str] = "no extra pass; one more head product per candidate layer"
+    composes: ClassVar[str] = "attention edits, sampling, sgrs (which scores the original logits); not with beams"
+
+    candidate_layers: Sequence[int] | str = "low"
+    relative_top: float = 0.1
+    contrast: float = 1.0
+    mode: str = "paper"
+
+    def __post_init__(self):
+        if isinstance(self.candidate_layers, str):
+            choice("DoLa", "candidate_layers", self.candidate_layers, BUCKETS)
+        else:
+            object.__setattr__(self, "candidate_layers", layer_numbers("DoLa", self.candidate_layers))
+        number("DoLa", "relative_top", self.relative_top, 0, 1)
+        number("DoLa", "contrast", self.contrast, 0, 1e4)
+        choice("DoLa", "mode", self.mode, MODES)
+
+    def check_model(self, model) -> None:
+        self.layers(model)
+
+    def layers(self, model) -> list[int]:
+        """The hidden states that are candidates on this model, ascending.
+
+        Raises:
+            SettingError: one that the model lacks.
+        """
+        from lvlm_saliency import hf
+
+        count = len(hf.decoder_layers(model))
+        if isinstance(self.candidate_layers, tuple):
+            if self.candidate_layers[-1] >= count:
+                raise SettingError(f"dola: candidate_layers are hidden states 0..{count - 1} of this model")
+            return list(self.candidate_layers)
+        half = (count + 1) // 2
+        first = 2 * hf.tied_head(model)  # the embedding's own logits say nothing but the token that came in
+        bucket = range(first, half, 2) if self.candidate_layers == "low" else range(half + half % 2, count, 2)
+        return list(bucket) or [count - 1]
+
+    def shaper(self, model, inputs: dict | None, numbers: Sequence[int]):
+        """The state of one generation with this method."""
+        from lvlm_saliency.decoding.hidden import EarlyExits
+
+        return EarlyExits(model, self.layers(model) if self.contrast else [], self.combine)
+
+    def combine(self, logits: Tensor, early: list[Tensor]) -> Tensor:
+        """float32 `[B, V]` of the model's logits and those of the candidate layers."""
+        from lvlm_saliency.decoding.contrast import constrained
+
+        if not early:
+            return constrained(logits, logits, self.relative_top)
+        stack = torch.stack(early)  # [J, B, V]
+        chosen = self.divergences(logits, stack).argmax(0)  # [B]
+        premature = stack[chosen, torch.arange(len(logits), device=logits.device)]
+        difference = torch.log_softmax(logits, dim=-1) - self.contrast * torch.log_softmax(premature, dim=-1)
+        return constrained(difference, logits, self.relative_top)
+
+    def divergences(self, logits: Tensor, early: Tensor) -> Tensor:
+        """Float32 `[J, B]` between the last distribution `[B, V]` and each candidate's `[J, B, V]`, both as logits."""
+        log_p, log_q = torch.log_softmax(logits.float(), dim=-1), torch.log_softmax(early.float(), dim=-1)
+        log_m = torch.logaddexp(log_p, log_q) - torch.log(torch.tensor(2.0))
+        if self.mode == "official_code":
+            return (log_m.exp() * (log_m - (log_p + log_q) / 2)).sum(-1)
+        return ((log_p.exp() * (log_p - log_m)).sum(-1) + (log_q.exp() * (log_q - log_m)).sum(-1)) / 2
