@@ -17,6 +17,7 @@ from lvlm_saliency.decoding.run import Run
 from lvlm_saliency.decoding.search import search_settings, search_with
 from lvlm_saliency.decoding.steps import Cost, GenerateOutput, Step
 from lvlm_saliency.errors import SettingError
+from lvlm_saliency.inputs import check_inputs
 from lvlm_saliency.regions import output_lengths
 
 
@@ -39,6 +40,7 @@ def generate(
         GenerateOutput: sequences, steps, cost.
 
     Raises:
+        InputError: inputs that the model would stumble over or misread; the message says what to do.
         SettingError: methods that cannot be composed, or a setting that a method cannot serve.
         UnsupportedModelError: the model's attention cannot be captured.
         NumericalError: the logits are not finite.
@@ -48,6 +50,7 @@ def generate(
         method.check_model(model)
         if getattr(method, "needs_picture", False):
             with_pictures(method.name, inputs)
+    check_inputs(model, inputs)
     settings = _with_stop_strings(settings)
     if any(settings.get(name) for name in ("output_scores", "output_logits", "output_hidden_states")):
         settings.setdefault("return_dict_in_generate", True)  # transformers warns otherwise

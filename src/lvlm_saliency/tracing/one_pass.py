@@ -15,6 +15,7 @@ from lvlm_saliency import hf
 from lvlm_saliency.attention.backend import Capture, Editor, Place
 from lvlm_saliency.attention.session import Prompt, session
 from lvlm_saliency.errors import NumericalError, SettingError, UnsupportedModelError, did_you_mean
+from lvlm_saliency.inputs import check_inputs
 from lvlm_saliency.regions import placeholder_ids, token_regions
 from lvlm_saliency.tracing.result import SaliencyTrace
 from lvlm_saliency.tracing.reuse import prompt_cache, without_pixels
@@ -51,6 +52,7 @@ def trace(
         SaliencyTrace: float32 on the CPU.
 
     Raises:
+        InputError: inputs that the model would stumble over or misread.
         SequenceError: the sequences do not start with the prompt, or nothing was generated.
         SettingError: a layer that does not exist or has no attention, or an unknown normalisation.
         UnsupportedModelError: the model's attention cannot be captured.
@@ -59,6 +61,7 @@ def trace(
     if normalise not in ("row", "matrix"):
         raise SettingError(f"unknown normalise={normalise!r}{did_you_mean(str(normalise), ('row', 'matrix'))}")
     layers = target_layers(model, layers)
+    check_inputs(model, inputs)
     generated, sequences = sequences, checked_sequences(inputs, sequences)
     prompt_length = inputs["input_ids"].shape[1]
     regions = token_regions(model, inputs, sequences)

@@ -18,8 +18,6 @@ def checked_sequences(inputs: dict, sequences) -> Tensor:
     Raises:
         SequenceError: another batch, nothing generated, or sequences that do not start with the prompt.
     """
-    if "input_ids" not in inputs:
-        raise SequenceError("the inputs hold no input_ids: pass what the processor returned")
     prompt = inputs["input_ids"]
     sequences = getattr(sequences, "sequences", sequences)
     if not isinstance(sequences, Tensor) or sequences.dim() != 2 or sequences.is_floating_point():
