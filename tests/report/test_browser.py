@@ -67,7 +67,7 @@ def pixel(driver, panel, x, y):
 def click_word(driver, at):
     before = driver.execute_script(CANVASES)
     words_of(driver)[at].click()
-    wait_until(driver, f"return document.querySelector('.word.chosen')?.dataset.token === '{at}'")
+    wait_until(driver, f"return document.querySelector('.case').dataset.shown.endsWith(':{at}')")
     return before, driver.execute_script(CANVASES)
 
 
@@ -179,7 +179,7 @@ def test_several_runs_switch(driver, tmp_path):
     assert classes(driver, "hallucinated").index(True) == 10
     driver.find_elements(By.CSS_SELECTOR, ".runs label")[1].click()
     expected = falls(traces[1].scores("output")[0].tolist())
-    wait_until(driver, f"return document.querySelectorAll('.word.fall').length === {sum(expected)}")
+    wait_until(driver, "return document.querySelector('.case').dataset.shown.startsWith('1:')")
     assert classes(driver, "fall") == expected
 
 

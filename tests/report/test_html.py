@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import json
 import re
+from html import escape
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 import torch
 
+import lvlm_saliency as ls
 from lvlm_saliency.errors import InputError
 from lvlm_saliency.report.content import Case, Report, Table, run_of
 from lvlm_saliency.report.falls import falls
@@ -126,3 +128,20 @@ def test_notebook_view_marks_falls():
     fallen = falls(trace.scores("output")[0].tolist())
     assert sum(fallen) > 0
     assert fragment(trace, tokenizer).count("<sup") == sum(fallen)
+
+
+def test_notebook_view_finds_the_words_of_a_local_model():
+    model, processor = ls.load_model("scenes")
+    inputs = ls.build_inputs(processor, [picture()], "Describe the image.", model=model)
+    trace = ls.trace(model, inputs, model.generate(**inputs, max_new_tokens=5, do_sample=False))
+    for word in "".join(trace.tokens(processor)[0]).split():
+        assert escape(word) in trace._repr_html_()
+
+
+def test_page_names_a_models_folder_only(tmp_path):
+    trace, tokenizer = fabricated()
+    trace.settings["model"] = str(tmp_path / "my-model")
+    trace.to_html(tmp_path / "a.html", tokenizer)
+    text = (tmp_path / "a.html").read_text()
+    assert "Model my-model" in text
+    assert str(tmp_path) not in text

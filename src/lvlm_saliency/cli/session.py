@@ -157,7 +157,7 @@ def trace_answer(
     # What was generated here brings its cache along, so the prompt is not computed again.
     written = answer.sequences if answer.output is None else answer.output
     found = trace(session.model, session.inputs, written, layers=layers, normalise=normalise, methods=shaping)
-    found.settings.setdefault("model", session.name)
+    found.settings["model"] = session.name
     return found
 
 

@@ -75,9 +75,18 @@ def write_trace(
         run = run_of(trace, processor, name=name, sample=row, layouts=places, steps=decisions)
         label = f"Answer {row + 1}" if len(chosen) > 1 else "The answer"
         cases.append(Case(title=label, images=pictures, runs=[run], prompt=prompt))
-    model = trace.settings.get("model")
-    lead = f"Model {model}." if model else ""
-    return write_html(path, Report(title=title, cases=cases, lead=lead), budget=budget)
+    return write_html(path, Report(title=title, cases=cases, lead=_about(trace)), budget=budget)
+
+
+def _about(trace: SaliencyTrace) -> str:
+    """How the trace was made, in a line; of a model's folder only the name."""
+    model = Path(str(trace.settings.get("model") or "unknown"))
+    name = model.name if model.is_absolute() else str(model)
+    methods = trace.settings.get("methods") or []
+    parts = [f"Model {name}", f"{len(trace.layers)} layers traced", *(f"written under {method}" for method in methods)]
+    if trace.settings.get("normalise") == "matrix":
+        parts.append("rows normalised by their whole map (Eq. 5 read literally)")
+    return "; ".join(parts) + "."
 
 
 def _of_sample(values: Sequence[Sequence[Any]] | None, sample: int, name: str) -> Sequence[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -19,14 +20,20 @@ SHOWN_SAMPLES = 8
 def fragment(trace: SaliencyTrace, processor: Any = None, region: str = "output") -> str:
     """HTML of every sample's words coloured by `scores(region)`, falls marked with a small triangle.
 
-    Without a processor the words are token ids, because a trace carries no tokenizer; the first `SHOWN_SAMPLES` samples
-    of a batch are shown.
+    Without a processor the tokenizer is looked for where the trace says that its model came from (a folder, or the
+    local cache; nothing is downloaded); where there is none, words are token ids. Of a batch the first `SHOWN_SAMPLES`
+    samples are shown.
     """
+    processor = local_tokenizer(str(trace.settings.get("model") or "")) if processor is None else processor
     count = len(trace.sequences)
     samples = [_sample(run_of(trace, processor, sample=sample), region) for sample in range(min(count, SHOWN_SAMPLES))]
     layers = f"{len(trace.layers)} layer{'s' * (len(trace.layers) != 1)}"
     more = f", first {SHOWN_SAMPLES} of {count} samples" if count > SHOWN_SAMPLES else ""
-    hint = "" if processor is not None else "; <code>trace.to_html(path, processor)</code> shows the words"
+    hint = (
+        ""
+        if processor is not None
+        else "; no tokenizer found: <code>trace.to_html(path, processor)</code> shows the words"
+    )
     return (
         f'<div style="font:15px/2 Georgia,serif;max-width:60em">{"".join(samples)}'
         f'<div style="font:12px/1.6 sans-serif;opacity:.75">saliency on '
@@ -34,6 +41,20 @@ def fragment(trace: SaliencyTrace, processor: Any = None, region: str = "output"
         f'<span style="color:{css(FALL)}">&#9662;</span> falls below {ALPHA} &times; the mean of the {WINDOW} before'
         f"{hint}</div></div>"
     )
+
+
+@lru_cache(maxsize=4)
+def local_tokenizer(model: str) -> Any:
+    """The tokenizer of a model that is on this machine, else None."""
+    from transformers import AutoTokenizer
+
+    if not model:
+        return None
+    try:
+        return AutoTokenizer.from_pretrained(model, local_files_only=True)
+    # Any failure only means that ids are shown, as the view then says; a notebook's display must not raise.
+    except Exception:
+        return None
 
 
 def _sample(run: Run, region: str) -> str:

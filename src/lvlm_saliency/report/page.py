@@ -65,7 +65,6 @@ def _run(run: Run, budget: int) -> dict[str, Any]:
         "spans": _spans(run),
         "pictures": [_tiles(layout) for layout in run.layouts],
         "steps": None if run.steps is None else [_step(step, run) for step in run.steps[:length]],
-        "settings": {key: str(value) for key, value in trace.settings.items()},
     }
 
 

@@ -23,7 +23,7 @@ class Section {
     this.pictures = data.images.map((image, at) => new PictureView(image, at, this.opacity()));
     this.note = element("p", {class: "note"});
     this.tabs = element("div", {class: "choice runs"}, ...data.runs.map((run, at) => this.tab(run, at)));
-    this.tabs.hidden = data.runs.length < 2 && !data.runs[0]?.name;
+    this.tabs.hidden = data.runs.length < 2;
     this.node = element("section", {class: `case ${data.images.length ? "" : "no-picture"}`, id: `case-${index + 1}`},
       element("header", {},
         element("div", {}, element("h2", {}, data.title), data.note ? element("p", {class: "note"}, data.note) : ""), this.tabs),
@@ -66,6 +66,7 @@ class Section {
     this.curves.paint(this.run, state, scores, bounds);
     this.detail.paint(this.run, state, scores, bounds);
     await Promise.all(this.pictures.map((picture) => picture.paint(this.run, state, shared.strength)));
+    this.node.dataset.shown = `${this.data.runs.indexOf(this.run)}:${this.chosen ?? "all"}`;
   }
 
   pick(t) {

@@ -34,7 +34,8 @@ class PictureView {
         class: data.small ? "small" : "",
       });
       const caption = element("figcaption", {}, element("b", {}, measure), element("span", {}));
-      return {measure, canvas, caption, node: element("figure", {class: "panel"}, canvas, caption)};
+      const node = element("figure", {class: "panel", onclick: () => node.classList.toggle("large")}, canvas, caption);
+      return {measure, canvas, caption, node};
     });
     this.node = element("div", {class: "views"}, ...this.panels.map((panel) => panel.node),
       element("figure", {class: "panel plain"}, plain), element("div", {class: "side"}, strength));
