@@ -145,6 +145,22 @@ def tied_head(model) -> bool:
     return head.weight is embeddings.weight
 
 
+def vision_layers(tower) -> list[torch.nn.Module]:
+    """The encoder layers of a vision tower, in order."""
+    return [module for module in tower.modules() if type(module).__name__.endswith("EncoderLayer")]
+
+
+@contextmanager
+def eager_vision(tower) -> Iterator[None]:
+    """Attention of the vision tower that returns its maps, for the length of the block."""
+    before = tower.config._attn_implementation
+    tower.config._attn_implementation_internal = "eager"
+    try:
+        yield
+    finally:
+        tower.config._attn_implementation_internal = before
+
+
 def is_hybrid(model) -> bool:
     """True when some decoder layers mix tokens by other means than attention (linear attention, convolution)."""
     layers = getattr(model.get_decoder(), "layers", ())
@@ -392,6 +408,18 @@ def row_inputs(model_kwargs: dict, rows: Tensor, batch: int) -> dict:
         if k in PER_TOKEN and isinstance(v, Tensor) and v.shape[-2] == batch
     }
     return {**model_kwargs, **selected}
+
+
+def processed_rows(processors, origin: Tensor, ids: Tensor, scores: Tensor) -> Tensor:
+    """The scores `[R, V]` after the processors that were made for a batch; row r belongs to its sample `origin[r]`."""
+    for processor in processors:
+        own = processor
+        padding = getattr(processor, "prompt_ignore_length", None)
+        if isinstance(padding, Tensor):
+            own = copy.copy(processor)
+            own.prompt_ignore_length = padding[origin]
+        scores = own(ids, scores)
+    return scores
 
 
 def end_tokens(generation_config) -> tuple[int, ...]:

@@ -12,9 +12,11 @@ import torch
 import lvlm_saliency as ls
 from lvlm_saliency import hf
 from lvlm_saliency.errors import SettingError
+from lvlm_saliency.interventions.causalmm import CausalMM
 from lvlm_saliency.interventions.dola import DoLa
 from lvlm_saliency.interventions.eah import EAH
 from lvlm_saliency.interventions.farsight import FarSight
+from lvlm_saliency.interventions.icd import ICD
 from lvlm_saliency.interventions.memvr import MemVR
 from lvlm_saliency.interventions.pai import PAI
 from lvlm_saliency.interventions.tame import TAME
@@ -56,6 +58,8 @@ METHODS = [
     Row("tame", TAME(gain=4.0), TAME(gain=0), True),
     Row("eah", EAH(threshold=1e-4), EAH(threshold=math.inf), True, pictures=True),
     Row("memvr", MemVR(alpha=0.9, gamma=0.5), MemVR(alpha=0), True, pictures=True),
+    Row("causalmm", CausalMM(epsilon=0.01), CausalMM(gamma=0, epsilon=0), False),
+    Row("icd", ICD(alpha=2.0, beta=0.001), ICD(alpha=0, beta=0), False, pictures=True),
     Row("sgrs-greedy", ls.SGRS(alpha=1.0, order="greedy"), ls.SGRS(alpha=0, order="greedy"), False),
     Row("sgrs-sample", ls.SGRS(alpha=1.0, seed=4), ls.SGRS(top_k=1, alpha=0, seed=4), False),
 ]

@@ -33,7 +33,8 @@ class RowEdit:
     A' = gain * A (rows need not sum to 1 any more)
 
     Two edits that a gradient never crosses: `head` int64 `[B]` gives all heads of the prompt's rows the row of that
-    head (-1: each keeps its own), and `rewrite` makes any function of finished rows, `(A [B, H, t, K], visible) -> A'`.
+    head (-1: each keeps its own), and `rewrite` makes any function of a block of finished rows,
+    `(A [B, H, t, K], which keys they see, slice of the query rows) -> A'`.
     """
 
     multiplier: Tensor | None = None
@@ -43,7 +44,7 @@ class RowEdit:
     sink: Tensor | None = None
     temper: Temper | None = None
     head: Tensor | None = None
-    rewrite: Callable[[Tensor, Tensor], Tensor] | None = None
+    rewrite: Callable[[Tensor, Tensor, slice], Tensor] | None = None
 
     def then(self, other: RowEdit) -> RowEdit:
         """Both edits, this one first; a bias that came first is multiplied by a later multiplier. A magnitude, a temper
@@ -75,7 +76,11 @@ class RowEdit:
 
     def rows(self, block: slice) -> RowEdit:
         """The edit of a block of query rows."""
-        return RowEdit(**{f.name: _edit_rows(getattr(self, f.name), block) for f in fields(self)})
+        parts = {f.name: _edit_rows(getattr(self, f.name), block) for f in fields(self)}
+        if (whole := self.rewrite) is not None:
+            start = block.start or 0
+            parts["rewrite"] = lambda a, seen, rows: whole(a, seen, slice(start + rows.start, start + rows.stop))
+        return RowEdit(**parts)
 
 
 def _edit_rows(part, block: slice):

@@ -140,7 +140,8 @@ class Rows:
         if self.edit is None or self.edit.rewrite is None:
             return weights
         visible = self.visible(block)
-        return self.edit.rewrite(weights, torch.ones_like(weights, dtype=torch.bool) if visible is None else visible)
+        visible = torch.ones_like(weights, dtype=torch.bool) if visible is None else visible
+        return self.edit.rewrite(weights, visible, block)
 
     def output(self) -> Tensor:
         """The layer's attention output `[B, T, H, Dv]` with the edit applied, in the query's dtype."""

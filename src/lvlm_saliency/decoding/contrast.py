@@ -19,7 +19,6 @@ from lvlm_saliency import hf
 from lvlm_saliency.attention.backend import Editor
 from lvlm_saliency.attention.session import Prompt, Session
 from lvlm_saliency.errors import SettingError
-from lvlm_saliency.regions import padding_id, placeholder_ids
 from lvlm_saliency.tracing.one_pass import finite_logits
 
 
@@ -99,40 +98,3 @@ def with_pictures(owner: str, inputs: dict) -> Tensor:
     if not isinstance(pixels, Tensor) or not pixels.numel():
         raise SettingError(f"{owner} acts on the picture, and the inputs hold none (no pixel_values): leave it out")
     return pixels
-
-
-_MARKERS = tuple(
-    f"{marker}_token_{kind}" for marker in ("vision_start", "vision_end", "boi", "eoi") for kind in ("id", "index")
-)
-"""Names under which families keep the ids that stand around a picture."""
-
-
-def without_pictures(model, inputs: dict) -> dict:
-    """The same prompts without image tokens and the ids around them, left-padded anew.
-
-    Raises:
-        SettingError: a prompt holds nothing else.
-    """
-    ids = inputs["input_ids"]
-    markers = [getattr(model.config, name, None) for name in _MARKERS]
-    drop = [*placeholder_ids(model), *(i for i in markers if isinstance(i, int))]
-    mask = inputs.get("attention_mask")
-    text = torch.ones_like(ids, dtype=torch.bool) if mask is None else mask.bool()
-    text = text & ~torch.isin(ids, torch.tensor(drop, dtype=ids.dtype, device=ids.device))
-    return left_padded(model, [row[keep] for row, keep in zip(ids, text, strict=True)])
-
-
-def left_padded(model, prompts: Sequence[Tensor]) -> dict:
-    """Token ids int64 `[n]` of several prompts as `input_ids` and `attention_mask` `[B, longest]`.
-
-    Raises:
-        SettingError: a prompt is empty.
-    """
-    width = max(len(prompt) for prompt in prompts)
-    if not all(len(prompt) for prompt in prompts):
-        raise SettingError("a prompt holds nothing but its picture: there is no text to read without it")
-    pad = padding_id(model) or 0
-    ids = torch.stack([torch.nn.functional.pad(prompt, (width - len(prompt), 0), value=pad) for prompt in prompts])
-    lengths = torch.tensor([len(prompt) for prompt in prompts], device=ids.device)
-    mask = torch.arange(width, device=ids.device) >= width - lengths[:, None]
-    return {"input_ids": ids, "attention_mask": mask.long()}

@@ -37,7 +37,7 @@ def noised(model, inputs: dict, step: int, seed: int, numbers: Sequence[int]) ->
     keep, spread = (float(values[step]) for values in schedule())
     eps = torch.empty(pixels.shape)
     row = 0
-    for number, count in zip(numbers, _rows_of_samples(model, inputs), strict=True):
+    for number, count in zip(numbers, rows_of_samples(model, inputs), strict=True):
         draws = generator(seed, number)
         for _ in range(count):
             eps[row] = _drawn(model, pixels[row], draws)
@@ -59,7 +59,7 @@ def _drawn(model, pixels: Tensor, draws: torch.Generator) -> Tensor:
     return torch.randn(pixels.shape, generator=draws)
 
 
-def _rows_of_samples(model, inputs: dict) -> list[int]:
+def rows_of_samples(model, inputs: dict) -> list[int]:
     """How many rows of `pixel_values` each sample has.
 
     Raises:

@@ -86,7 +86,8 @@ class PAI(AttentionMethod, ContrastMethod):
 
     def readings(self, model, inputs: dict, numbers: Sequence[int]):
         """The prompt without its pictures."""
-        from lvlm_saliency.decoding.contrast import Reading, without_pictures
+        from lvlm_saliency.decoding.contrast import Reading
+        from lvlm_saliency.decoding.prompts import without_pictures
 
         return [Reading(without_pictures(model, inputs))]
 

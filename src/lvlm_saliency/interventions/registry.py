@@ -12,10 +12,12 @@ from lvlm_saliency.errors import SettingError, did_you_mean
 GROUP = "lvlm_saliency.methods"
 BUILT_IN = {
     "beam": "lvlm_saliency.interventions.beam:Beam",
+    "causalmm": "lvlm_saliency.interventions.causalmm:CausalMM",
     "dola": "lvlm_saliency.interventions.dola:DoLa",
     "dopra": "lvlm_saliency.interventions.dopra:DOPRA",
     "eah": "lvlm_saliency.interventions.eah:EAH",
     "farsight": "lvlm_saliency.interventions.farsight:FarSight",
+    "icd": "lvlm_saliency.interventions.icd:ICD",
     "locore": "lvlm_saliency.interventions.locore:LocoRE",
     "memvr": "lvlm_saliency.interventions.memvr:MemVR",
     "opera": "lvlm_saliency.interventions.opera:OPERA",

@@ -1,0 +1,87 @@
+"""Prompts made of prompts: without their pictures, or with a text put behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from lvlm_saliency import hf
+from lvlm_saliency.errors import SettingError
+from lvlm_saliency.regions import padding_id, placeholder_ids
+
+_MARKERS = tuple(
+    f"{marker}_token_{kind}" for marker in ("vision_start", "vision_end", "boi", "eoi") for kind in ("id", "index")
+)
+"""Names under which families keep the ids that stand around a picture."""
+
+
+def without_pictures(model, inputs: dict) -> dict:
+    """The same prompts without image tokens and the ids around them, left-padded anew.
+
+    Raises:
+        SettingError: a prompt holds nothing else.
+    """
+    ids = inputs["input_ids"]
+    drop = torch.tensor([*placeholder_ids(model), *_marker_ids(model)], dtype=ids.dtype, device=ids.device)
+    text = _given(inputs) & ~torch.isin(ids, drop)
+    if not bool(text.any(1).all()):
+        raise SettingError("a prompt holds nothing but its picture: there is no text to read without it")
+    rows = [torch.nonzero(keep).squeeze(1) for keep in text]
+    return _gathered(model, {"input_ids": ids}, rows)
+
+
+def after_pictures(model, inputs: dict, new: Sequence[int]) -> dict:
+    """The same prompts with the ids `new` behind the last picture (and the id that closes it), left-padded anew.
+
+    Raises:
+        SettingError: a prompt holds no picture.
+    """
+    ids, given = inputs["input_ids"], _given(inputs)
+    image = given & torch.isin(ids, torch.tensor(placeholder_ids(model), dtype=ids.dtype, device=ids.device))
+    if not bool(image.any(1).all()):
+        raise SettingError("icd puts its instruction behind the picture, and a prompt holds none: leave it out")
+    markers = set(_marker_ids(model))
+    rows = []
+    for row, here, there in zip(ids.tolist(), given, image, strict=True):
+        place = int(torch.nonzero(there).max()) + 1
+        while place < len(row) and row[place] in markers:
+            place += 1
+        kept = torch.nonzero(here).squeeze(1)
+        added = torch.full((len(new),), -1, dtype=kept.dtype, device=kept.device)
+        rows.append(torch.cat([kept[kept < place], added, kept[kept >= place]]))
+    per_token = {name: inputs[name] for name in ("input_ids", *hf.PER_TOKEN) if isinstance(inputs.get(name), Tensor)}
+    made = _gathered(model, per_token, rows, new)
+    return {**{name: value for name, value in inputs.items() if name not in per_token}, **made}
+
+
+def _gathered(model, per_token: dict, rows: Sequence[Tensor], new: Sequence[int] = ()) -> dict:
+    """Tensors `[B, N]` at the positions that `rows` name (-1: the next of `new`), left-padded to one length."""
+    width = max(map(len, rows))
+    made = {}
+    for name, values in per_token.items():
+        if name in ("attention_mask", "position_ids"):
+            continue
+        fill = (padding_id(model) or 0) if name == "input_ids" else 0
+        out = values.new_full((len(rows), width), fill)
+        for row, positions in enumerate(rows):
+            taken = values[row, positions.clamp_min(0)]
+            added = torch.tensor(new, dtype=values.dtype, device=values.device) if name == "input_ids" else 0
+            taken[positions < 0] = added
+            out[row, width - len(positions) :] = taken
+        made[name] = out
+    lengths = torch.tensor([len(positions) for positions in rows], device=made["input_ids"].device)
+    steps = torch.arange(width, device=lengths.device)
+    made["attention_mask"] = (steps >= width - lengths[:, None]).long()
+    return made
+
+
+def _given(inputs: dict) -> Tensor:
+    mask = inputs.get("attention_mask")
+    return torch.ones_like(inputs["input_ids"], dtype=torch.bool) if mask is None else mask.bool()
+
+
+def _marker_ids(model) -> list[int]:
+    found = (getattr(model.config, name, None) for name in _MARKERS)
+    return [value for value in found if isinstance(value, int)]

@@ -1,0 +1,81 @@
+"""ICD: instruction contrastive decoding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from lvlm_saliency.errors import SettingError
+from lvlm_saliency.interventions.base import ContrastMethod, number
+
+
+@dataclass(frozen=True)
+class ICD(ContrastMethod):
+    """What the model would say under an instruction that confuses it is subtracted from what it says without.
+
+    "Mitigating Hallucinations in Large Vision-Language Models with Instruction Contrastive Decoding", ACL 2024,
+    arXiv 2403.18715. logits = (1 + alpha) l - alpha l', where l' are those over the same picture with `instruction` put
+    between the picture and the question, among the tokens v with p(v) >= beta max p under l. The
+    default of alpha is that of the re-implementations in the repositories of later methods, which this follows.
+
+    Args:
+        alpha: weight of the contrast; 0 (with beta=0) switches the method off, bit-identically.
+        beta: plausibility constraint, 0 for none.
+        instruction: the text, encoded by the tokenizer that belongs to the model's name or folder; or its token ids,
+            for a model that was loaded from neither.
+    """
+
+    name: ClassVar[str] = "icd"
+    paper: ClassVar[str] = "arXiv 2403.18715"
+    edits: ClassVar[str] = "logits, against a confusing instruction"
+    cost: ClassVar[str] = "one more pass per token, a second prompt and cache"
+    families: ClassVar[str] = "all that see pictures"
+    needs_picture: ClassVar[bool] = True
+
+    alpha: float = 0.5
+    beta: float = 0.1
+    instruction: str | Sequence[int] = "You are a confused object detector."
+
+    def __post_init__(self):
+        number("ICD", "alpha", self.alpha, 0, 1e4)
+        number("ICD", "beta", self.beta, 0, 1)
+        if not self.instruction:
+            raise SettingError("ICD: instruction is empty; give a text or token ids")
+        if not isinstance(self.instruction, str):
+            for one in self.instruction:
+                number("ICD", "instruction", one, 0, whole=True)
+            object.__setattr__(self, "instruction", tuple(int(one) for one in self.instruction))
+
+    @property
+    def extra_forwards(self) -> int:
+        return int(self.alpha > 0)
+
+    def readings(self, model, inputs: dict, numbers: Sequence[int]):
+        """The same picture, the instruction, the question."""
+        from lvlm_saliency.decoding.contrast import Reading
+        from lvlm_saliency.decoding.prompts import after_pictures
+
+        ids = self._ids(model) if isinstance(self.instruction, str) else list(self.instruction)
+        return [Reading(after_pictures(model, inputs, ids))]
+
+    def _ids(self, model) -> list[int]:
+        from transformers import AutoTokenizer
+
+        source = model.config.name_or_path
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(source)
+        except (OSError, ValueError) as error:
+            raise SettingError(
+                f"icd: no tokenizer is found for the model's name {source!r}: pass instruction as token ids"
+            ) from error
+        return tokenizer(self.instruction, add_special_tokens=False)["input_ids"]
+
+    def combine(self, logits: Tensor, others: list[Tensor]) -> Tensor:
+        """float32 `[B, V]` of the logits without the instruction and, where alpha > 0, with it."""
+        from lvlm_saliency.decoding.contrast import constrained
+
+        contrast = logits if not others else (1 + self.alpha) * logits - self.alpha * others[0]
+        return constrained(contrast, logits, self.beta)
