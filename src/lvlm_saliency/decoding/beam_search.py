@@ -30,7 +30,7 @@ def beam_search(task: Task, log_probs: Callable[[Tensor, int], Tensor] = plain_l
     kept = [Kept() for _ in beams]
     rows = [1] * len(beams)
     for step in itertools.count():
-        processed = task.processor(branch.ids, log_probs(logits, step))
+        processed = task.processed(branch, log_probs(logits, step))
         parts = list(zip(processed.split(rows), logits.split(rows), strict=True))
         for one, part in zip(kept, parts, strict=True):
             one.put(step, *part)

@@ -77,7 +77,7 @@ class Retrospection:
                     trail.pop()
                     continue
                 look, log_probs = None, full_log_probs(self.ledger.without_refused(logits, back))
-            processed = self.task.processor(branch.ids, log_probs)
+            processed = self.task.processed(branch, log_probs)
             self.kept.put(point.beams.length, processed, logits)
             move = point.beams.advanced(processed, rules, stops)
             if move.beams.done:

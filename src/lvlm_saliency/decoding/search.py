@@ -21,6 +21,16 @@ from lvlm_saliency.regions import placeholder_ids
 OWN = ("length_penalty", "early_stopping", "diversity_penalty", "num_beam_groups", "low_memory", "assistant_model")
 """Settings of `generate` that the method has knobs of its own for, or that do not go with it."""
 
+ROW_BOUND = (
+    "prefix_allowed_tokens_fn",
+    "guidance_scale",
+    "encoder_repetition_penalty",
+    "encoder_no_repeat_ngram_size",
+    "output_hidden_states",
+    "output_attentions",
+)
+"""Settings that are tied to the rows of the batch, where a search has beams."""
+
 
 def search_settings(model, method, settings: dict) -> tuple[dict, int]:
     """The `generate` settings for a searching method, and how many texts to return for each sample.
@@ -37,9 +47,9 @@ def search_settings(model, method, settings: dict) -> tuple[dict, int]:
     for name in OWN:
         if settings.get(name) is not None:
             raise SettingError(f"{name} cannot be set under {method.name}: use its own settings (n_beams and so on)")
-    for name in ("prefix_allowed_tokens_fn", "output_hidden_states", "output_attentions"):
-        if given.get(name):
-            raise SettingError(f"{method.name} cannot serve {name}: its rows are beams; drop it")
+    for name in ROW_BOUND:
+        if (value := given.get(name)) is True or value not in (None, False, 1):  # 1.0 is a factor that does nothing
+            raise SettingError(f"{method.name} cannot serve {name}: which goes by the rows of the batch: drop it")
     if given.get("use_cache") is False:
         raise SettingError(f"{method.name} forks the key/value cache: drop use_cache=False")
     returned = given.get("num_return_sequences") or 1
@@ -56,7 +66,7 @@ class Task:
 
     prompt: Branch
     logits: Tensor
-    processor: Callable[[Tensor, Tensor], Tensor]
+    processors: Sequence
     criteria: Callable
     rules: list[Rules]
     pad: int
@@ -65,6 +75,10 @@ class Task:
     @property
     def model(self) -> Any:
         return self.prompt.model
+
+    def processed(self, branch: Branch, log_probs: Tensor) -> Tensor:
+        """The log-probabilities `[R, V]` of a branch's next tokens after every logits processor."""
+        return hf.processed_rows(self.processors, branch.origin, branch.ids, log_probs)
 
     def stops(self, sample: int) -> Callable[[Tensor], Tensor]:
         """Which continuations int64 `[k, t]` of a sample's prompt have ended."""

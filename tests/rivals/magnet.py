@@ -1,0 +1,29 @@
+"""A method for tests: from one layer on, every later token leans on one token of the answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from lvlm_saliency.attention.edits import RowEdit
+from lvlm_saliency.interventions.base import AttentionMethod
+
+
+@dataclass(frozen=True)
+class Magnet(AttentionMethod):
+    """Adds `pull` to the scores of answer token `column`, in `layer`."""
+
+    name: ClassVar[str] = "magnet"
+
+    column: int = 11
+    pull: float = 6.0
+    layer: int = 2
+
+    def edit_rows(self, place):
+        at = place.prompt_length + self.column
+        if place.layer != self.layer or place.past + place.new <= at + 1:
+            return None
+        queries, keys = place.query_positions[:, None], place.key_positions[None, :]
+        return RowEdit(bias=torch.where((keys == at) & (queries > at), self.pull, 0.0)[None, None])
