@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from lvlm_saliency import __version__
 from lvlm_saliency.cli import app as app_module
 from lvlm_saliency.cli.app import COMMANDS, app
 
+ASCII = {**os.environ, "PYTHONIOENCODING": "ascii"}
 HEAVY = ("torch", "transformers", "numpy", "matplotlib", "jinja2", "rich")
 
 
@@ -124,3 +126,9 @@ def test_runs_as_a_module():
     done = python("-m", "lvlm_saliency.cli", "explain")
     assert done.returncode == 2
     assert done.stderr.startswith("error: ")
+
+
+def test_json_survives_a_terminal_without_unicode():
+    code = "from lvlm_saliency.cli.output import print_json; print_json(['\\u732b', float('nan')])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, env=ASCII)
+    assert json.loads(done.stdout) == ["\u732b", None]

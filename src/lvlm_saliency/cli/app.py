@@ -63,6 +63,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """See `lvlm_saliency.cli.main`."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments or os.environ.get("LVLM_SALIENCY_DEBUG", "") not in ("", "0")
+    for stream in (sys.stdout, sys.stderr):
+        # A character that the terminal lacks is no reason to lose a result.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
     try:
         # Not app.main(): it would print an empty line at Ctrl-C and exit by itself when the reader has gone.
         with app.make_context(PROGRAM, arguments) as context:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import click
@@ -49,6 +50,8 @@ def _write(asked: Asked, compare: bool, explain: bool, streaming: bool) -> tuple
     session = begin(asked, open_images(asked))
     answers, traces = [], []
     for name, chosen, how in planned:
+        if compare and sys.stderr.isatty():
+            click.echo(f"writing: {name}", err=True)
         streamer = _streamer(session.processor) if streaming else None
         settings = {"max_new_tokens": asked.max_new_tokens, **how}
         answers.append(write_answer(session, name, chosen, asked.seed, streamer, **settings))

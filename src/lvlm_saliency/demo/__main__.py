@@ -59,7 +59,7 @@ def print_captions(console: Any, demo: Demo, number: int) -> None:
         run = caption.run
         scores = run.trace.scores("output")[run.sample, : run.length].tolist()
         made_up = {t for mark in caption.hallucinated for t in range(mark.start, mark.end)}
-        count = f"{len(caption.hallucinated)} of {len(caption.mentions)} mentions made up (\u2717)"
+        count = f"{len(caption.hallucinated)} of {len(caption.mentions)} mentions made up"
         console.print(f"{way.name}: {count}", style="dim")
         print_trace(console, run.tokens, scores, hallucinated=made_up, legend=way is demo.ways[0])
 
