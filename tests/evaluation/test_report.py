@@ -32,7 +32,7 @@ def runs(tiny, tmp_path_factory):
 def test_the_summary_shows_what_the_field_leaves_out(runs):
     text = (runs[0] / "summary.md").read_text()
     head = next(line for line in text.splitlines() if line.startswith("| system | CHAIR"))
-    for column in ("CHAIR\\_s", "CHAIR\\_i", "recall", "length", "ms/token", "forward/token", "peak memory", "skipped"):
+    for column in ("CHAIR\\_s", "CHAIR\\_i", "recall", "length", "ms/token", "fwd/token", "peak memory", "skipped"):
         assert column in head
     assert "yes ratio" in text
     assert "### scenes-caption: difference to greedy" in text

@@ -179,7 +179,13 @@ def _span(entry: dict[str, Any], name: str) -> tuple[float, float, float]:
 
 
 def _models(runs: Sequence[RunData]) -> str:
-    return ", ".join(dict.fromkeys(str(run.config["settings"]["model"]) for run in runs))
+    return ", ".join(dict.fromkeys(_model(run) for run in runs))
+
+
+def _model(run: RunData) -> str:
+    """Its hub id, or the name of its folder."""
+    given = str(run.config["settings"]["model"])
+    return Path(given).name if Path(given).is_absolute() else given
 
 
 def _counts(runs: Sequence[RunData], benchmark: str) -> str:
@@ -198,7 +204,7 @@ def _lead(runs: Sequence[RunData]) -> str:
         chosen = run.config["settings"]
         name = f"{run.name}: " if len(runs) > 1 else ""
         texts.append(
-            f"{name}{chosen['model']}, at most {chosen['max_new_tokens']} new tokens, seed {chosen['seed']}, "
+            f"{name}{_model(run)}, at most {chosen['max_new_tokens']} new tokens, seed {chosen['seed']}, "
             f"{SAMPLED} at temperature {chosen['temperature']:g} and top-p {chosen['top_p']:g}"
         )
     return (

@@ -98,10 +98,10 @@ class RunData:
 WHOLE = ("captions", "answers", "all")
 """Parts that are a benchmark as a whole."""
 
-COST_HEAD = ("cut off", "ms/token", "forward/token", "backward/token", "peak memory", "skipped")
+COST_HEAD = ("cut off", "ms/token", "fwd/token", "bwd/token", "peak memory", "skipped")
 COST_NOTE = (
     "length, words: mean per answer; cut off: share of answers that the limit on new tokens ended; rejected: draws per "
-    "token; forward, backward: passes per token, a batch counting as one (with beams, each sample has several rows in "
+    "token; fwd, bwd: forward and backward passes per token, a batch counting as one (with beams, each sample has several rows in "
     "it); skipped: items whose picture cannot be read."
 )
 

@@ -101,7 +101,7 @@ def scatter(title: str, x_name: str, y_name: str, points: Sequence[Point]) -> st
     lowest = -math.inf
     for point in sorted(points, key=lambda p: py(p.y[1])):
         x, y = px(point.x[1]), py(point.y[1])
-        label = max(y + 4, lowest + 13) if lowest > -math.inf else y + 4  # labels never lie on each other
+        label = max(y - 7, lowest + 13)  # above its cross, and never on another label
         lowest = label
         parts.append(
             f'<line class="range" x1="{px(point.x[0]):.1f}" x2="{px(point.x[2]):.1f}" y1="{y:.1f}" y2="{y:.1f}"/>'
@@ -110,7 +110,7 @@ def scatter(title: str, x_name: str, y_name: str, points: Sequence[Point]) -> st
             f'<line class="range" x1="{x:.1f}" x2="{x:.1f}" y1="{py(point.y[0]):.1f}" y2="{py(point.y[2]):.1f}"/>'
         )
         parts.append(f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="5"/>')
-        parts.append(_text(x + 9, label, point.name, "label"))
+        parts.append(_text(x + 8, label, point.name, "label"))
     return _svg(title, width, height, parts)
 
 
