@@ -78,7 +78,7 @@ def check_options(asked: Asked, files: Files, text: str | None) -> None:
 
 def run(asked: Asked, files: Files, text: str | None, layers: list[int] | None, normalise: str) -> tuple:
     """(answer, trace, paths written)."""
-    from .parsing import parse_methods
+    from ..interventions.parsing import parse_methods
     from .session import begin, given_answer, open_images, sampling, trace_answer, write_answer
 
     methods = [method for spec in asked.methods for method in parse_methods(spec)]

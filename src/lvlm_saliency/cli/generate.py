@@ -61,7 +61,7 @@ def _write(asked: Asked, compare: bool, explain: bool, streaming: bool) -> tuple
 
 def _runs(asked: Asked, compare: bool) -> list[tuple[str, list[Any], dict[str, Any]]]:
     """(name, methods, sampling settings) of every answer to write."""
-    from .parsing import parse_methods
+    from ..interventions.parsing import parse_methods
     from .session import sampling
 
     how = sampling(asked.temperature, asked.top_p)

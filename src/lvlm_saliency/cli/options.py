@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ..errors import LvlmSaliencyError
-from .parsing import parse_layers
+from ..interventions.parsing import parse_layers
 
 
 class Layers(click.ParamType):

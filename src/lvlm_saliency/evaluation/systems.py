@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lvlm_saliency.cli.parsing import parse_methods
 from lvlm_saliency.errors import SettingError
+from lvlm_saliency.interventions.parsing import parse_methods
 
 GREEDY = "greedy"
 SAMPLED = "sample"

@@ -6,9 +6,9 @@ import dataclasses
 from importlib import import_module
 from pathlib import Path
 
-from lvlm_saliency.cli.parsing import parse_specs
 from lvlm_saliency.errors import SettingError, did_you_mean
 from lvlm_saliency.evaluation.benchmarks.base import Benchmark, Item
+from lvlm_saliency.interventions.parsing import parse_specs
 
 __all__ = ["BENCHMARKS", "Benchmark", "Item", "open_benchmark"]
 

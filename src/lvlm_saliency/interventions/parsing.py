@@ -1,11 +1,11 @@
-"""What users type on the command line, as Python values: methods with settings, layer lists."""
+"""Methods and benchmarks as people write them, `name:setting=value,...`, as Python values."""
 
 from __future__ import annotations
 
 import re
 from typing import Any
 
-from ..errors import SettingError
+from lvlm_saliency.errors import SettingError
 
 LAYERS = re.compile(r"\d+(-\d+)?(\+\d+(-\d+)?)*")
 BETWEEN_METHODS = re.compile(r"\+(?=\s*[A-Za-z])")
@@ -17,7 +17,7 @@ def parse_methods(text: str) -> list[Any]:
 
     A `+` before a letter joins methods, a `+` before a digit joins layers. Raises `SettingError`.
     """
-    from ..interventions.registry import method
+    from lvlm_saliency.interventions.registry import method
 
     return [method(name, **settings) for name, settings in parse_specs(text)]
 

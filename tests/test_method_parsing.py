@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lvlm_saliency as ls
-from lvlm_saliency.cli.parsing import parse_layers, parse_methods, parse_specs
 from lvlm_saliency.errors import SettingError
+from lvlm_saliency.interventions.parsing import parse_layers, parse_methods, parse_specs
 
 
 @pytest.mark.parametrize(
