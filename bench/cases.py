@@ -55,7 +55,7 @@ def trace_against_definition(model, inputs, tokens: int, sampled: int | None, pa
                     use_cache=False,
                     logits_to_keep=1,
                 )
-                loss = -torch.log_softmax(result.logits[0, -1].float(), -1)[out[0, n0 + t]]
+                loss = -torch.log_softmax(result.logits[0, -1].double(), -1)[out[0, n0 + t]]
                 grads = torch.autograd.grad(loss, result.attentions)
                 whole = [
                     (a.detach() * g).abs().float().sum(1)[0, -1] for a, g in zip(result.attentions, grads, strict=True)

@@ -22,11 +22,11 @@ from .timing import paired, row
 
 def scenes():
     """The model that ships, on one of its pictures."""
-    from lvlm_saliency.scenes import demo_scenes
-    from lvlm_saliency.scenes.draw import draw
+    from lvlm_saliency.scenes.draw import draw_scene
+    from lvlm_saliency.scenes.world import demo_scenes
 
     model, processor = ls.load_model("scenes")
-    image = draw(demo_scenes(1, 0)[0])
+    image = draw_scene(demo_scenes(1, 0)[0])
     inputs = dict(ls.build_inputs(processor, [image], "Describe the image.", model=model))
     return ready(model), inputs
 

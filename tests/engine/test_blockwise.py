@@ -134,3 +134,5 @@ def test_pace_follows_the_refusals():
     assert pace.blocks_pay()
     pace.observe(300, 300)
     assert not pace.blocks_pay()
+    turns = [pace.next_is_block() for _ in range(200)]
+    assert turns.count(True) == 200 // (blockwise.PAUSE * blockwise.PATIENCE + 1), "now and then it looks again"

@@ -26,8 +26,8 @@ from lvlm_saliency.tracing.one_pass import finite_logits, loss_gradient
 MARGIN = {torch.float32: 1e-4, torch.float64: 1e-8}
 """How near to its threshold, as a share of it, S may lie before an ordinary step decides; other dtypes: 0.05."""
 SMALLEST, LARGEST = 2, 32
-PAUSE = 16
-"""Ordinary steps between two looks at whether blocks would be cheaper."""
+PAUSE, PATIENCE = 16, 4
+"""Ordinary steps between two looks at whether blocks would be cheaper, and looks before one is tried in any case."""
 
 
 @dataclass
@@ -50,7 +50,7 @@ class Pace:
         self.share = share  # f: the part of the layers that the backward pass crosses
         self.refused, self.seen = 1.0, 50.0  # a prior of 2 % refusals, soon outweighed
         self.seconds: dict[str, float] = {}
-        self.steps_left = 0
+        self.steps_left, self.looks = 0, 0
 
     def observe(self, refused: int, seen: int) -> None:
         """Count refusals among decided tokens; the past fades, so that the rate follows the text."""
@@ -70,13 +70,26 @@ class Pace:
         best = math.sqrt(2 * (1 + self.share) / max(self.rate, 1e-6))
         return max(SMALLEST, min(LARGEST, round(best)))
 
+    def next_is_block(self) -> bool:
+        """Whether a block comes next, or an ordinary step."""
+        if self.fixed:
+            return True
+        if self.steps_left == 0:
+            self.looks += 1
+            if self.blocks_pay() or self.looks > PATIENCE:
+                self.looks = 0
+                return True
+            self.steps_left = PAUSE if "step" in self.seconds else 1
+        self.steps_left -= 1
+        return False
+
     def blocks_pay(self) -> bool:
-        """Whether the next tokens are cheaper in a block than one by one; unmeasured ways are tried once."""
-        if self.fixed or not {"draft", "verify", "step"} <= set(self.seconds):
-            return self.fixed or "verify" not in self.seconds
+        """Whether the next tokens are cheaper in a block than one by one; an unmeasured way is tried once."""
+        if "verify" not in self.seconds or "step" not in self.seconds:
+            return "verify" not in self.seconds
         size, keep = self.size(), 1 - self.rate
-        kept = (1 - keep**size) / max(self.rate, 1e-9)  # expected tokens before the first refusal, at most `size`
         failed = 1 - keep**size
+        kept = failed / max(self.rate, 1e-9)  # expected tokens before the first refusal, at most `size`
         block = size * self.seconds["draft"] + self.seconds["verify"] + failed * self.seconds["step"]
         return block / (kept + failed) < self.seconds["step"]
 
@@ -111,11 +124,7 @@ class BlockRun(Run):
         done = self._decide(0, outputs.logits, None)
         del outputs
         while not done and self.ids.shape[1] < self.config.max_length:
-            if self.pace.steps_left == 0 and self.pace.blocks_pay():
-                done = self._block()
-            else:
-                self.pace.steps_left = (self.pace.steps_left or PAUSE) - 1
-                done = self._step()
+            done = self._block() if self.pace.next_is_block() else self._step()
         if self.streamer is not None:
             self.streamer.end()
         self.kwargs["past_key_values"] = self.cache
