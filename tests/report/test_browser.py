@@ -147,7 +147,7 @@ def test_keyboard_walks_and_lets_go(driver, tmp_path):
     for key, chosen in ((Keys.ARROW_RIGHT, 4), (Keys.ARROW_RIGHT, 5), (Keys.ARROW_LEFT, 4)):
         ActionChains(driver).send_keys(key).perform()
         assert classes(driver, "chosen").index(True) == chosen
-    assert "word 5 of 49" in driver.find_element(By.CSS_SELECTOR, ".detail").text
+    assert "token 4; the text has 49" in driver.find_element(By.CSS_SELECTOR, ".detail").text
     ActionChains(driver).send_keys(Keys.ESCAPE).perform()
     assert not any(classes(driver, "chosen"))
 

@@ -27,7 +27,7 @@ class DetailView {
     const mark = run.mark(t);
     return element("div", {class: "facts"},
       element("h3", {}, element("span", {class: `sample ${mark}`}, run.tokens[t].trim() || "\u2205"),
-        element("small", {}, `word ${t + 1} of ${run.length}`),
+        element("small", {}, `token ${t}; the text has ${run.length}, from 0`),
         ratio < 1 ? element("small", {class: "fallen"}, "\u25be falls") : "",
         mark ? element("small", {}, mark === "hallucinated" ? "not in the picture" : "in the picture") : ""),
       element("dl", {}, ...facts.map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value)))));
@@ -67,7 +67,7 @@ class DetailView {
       element("table", {}, element("thead", {}, element("tr", {}, ...["word", "from", ...MEASURES].map((name) => element("th", {scope: "col"}, name)))),
         element("tbody", {}, ...top.map(([key, [text, region]]) => element("tr", {},
           element("th", {scope: "row"}, text.trim() || JSON.stringify(text)),
-          element("td", {class: "from"}, region === "output" ? `\u2116 ${key - run.start + 1}` : region),
+          element("td", {class: "from"}, region === "output" ? `token ${key - run.start}` : region),
           ...MEASURES.map((name) => cell(name, key)))))));
   }
 
