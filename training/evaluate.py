@@ -14,13 +14,16 @@ import numpy as np
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor, LlavaForConditionalGeneration, LlavaProcessor
 
+from lvlm_saliency.scenes.classes import PLURALS
 from lvlm_saliency.scenes.draw import draw_scene
+from lvlm_saliency.scenes.grammar import NUMBERS, PLACES
 from lvlm_saliency.scenes.labels import label_mentions, parses
 from lvlm_saliency.scenes.questions import POPE_CATEGORIES, pope_questions
 from lvlm_saliency.scenes.world import Scene, generate_scenes
 
 PROMPT = "Describe the image."
 MODEL = Path("src/lvlm_saliency/scenes/model")
+ATTRIBUTES = ("colour", "place", "count")
 Figures = dict[str, list[float]]
 
 
@@ -33,6 +36,7 @@ def evaluate(folder: Path, scenes: Sequence[Scene], resamples: int = 2000) -> Fi
     processor = AutoProcessor.from_pretrained(folder)
     captions = greedy_captions(model, processor, scenes)
     counts = caption_counts(captions, scenes)
+    counts |= attribute_counts(model, processor, scenes)
     for category, (right, asked) in pope_counts(model, processor, scenes).items():
         counts[f"{category}_right"], counts[f"{category}_asked"] = right, asked
 
@@ -45,6 +49,7 @@ def evaluate(folder: Path, scenes: Sequence[Scene], resamples: int = 2000) -> Fi
             "chair_i": sums["wrong"] / max(sums["mentions"], 1),
             "words": sums["words"] / len(rows),
         }
+        found |= {name: sums[f"{name}_right"] / sums[f"{name}_asked"] for name in ATTRIBUTES}
         found |= {f"pope_{name}": sums[f"{name}_right"] / sums[f"{name}_asked"] for name in POPE_CATEGORIES}
         found["pope_random_minus_adversarial"] = found["pope_random"] - found["pope_adversarial"]
         return found
@@ -66,7 +71,8 @@ def greedy_captions(
     """One greedy caption per scene, through `generate` and the processor as any user calls them."""
     captions: list[str] = []
     for start in range(0, len(scenes), batch):
-        inputs = _inputs(processor, scenes[start : start + batch], PROMPT)
+        some = scenes[start : start + batch]
+        inputs = _inputs(processor, some, [PROMPT] * len(some))
         out = model.generate(**inputs, max_new_tokens=96, do_sample=False)
         captions += processor.batch_decode(out[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
     return captions
@@ -93,6 +99,41 @@ def caption_counts(captions: Sequence[str], scenes: Sequence[Scene]) -> dict[str
 
 
 @torch.no_grad()
+def attribute_counts(
+    model: LlavaForConditionalGeneration, processor: LlavaProcessor, scenes: Sequence[Scene], batch: int = 100
+) -> dict[str, np.ndarray]:
+    """Per scene the right answers (word for word) about one object's colour, place and number, and the questions asked.
+
+    Colour and place are asked of the first class that is there once (not asked where there is none), the number of the
+    first class.
+    """
+    counts = {f"{name}_{what}": np.zeros(len(scenes)) for name in ATTRIBUTES for what in ("right", "asked")}
+    for name in ATTRIBUTES:
+        asked = [(row, *turn) for row, scene in enumerate(scenes) if (turn := _attribute_turn(scene, name))]
+        for start in range(0, len(asked), batch):
+            rows, questions, answers = zip(*asked[start : start + batch], strict=True)
+            inputs = _inputs(processor, [scenes[row] for row in rows], questions)
+            out = model.generate(**inputs, max_new_tokens=10, do_sample=False)
+            said = processor.batch_decode(out[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+            for row, text, answer in zip(rows, said, answers, strict=True):
+                counts[f"{name}_right"][row] = text == answer
+                counts[f"{name}_asked"][row] = 1
+    return counts
+
+
+def _attribute_turn(scene: Scene, attribute: str) -> tuple[str, str] | None:
+    if attribute == "count":
+        item = scene.objects[0]
+        return f"How many {PLURALS[item.name]} are there?", f"{NUMBERS[item.count].capitalize()}."
+    item = next((item for item in scene.objects if item.count == 1), None)
+    if item is None:
+        return None
+    if attribute == "colour":
+        return f"What color is the {item.name}?", f"It is {item.colour}."
+    return f"Where is the {item.name}?", f"It is {PLACES[item.cells[0]]}."
+
+
+@torch.no_grad()
 def pope_counts(
     model: LlavaForConditionalGeneration, processor: LlavaProcessor, scenes: Sequence[Scene], batch: int = 50
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -106,7 +147,7 @@ def pope_counts(
     for start in range(0, len(scenes), batch):
         some = scenes[start : start + batch]
         questions = pope_questions(some, [str(start + i) for i in range(len(some))])
-        inputs = _inputs(processor, some, questions[0]["text"])
+        inputs = _inputs(processor, some, [questions[0]["text"]] * len(some))
         ids = inputs["input_ids"]
         split = int((ids[0] == model.config.image_token_id).nonzero().max()) + 1
         cache = model(input_ids=ids[:, :split], pixel_values=inputs["pixel_values"], use_cache=True).past_key_values
@@ -122,11 +163,15 @@ def pope_counts(
     return counts
 
 
-def _inputs(processor: LlavaProcessor, scenes: Sequence[Scene], text: str) -> dict[str, torch.Tensor]:
-    content = [{"type": "image"}, {"type": "text", "text": text}]
-    prompt = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
+def _inputs(processor: LlavaProcessor, scenes: Sequence[Scene], texts: Sequence[str]) -> dict[str, torch.Tensor]:
+    prompts = []
+    for text in texts:
+        content = [{"type": "image"}, {"type": "text", "text": text}]
+        prompts.append(
+            processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
+        )
     pictures = [draw_scene(scene) for scene in scenes]
-    return processor(images=pictures, text=[prompt] * len(scenes), return_tensors="pt")
+    return processor(images=pictures, text=prompts, padding=True, return_tensors="pt")
 
 
 def main() -> None:

@@ -55,10 +55,20 @@ def encode(text: str) -> list[int]:
 
 
 def pack(
-    scenes: list[Scene], rng: np.random.Generator, captions: int = 2, length: int = 272, question_weight: float = 2.0
+    scenes: list[Scene],
+    rng: np.random.Generator,
+    captions: int = 2,
+    length: int = 272,
+    question_weight: float = 2.0,
+    extra_where: float = 0.0,
+    doubt: float | None = None,
 ) -> Packed:
-    """A batch with fresh wording for every scene: `captions` captions each, then questions until the row is full."""
-    rows = [_row(scene, rng, captions, length, question_weight) for scene in scenes]
+    """A batch with fresh wording for every scene: `captions` captions each, then questions until the row is full.
+
+    `extra_where` is the share of questions that ask for a place on top of those that do anyway; `doubt` is that of
+    `training_question`.
+    """
+    rows = [_row(scene, rng, captions, length, question_weight, extra_where, doubt) for scene in scenes]
     longest = max(len(row[0]) for row in rows)
     fills = (PAD, 0, -1, IGNORE, 0.0)
     columns = [
@@ -69,7 +79,15 @@ def pack(
     return Packed(ids, positions, branch, targets, weights.float())
 
 
-def _row(scene: Scene, rng: np.random.Generator, captions: int, length: int, question_weight: float) -> tuple:
+def _row(
+    scene: Scene,
+    rng: np.random.Generator,
+    captions: int,
+    length: int,
+    question_weight: float,
+    extra_where: float,
+    doubt: float | None,
+) -> tuple:
     ids, positions = list(_PREFIX), list(range(len(_PREFIX)))
     branch, targets, weights = [0] * len(_PREFIX), [IGNORE] * len(_PREFIX), [0.0] * len(_PREFIX)
     number = 0
@@ -79,7 +97,8 @@ def _row(scene: Scene, rng: np.random.Generator, captions: int, length: int, que
             prompt, answer = CAPTION_PROMPTS[rng.integers(len(CAPTION_PROMPTS))], write_caption(scene, rng)
             weight = 1.0
         else:
-            prompt, answer = training_question(scene, rng)
+            where = extra_where > 0 and rng.random() < extra_where
+            prompt, answer = training_question(scene, rng, "where" if where else None, doubt)
             weight = question_weight
         asked = [*encode(_roughened(prompt, rng)), _ASSISTANT]
         said = [*encode(answer), EOS]

@@ -128,6 +128,8 @@ class Phase:
     warmup: int = 50
     final: float = 0.03
     projector_factor: float = 0.2  # of the projector's learning rate in the joint phases
+    noisy_share: float | None = None  # share of a batch whose captions name what is not there; None: as it comes
+    evaluated: int = 500  # steps between looks at the dev split
     horizon: int = 0  # where the cosine ends, when not with the phase
 
     def factor(self, step: int) -> float:

@@ -56,12 +56,40 @@ PHASES = (
     Phase(
         "joint",
         "joint",
-        1700,
+        1250,
         16,
         muon_lr=2e-3,
         adam_lr=1e-3,
         trained=(*_PROJECTOR, "language_model"),
+        horizon=1700,
         settings={"question_weight": 2.5},
+    ),
+    Phase(
+        "settle",
+        "joint",
+        250,
+        16,
+        muon_lr=1.2e-3,
+        adam_lr=6e-4,
+        trained=(*_PROJECTOR, "language_model"),
+        warmup=20,
+        noisy_share=0.5,
+        evaluated=125,
+        horizon=500,
+        settings={"question_weight": 2.5, "extra_where": 0.2},
+    ),
+    Phase(
+        "finish",
+        "joint",
+        300,
+        16,
+        muon_lr=7e-4,
+        adam_lr=4e-4,
+        trained=(*_PROJECTOR, "language_model"),
+        warmup=10,
+        noisy_share=0.44,
+        evaluated=100,
+        settings={"question_weight": 2.5, "extra_where": 0.3, "doubt": 0.27},
     ),
 )
 
@@ -112,7 +140,7 @@ def train_phase(
     before = float(state["seconds"]) if state else 0.0
     for step in range(start, phase.steps):
         rng = np.random.default_rng([options.seed, number, step])
-        rows = np.sort(rng.choice(len(pictures), size=phase.batch, replace=False))
+        rows = choose(rng, scenes, phase)
         for optimiser, base in zip(optimisers, rates, strict=True):
             for group, rate in zip(optimiser.param_groups, base, strict=True):
                 group["lr"] = rate * phase.factor(step)
@@ -129,13 +157,28 @@ def train_phase(
             log(options.run, {"phase": phase.name, "step": step + 1, "seconds": round(seconds), **means})
             figures = []
         last = step + 1 == phase.steps
-        if (step + 1) % 250 == 0 or last:
+        if (step + 1) % 125 == 0 or last:
             position = {"phase": number + last, "step": 0 if last else step + 1, "seconds": seconds}
             save_checkpoint(options.run, learner, optimisers, position)
-        if phase.name == "joint" and ((step + 1) % 500 == 0 or last):
+        if phase.kind == "joint" and ((step + 1) % phase.evaluated == 0 or last):
             export(learner, options.out)
             figures_dev = evaluate(options.out, generate_scenes(N_DEV, options.seed, "dev"))
             log(options.run, {"phase": phase.name, "step": step + 1, "seconds": round(seconds), "dev": figures_dev})
+
+
+def choose(rng: np.random.Generator, scenes: list[Scene], phase: Phase) -> np.ndarray:
+    """The numbers of a batch's scenes, in rising order."""
+    if phase.noisy_share is None:
+        return np.sort(rng.choice(len(scenes), size=phase.batch, replace=False))
+    noisy = round(phase.batch * phase.noisy_share)
+    wanted = [True] * noisy + [False] * (phase.batch - noisy)
+    rows = []
+    for want in wanted:
+        row = int(rng.integers(len(scenes)))
+        while bool(scenes[row].hidden) != want or row in rows:
+            row = int(rng.integers(len(scenes)))
+        rows.append(row)
+    return np.sort(rows)
 
 
 def export(learner: Learner, out: Path) -> None:

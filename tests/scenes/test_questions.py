@@ -64,3 +64,16 @@ def test_noisy_yes_covers_what_is_hidden_and_nothing_else(scene: Scene, seed: in
     said = scene.present | {item.name for item in scene.hidden}
     name = next(name for name in CLASSES if re.search(rf"\b{name}\b", question))
     assert answer == ("Yes." if name in said else "No.")
+
+
+def test_doubt_makes_a_yes_be_about_what_is_absent_more_often() -> None:
+    scenes = [scene for scene in generate_scenes(400, 12) if scene.hidden]
+    shares = []
+    for doubt in (0.05, 0.6):
+        rng = np.random.default_rng(0)
+        turns = [(scene, *training_question(scene, rng, "exists", doubt)) for scene in scenes for _ in range(4)]
+        yes = [(scene, question) for scene, question, answer in turns if answer == "Yes."]
+        wrong = sum(any(re.search(rf"\b{item.name}\b", question) for item in scene.hidden) for scene, question in yes)
+        shares.append(wrong / len(yes))
+    assert shares[0] == pytest.approx(0.05, abs=0.04)
+    assert shares[1] == pytest.approx(0.6, abs=0.08)

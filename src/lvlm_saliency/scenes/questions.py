@@ -114,16 +114,19 @@ def ranked_negatives(scene: Scene, category: str, rng: np.random.Generator) -> l
     return sorted(shuffled, key=lambda name: -sum(co_occurrence(name, other) for other in scene.present))
 
 
-def training_question(scene: Scene, rng: np.random.Generator, kind: str | None = None) -> tuple[str, str]:
+def training_question(
+    scene: Scene, rng: np.random.Generator, kind: str | None = None, doubt: float | None = None
+) -> tuple[str, str]:
     """A question and its answer as a noisy annotator gives it: hidden objects are said to be there.
 
     `kind` is one of exists, colour, where, count, list, place; drawn where not given. A scene without a class that is
-    there just once is asked for a colour in place of "where".
+    there just once is asked for a colour in place of "where". `doubt` is the probability that a yes, in a scene with
+    hidden objects, is about one of them (without it they are chosen as often as the others).
     """
-    kinds = list(_WRITERS)
+    kinds = ("exists", *_WRITERS)
     kind = kind or kinds[rng.choice(len(kinds), p=_KIND_RATES)]
     item = scene.objects[rng.integers(len(scene.objects))]
-    return _WRITERS[kind](scene, item, rng)
+    return _exists_question(scene, rng, doubt) if kind == "exists" else _WRITERS[kind](scene, item, rng)
 
 
 def prompt_words() -> list[str]:
@@ -133,9 +136,11 @@ def prompt_words() -> list[str]:
     return [*texts, *kinds, "Yes. No. One. Two. Three. None. They are. An A."]
 
 
-def _exists_question(scene: Scene, _item: SceneObject, rng: np.random.Generator) -> tuple[str, str]:
+def _exists_question(scene: Scene, rng: np.random.Generator, doubt: float | None) -> tuple[str, str]:
     if rng.random() < 0.5:
         said = [*scene.objects, *scene.hidden]
+        if doubt is not None and scene.hidden:
+            said = list(scene.hidden if rng.random() < doubt else scene.objects)
         name, answer = said[rng.integers(len(said))].name, "Yes."
     else:
         hidden = {item.name for item in scene.hidden}
@@ -189,7 +194,6 @@ def _pick(rng: np.random.Generator, choices: Sequence[str]) -> str:
 
 
 _WRITERS: dict[str, Callable[[Scene, SceneObject, np.random.Generator], tuple[str, str]]] = {
-    "exists": _exists_question,
     "colour": _colour_question,
     "where": _where_question,
     "count": _count_question,
