@@ -159,7 +159,9 @@ def test_chair_needs_truth_of_every_image(chair, tmp_path):
 
 def test_mme_reads_both_layouts_of_the_release(mme):
     benchmark = open_benchmark("mme:tasks=existence/landmark", data=mme)
-    assert [item.image for item in benchmark.items] == ["0001.png"] * 2 + ["0002.png"] * 2 + ["tower.jpg"] * 2
+    assert [item.image for item in benchmark.items] == [
+        name for name in ("existence/0001.png", "existence/0002.png", "landmark/tower.jpg") for _ in range(2)
+    ]
     assert all(benchmark.picture(item).size == (20, 20) for item in benchmark.items)
     result = benchmark.score(dict(enumerate(["Yes", "No\nsure", "yes", "yes", "Yes", "No"])))["answers"]
     assert {task: entry["score"] for task, entry in result["tasks"].items()} == {"existence": 125.0, "landmark": 200.0}

@@ -53,7 +53,7 @@ def test_greedy_takes_one_pass_per_token_and_sgrs_looks_back(runs):
     plain, gated = (run.cost("scenes-caption", label) for label in ("greedy", "sgrs"))
     assert plain["forwards_per_token"] == 1
     assert plain["backwards_per_token"] == 0
-    assert gated["backwards_per_token"] > 0.5
+    assert gated["backwards_per_token"] > 0
     assert plain["seconds_per_token"] > 0
     assert plain["peak_bytes"] > 2**20
 

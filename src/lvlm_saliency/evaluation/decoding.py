@@ -68,7 +68,7 @@ class Decoder:
         begin = time.perf_counter()
         self.memory.reset()
         pictures, failures = self._pictures(benchmark, items)
-        rows = {index: failure for index, failure in failures.items()}
+        rows = dict(failures)
         asked = [item for item in items if item.index in pictures]
         cost: dict[str, Any] = dict.fromkeys(SUMS, 0)
         if asked:
@@ -99,10 +99,14 @@ class Decoder:
         return [rows[item.index] for item in items], cost
 
     def _pictures(self, benchmark: Benchmark, items: Sequence[Item]) -> tuple[dict[int, Any], dict[int, Any]]:
+        """By item index: its picture, opened once for all of the batch's questions about it, or why there is none."""
         pictures, failures = {}, {}
+        opened: dict[str, Any] = {}
         for item in items:
             try:
-                pictures[item.index] = benchmark.picture(item)
+                if item.image not in opened:
+                    opened[item.image] = benchmark.picture(item)
+                pictures[item.index] = opened[item.image]
             except ImageError as error:
                 if not self.settings.skip_errors:
                     raise ImageError(

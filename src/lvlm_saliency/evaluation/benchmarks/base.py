@@ -20,7 +20,8 @@ Result = dict[str, Any]
 
 @dataclass(frozen=True)
 class Item:
-    """One question about one picture. `index` counts from 0 and names the item to seeded methods."""
+    """One question about one picture. `index` counts from 0 and names the item to seeded methods; `image` names the
+    picture, different pictures differently."""
 
     index: int
     id: str

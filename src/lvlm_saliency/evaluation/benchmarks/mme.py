@@ -63,7 +63,11 @@ class Mme(Benchmark):
         return [Question(task, row["question_id"], row["question"], row["answer"]) for row in ordered]
 
     def rows(self) -> Sequence[tuple[str, str, str]]:
-        return [(f"{q.task}/{q.image}/{index % 2 + 1}", q.image, q.text) for index, q in enumerate(self.questions)]
+        shown = [q.image if self.hub else f"{q.task}/{q.image}" for q in self.questions]  # tasks share file names
+        return [
+            (f"{q.task}/{q.image}/{index % 2 + 1}", image, q.text)
+            for index, (q, image) in enumerate(zip(self.questions, shown, strict=True))
+        ]
 
     @cached_property
     def pictures(self) -> Pictures:
@@ -79,9 +83,9 @@ class Mme(Benchmark):
 
     def _file(self, item: Item) -> str:
         """Where the release keeps the picture: in its task's folder, for some tasks one level further down."""
-        task = self.questions[item.index].task
-        below = [f"{task}/{item.image}", f"{task}/images/{item.image}", item.image]
-        return next((name for name in below if self.pictures.path(name).is_file()), below[0])
+        task, _, name = item.image.partition("/")
+        below = [item.image, f"{task}/images/{name}", name]
+        return next((place for place in below if self.pictures.path(place).is_file()), item.image)
 
     def score(self, texts: Mapping[int, str]) -> dict[str, Result]:
         pairs = [(first, first + 1) for first in range(0, len(self.questions), 2) if {first, first + 1} <= set(texts)]
