@@ -79,9 +79,9 @@ PHASES = (
         settings={"question_weight": 2.5, "extra_where": 0.2},
     ),
     Phase(
-        "finish",
+        "doubt",
         "joint",
-        300,
+        125,
         16,
         muon_lr=7e-4,
         adam_lr=4e-4,
@@ -89,7 +89,21 @@ PHASES = (
         warmup=10,
         noisy_share=0.44,
         evaluated=100,
+        horizon=300,
         settings={"question_weight": 2.5, "extra_where": 0.3, "doubt": 0.27},
+    ),
+    Phase(
+        "finish",
+        "joint",
+        250,
+        16,
+        muon_lr=6e-4,
+        adam_lr=3.5e-4,
+        trained=(*_PROJECTOR, "language_model"),
+        warmup=10,
+        noisy_share=0.47,
+        evaluated=125,
+        settings={"question_weight": 2.5, "extra_where": 0.3, "doubt": 0.5},
     ),
 )
 
@@ -170,7 +184,10 @@ def choose(rng: np.random.Generator, scenes: list[Scene], phase: Phase) -> np.nd
     """The numbers of a batch's scenes, in rising order."""
     if phase.noisy_share is None:
         return np.sort(rng.choice(len(scenes), size=phase.batch, replace=False))
-    noisy = round(phase.batch * phase.noisy_share)
+    exact = phase.batch * phase.noisy_share
+    noisy = int(exact + 0.05)
+    if exact - noisy > 0.05:  # rounded at random, so that the share holds on average
+        noisy += rng.random() < exact - noisy
     wanted = [True] * noisy + [False] * (phase.batch - noisy)
     rows = []
     for want in wanted:
