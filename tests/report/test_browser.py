@@ -206,3 +206,13 @@ def test_one_word_and_no_picture(driver, tmp_path):
     open_page(driver, path)
     click_word(driver, 0)
     assert driver.find_elements(By.CSS_SELECTOR, "canvas") == []
+
+
+def test_prompt_shows_where_pictures_stand(driver, tmp_path):
+    trace, words = fabricated()
+    first = trace.prompt_length - 6
+    trace.regions.prompt[0, first + 3] = False
+    trace.regions.image[0, first + 3] = True
+    open_page(driver, page(tmp_path / "a.html", [trace], words))
+    text = driver.find_element(By.CSS_SELECTOR, ".context").text
+    assert text.replace(" ", "") == "<s>picture" + "Describethepicture" + "picture" + "detail."

@@ -33,12 +33,10 @@ class TextView {
     this.answer.replaceChildren(...this.words.flatMap(({before, span, after}) => [before, span, after]));
     this.context = [];
     const groups = [];
-    let last = null;
-    for (const [position, text, region] of run.context) {
-      if (region !== last && run.kinds.slice(0, position).includes("image") && last === "system") {
-        groups.push(element("span", {class: "chip"}, "picture"));
-      }
-      last = region;
+    let next = 0;
+    for (const [position, text] of run.context) {
+      if (run.kinds.slice(next, position).includes("image")) groups.push(element("span", {class: "chip"}, "picture"));
+      next = position + 1;
       const span = element("span", {class: "given"}, text);
       this.context.push({position, span, text});
       groups.push(span);
