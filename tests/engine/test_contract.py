@@ -12,12 +12,15 @@ import torch
 import lvlm_saliency as ls
 from lvlm_saliency import hf
 from lvlm_saliency.errors import SettingError
+from lvlm_saliency.interventions.beam import Beam
 from lvlm_saliency.interventions.causalmm import CausalMM
 from lvlm_saliency.interventions.dola import DoLa
+from lvlm_saliency.interventions.dopra import DOPRA
 from lvlm_saliency.interventions.eah import EAH
 from lvlm_saliency.interventions.farsight import FarSight
 from lvlm_saliency.interventions.icd import ICD
 from lvlm_saliency.interventions.memvr import MemVR
+from lvlm_saliency.interventions.opera import OPERA
 from lvlm_saliency.interventions.pai import PAI
 from lvlm_saliency.interventions.tame import TAME
 from lvlm_saliency.interventions.vcd import VCD
@@ -41,6 +44,8 @@ class Row:
     """Acts on pictures: text models are refused."""
     cacheable: bool = True
     """What it does to earlier rows does not change as the text grows."""
+    searches: bool = False
+    """Forks the cache of a prompt: it refuses to run without one, and counts its passes by its own rule."""
 
 
 METHODS = [
@@ -60,6 +65,21 @@ METHODS = [
     Row("memvr", MemVR(alpha=0.9, gamma=0.5), MemVR(alpha=0), True, pictures=True),
     Row("causalmm", CausalMM(epsilon=0.01), CausalMM(gamma=0, epsilon=0), False),
     Row("icd", ICD(alpha=2.0, beta=0.001), ICD(alpha=0, beta=0), False, pictures=True),
+    Row("beam", Beam(n_beams=3), Beam(n_beams=1), False, searches=True),
+    Row(
+        "opera",
+        OPERA(n_beams=2, candidates=3, alpha=50.0),
+        OPERA(n_beams=1, alpha=0, threshold=math.inf, candidates=10**6),
+        False,
+        searches=True,
+    ),
+    Row(
+        "dopra",
+        DOPRA(n_beams=2, candidates=2, sigma=500.0, threshold=2),
+        DOPRA(n_beams=1, alpha=0, threshold=math.inf, candidates=10**6),
+        False,
+        searches=True,
+    ),
     Row("sgrs-greedy", ls.SGRS(alpha=1.0, order="greedy"), ls.SGRS(alpha=0, order="greedy"), False),
     Row("sgrs-sample", ls.SGRS(alpha=1.0, seed=4), ls.SGRS(top_k=1, alpha=0, seed=4), False),
 ]
@@ -158,6 +178,10 @@ def test_a_batch_gives_what_single_calls_give(family, row):
 
 
 def test_cached_decoding_gives_what_full_recomputation_gives(family, row):
+    if row.searches:
+        with pytest.raises(SettingError, match="cache"):
+            with_method(family.build()[0], family.inputs(n=1), row.active, use_cache=False)
+        return
     if not row.cacheable:
         pytest.skip("edits earlier rows anew as the text grows")
     model, _ = family.build()
@@ -186,7 +210,7 @@ def test_what_acts_on_pictures_refuses_inputs_without(row):
             with_method(model, family.inputs(n=1, images=0), row.active)
 
 
-@pytest.mark.parametrize("row", METHODS, ids=lambda row: row.name)
+@pytest.mark.parametrize("row", [row for row in METHODS if not row.searches], ids=lambda row: row.name)
 def test_the_declared_number_of_passes_is_made(row):
     family = FAMILIES["llava"]
     model, _ = family.build()

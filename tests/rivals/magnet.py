@@ -18,7 +18,7 @@ class Magnet(AttentionMethod):
     name: ClassVar[str] = "magnet"
 
     column: int = 11
-    pull: float = 6.0
+    pull: float = 15.0
     layer: int = 2
 
     def edit_rows(self, place):

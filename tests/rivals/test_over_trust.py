@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lvlm_saliency.attention.backend import Place
+from lvlm_saliency.attention.step import Place
 from lvlm_saliency.decoding.over_trust import (
     LOWEST,
     candidate_ids,

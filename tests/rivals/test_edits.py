@@ -1,0 +1,338 @@
+"""PAI, FarSight, TAME and EAH on random attention rows: their formulas, and the exact gradient through each."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lvlm_saliency.attention.edits import RowEdit
+from lvlm_saliency.attention.rows import RowAttention, Rows
+from lvlm_saliency.attention.step import Place
+from lvlm_saliency.errors import SettingError
+from lvlm_saliency.interventions.eah import EAH
+from lvlm_saliency.interventions.farsight import FarSight, log_registers
+from lvlm_saliency.interventions.locore import LocoRE
+from lvlm_saliency.interventions.pai import PAI
+from lvlm_saliency.interventions.tame import TAME
+
+HEADS, GROUPS, WIDTH = 4, 2, 6
+seeds = st.integers(0, 10**6)
+
+
+def call(seed, prompt, past, new, image=None, padding=None, layer=3):
+    """A layer's attention call as an edit sees it: random queries, keys and values, causal and padding mask."""
+    random = torch.Generator().manual_seed(seed)
+    query = torch.randn(2, HEADS, new, WIDTH, generator=random)
+    key, value = (torch.randn(2, GROUPS, past + new, WIDTH, generator=random) for _ in range(2))
+    place = Place(layer, past, new, prompt, past + new, 0, torch.device("cpu"), image, padding)
+    visible = (place.key_positions <= place.query_positions[:, None])[None, None].expand(2, 1, new, past + new)
+    if padding is not None:
+        hidden = torch.nn.functional.pad(padding, (0, past + new - prompt))[:, None, None]
+        visible = visible & ~hidden | torch.eye(past + new, dtype=torch.bool)[past:]  # a row of padding sees itself
+    rows = Rows(query, key, value, visible, 0.4, past)
+    place.make_rows = lambda: rows
+    return place, rows
+
+
+def scores_of(rows):
+    key = rows.key.repeat_interleave(HEADS // GROUPS, 1)
+    return (rows.query @ key.transpose(-1, -2)) * rows.scale
+
+
+def applied(rows, edit):
+    return dataclasses.replace(rows, edit=edit).weights(slice(0, rows.query.shape[2]))
+
+
+def softmax(scores, visible):
+    return torch.softmax(scores.masked_fill(~visible, float("-inf")), -1)
+
+
+def picture(prompt, start=1, stop=4):
+    image = torch.zeros(2, prompt, dtype=torch.bool)
+    image[:, start:stop] = True
+    return image
+
+
+# --- PAI ---------------------------------------------------------------------------------------------------------
+
+
+@given(seeds, st.floats(0.01, 3), st.integers(5, 8), st.integers(0, 3))
+@settings(deadline=None)
+def test_pai_raises_the_newest_rows_on_the_image(seed, alpha, prompt, answer):
+    method = PAI(alpha=alpha, gamma=1)
+    for past, new in ((0, prompt), (prompt + answer, 1), (0, prompt + answer)):
+        place, rows = call(seed, prompt, past, new, picture(prompt))
+        raised = torch.zeros(new, past + new, dtype=torch.bool)
+        raised[max(0, prompt - 1 - past) :, 1:4] = True
+        score = scores_of(rows)
+        want = softmax(torch.where(raised, score + alpha * score.abs(), score), rows.mask)
+        got = applied(rows, method.edit_rows(place))
+        torch.testing.assert_close(got, want, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(got.sum(-1), torch.ones_like(got[..., 0]))
+        more = applied(rows, PAI(alpha=2 * alpha, gamma=1).edit_rows(place))
+        assert (more[..., 1:4].sum(-1) >= got[..., 1:4].sum(-1) - 1e-6).all()
+
+
+def test_pai_leaves_the_rest_alone():
+    image = picture(6)
+    assert PAI(gamma=1).edit_rows(call(0, 6, 0, 6, image, layer=1)[0]) is None, "the two lowest layers"
+    assert PAI(gamma=1, layers=[1]).edit_rows(call(0, 6, 0, 6, image, layer=1)[0]) is not None
+    assert PAI(alpha=0, gamma=1).edit_rows(call(0, 6, 0, 6, image)[0]) is None
+    assert PAI(gamma=1).edit_rows(call(0, 6, 0, 6, None)[0]) is None, "no picture"
+    assert PAI(gamma=1).edit_rows(call(0, 6, 0, 5, image)[0]) is None, "the prompt without its last row"
+
+
+# --- FarSight ----------------------------------------------------------------------------------------------------
+
+
+def naive_farsight(method, rows, length, pads=(0, 0)):
+    """The definition: L x L scores with decaying registers to the right, softmax, and those columns dropped."""
+    score = scores_of(rows)
+    for b in range(2):
+        for h in range(HEADS):
+            for i in range(length):
+                decay = method.sigma
+                if method.mode == "official_code":
+                    fading = 1 - 0.5 * max(0, i - pads[b]) / (length - 1 - pads[b])
+                    decay = method.sigma * (0.5 + 0.5 * fading) + 2 ** (-8 * (h + 1) / HEADS)
+                for j in range(i + 1, length):
+                    score[b, h, i, j] = -(j - i) * decay
+    upper = torch.ones(length, length, dtype=torch.bool).triu(1)
+    return softmax(score, rows.mask | upper) * ~upper
+
+
+@pytest.mark.parametrize("mode", ["paper", "official_code"])
+@given(seed=seeds, sigma=st.floats(0, 3), prompt=st.integers(3, 8))
+@settings(deadline=None, max_examples=30)
+def test_farsights_closed_form_is_the_naive_one(mode, seed, sigma, prompt):
+    method = FarSight(sigma=sigma, mode=mode)
+    place, rows = call(seed, prompt, 0, prompt)
+    got = applied(rows, method.edit_rows(place))
+    torch.testing.assert_close(got, naive_farsight(method, rows, prompt), atol=1e-5, rtol=1e-4)
+    mass = got.sum(-1)
+    assert (mass[..., :-1] < 1).all()
+    torch.testing.assert_close(mass[..., -1], torch.ones_like(mass[..., -1]))
+
+
+@pytest.mark.parametrize("mode", ["paper", "official_code"])
+def test_farsight_under_left_padding(mode):
+    padding = torch.zeros(2, 7, dtype=torch.bool)
+    padding[1, :3] = True
+    method = FarSight(mode=mode)
+    place, rows = call(1, 7, 0, 7, padding=padding)
+    want = naive_farsight(method, rows, 7, pads=(0, 3))
+    torch.testing.assert_close(applied(rows, method.edit_rows(place))[:, :, 3:], want[:, :, 3:], atol=1e-5, rtol=1e-4)
+
+
+def test_farsight_and_the_cache():
+    method = FarSight(sigma=0.1)
+    assert method.edit_rows(call(0, 5, 5, 1)[0]) is None, "the newest row is a plain softmax"
+    assert method.edit_rows(call(0, 5, 4, 4)[0]) is None, "rows of several steps at once are each the newest of theirs"
+    assert FarSight(sigma=math.inf).edit_rows(call(0, 5, 0, 5)[0]) is None
+    whole = applied(call(2, 5, 0, 8)[1], method.edit_rows(call(2, 5, 0, 8)[0]))
+    assert (whole.sum(-1)[..., 5:-1] < 1).all(), "without a cache the answer's earlier rows are edited, too"
+    mass = applied(call(2, 5, 6, 1)[1], FarSight(sigma=0.1, horizon=math.inf).edit_rows(call(2, 5, 6, 1)[0])).sum(-1)
+    assert (mass < 1).all(), "with a horizon, decoded rows too"
+
+
+def test_registers_weigh_what_their_sum_says():
+    for decay in (0.0, 0.3, 0.8, 2.0):
+        for behind in (0, 1, 7, 300):
+            want = math.fsum(math.exp(-decay * d) for d in range(1, behind + 1))
+            got = log_registers(torch.tensor(decay), torch.tensor(float(behind))).exp()
+            assert got == pytest.approx(want, rel=1e-5)
+    assert log_registers(torch.tensor(0.8), torch.tensor(math.inf)).exp() == pytest.approx(0.816, abs=1e-3)
+
+
+# --- TAME --------------------------------------------------------------------------------------------------------
+
+
+def tau(x):
+    return x.square().sum(-1).mean(0).sum()
+
+
+def factor(rows, gain, sample, queries, keys):
+    size = tau(rows.query[sample, :, queries]), tau(rows.key[sample, :, keys])
+    return math.prod(1 + gain / math.log(t + 1e-7) for t in size)
+
+
+@given(seeds, st.floats(0.1, 3), st.integers(3, 8), st.integers(0, 3))
+@settings(deadline=None)
+def test_tames_factor_is_the_closed_form_per_sample(seed, gain, prompt, pad):
+    pad = min(pad, prompt - 2)
+    padding = torch.zeros(2, prompt, dtype=torch.bool)
+    padding[1, :pad] = True
+    method = TAME(gain=gain)
+    for past, new in ((0, prompt), (prompt + 1, 1), (prompt, 3)):
+        place, rows = call(seed, prompt, past, new, padding=padding)
+        got = method.edit_rows(place).temper.multiplier[:, 0, :, 0]
+        for sample, skip in enumerate((0, pad)):
+            for t in range(new):
+                if past == 0:
+                    want = factor(rows, gain, sample, slice(skip, None), slice(skip, None))
+                else:
+                    want = factor(rows, gain, sample, slice(t, t + 1), slice(skip, past + t + 1))
+                assert got[sample, t] == pytest.approx(want, rel=1e-3, abs=1e-3)
+
+
+def test_tame_sharpens_and_stays_finite():
+    place, rows = call(0, 40, 0, 40)
+    plain, sharp = applied(rows, None), applied(rows, TAME(gain=0.8).edit_rows(place))
+    assert (TAME().edit_rows(place).temper.multiplier > 1).all()
+    assert torch.equal(plain.argmax(-1), sharp.argmax(-1))
+
+    def spread(w):
+        return torch.special.entr(w).sum(-1)
+
+    assert (spread(sharp) <= spread(plain) + 1e-5).all()
+    place, rows = call(0, 4000, 4095, 1)
+    for dtype in (torch.float16, torch.bfloat16):
+        place.__dict__["rows"] = dataclasses.replace(rows, query=30 * rows.query.to(dtype), key=30 * rows.key.to(dtype))
+        assert torch.isfinite(TAME().edit_rows(place).temper.multiplier).all()
+
+
+# --- EAH ---------------------------------------------------------------------------------------------------------
+
+
+def test_eah_chooses_the_head_with_most_sinks():
+    image = torch.ones(2, 5, dtype=torch.bool)
+    image[:, 0] = False
+    means = torch.zeros(2, HEADS, 5)
+    means[0, 2, 1:4] = 0.1
+    means[0, 3, 1:3] = 0.1
+    means[0, 1, 0] = 0.9  # not a column of the picture
+    means[1, 1, 2:4] = 0.1
+    means[1, 3, 2:4] = 0.1
+    assert EAH().densest_head(means, image).tolist() == [2, 1], "the first of several"
+    assert EAH(threshold=0.2).densest_head(means, image).tolist() == [-1, -1]
+    first = means.roll(-2, dims=1)
+    assert EAH().densest_head(first, image).tolist() == [0, 1]
+    assert EAH(mode="official_code").densest_head(first, image).tolist() == [-1, 1]
+
+
+@given(seeds, st.integers(4, 8))
+@settings(deadline=None)
+def test_eah_gives_one_heads_map_to_all(seed, prompt):
+    image = picture(prompt)
+    place, rows = call(seed, prompt, 0, prompt, image, layer=0)
+    weights = applied(rows, None)
+    columns = range(prompt)
+    means = torch.stack([weights[:, :, j + 1 :, j].sum(-1) / max(1, prompt - 1 - j) for j in columns], -1)
+    threshold = float(means[..., 1:4].median()) + 3e-5  # no column's own value
+    method = EAH(threshold=threshold)
+    torch.testing.assert_close(method._means(place), means, atol=1e-6, rtol=1e-5)
+    head = method.densest_head(means, image)
+    edit = method.edit_rows(place)
+    assert torch.equal(edit.head, head)
+    one = rows.with_one_head(head)
+    same = one.weights(slice(0, prompt))
+    for sample in range(2):
+        assert torch.allclose(same[sample], weights[sample, head[sample]].expand(HEADS, -1, -1), atol=1e-6)
+        value = rows.value[sample].repeat_interleave(HEADS // GROUPS, 0)
+        want = weights[sample, head[sample]] @ value
+        torch.testing.assert_close(one.output()[sample].transpose(0, 1), want, atol=1e-5, rtol=1e-4)
+
+
+def test_eah_acts_on_prompts_of_its_layers_only():
+    image = picture(6)
+    low = EAH(threshold=0)
+    assert low.edit_rows(call(0, 6, 0, 6, image, layer=2)[0]) is None
+    assert low.edit_rows(call(0, 6, 0, 6, image, layer=1)[0]) is not None
+    assert EAH(threshold=0, mode="official_code", layers=[5]).edit_rows(call(0, 6, 0, 6, image, layer=2)[0]) is None
+    assert low.edit_rows(call(0, 6, 6, 1, image, layer=0)[0]) is None
+    assert EAH(threshold=math.inf).edit_rows(call(0, 6, 0, 6, image, layer=0)[0]) is None
+    for method in (low, TAME()):
+        with pytest.raises(SettingError, match="comes in pieces"):
+            method.edit_rows(call(0, 6, 0, 5, image, layer=0)[0])
+
+
+# --- gradients and composition ---------------------------------------------------------------------------------------
+
+
+def reference_output(rows, query, new_key, new_value, edit_of):
+    """The edited attention in plain autograd: each row's own key and value carry gradient, the cached ones do not."""
+    count, own = query.shape[2], rows.own
+    out = []
+    for t in range(count):
+        before, after = slice(0, own + t), slice(own + t + 1, None)
+        key, value = (
+            torch.cat([old[:, :, before], new[:, :, t : t + 1], old[:, :, after]], 2)
+            for old, new in ((rows.key, new_key), (rows.value, new_value))
+        )
+        row = dataclasses.replace(rows, query=query, key=key, value=value)
+        part = edit_of(row, t)
+        out.append((part[:, :, t : t + 1] @ value.repeat_interleave(HEADS // GROUPS, 1)).transpose(1, 2))
+    return torch.cat(out, 1)
+
+
+def tempered(gain):
+    def weights(rows, t):
+        size = rows.query[:, :, t].square().sum(-1).mean(1), rows.key[:, :, : rows.own + t + 1].square().sum(-1).mean(1)
+        multiplier = (1 + gain / torch.log(size[0] + 1e-7)) * (1 + gain / torch.log(size[1].sum(-1) + 1e-7))
+        return softmax(scores_of(rows) * multiplier[:, None, None, None], rows.mask)
+
+    return weights
+
+
+def raised(alpha):
+    def weights(rows, _):
+        score = scores_of(rows)
+        score = torch.cat([score[..., :1], score[..., 1:4] + alpha * score[..., 1:4].abs(), score[..., 4:]], -1)
+        return softmax(score, rows.mask)
+
+    return weights
+
+
+def registered(sigma):
+    def weights(rows, _):
+        score = scores_of(rows).masked_fill(~rows.mask, float("-inf")).exp()
+        return score / (score.sum(-1, keepdim=True) + math.exp(-sigma) / (1 - math.exp(-sigma)))
+
+    return weights
+
+
+@pytest.mark.parametrize(
+    ("method", "weights"),
+    [
+        (TAME(gain=0.7), tempered(0.7)),
+        (PAI(alpha=0.6, gamma=1), raised(0.6)),
+        (FarSight(sigma=0.5, horizon=math.inf), registered(0.5)),
+    ],
+    ids=["tame", "pai", "farsight"],
+)
+def test_the_gradient_of_edited_rows_is_exact(method, weights):
+    """Query, own key and own value of several rows at once, against autograd through the formula itself."""
+    place, rows = call(5, 6, 7, 3, picture(6))
+    query = rows.query.clone().requires_grad_()
+    new_key, new_value = (x[:, :, 7:].clone().requires_grad_() for x in (rows.key, rows.value))
+    seed = torch.randn(2, 3, HEADS, WIDTH, generator=torch.Generator().manual_seed(9))
+    want = torch.autograd.grad(
+        reference_output(rows, query, new_key, new_value, weights), (query, new_key, new_value), seed
+    )
+    edited = dataclasses.replace(rows, edit=method.edit_rows(place))
+    out = RowAttention.apply(query, new_key, new_value, None, edited, edited.output(), 0, None)
+    torch.testing.assert_close(out, reference_output(rows, query, new_key, new_value, weights), atol=1e-5, rtol=1e-4)
+    for got, reference in zip(torch.autograd.grad(out, (query, new_key, new_value), seed), want, strict=True):
+        torch.testing.assert_close(got, reference, atol=1e-5, rtol=1e-3)
+
+
+def test_several_edits_on_one_row():
+    place, rows = call(3, 6, 7, 1, picture(6))
+    bias, magnitude = LocoRE(beta=1.0).edit_rows(place), PAI(alpha=0.5, gamma=1).edit_rows(place)
+    sink = FarSight(sigma=0.5, horizon=9).edit_rows(place)
+    one, other = bias.then(magnitude).then(sink), sink.then(magnitude).then(bias)
+    torch.testing.assert_close(applied(rows, one), applied(rows, other))
+    score = scores_of(rows)
+    score = score + 0.5 * score.abs() * torch.nn.functional.pad(torch.ones(3), (1, 4)) + bias.bias
+    registers = math.fsum(math.exp(-0.5 * d) for d in range(1, 10))
+    want = score.exp() / (score.exp().sum(-1, keepdim=True) + registers)
+    torch.testing.assert_close(applied(rows, one), want, atol=1e-5, rtol=1e-4)
+    both = sink.then(sink)
+    torch.testing.assert_close(both.sink.exp(), 2 * sink.sink.exp())
+    with pytest.raises(SettingError, match="choose one"):
+        RowEdit(head=torch.tensor([1])).then(RowEdit(head=torch.tensor([2])))
