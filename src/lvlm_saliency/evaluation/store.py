@@ -95,7 +95,7 @@ def locked(path: Path) -> Iterator[None]:
         if fcntl is not None:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+            except BlockingIOError:
                 raise InputError(
                     f"another process works on this part of {path.parent}; give each its own --shard i/k"
                 ) from None
