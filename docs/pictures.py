@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import shutil
 import tempfile
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.support.ui import WebDriverWait
 
 FLAGS = "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
 MORE = "--disable-component-update --disable-sync --hide-scrollbars"
@@ -36,15 +38,14 @@ def shoot(page: str, path: Path, width: int, height: int, dark: bool) -> None:
         options = webdriver.ChromeOptions()
         for flag in (*FLAGS.split(), *MORE.split(), f"--user-data-dir={profile}"):
             options.add_argument(flag)
-        driver = webdriver.Chrome(options=options, service=Service("/usr/bin/chromedriver"))
+        driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
         try:
             size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
             driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
             scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
             driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": scheme})
             driver.get(page)
-            while not driver.execute_script("return document.body.dataset.ready"):
-                time.sleep(0.1)
+            WebDriverWait(driver, 60).until(lambda page: page.execute_script("return document.body.dataset.ready"))
             driver.execute_script(
                 "const chosen = document.querySelector('.word.hallucinated') ?? document.querySelectorAll('.word')[9];"
                 "chosen.click(); const bar = innerWidth > 640 ? document.getElementById('bar').offsetHeight : 0;"

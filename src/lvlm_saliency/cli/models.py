@@ -34,7 +34,7 @@ def models(as_json):
     table = Table(box=None, pad_edge=False)
     for column in ("family", "model type", "state", "heat map", "LocoRE preset", "notes"):
         table.add_column(column, overflow="fold", no_wrap=column == "model type")
-    table.add_row("scenes (shipped)", "llava", "tested", "yes", "", "2.7 M parameters; the default of every command")
+    table.add_row("scenes (shipped)", "llava", "tested", "yes", "", "three million parameters; the default of every command")
     for family in FAMILIES:
         state = "refused" if family.refused else "tested" if family.tested else "traced"
         heat = "yes" if family.grid else "no"
