@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lvlm_saliency.decoding.beams import Beams, Move
-from lvlm_saliency.decoding.search import Found, Kept, Task
+from lvlm_saliency.decoding.search import Found, Task
 
 
 def plain_log_probs(logits: Tensor, step: int) -> Tensor:
@@ -27,7 +27,7 @@ def beam_search(task: Task, log_probs: Callable[[Tensor, int], Tensor] = plain_l
     """
     branch, logits = replace(task.prompt), task.logits
     beams = [Beams.start(logits.device) for _ in task.rules]
-    kept = [Kept() for _ in beams]
+    kept = [task.kept() for _ in beams]
     rows = [1] * len(beams)
     for step in itertools.count():
         processed = task.processed(branch, log_probs(logits, step))

@@ -61,7 +61,8 @@ class Hypothesis:
 @dataclass(frozen=True)
 class Beams:
     """tokens: int64 `[n, t]`, the running texts, best first; scores: float32 `[n]`, their log-probabilities; ended: the
-    finished texts, best first, at most n; open: whether a running text may still beat the worst of them."""
+    finished texts, best first, at most n; open: whether a running text may still beat the worst of them; done: whether
+    the search is over."""
 
     tokens: Tensor
     scores: Tensor

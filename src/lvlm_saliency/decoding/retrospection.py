@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lvlm_saliency.attention.backend import Capture
+from lvlm_saliency.attention.step import Capture
 from lvlm_saliency.decoding.beams import Beams, Move
 from lvlm_saliency.decoding.branches import Branch
 from lvlm_saliency.decoding.over_trust import (
@@ -23,7 +23,7 @@ from lvlm_saliency.decoding.over_trust import (
     shares,
 )
 from lvlm_saliency.decoding.rollbacks import Ledger
-from lvlm_saliency.decoding.search import Found, Kept, Task
+from lvlm_saliency.decoding.search import Found, Task
 
 
 @dataclass
@@ -54,7 +54,7 @@ class Retrospection:
     def __init__(self, settings, task: Task, sample: int, layer: int):
         self.settings, self.task, self.sample, self.layer = settings, task, sample, layer
         self.ledger = Ledger(settings.threshold, settings.rollback_limit, settings.mode, settings.n_beams)
-        self.kept = Kept()
+        self.kept = task.kept()
 
     def run(self) -> Found:
         """Search to the end."""

@@ -61,8 +61,26 @@ def search_settings(model, method, settings: dict) -> tuple[dict, int]:
 
 
 @dataclass
+class Kept:
+    """Of each step on a sample's path, where wanted: the processed log-probabilities and the raw logits, `[n, V]`."""
+
+    wants_scores: bool
+    wants_logits: bool
+    scores: list[Tensor] = field(default_factory=list)
+    logits: list[Tensor] = field(default_factory=list)
+
+    def put(self, step: int, scores: Tensor, logits: Tensor) -> None:
+        """Note a step; later ones, of a path that was given up, are forgotten."""
+        if self.wants_scores:
+            self.scores[step:] = [scores]
+        if self.wants_logits:
+            self.logits[step:] = [logits]
+
+
+@dataclass
 class Task:
-    """What a search is given: the prompt's branch and logits `[B, V]`, and what `generate` prepared."""
+    """What a search is given: the prompt's branch and logits `[B, V]`, what `generate` prepared, and whether the scores
+    and the logits of each step are wanted. It counts the tokens that are fed (`drafted`)."""
 
     prompt: Branch
     logits: Tensor
@@ -70,11 +88,16 @@ class Task:
     criteria: Callable
     rules: list[Rules]
     pad: int
+    wants: tuple[bool, bool]
     drafted: int = 0
 
     @property
     def model(self) -> Any:
         return self.prompt.model
+
+    def kept(self) -> Kept:
+        """For one sample's steps, what the output is to hold."""
+        return Kept(*self.wants)
 
     def processed(self, branch: Branch, log_probs: Tensor) -> Tensor:
         """The log-probabilities `[R, V]` of a branch's next tokens after every logits processor."""
@@ -88,18 +111,6 @@ class Task:
             return self.criteria(torch.cat([head.expand(len(tokens), -1), tokens], dim=-1), None)
 
         return stopped
-
-
-@dataclass
-class Kept:
-    """Of each step on a sample's path: the processed log-probabilities and the raw logits, `[n, V]` each."""
-
-    scores: list[Tensor] = field(default_factory=list)
-    logits: list[Tensor] = field(default_factory=list)
-
-    def put(self, step: int, scores: Tensor, logits: Tensor) -> None:
-        """Note a step; later ones, of a path that was given up, are forgotten."""
-        self.scores[step:], self.logits[step:] = [scores], [logits]
 
 
 @dataclass
@@ -146,6 +157,7 @@ def search_with(
             stopping_criteria,
             _rules(method, model, state, input_ids, config),
             0 if pad is None else int(pad),
+            (config.output_scores, config.output_logits),
         )
         found = method.search(task)
     out = _output(task, found, returned, state, time.perf_counter() - begin)

@@ -59,5 +59,5 @@ def check_beams(owner: str, method) -> None:
     number(owner, "n_beams", method.n_beams, 1, 1000, whole=True)
     number(owner, "length_penalty", method.length_penalty, -100, 100)
     choice(owner, "length_norm", method.length_norm, LENGTH_NORMS)
-    if method.early_stopping not in (True, False, "never"):
+    if not isinstance(method.early_stopping, bool) and method.early_stopping != "never":
         choice(owner, "early_stopping", method.early_stopping, ("True", "False", "never"))

@@ -23,9 +23,11 @@ class OPERA(Method):
     Retrospection-Allocation", CVPR 2024, arXiv 2311.17911. The last layer's row of each candidate (max over heads,
     brought to sum 1) gives log phi_j = sum_i log(sigma R[i, j]) for each answer token j; max_j phi_j is the penalty.
 
-    What all modes share is computed in the log domain and float64 (the released code overflows float16), takes any
-    batch, and goes back as often as there is reason to (the released code swallows every error as "do not go back", and
-    clears what it refused at the wrong positions). Going back feeds the kept tokens anew over the prompt's own cache.
+    In both modes: log domain and float64 (the released code overflows float16); any batch; a candidate stays ahead of
+    all other tokens, however large its penalty (there it may fall behind arbitrary ones); the first step offers each
+    beam a candidate; what was refused behind a position is forgotten when the search goes back to it (there, other
+    positions are cleared); no error is taken for "do not go back". Going back feeds the kept tokens anew over the
+    prompt's own cache.
 
     Args:
         n_beams, length_penalty, early_stopping, length_norm: as in `Beam`. The released code runs 5 beams, with
