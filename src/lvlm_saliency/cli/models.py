@@ -32,13 +32,16 @@ def models(as_json):
 
     out = console()
     table = Table(box=None, pad_edge=False)
-    for column in ("family", "model type", "state", "heat map", "LocoRE preset", "notes"):
+    for column in ("family", "model type", "state", "heat map", "LocoRE preset", "SGRS scores", "notes"):
         table.add_column(column, overflow="fold", no_wrap=column == "model type")
-    table.add_row("scenes (shipped)", "llava", "tested", "yes", "", "three million parameters; the default of every command")
+    shipped = "three million parameters; the default of every command"
+    table.add_row("scenes (shipped)", "llava", "tested", "yes", "", "", shipped)
     for family in FAMILIES:
         state = "refused" if family.refused else "tested" if family.tested else "traced"
         heat = "yes" if family.grid else "no"
-        preset = "" if family.refused else f"beta={family.beta:g}, window={family.window}"
+        preset = "" if family.refused else f"locore:beta={family.beta:g},window={family.window}"
+        depth = "" if family.refused else f"{family.depth[0]:.0%} to {family.depth[1]:.0%} of its depth"
         notes = family.refused or family.no_grid or family.notes
-        table.add_row(family.name, family.model_type, state, heat, preset, notes)
+        table.add_row(family.name, family.model_type, state, heat, preset, depth, notes)
     out.print(table)
+    out.print("LocoRE presets are for --method, as they stand; SGRS takes its layers by itself.", style="dim")
