@@ -32,15 +32,15 @@ def models(as_json):
 
     out = console()
     table = Table(box=None, pad_edge=False)
-    for column in ("family", "model type", "state", "heat map", "LocoRE preset", "SGRS scores", "notes"):
-        table.add_column(column, overflow="fold", no_wrap=column == "model type")
+    for column in ("family", "model type", "state", "heat map", "LocoRE preset", "SGRS layers", "notes"):
+        table.add_column(column, overflow="fold", no_wrap=column in ("model type", "LocoRE preset", "SGRS layers"))
     shipped = "three million parameters; the default of every command"
     table.add_row("scenes (shipped)", "llava", "tested", "yes", "", "", shipped)
     for family in FAMILIES:
         state = "refused" if family.refused else "tested" if family.tested else "traced"
         heat = "yes" if family.grid else "no"
         preset = "" if family.refused else f"locore:beta={family.beta:g},window={family.window}"
-        depth = "" if family.refused else f"{family.depth[0]:.0%} to {family.depth[1]:.0%} of its depth"
+        depth = "" if family.refused else f"{family.depth[0]:.0%} to {family.depth[1]:.0%}"
         notes = family.refused or family.no_grid or family.notes
         table.add_row(family.name, family.model_type, state, heat, preset, depth, notes)
     out.print(table)
