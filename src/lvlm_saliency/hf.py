@@ -17,13 +17,13 @@ from typing import Any
 import torch
 import transformers
 from torch import Tensor
-from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache
-from transformers.cache_utils import DynamicLayer
+from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from lvlm_saliency import caches
 from lvlm_saliency.attention.backend import attention
-from lvlm_saliency.errors import SettingError, UnsupportedModelError
+from lvlm_saliency.errors import UnsupportedModelError
 
 # A name that contains "sdpa" or "flash" would send transformers down that backend's dispatch checks.
 NAMES = {
@@ -210,43 +210,6 @@ def lengths(args: tuple, kwargs: dict) -> tuple[int, int, Any]:
     return past, tokens.shape[1], cache
 
 
-def keep_graph_out_of_cache(cache, fresh: dict[int, tuple[Tensor, Tensor]]) -> None:
-    """Until `release_cache`: what enters the cache is detached, and new keys and values with a graph go to `fresh`.
-
-    Without this the cache would hold the graph of every past step, and the gradient of a step would be copied through
-    tensors as long as the whole context.
-    """
-    update = type(cache).update.__get__(cache)
-
-    def detached_update(key, value, layer_idx, *args, **kwargs):
-        if key.requires_grad:
-            fresh[layer_idx] = (key, value)
-        with torch.no_grad():
-            return update(key.detach(), value.detach(), layer_idx, *args, **kwargs)
-
-    def replaced_state(states, layer_idx, state_idx=0, **kwargs):
-        # Linear attention overwrites its state in place, which autograd still needs: put a new tensor there instead.
-        if not torch.is_grad_enabled():
-            return type(cache).update_recurrent_state(cache, states, layer_idx, state_idx=state_idx, **kwargs)
-        cache.layers[layer_idx].recurrent_states[state_idx] = states.detach()
-        return states
-
-    cache.update = detached_update
-    cache.update_recurrent_state = replaced_state
-
-
-def release_cache(cache) -> None:
-    """Undo `keep_graph_out_of_cache`, and detach what layers without attention have written into the cache."""
-    if "update" not in vars(cache):
-        return
-    del cache.update, cache.update_recurrent_state
-    for layer in getattr(cache, "layers", ()):
-        for states in (getattr(layer, "conv_states", None), getattr(layer, "recurrent_states", None)):
-            for index, state in (states or {}).items():
-                if state is not None and state.requires_grad:
-                    states[index] = state.detach()
-
-
 # --- generation ------------------------------------------------------------------------------------------------------
 
 PER_TOKEN = ("attention_mask", "position_ids", "token_type_ids", "mm_token_type_ids")
@@ -267,7 +230,7 @@ def prepared_alone(model, inputs: dict, length: int, answers: int, use_cache: bo
 
     settings: dict[str, Any] = {"max_new_tokens": max(1, length), "num_beams": 1, "num_return_sequences": answers}
     if use_cache:
-        settings["past_key_values"] = new_cache(model)
+        settings["past_key_values"] = caches.new_cache(model)
     with offsets_kept(model):
         # several answers to one prompt need sampling, as far as the check of the settings goes
         return prepared(model, dict(inputs), loop, use_cache=use_cache, do_sample=answers > 1, **settings)
@@ -283,10 +246,6 @@ def offsets_kept(model) -> Iterator[None]:
     finally:
         if hasattr(inner, "rope_deltas"):
             inner.rope_deltas = before
-
-
-def new_cache(model) -> DynamicCache:
-    return DynamicCache(config=text_config(model))
 
 
 def prefill_inputs(model, input_ids: Tensor, model_kwargs: dict, drop: int = 0) -> dict:
@@ -324,71 +283,6 @@ def next_inputs(model, input_ids: Tensor, new: int | None, model_kwargs: dict) -
 def prefill(model, input_ids: Tensor, generation_config, model_kwargs: dict):
     """The ordinary prompt pass of `generate` (chunked where the configuration asks for it)."""
     return model._prefill(input_ids, generation_config, model_kwargs)
-
-
-def can_roll_back(cache) -> bool:
-    """Whether tokens can be taken back from the cache (linear-attention states and static caches cannot)."""
-    layers = getattr(cache, "layers", None)
-    return bool(layers) and not cache.is_compileable and all(isinstance(layer, DynamicLayer) for layer in layers)
-
-
-def cache_batch(cache) -> int:
-    """The number of samples that the cache holds."""
-    return cache.layers[0].keys.shape[0]
-
-
-def shortened(cache, length: int):
-    """A copy of the cache with its first `length` tokens, over the same memory; None where a layer dropped some of them.
-
-    A sliding layer past its window no longer holds what stood before it.
-    """
-    copied = copy.copy(cache)
-    copied.layers = []
-    for layer in cache.layers:
-        view = copy.copy(layer)
-        if view.keys.shape[-2] != view.get_seq_length():
-            return None
-        view.keys, view.values = view.keys[..., :length, :], view.values[..., :length, :]
-        if hasattr(view, "cumulative_length"):
-            view.cumulative_length = length
-        copied.layers.append(view)
-    return copied
-
-
-def allow_rollback(cache) -> None:
-    """Make sliding layers keep what `crop` may have to bring back."""
-    for layer in cache.layers:
-        if hasattr(layer, "activate_past_recording"):
-            layer.activate_past_recording()
-
-
-def crop(cache, tokens: int) -> None:
-    """Take the last `tokens` tokens back."""
-    if tokens < 0:
-        raise ValueError(f"the cache lacks {-tokens} tokens that should be in it")
-    cache.crop(-tokens)
-
-
-def forkable(cache):
-    """The cache, checked to be one that `forked_cache` can fork.
-
-    Raises:
-        SettingError: a cache that writes into its tensors in place, or keeps them elsewhere.
-    """
-    if not isinstance(cache, DynamicCache) or getattr(cache, "offloading", False):
-        kind = "no cache (use_cache=False)" if cache is None else type(cache).__name__
-        raise SettingError(f"beams fork the key/value cache, which {kind} does not allow: leave the cache settings out")
-    return cache
-
-
-def forked_cache(cache, rows: Tensor):
-    """A cache of its own with these rows (repeats allowed) of `cache`, which stays as it is."""
-    fork = copy.copy(cache)
-    fork.layers = [copy.copy(layer) for layer in cache.layers]
-    for layer in fork.layers:  # recurrent states stand in dictionaries, which a shallow copy would share
-        vars(layer).update({name: dict(value) for name, value in vars(layer).items() if isinstance(value, dict)})
-    fork.reorder_cache(rows)
-    return fork
 
 
 def without_prompt_inputs(model_kwargs: dict) -> dict:

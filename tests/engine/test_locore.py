@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lvlm_saliency as ls
-from lvlm_saliency.attention.backend import Place
 from lvlm_saliency.attention.rows import RowEdit, Rows
+from lvlm_saliency.attention.step import Place
 from lvlm_saliency.errors import SettingError
 from lvlm_saliency.interventions.locore import SPACES
 from zoo import FAMILIES

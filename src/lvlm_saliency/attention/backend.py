@@ -6,20 +6,15 @@ captures the layer, the model's own backend is called with the very arguments th
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from lvlm_saliency.attention.edits import RowEdit
-from lvlm_saliency.attention.rows import Recorder, RowAttention, Rows
+from lvlm_saliency.attention.rows import RowAttention, Rows
+from lvlm_saliency.attention.step import STEP, Capture, Place, Step
 from lvlm_saliency.errors import SettingError, UnsupportedModelError
-
-STEP = "lvlm_saliency_step"
-"""Name of the forward keyword under which the step travels from the decoder to its attention layers."""
 
 # Arguments whose effect is already in the mask or in query and key, or that change nothing about a row's numbers.
 HARMLESS = frozenset(
@@ -45,117 +40,6 @@ HARMLESS = frozenset(
         "output_router_logits",
     ]
 )
-
-
-@dataclass
-class Place:
-    """Where one layer's rows stand: what an edit needs to know.
-
-    layer: decoder layer number; past/new: tokens in the cache before this call and in it; prompt_length: n0, absolute
-    positions (padding counted); keys: number of key columns; offset: absolute position of key column 0; image, padding:
-    which positions of the prompt hold pictures and which hold nothing, bool `[batch, n0]`, None where there are none.
-    """
-
-    layer: int
-    past: int
-    new: int
-    prompt_length: int
-    keys: int
-    offset: int
-    device: torch.device
-    image: Tensor | None = None
-    padding: Tensor | None = None
-    make_rows: Callable[[], Rows] | None = field(default=None, repr=False)
-
-    @functools.cached_property
-    def rows(self) -> Rows:
-        """The layer's queries, keys and mask before any edit, for an edit that depends on them."""
-        return self.make_rows()
-
-    def columns(self, prompt: Tensor | None) -> Tensor | None:
-        """A mask over the prompt `[batch, n0]` laid on this call's key columns, bool `[B, K]`; B may be several beams
-        or answers to each of the batch, next to one another."""
-        if prompt is None:
-            return None
-        positions = self.key_positions
-        inside = positions < prompt.shape[1]
-        found = prompt.to(self.device)[:, positions.clamp(max=prompt.shape[1] - 1)] & inside
-        batch = self.rows.query.shape[0]
-        return found if len(found) == batch else found.repeat_interleave(batch // len(found), dim=0)
-
-    def needs_whole_prompt(self, name: str) -> None:
-        """Refuse a prompt that comes in pieces.
-
-        Raises:
-            SettingError: these rows are a part of the prompt.
-        """
-        if self.past < self.prompt_length and (self.past or self.past + self.new < self.prompt_length):
-            raise SettingError(
-                f"{name} looks at the prompt as a whole, and here it comes in pieces (a trace, or prefill_chunk_size): "
-                "trace without it, or feed the prompt at once"
-            )
-
-    @property
-    def query_positions(self) -> Tensor:
-        """Absolute positions of the query rows, `[T]`."""
-        return torch.arange(self.past, self.past + self.new, device=self.device)
-
-    @property
-    def key_positions(self) -> Tensor:
-        """Absolute positions of the key columns, `[K]`."""
-        return torch.arange(self.offset, self.offset + self.keys, device=self.device)
-
-
-class Editor(Protocol):
-    """A method that edits attention rows."""
-
-    def edit_rows(self, place: Place) -> RowEdit | None:
-        """The edit for this layer and these rows, or None to leave them exactly alone."""
-
-
-@dataclass
-class Capture:
-    """Asks for rows of saliency: which layers, from which query row on, and where the records go.
-
-    `layers` None means every layer that has attention. `outputs[layer]` holds the layer's attention output
-    `[B, T, H, Dv]` (in the graph) and `rows[layer]` its `Rows`, for whoever differentiates by hand.
-
-    Without `graph` nothing is differentiated: the layers run as ever, and `weights[layer]` holds the post-softmax rows
-    `[B, H, T, K]` in float32 as the edits left them.
-
-    With `whole` the layers run eagerly inside the ordinary autograd graph and `weights[layer]` holds the full map
-    `[B, H, T, K]`: the definition itself, at its full price.
-    """
-
-    layers: frozenset[int] | None = None
-    first: int = 0
-    recorder: Callable[[int, Place], Recorder] | None = None
-    graph: bool = True
-    whole: bool = False
-    anchor: Tensor | None = None
-    weights: dict[int, Tensor] = field(default_factory=dict)
-    outputs: dict[int, Tensor] = field(default_factory=dict)
-    rows: dict[int, Rows] = field(default_factory=dict)
-    places: dict[int, Place] = field(default_factory=dict)
-
-    def wants(self, layer: int) -> bool:
-        return self.layers is None or layer in self.layers
-
-
-@dataclass
-class Step:
-    """The state of one forward call; made by a session, carried by the call, gone with it."""
-
-    past: int
-    new: int
-    prompt_length: int
-    editors: Sequence[Editor] = ()
-    capture: Capture | None = None
-    image: Tensor | None = None
-    padding: Tensor | None = None
-    cache: Any = None
-    fresh: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
-    """New keys and values that still carry a graph, by layer; the cache holds them without."""
 
 
 def attention(

@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lvlm_saliency import hf
-from lvlm_saliency.attention.backend import STEP, Capture, Editor, Step
+from lvlm_saliency import caches, hf
+from lvlm_saliency.attention.step import STEP, Capture, Editor, Step
 from lvlm_saliency.regions import placeholder_ids
 
 
@@ -131,13 +131,13 @@ def session(model, editors: Sequence[Editor] = (), *, everywhere: bool = False) 
         state.forwards += 1
         step = state.calls.step = state.step(past, new, cache, kwargs.get(STEP))
         if step.capture is not None and cache is not None:
-            hf.keep_graph_out_of_cache(cache, step.fresh)
+            caches.keep_graph_out_of_cache(cache, step.fresh)
         return args, {**kwargs, STEP: step}
 
     def release_cache(_module, _args, kwargs, _output):
         state.calls.step = None
         if kwargs.get("past_key_values") is not None:
-            hf.release_cache(kwargs["past_key_values"])
+            caches.release_cache(kwargs["past_key_values"])
 
     with hf.switched(model):
         hooks = [

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lvlm_saliency import hf
-from lvlm_saliency.attention.backend import Capture, Place
+from lvlm_saliency import caches, hf
 from lvlm_saliency.attention.rows import Recorder
+from lvlm_saliency.attention.step import Capture, Place
 from lvlm_saliency.decoding.rejection import output_score
 from lvlm_saliency.decoding.run import Run
 from lvlm_saliency.decoding.steps import GenerateOutput, Step
@@ -98,7 +98,7 @@ def obstacle(model, config, model_kwargs: dict) -> str:
     """Why blocks cannot be used in this generation; empty where they can."""
     if hf.is_hybrid(model):
         return "layers without attention cannot take tokens back"
-    if not model_kwargs.get("use_cache", True) or not hf.can_roll_back(model_kwargs.get("past_key_values")):
+    if not model_kwargs.get("use_cache", True) or not caches.can_roll_back(model_kwargs.get("past_key_values")):
         return "the cache cannot take tokens back: use the default dynamic cache"
     if config.output_scores or config.output_logits or config.output_hidden_states:
         return "per-step scores, logits and hidden states are kept step by step only"
@@ -119,7 +119,7 @@ class BlockRun(Run):
         outputs = hf.prefill(self.model, self.ids, self.config, model_kwargs)
         self.kwargs = hf.advanced(self.model, outputs, model_kwargs)
         self.cache = self.kwargs["past_key_values"]
-        hf.allow_rollback(self.cache)
+        caches.allow_rollback(self.cache)
         self.start, self.known = prompt_length, prompt_length + 1
         done = self._decide(0, outputs.logits, None)
         del outputs
@@ -265,7 +265,7 @@ class BlockRun(Run):
 
     def _rewind(self, length: int) -> None:
         """Crop the cache to the first `length` tokens."""
-        hf.crop(self.cache, int(self.cache.get_seq_length()) - length)
+        caches.crop(self.cache, int(self.cache.get_seq_length()) - length)
 
     def _output(self, model_kwargs: dict) -> GenerateOutput:
         out = super()._output(model_kwargs)

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lvlm_saliency import hf
-from lvlm_saliency.attention.backend import Capture
+from lvlm_saliency import caches, hf
 from lvlm_saliency.attention.session import Prompt, Session
+from lvlm_saliency.attention.step import Capture
 from lvlm_saliency.tracing.one_pass import finite_logits
 
 
@@ -41,7 +41,7 @@ class Branch:
         Raises:
             SettingError: the cache cannot be forked.
         """
-        hf.forkable(model_kwargs.get("past_key_values"))
+        caches.forkable(model_kwargs.get("past_key_values"))
         outputs = hf.prefill(model, input_ids, config, model_kwargs)
         rest = hf.without_prompt_inputs(model_kwargs)
         rows = torch.arange(len(input_ids), device=input_ids.device)
@@ -52,7 +52,7 @@ class Branch:
     def fork(self, rows: Tensor) -> Branch:
         """These rows (with repeats) as a branch of its own; this one stays as it is."""
         kwargs = hf.row_inputs(self.kwargs, rows, len(self.ids))
-        cache = hf.forked_cache(self.cache, rows)
+        cache = caches.forked_cache(self.cache, rows)
         return replace(self, ids=self.ids[rows], origin=self.origin[rows], cache=cache, kwargs=kwargs)
 
     def feed(self, tokens: Tensor, capture: Capture | None = None) -> Tensor:

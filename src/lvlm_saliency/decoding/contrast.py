@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from lvlm_saliency import hf
-from lvlm_saliency.attention.backend import Editor
 from lvlm_saliency.attention.session import Prompt, Session
+from lvlm_saliency.attention.step import Editor
 from lvlm_saliency.errors import SettingError
 from lvlm_saliency.tracing.one_pass import finite_logits
 

@@ -16,7 +16,7 @@ import math
 import torch
 from torch import Tensor
 
-from lvlm_saliency.attention.backend import Place
+from lvlm_saliency.attention.step import Place
 
 SHORT = 10
 """official_code: up to so many answer tokens (the candidate counted) the image is rewarded instead."""

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lvlm_saliency.attention.backend import Capture, Place
 from lvlm_saliency.attention.rows import saliency
+from lvlm_saliency.attention.step import Capture, Place
 from lvlm_saliency.decoding.draws import fresh_seed, pick, uniform
 from lvlm_saliency.decoding.steps import Step
 from lvlm_saliency.tracing.one_pass import loss_gradient

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from lvlm_saliency import hf
-from lvlm_saliency.attention.backend import Step
 from lvlm_saliency.attention.session import Session
+from lvlm_saliency.attention.step import Step
 from lvlm_saliency.decoding.hidden import Lens, tap
 from lvlm_saliency.errors import SettingError
 

@@ -9,9 +9,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from lvlm_saliency.attention.backend import Place
 from lvlm_saliency.attention.rows import RowEdit
 from lvlm_saliency.attention.session import session
+from lvlm_saliency.attention.step import Place
 from lvlm_saliency.errors import SettingError, did_you_mean
 
 
@@ -43,7 +43,7 @@ class AttentionMethod(Method):
     """A method that only edits attention rows, so that `with method(model):` is all there is to using it."""
 
     def edit_rows(self, place: Place) -> RowEdit | None:
-        """The edit of these rows; None leaves them bit-identical. See `attention.backend.Editor`."""
+        """The edit of these rows; None leaves them bit-identical. See `attention.step.Editor`."""
         raise NotImplementedError(f"{type(self).__name__} does not say how it edits rows")
 
     @contextmanager

@@ -9,8 +9,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from lvlm_saliency.attention.backend import Place
 from lvlm_saliency.attention.edits import RowEdit
+from lvlm_saliency.attention.step import Place
 from lvlm_saliency.errors import UnsupportedModelError
 from lvlm_saliency.interventions.base import ContrastMethod, choice, layer_numbers, number
 from lvlm_saliency.tracing.one_pass import target_layers

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from lvlm_saliency import hf
-from lvlm_saliency.attention.backend import Capture
 from lvlm_saliency.attention.rows import saliency
+from lvlm_saliency.attention.step import Capture
 
 
 def by_definition(model, inputs, sequences: Tensor, layers: list[int], valid: Tensor, state, norm: str):

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from lvlm_saliency import hf
-from lvlm_saliency.attention.backend import Capture, Editor, Place
+from lvlm_saliency import caches, hf
 from lvlm_saliency.attention.session import Prompt, session
+from lvlm_saliency.attention.step import Capture, Editor, Place
 from lvlm_saliency.errors import NumericalError, SettingError, UnsupportedModelError, did_you_mean
 from lvlm_saliency.inputs import check_inputs
 from lvlm_saliency.regions import placeholder_ids, token_regions
@@ -168,7 +168,7 @@ def _one_pass(model, inputs, sequences, layers, valid, state, cache=None):
 
     settings = {"use_cache": True, "max_new_tokens": 1, "do_sample": False, "num_beams": 1}
     inputs = dict(inputs) if cache is None else without_pixels(inputs)
-    return hf.prepared(model, inputs, loop, past_key_values=hf.new_cache(model), **settings)
+    return hf.prepared(model, inputs, loop, past_key_values=caches.new_cache(model), **settings)
 
 
 def _prefill(model, input_ids, model_kwargs):

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from lvlm_saliency import hf
+from lvlm_saliency import caches, hf
 
 PIXELS = ("pixel_values", "pixel_values_videos", "pixel_attention_mask", "image_attention_mask")
 """Inputs that only the prompt's own pass needs."""
@@ -23,11 +23,11 @@ def prompt_cache(model, generated: Any, sequences: Tensor, prompt_length: int):
         A cache of its own over the same memory: the generation's cache stays as it was.
     """
     cache = getattr(generated, "past_key_values", None)
-    if cache is None or hf.is_hybrid(model) or not hf.can_roll_back(cache):
+    if cache is None or hf.is_hybrid(model) or not caches.can_roll_back(cache):
         return None
-    if cache.get_seq_length() != sequences.shape[1] - 1 or hf.cache_batch(cache) != len(sequences):
+    if cache.get_seq_length() != sequences.shape[1] - 1 or caches.cache_batch(cache) != len(sequences):
         return None  # of other sequences: several answers per prompt, beams, or an edited text
-    return hf.shortened(cache, prompt_length - 1)
+    return caches.shortened(cache, prompt_length - 1)
 
 
 def without_pixels(inputs: dict) -> dict:
