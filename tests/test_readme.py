@@ -27,5 +27,6 @@ def test_commands_exist():
 
 
 def test_files_that_it_links_to_exist():
-    links = re.findall(r"\]\(((?!https?:)[^)]+)\)", README.read_text(encoding="utf-8"))
+    links = re.findall(r"(?:\]\(|src=\"|srcset=\")((?!https?:)[^)\"]+)", README.read_text(encoding="utf-8"))
+    assert "docs/img/report.png" in links
     assert [link for link in links if not (README.parent / link).exists()] == []
