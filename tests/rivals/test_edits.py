@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import lvlm_saliency as ls
 from lvlm_saliency.attention.edits import RowEdit
 from lvlm_saliency.attention.rows import RowAttention, Rows
 from lvlm_saliency.attention.step import Place
@@ -19,6 +20,7 @@ from lvlm_saliency.interventions.farsight import FarSight, log_registers
 from lvlm_saliency.interventions.locore import LocoRE
 from lvlm_saliency.interventions.pai import PAI
 from lvlm_saliency.interventions.tame import TAME
+from zoo import FAMILIES
 
 HEADS, GROUPS, WIDTH = 4, 2, 6
 seeds = st.integers(0, 10**6)
@@ -336,3 +338,36 @@ def test_several_edits_on_one_row():
     torch.testing.assert_close(both.sink.exp(), 2 * sink.sink.exp())
     with pytest.raises(SettingError, match="choose one"):
         RowEdit(head=torch.tensor([1])).then(RowEdit(head=torch.tensor([2])))
+
+
+@pytest.mark.parametrize("name", ["llava", "qwen2_vl"])
+@pytest.mark.parametrize(
+    "method",
+    [PAI(alpha=2.0, gamma=1), TAME(gain=4.0), EAH(threshold=1e-4), FarSight(sigma=0.05, horizon=64)],
+    ids=lambda method: method.name,
+)
+def test_edits_act_the_same_in_both_beam_searches(name, method):
+    """Ours, over forks of the cache, and transformers', over reordered rows: the picture's place follows the rows."""
+    family = FAMILIES[name]
+    model, _ = family.build()
+    inputs = family.inputs(n=2)
+    ours = ls.generate(model, inputs, [ls.method("beam", n_beams=3), method], max_new_tokens=5).sequences
+    theirs = ls.generate(model, inputs, [method], num_beams=3, do_sample=False, max_new_tokens=5).sequences
+    assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("method", [PAI(alpha=2.0, gamma=1), FarSight(sigma=0.05, horizon=64)], ids=lambda m: m.name)
+def test_a_trace_of_edited_text_has_the_rows_of_its_steps(method):
+    """One pass over all rows gives what SGRS saw step by step under the same edit."""
+    family = FAMILIES["llava"]
+    model, _ = family.build()
+    inputs = family.inputs(n=2)
+    gate = ls.SGRS(alpha=0, order="greedy", execution="stepwise", layers=[1, 2])
+    out = ls.generate(model, inputs, [method, gate], max_new_tokens=6, min_new_tokens=6)
+    trace = ls.trace(model, inputs, out.sequences, methods=[method])
+    plain = ls.trace(model, inputs, out.sequences)
+    scores = trace.scores("output", layers=[1, 2])
+    for sample in range(2):
+        steps = [step.score for step in out.steps[sample]][1:]
+        torch.testing.assert_close(scores[sample, 1:], torch.tensor(steps), atol=1e-4, rtol=1e-3)
+    assert (scores[:, 1:] - plain.scores("output", layers=[1, 2])[:, 1:]).abs().max() > 1e-3

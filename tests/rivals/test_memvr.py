@@ -151,6 +151,18 @@ def test_what_it_cannot_do_is_said():
         ls.trace(model, inputs, sequences, methods=[MemVR(gamma=-1)])
 
 
+def test_searches_over_beams():
+    """transformers' own beams keep the prompt's cache; ours fork it."""
+    family = FAMILIES["llava"]
+    model, _ = family.build()
+    inputs = family.inputs(n=1)
+    with pytest.raises(SettingError, match="leave one of the two out"):
+        ls.generate(model, inputs, [MemVR(gamma=-1), ls.method("beam")], max_new_tokens=4)
+    shaped = ls.generate(model, inputs, [MemVR(alpha=0.9, gamma=-1)], **SETTINGS, num_beams=2)
+    with MemVR(alpha=0.9, gamma=-1)(model):
+        assert torch.equal(shaped.sequences, model.generate(**inputs, **SETTINGS, num_beams=2))
+
+
 def test_it_composes_with_sgrs_and_vcd():
     from lvlm_saliency.interventions.vcd import VCD
 

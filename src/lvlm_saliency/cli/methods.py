@@ -40,7 +40,8 @@ def methods(name, as_json):
         out.print(f"  {data['summary']}")
         if name:
             out.print(f"\n{data['description']}\n")
-        out.print(f"  changes: {data['changes']}; cost: {data['cost']}; paper: {data['paper']}")
+        out.print(f"  changes: {data['changes']}; cost: {data['cost']}; paper: {data['paper'] or 'none'}")
+        out.print(f"  families: {data['families']}; goes with: {data['composes']}")
         out.print(f"  settings: {', '.join(f'{key}={_shown(value)}' for key, value in data['settings'].items())}\n")
 
 
@@ -52,6 +53,9 @@ def _describe(name: str, kind: type) -> dict[str, Any]:
         "description": text.partition("\n\n")[2],
         "changes": getattr(kind, "edits", ""),
         "cost": getattr(kind, "cost", ""),
+        "extra_forwards": getattr(kind(), "extra_forwards", None),
+        "families": getattr(kind, "families", ""),
+        "composes": getattr(kind, "composes", ""),
         "paper": getattr(kind, "paper", ""),
         "settings": {field.name: _default(field) for field in dataclasses.fields(kind)},
     }

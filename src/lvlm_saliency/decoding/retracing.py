@@ -72,7 +72,8 @@ class Retracing:
             pictures = self.pictures[step.cache]
         else:
             raise SettingError(
-                "memvr keeps the picture beside its cache, and this cache is another: feed the prompt first"
+                "memvr keeps the picture beside the prompt's cache, and this cache is a copy (a search over beams): "
+                "leave one of the two out"
             )
         if any(picture is not None for picture in pictures):
             self.calls.call = _Call(step, pictures, max(0, step.prompt_length - 1 - step.past))

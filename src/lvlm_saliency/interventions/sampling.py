@@ -24,6 +24,7 @@ class Sampling(Method):
     name: ClassVar[str] = "sample"
     paper: ClassVar[str] = ""
     edits: ClassVar[str] = "choice of each token"
+    composes: ClassVar[str] = "attention edits, and one method that makes the logits; no other that chooses tokens"
     cost: ClassVar[str] = "no extra pass"
 
     seed: int | None = None

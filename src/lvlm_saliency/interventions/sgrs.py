@@ -38,6 +38,7 @@ class SGRS(Method):
     name: ClassVar[str] = "sgrs"
     paper: ClassVar[str] = "arXiv 2601.20279"
     edits: ClassVar[str] = "choice of each token"
+    composes: ClassVar[str] = "attention edits, and one method that makes the logits; no other that chooses tokens"
     cost: ClassVar[str] = "one backward pass per token through the upper layers, or one pass per block of tokens"
 
     alpha: float = 0.6
