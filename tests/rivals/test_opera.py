@@ -221,10 +221,9 @@ def test_no_more_than_beta_times_to_a_position():
     assert OPERA(candidates=3, mode="paper").rollback_limit == 5
 
 
-@pytest.mark.parametrize("mode", ["official_code", "paper"])
-def test_a_batch_gives_what_single_calls_give_also_where_it_goes_back(family, mode):
+def check_batch_that_goes_back(family, mode):
     model, _ = family.build()
-    method = OPERA(**BACK, alpha=0.1, mode=mode)
+    method = OPERA(**BACK, alpha=0.1, mode=mode, max_rollbacks=1)
     magnet = Magnet(layer=method.tapped_layer(model))
     more = {"max_new_tokens": 16, "min_new_tokens": 16}
     batch = ls.generate(model, family.inputs(n=2), [magnet, method], **more)
@@ -233,6 +232,15 @@ def test_a_batch_gives_what_single_calls_give_also_where_it_goes_back(family, mo
         assert texts(batch)[sample] == texts(single)[0]
         assert [s.rollbacks for s in batch.steps[sample]] == [s.rollbacks for s in single.steps[0]]
     assert batch.cost.rollbacks > 0
+
+
+def test_a_batch_gives_what_single_calls_give_also_where_it_goes_back(family):
+    check_batch_that_goes_back(family, "official_code")
+
+
+@pytest.mark.parametrize("name", ["llava", "mistral", "qwen3_5"])
+def test_so_it_does_in_the_papers_way(name):
+    check_batch_that_goes_back(FAMILIES[name], "paper")
 
 
 def test_dopra_at_the_last_layer_is_opera_bit_for_bit(family):
