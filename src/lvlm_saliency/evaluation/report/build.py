@@ -10,7 +10,6 @@ from typing import Any
 from lvlm_saliency.errors import InputError
 from lvlm_saliency.evaluation import store
 from lvlm_saliency.evaluation.folder import RunFolder
-from lvlm_saliency.evaluation.report import svg
 from lvlm_saliency.evaluation.report.between import between_table
 from lvlm_saliency.evaluation.report.content import (
     WHOLE,
@@ -22,8 +21,9 @@ from lvlm_saliency.evaluation.report.content import (
     difference_table,
     main_table,
 )
-from lvlm_saliency.evaluation.report.control import JUDGED, control_table, matched_differences, readings
-from lvlm_saliency.evaluation.report.figures import FIGURES, PLOTTED, interval, number, verdict
+from lvlm_saliency.evaluation.report.control import JUDGED, control_table, readings
+from lvlm_saliency.evaluation.report.figures import FIGURES, interval, number, verdict
+from lvlm_saliency.evaluation.report.plots import plots
 from lvlm_saliency.evaluation.systems import GREEDY, SAMPLED
 
 
@@ -86,7 +86,7 @@ def _section(runs: Sequence[RunData], benchmark: str) -> Section:
         lead=_counts(held, benchmark),
         tables=_tables(present[main], benchmark, main),
         more=tuple((part, _tables(present[part], benchmark, part)) for part in others),
-        plots=tuple(filter(None, _plots(present[main], benchmark, main))),
+        plots=plots(present[main], benchmark, main),
         findings=tuple(_findings(present[main], benchmark, main)),
     )
 
@@ -118,64 +118,6 @@ def _findings(rows: Sequence[Row], benchmark: str, part: str) -> list[str]:
             )
         lines.append(f"{row.name}: " + "; ".join(phrases))
     return lines
-
-
-def _plots(rows: Sequence[Row], benchmark: str, part: str) -> list[str]:
-    return [
-        _forest([row for row in rows if row.label != GREEDY], benchmark, part),
-        _trade_off(rows, benchmark, part),
-        svg.bars(
-            f"milliseconds per token, {benchmark}",
-            "ms",
-            [(row.name, 1000 * row.run.cost(benchmark, row.label)["seconds_per_token"]) for row in rows],
-        ),
-    ]
-
-
-def _forest(rows: Sequence[Row], benchmark: str, part: str) -> str:
-    found = [row.run.scores["benchmarks"][benchmark]["against_greedy"][part][row.label] for row in rows]
-    controls = [matched_differences(row, benchmark, part) for row in rows]
-    panels = []
-    for name in PLOTTED:
-        if not all(name in one for one in found):
-            continue
-        marks = []
-        for plain, control in zip(found, controls, strict=True):
-            both = [_mark(name, plain[name], "plain")]
-            if name in control and name != "length":
-                both.append(_mark(name, control[name], "matched"))
-            marks.append(both)
-        unit = " (points)" if FIGURES[name].scale == 100 else ""
-        panels.append((FIGURES[name].shown + unit, marks))
-    return svg.forest(f"differences to greedy, {benchmark} {part}", [row.name for row in rows], panels[:5])
-
-
-def _mark(name: str, found: dict[str, Any], kind: str) -> svg.Mark:
-    figure = FIGURES[name]
-    low, high = (float("nan") if bound is None else bound * figure.scale for bound in found["interval"])
-    value = float("nan") if found["difference"] is None else found["difference"] * figure.scale
-    return svg.Mark(value, low, high, kind, verdict(figure, found))
-
-
-def _trade_off(rows: Sequence[Row], benchmark: str, part: str) -> str:
-    """How much is named against how much of it is made up."""
-    points = []
-    for across, up in (("recall", "CHAIR_i"), ("Cover", "CHAIR"), ("yes_ratio", "accuracy")):
-        for row in rows:
-            entry = row.run.scores["benchmarks"][benchmark]["parts"][part][row.label]
-            if across in entry["figures"] and up in entry["figures"]:
-                points.append(svg.Point(row.name, _span(entry, across), _span(entry, up)))
-        if points:
-            names = [FIGURES[name].shown + " (%)" for name in (across, up)]
-            return svg.scatter(f"{names[1]} against {names[0]}, {benchmark} {part}", *names, points)
-    return ""
-
-
-def _span(entry: dict[str, Any], name: str) -> tuple[float, float, float]:
-    value = entry["figures"][name]
-    low, high = entry["intervals"][name]
-    spread = [low if low is not None else value, value, high if high is not None else value]
-    return tuple(float("nan") if one is None else one * FIGURES[name].scale for one in spread)
 
 
 def _models(runs: Sequence[RunData]) -> str:
