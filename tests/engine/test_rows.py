@@ -164,7 +164,7 @@ def test_parameters_may_be_frozen_and_get_no_gradient(trainable):
     assert all(p.grad is None and p.requires_grad is trainable for p in model.parameters())
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.bfloat16, 0.1), (torch.float16, 0.02)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.bfloat16, 0.15), (torch.float16, 0.03)])
 @pytest.mark.parametrize("name", ["llava", "qwen2_5_vl", "mistral"])
 def test_half_precision_stays_near_float32(name, dtype, tolerance):
     """Stated tolerance, on unit rows: the largest difference from float32 rows of the same weights."""
