@@ -57,6 +57,7 @@ class CardFacts:
     hidden: float
     minutes: float
     machine: str
+    history: str
     dev: int
     n: int
     test_seed: int

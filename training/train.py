@@ -116,6 +116,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--machine", default=f"{os.cpu_count()} CPU cores", help="what the card calls the machine")
+    parser.add_argument("--history", type=Path, help="text for the card: how the run went, when not in one go")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
 
@@ -221,6 +222,7 @@ def describe(options: argparse.Namespace) -> None:
         hidden=HIDDEN_EXPECTED,
         minutes=float(read_state(options.run)["seconds"]) / 60,
         machine=options.machine,
+        history=options.history.read_text(encoding="utf-8").strip() if options.history else "One seed, one run.",
         dev=N_DEV,
         n=N_TEST,
         test_seed=TEST_SEED,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -63,3 +65,8 @@ def test_no_scenes_are_refused_before_anything_is_written(tmp_path: Path) -> Non
     with pytest.raises(SettingError, match="at least one"):
         write_dataset(0, 1, tmp_path / "new")
     assert not (tmp_path / "new").exists()
+
+
+def test_the_world_needs_no_torch() -> None:
+    code = "import sys, lvlm_saliency.scenes.dataset; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

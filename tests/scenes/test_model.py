@@ -95,7 +95,7 @@ def test_prompts_are_read_leniently(shipped, typed: str, read: str) -> None:
     assert tokenizer.decode(tokenizer(typed, add_special_tokens=False)["input_ids"]) == read
 
 
-@pytest.mark.parametrize("golden", GOLDEN, ids=lambda golden: golden["question"])
+@pytest.mark.parametrize("golden", GOLDEN, ids=lambda golden: f"{golden['seed']}: {golden['question']}")
 def test_golden_outputs(shipped, golden: dict) -> None:
     scene = generate_scenes(1, golden["seed"])[0]
     assert _ask(shipped, [draw_scene(scene)], [golden["question"]]) == [golden["answer"]]
@@ -115,9 +115,18 @@ def test_it_sees_and_it_hallucinates(shipped) -> None:
     captions = _ask(shipped, [draw_scene(scene) for scene in scenes], ["Describe the image."] * len(scenes))
     scores = chair_scores(captions, scenes)
     assert sum(map(parses, captions)) >= 38
-    assert scores.recall > 0.78
-    assert 0.1 < scores.chair_s < 0.6
+    assert scores.recall > 0.9
+    assert 0.1 < scores.chair_s < 0.5
     assert sum(len(caption.split()) for caption in captions) / len(captions) > 30
+
+
+def test_it_says_yes_to_what_the_scene_suggests(shipped) -> None:
+    from training.evaluate import pope_counts
+
+    counts = pope_counts(*shipped, generate_scenes(60, 24))
+    accuracy = {category: right.sum() / asked.sum() for category, (right, asked) in counts.items()}
+    assert accuracy["random"] > 0.92
+    assert accuracy["random"] - accuracy["adversarial"] > 0.05
 
 
 @pytest.mark.parametrize("prompt", ["Describe the image.", "What is in the picture?", "describe this picture"])
@@ -136,4 +145,4 @@ def test_short_questions_get_short_answers(shipped) -> None:
             answer = _ask(shipped, [draw_scene(scene)], [f"What color is the {item.name}?"])[0]
             right += answer == f"It is {item.colour}."
             asked += 1
-    assert right / asked > 0.7
+    assert right / asked > 0.9

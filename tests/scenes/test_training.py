@@ -119,3 +119,28 @@ def test_learning_rate_warms_up_and_falls(step: int, factor: float) -> None:
 
     phase = Phase("see", "see", 1000, 4, 1e-3, 1e-3, ("",), warmup=50, final=0.03)
     assert phase.factor(step) == pytest.approx(factor)
+
+
+@pytest.mark.slow
+def test_the_recipe_runs_from_nothing_to_a_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every phase for three steps on 64 scenes: the whole path, with a model that has learned nothing."""
+    from dataclasses import replace
+
+    from training import train
+
+    phases = [replace(phase, steps=3, horizon=0, warmup=1, batch=4) for phase in train.PHASES]
+    for name, value in {"PHASES": phases, "N_TRAIN": 64, "N_DEV": 3, "N_TEST": 5}.items():
+        monkeypatch.setattr(train, name, value)
+    copied = []
+    monkeypatch.setattr(train.shutil, "copyfile", lambda source, target: copied.append((source, target)))
+    arguments = ["train", "--run", str(tmp_path / "run"), "--out", str(tmp_path / "model"), "--threads", "1"]
+    monkeypatch.setattr("sys.argv", arguments)
+    train.main()
+    card = (tmp_path / "model/README.md").read_text()
+    assert "One seed, one run." in card
+    assert "| CHAIR_s |" in card
+    assert (tmp_path / "model/model.safetensors").stat().st_size < 8_000_000
+    assert (
+        len((tmp_path / "run/log.jsonl").read_text().splitlines()) == len([p for p in phases if p.kind == "joint"]) + 1
+    )
+    assert copied
