@@ -52,6 +52,20 @@ def test_prompts_of_different_length_share_a_batch(settings, tiny):
     assert lines(alone.out) == lines(together.out)
 
 
+def test_a_tokenizer_that_pads_on_the_right_is_asked_for_left_padding(settings, tiny):
+    from zoo import FAMILIES
+
+    model, processor = FAMILIES["llava"].fresh()
+    processor.tokenizer.padding_side = "right"
+    picture = FAMILIES["llava"].pictures()[0][0]
+    inputs = Decoder(model, processor, settings()).inputs(
+        [picture, picture], ["A dog?", "Is there a dog in the image?"]
+    )
+    assert inputs["attention_mask"][0, 0] == 0
+    assert inputs["attention_mask"][:, -1].tolist() == [1, 1]
+    assert processor.tokenizer.padding_side == "right"
+
+
 def test_baselines_always_run_and_greedy_is_plain_generate(settings, tiny):
     model, processor = tiny
     chosen = settings(methods=[], n=2)
