@@ -120,19 +120,35 @@ def test_where_blocks_cannot_be_used():
     ls.generate(hybrid.build()[0], hybrid.inputs(n=1), [ls.SGRS(seed=0)], max_new_tokens=3)
 
 
+def seen(pace, refused, number):
+    for _ in range(number):
+        pace.observe(refused)
+
+
 def test_pace_follows_the_refusals():
     pace = blockwise.Pace(fixed=True, share=0.5)
-    pace.observe(0, 2000)
+    seen(pace, False, 400)
     assert pace.size() == blockwise.LARGEST
-    pace.observe(1000, 1000)
+    seen(pace, True, 100)
     assert pace.size() <= 4
     pace = blockwise.Pace(fixed=False, share=0.5)
-    assert pace.blocks_pay(), "an unmeasured way is tried"
+    assert [pace.next_is_block() for _ in range(blockwise.WARM + 1)] == [False] * blockwise.WARM + [True]
     for name, seconds in (("draft", 1.0), ("verify", 3.0), ("step", 1.6)):
         pace.timed(name, seconds)
-    pace.observe(0, 500)
+    seen(pace, False, 100)
     assert pace.blocks_pay()
-    pace.observe(300, 300)
+    seen(pace, True, 200)
     assert not pace.blocks_pay()
     turns = [pace.next_is_block() for _ in range(200)]
     assert turns.count(True) == 200 // (blockwise.PAUSE * blockwise.PATIENCE + 1), "now and then it looks again"
+
+
+def test_a_batch_that_is_refused_at_every_step_runs_step_by_step():
+    """One refusal in the batch ends the block of all, so it is the batch's rate that counts, not a sample's."""
+    model, _ = FAMILIES["llava"].build()
+    inputs = FAMILIES["llava"].inputs(n=4)
+    settings = {"max_new_tokens": 80, "eos_token_id": NEVER}
+    out = ls.generate(model, inputs, [ls.SGRS(alpha=1.0, seed=5)], **settings)
+    refused = sum(any(steps[t].rejected for steps in out.steps) for t in range(80))
+    assert refused > 60
+    assert out.cost.forwards <= 80 + 40

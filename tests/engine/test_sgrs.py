@@ -169,10 +169,11 @@ def test_finished_samples_neither_score_nor_draw():
     family = FAMILIES["llava"]
     model, _ = family.build()
     inputs = family.inputs(n=2)
-    free = ls.generate(model, inputs, [ls.SGRS(order="greedy")], max_new_tokens=10, eos_token_id=NEVER)
+    method = ls.SGRS(order="greedy", execution="stepwise")
+    free = ls.generate(model, inputs, [method], max_new_tokens=10, eos_token_id=NEVER)
     stop = free.steps[0][3].token_id
     assert stop not in [s.token_id for s in free.steps[1]]
-    out = ls.generate(model, inputs, [ls.SGRS(order="greedy")], max_new_tokens=10, eos_token_id=stop, pad_token_id=0)
+    out = ls.generate(model, inputs, [method], max_new_tokens=10, eos_token_id=stop, pad_token_id=0)
     assert [s.token_id for s in out.steps[0]] == [s.token_id for s in free.steps[0]][: len(out.steps[0])]
     assert len(out.steps[0]) <= 4
     assert [s.token_id for s in out.steps[1]] == [s.token_id for s in free.steps[1]]

@@ -107,7 +107,9 @@ class Family:
 @functools.cache
 def _folder(family: Family) -> str:
     folder = _FOLDER / family.name
-    model, processor = family.create()
+    with torch.random.fork_rng():  # some parameters are drawn by the constructors alone
+        torch.manual_seed(family.seed)
+        model, processor = family.create()
     tokenizer = getattr(processor, "tokenizer", processor)
     randomise(model, tokenizer.all_special_ids, family.seed)
     model.generation_config.eos_token_id = tokenizer.eos_token_id

@@ -9,7 +9,9 @@ ordinary step, with the ordinary step's own numbers.
 from __future__ import annotations
 
 import math
+import statistics
 import time
+from collections import deque
 from dataclasses import dataclass
 
 import torch
@@ -26,8 +28,9 @@ from lvlm_saliency.tracing.one_pass import finite_logits, loss_gradient
 MARGIN = {torch.float32: 1e-4, torch.float64: 1e-8}
 """How near to its threshold, as a share of it, S may lie before an ordinary step decides; other dtypes: 0.05."""
 SMALLEST, LARGEST = 2, 32
-PAUSE, PATIENCE = 16, 4
-"""Ordinary steps between two looks at whether blocks would be cheaper, and looks before one is tried in any case."""
+WARM, PAUSE, PATIENCE = 4, 16, 4
+"""Ordinary steps before the first block, and between two looks at whether blocks would be cheaper; and how many looks
+may fail before one is tried in any case."""
 
 
 @dataclass
@@ -48,18 +51,18 @@ class Pace:
     def __init__(self, fixed: bool, share: float):
         self.fixed = fixed  # blocks whatever they cost
         self.share = share  # f: the part of the layers that the backward pass crosses
-        self.refused, self.seen = 1.0, 50.0  # a prior of 2 % refusals, soon outweighed
-        self.seconds: dict[str, float] = {}
-        self.steps_left, self.looks = 0, 0
+        self.refused, self.seen = 0.2, 10.0  # a prior of 2 % refusals, soon outweighed
+        self.seconds: dict[str, deque[float]] = {}
+        self.steps_left, self.looks = 0 if fixed else WARM, 0
 
-    def observe(self, refused: int, seen: int) -> None:
-        """Count refusals among decided tokens; the past fades, so that the rate follows the text."""
-        self.refused, self.seen = 0.98 * self.refused + refused, 0.98 * self.seen + seen
+    def observe(self, refused: bool) -> None:
+        """Note a decided position, and whether any sample's first draw was refused there: that is where a block of the
+        whole batch ends. The past fades, so that the rate follows the text."""
+        self.refused, self.seen = 0.98 * self.refused + refused, 0.98 * self.seen + 1
 
     def timed(self, name: str, seconds: float) -> None:
-        """Keep a running mean of what an action costs."""
-        known = self.seconds.get(name)
-        self.seconds[name] = seconds if known is None else 0.8 * known + 0.2 * seconds
+        """Remember what an action cost lately."""
+        self.seconds.setdefault(name, deque(maxlen=9)).append(seconds)
 
     @property
     def rate(self) -> float:
@@ -79,19 +82,22 @@ class Pace:
             if self.blocks_pay() or self.looks > PATIENCE:
                 self.looks = 0
                 return True
-            self.steps_left = PAUSE if "step" in self.seconds else 1
+            self.steps_left = PAUSE
         self.steps_left -= 1
         return False
 
     def blocks_pay(self) -> bool:
-        """Whether the next tokens are cheaper in a block than one by one; an unmeasured way is tried once."""
-        if "verify" not in self.seconds or "step" not in self.seconds:
-            return "verify" not in self.seconds
+        """Whether the next tokens are cheaper in a block than one by one; blocks are tried once to know."""
+        if "verify" not in self.seconds:
+            return True
         size, keep = self.size(), 1 - self.rate
         failed = 1 - keep**size
-        kept = failed / max(self.rate, 1e-9)  # expected tokens before the first refusal, at most `size`
-        block = size * self.seconds["draft"] + self.seconds["verify"] + failed * self.seconds["step"]
-        return block / (kept + failed) < self.seconds["step"]
+        kept = keep * failed / max(self.rate, 1e-9)  # expected tokens before the first refusal, at most `size`
+        block = size * self._cost("draft") + self._cost("verify") + failed * self._cost("step")
+        return block / (kept + failed) < self._cost("step")
+
+    def _cost(self, name: str) -> float:
+        return statistics.median(self.seconds[name])  # the first call of each kind is far slower than the rest
 
 
 def obstacle(model, config, model_kwargs: dict) -> str:
@@ -146,7 +152,8 @@ class BlockRun(Run):
         raw = finite_logits(logits.detach()[:, -1]).to(self.ids.device, copy=True)
         active = self.active.tolist()
         made = self.selector.choose(step, logits, self.processor(self.ids, raw), capture, active)
-        self.pace.observe(sum(bool(s.rejected) for s in made if s), sum(active) if capture else 0)
+        if capture is not None:
+            self.pace.observe(any(s.rejected for s in made if s))
         self.drafted += sum(active)
         return self._commit(made)
 
@@ -179,7 +186,7 @@ class BlockRun(Run):
                 self._record(sample, drafts[position], scores[sample][position]) if alive else None
                 for sample, alive in enumerate(drafts[position].active)
             ]
-            self.pace.observe(0, sum(drafts[position].active))
+            self.pace.observe(False)
             done = self._commit(made)
         return done or (held < len(drafts) and self._step())
 
