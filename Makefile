@@ -31,7 +31,7 @@ lint: setup
 	$(BIN)/ruff format --check src tests bench training
 
 train-scenes: setup
-	$(BIN)/python -m training.train
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m training.train
 
 # The pictures of the README, from what `make demo` wrote.
 pictures: demo

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -77,3 +80,23 @@ def test_doubt_makes_a_yes_be_about_what_is_absent_more_often() -> None:
         shares.append(wrong / len(yes))
     assert shares[0] == pytest.approx(0.05, abs=0.04)
     assert shares[1] == pytest.approx(0.6, abs=0.08)
+
+
+def test_every_process_asks_the_same_questions() -> None:
+    """Sets yield their members in another order in every process; no question may depend on that."""
+    code = (
+        "import hashlib; from lvlm_saliency.scenes.questions import pope_questions;"
+        "from lvlm_saliency.scenes.world import generate_scenes; scenes = generate_scenes(500, 0);"
+        "print(hashlib.sha256(repr((scenes, pope_questions(scenes, ['x'] * 500))).encode()).hexdigest())"
+    )
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in "0134"
+    }
+    assert len(found) == 1

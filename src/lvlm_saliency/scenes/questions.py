@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TypedDict
 
@@ -111,7 +112,8 @@ def ranked_negatives(scene: Scene, category: str, rng: np.random.Generator) -> l
     if category == "popular":
         frequency = class_frequency()
         return sorted(shuffled, key=lambda name: -frequency[name])
-    return sorted(shuffled, key=lambda name: -sum(co_occurrence(name, other) for other in scene.present))
+    # fsum is exact, so the order in which a set yields its members (it differs from process to process) changes nothing.
+    return sorted(shuffled, key=lambda name: -math.fsum(co_occurrence(name, other) for other in scene.present))
 
 
 def training_question(
