@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import subprocess
@@ -42,7 +43,7 @@ def test_negatives_are_ranked_as_their_category_says(scene: Scene) -> None:
     popular = [frequency[name] for name in ranked_negatives(scene, "popular", np.random.default_rng(0))]
     assert popular == sorted(popular, reverse=True)
     adversarial = ranked_negatives(scene, "adversarial", np.random.default_rng(0))
-    together = [sum(co_occurrence(name, other) for other in scene.present) for name in adversarial]
+    together = [math.fsum(co_occurrence(name, other) for other in scene.present) for name in adversarial]
     assert together == sorted(together, reverse=True)
 
 

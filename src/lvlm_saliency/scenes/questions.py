@@ -112,7 +112,7 @@ def ranked_negatives(scene: Scene, category: str, rng: np.random.Generator) -> l
     if category == "popular":
         frequency = class_frequency()
         return sorted(shuffled, key=lambda name: -frequency[name])
-    # fsum is exact, so the order in which a set yields its members (it differs from process to process) changes nothing.
+    # fsum is exact: the order in which a set yields its members, which differs between processes, changes nothing.
     return sorted(shuffled, key=lambda name: -math.fsum(co_occurrence(name, other) for other in scene.present))
 
 
