@@ -15,7 +15,7 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 import lvlm_saliency as ls
 
 from . import cases
-from .models import prompt, random_llava, ready, size
+from .models import made, prompt, random_llava, size
 from .report import write
 from .timing import Row
 
@@ -36,12 +36,7 @@ def qwen(layers: int, width: int, heads: int, groups: int, hidden: int):
         max_position_embeddings=32768,
         tie_word_embeddings=False,
     )
-    torch.set_default_dtype(torch.bfloat16)
-    try:
-        with torch.device("cuda"):
-            return ready(Qwen2ForCausalLM(config))
-    finally:
-        torch.set_default_dtype(torch.float32)
+    return made(Qwen2ForCausalLM, config, torch.bfloat16, "cuda")
 
 
 def text_prompt(model, length: int = 620) -> dict:

@@ -45,15 +45,19 @@ def random_llava(
         max_position_embeddings=20000,
     )
     config = LlavaConfig(vision_config=vision, text_config=text, image_token_index=vocabulary - 1)
+    return made(LlavaForConditionalGeneration, config, dtype, device)
+
+
+def made(kind: type, config, dtype: torch.dtype, device: str):
+    """A model of that class with random weights, drawn where it will run, ready to be timed."""
     torch.manual_seed(0)
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
         with torch.device(device):
-            model = LlavaForConditionalGeneration(config)
+            return ready(kind(config))
     finally:
         torch.set_default_dtype(before)
-    return ready(model)
 
 
 def ready(model):
