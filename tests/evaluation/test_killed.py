@@ -52,11 +52,26 @@ def processes():
     return context
 
 
+def answers(folder: Path) -> int:
+    """How many whole lines of answers are on disk."""
+    return sum(file.read_bytes().count(b"\n") for file in folder.glob("items/*/*"))
+
+
+def kill_after(process, folder: Path, enough: int, delay: float) -> None:
+    """Signal 9, `delay` seconds after the folder holds `enough` answers: the progress of the run is the clock, so a
+    busy machine moves no kill to before the first answer."""
+    patience = time.monotonic() + 120
+    while process.is_alive() and answers(folder) < enough:
+        assert time.monotonic() < patience, "the run made no progress"
+        time.sleep(0.002)
+    time.sleep(delay)
+    process.kill()
+    process.join()
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs signal 9")
 def test_killed_at_random_moments_ends_with_the_same_bytes(checkpoint, tiny, tmp_path, processes):
-    start = time.monotonic()
     evaluate(Settings(out=tmp_path / "undisturbed", **SHARED), model=tiny[0], processor=tiny[1])
-    duration = time.monotonic() - start
 
     chance = random.Random(5)
     killed, grown = 0, []
@@ -65,11 +80,9 @@ def test_killed_at_random_moments_ends_with_the_same_bytes(checkpoint, tiny, tmp
         process = processes.Process(target=work, args=(checkpoint, str(tmp_path / "killed"), begun))
         process.start()
         assert begun.wait(60)
-        time.sleep(chance.uniform(0, 1.2 * duration / KILLS))
-        process.kill()
-        process.join()
+        kill_after(process, tmp_path / "killed", sum(grown[-1:]) + chance.randint(0, 4), chance.uniform(0, 0.05))
         killed += process.exitcode == -signal.SIGKILL
-        grown.append(sum(file.read_bytes().count(b"\n") for file in (tmp_path / "killed").glob("items/*/*")))
+        grown.append(answers(tmp_path / "killed"))
     begun = processes.Event()
     process = processes.Process(target=work, args=(checkpoint, str(tmp_path / "killed"), begun))
     process.start()
