@@ -171,7 +171,7 @@ class Notes:
         self.begun = None
         self.advanced = 0
 
-    def begin(self, total, done):
+    def begin(self, label, total, done):
         self.begun = (total, done)
 
     def advance(self, name, count):

@@ -18,6 +18,7 @@ COMMANDS = {
     "explain": ("explain:explain", "Show what every word of an answer hangs on: earlier words, picture, prompt."),
     "generate": ("generate:generate", "Answer with LocoRE, SGRS or both, and compare with greedy and sampled answers."),
     "evaluate": ("evaluate:evaluate", "Whole benchmarks under methods, with baselines, intervals and controls."),
+    "study": ("study:study", "The paper's claims, measured again on any model and labelled texts."),
     "score": ("score:score", "Score what any system wrote: CHAIR, POPE, MME, AMBER."),
     "models": ("models:models", "List the model families that are supported and tested, with presets."),
     "methods": ("methods:methods", "List the methods and their settings."),

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ import click
 
 from .options import debug_option, json_option
 from .output import console, print_json
+from .progress import progress_bar
 from .quiet import quiet
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def _ran(config: Path | None, given: dict[str, Any]) -> tuple[Report | None, Any
     values = read_yaml(config) if config else {}
     values.update({name: value for name, value in given.items() if value not in (None, ())})
     settings = Settings.from_mapping(values)
-    with _progress() as listener:
+    with progress_bar() as listener:
         scores = run(settings, listener=listener)
     shown = report([settings.out]) if scores is not None else None
     return shown, scores, Path(settings.out) / "summary.html"
@@ -136,48 +136,3 @@ def _print_report(shown: Report) -> None:
             out.print(grid)
         for finding in section.findings:
             out.print(Text(f"  {finding}"))
-
-
-class _Bar:
-    """A run's progress on stderr: rate, remaining time, and notes above the bar."""
-
-    def __init__(self, progress: Any):
-        self.progress = progress
-        self.task: Any = None
-        self.written = 0
-
-    def begin(self, total: int, done: int) -> None:
-        if done:
-            self.note(f"going on: {done} of {total} answers are there")
-        self.progress.start()
-        self.task = self.progress.add_task("", total=total, completed=done, rate="")
-
-    def advance(self, name: str, count: int) -> None:
-        self.written += count
-        elapsed = self.progress.tasks[0].elapsed or 0
-        rate = f"{self.written / elapsed:.1f}/s" if elapsed else ""
-        self.progress.update(self.task, advance=count, description=name, rate=rate)
-
-    def note(self, text: str) -> None:
-        self.progress.console.print(text, style="yellow")
-
-
-@contextmanager
-def _progress() -> Iterator[_Bar]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-        TextColumn("left"),
-    )
-    progress = Progress(*columns, console=Console(stderr=True, highlight=False, markup=False))
-    try:
-        yield _Bar(progress)
-    finally:
-        if progress.tasks:
-            progress.stop()

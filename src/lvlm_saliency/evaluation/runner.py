@@ -15,13 +15,13 @@ from lvlm_saliency.evaluation.systems import System, systems
 
 
 class Listener(Protocol):
-    """Told how a run goes."""
+    """Told how long work goes."""
 
-    def begin(self, total: int, done: int) -> None:
-        """So many answers are to be had in all, so many are there from before."""
+    def begin(self, label: str, total: int, done: int) -> None:
+        """A piece of work starts: of `total` answers (or texts) so many are there from before."""
 
-    def advance(self, name: str, count: int) -> None:
-        """So many more answers of `name` are written down."""
+    def advance(self, label: str, count: int) -> None:
+        """So many more of them are done and on disk."""
 
     def note(self, text: str) -> None:
         """Something that a user should know."""
@@ -30,10 +30,10 @@ class Listener(Protocol):
 class Silent:
     """A listener that says nothing."""
 
-    def begin(self, total: int, done: int) -> None:
+    def begin(self, label: str, total: int, done: int) -> None:
         pass
 
-    def advance(self, name: str, count: int) -> None:
+    def advance(self, label: str, count: int) -> None:
         pass
 
     def note(self, text: str) -> None:
@@ -90,7 +90,7 @@ class Run:
             self._write_inputs(digests)
             work = [(b, s, self._waiting(b, s)) for b in self.benchmarks for s in self.systems]
             total = sum(self._share(benchmark) for benchmark, _, _ in work)
-            self.listener.begin(total, total - sum(len(items) for _, _, items in work))
+            self.listener.begin("answers", total, total - sum(len(items) for _, _, items in work))
             batches = Batches(self.settings.batch_size, self.listener.note)
             for benchmark, system, items in work:
                 self._decode(decoder, batches, benchmark, system, items)

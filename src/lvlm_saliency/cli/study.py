@@ -1,0 +1,138 @@
+"""`lvlm-saliency study`: the paper's claims, measured again on any model and labelled texts."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .options import debug_option, json_option, options
+from .progress import progress_bar
+from .quiet import quiet
+
+EXAMPLE = """\b
+Examples:
+  lvlm-saliency study separation --out runs/study
+  lvlm-saliency study all --n 300 --out runs/study
+  lvlm-saliency study separation decay --model llava-hf/llava-1.5-7b-hf --labels chair \\
+      --data coco/annotations --images coco/val2014 --n 500 --out runs/llava
+  lvlm-saliency study separation --labels labelled.jsonl --images pictures --out runs/mine
+"""
+
+study_options = options(
+    click.option("--model", default="scenes", show_default=True, metavar="ID", help="Hub id or folder."),
+    click.option(
+        "--labels",
+        default="scenes-caption",
+        show_default=True,
+        metavar="SOURCE",
+        help="Whose object words are labelled: scenes-caption or chair (the model writes; with settings as in "
+        "chair:variant=lemmatizer), or a file of labelled texts (.jsonl).",
+    ),
+    click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="Folder of the results (needed)."),
+    click.option(
+        "--n", type=click.IntRange(1), default=500, show_default=True, help="Pictures, the first of the list."
+    ),
+    click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of every draw and resample."),
+    click.option("--max-new-tokens", type=click.IntRange(1), default=128, show_default=True),
+    click.option(
+        "--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Texts worked on together."
+    ),
+    click.option("--images", metavar="DIR", help="Folder of the pictures."),
+    click.option("--data", metavar="DIR", help="Folder of the benchmark's official files."),
+    click.option("--dtype", type=click.Choice(["auto", "float32", "bfloat16", "float16"]), default="auto"),
+    click.option("--device", help="cpu, cuda, cuda:1, ...  [default: a GPU when there is one]"),
+    click.option("--revision", metavar="REV", help="Branch, tag or commit of a hub checkpoint."),
+    click.option("--resamples", type=click.IntRange(0), default=2000, show_default=True, help="Behind each interval."),
+)
+
+
+@click.command(epilog=EXAMPLE)
+@click.argument("names", nargs=-1, metavar="NAME...")
+@click.option("--list", "listed", is_flag=True, help="List the studies and what each asks.")
+@study_options
+@json_option
+@debug_option
+def study(names: tuple[str, ...], listed: bool, as_json: bool, **given: Any) -> None:
+    """Run studies (`all`: every one), each into a folder of its name: a page, its figures, its data.
+
+    What the model writes and what traces find is kept in OUT/kept, so that the next study, or the same one after a
+    kill, goes on from there.
+    """
+    if listed:
+        _list(as_json)
+        return
+    if not names:
+        raise click.UsageError("name at least one study, or all; --list shows them")
+    if given["out"] is None:
+        raise click.UsageError("--out is missing: say where page, figures and data shall go")
+    with quiet(as_json):
+        pages = _run(names, given)
+    if as_json:
+        from .output import print_json
+
+        print_json({name: [{"verdict": f.verdict, "text": f.text} for f in page.findings] for name, page, _ in pages})
+        return
+    for name, page, file in pages:
+        _print(name, page, file)
+
+
+def _run(names: tuple[str, ...], given: dict[str, Any]) -> list[tuple[str, Any, Path]]:
+    from ..studies import open_studies
+    from ..studies.lab import Lab, StudySettings
+
+    chosen = open_studies(list(names))
+    settings = StudySettings(**given)
+    pages = []
+    with progress_bar() as bar:
+        lab = Lab(settings, listener=bar)
+        for one in chosen:
+            page = one.run(lab)
+            page.command = shlex.join(["lvlm-saliency", "study", one.name, *_options(given)])
+            pages.append((one.name, page, page.write(settings.out / one.name)))
+    return pages
+
+
+def _options(given: dict[str, Any]) -> list[str]:
+    """The options that differ from their defaults, as they were given; folders of this machine by their last name."""
+    words = []
+    for option in study.params:
+        value = given.get(option.name or "")
+        if not isinstance(option, click.Option) or value in (None, option.default):
+            continue
+        path = option.name in ("out", "images", "data") or (
+            option.name in ("model", "labels") and Path(value).is_absolute()
+        )
+        words += [option.opts[0], Path(value).name if path and Path(value).is_absolute() else str(value)]
+    return words
+
+
+def _print(name: str, page: Any, file: Path) -> None:
+    from rich.padding import Padding
+    from rich.text import Text
+
+    from .output import console
+
+    out = console()
+    out.print(Text(f"\n{name}: {page.title}", style="bold"))
+    tones = {"holds": "green", "does not hold": "red"}
+    for finding in page.findings:
+        line = Text(f"{finding.verdict}: ", style=tones.get(finding.verdict, "yellow")).append(
+            finding.text, style="default"
+        )
+        out.print(Padding(line, (0, 0, 0, 2)))
+    out.print(Text(f"  the whole of it: {file}", style="dim"))
+
+
+def _list(as_json: bool) -> None:
+    from ..studies import STUDIES
+
+    if as_json:
+        from .output import print_json
+
+        print_json({name: question for name, (_, question) in STUDIES.items()})
+        return
+    for name, (_, question) in STUDIES.items():
+        click.echo(f"{name:<12}{question}")

@@ -1,0 +1,62 @@
+"""The paper's claims as experiments that anyone can run: `lvlm-saliency study NAME`.
+
+A study is a frozen dataclass whose fields are its knobs; `run(lab)` does the work with what the `Lab` gives it (model,
+texts with labels, traces, whole runs) and returns a `Page`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from importlib import import_module
+from typing import Any, ClassVar, Protocol
+
+from lvlm_saliency.errors import SettingError, did_you_mean
+from lvlm_saliency.interventions.parsing import parse_specs
+
+STUDIES = {
+    "separation": ("separation:Separation", "Do hallucinated words have lower saliency? With the controls."),
+    "decay": ("decay:Decay", "Does weakening the hold on earlier words cause hallucination? A causal experiment."),
+    "behaviour": ("behaviour:Behaviour", "What SGRS rejects, how often, where, and what it does to the text."),
+    "ablation": ("ablation:Ablation", "Which settings matter, and is the score better than chance?"),
+    "latency": ("latency:Latency", "What every method costs on this machine."),
+    "tune": ("tune:Tune", "The best settings for this model on a budget, with their held-out effect."),
+    "detect": ("detect:Detect", "A calibrated risk for every object word, and what each signal adds to it."),
+}
+"""Name to ("module:Class", the question in a line), in the order in which `all` runs them."""
+
+
+class Study(Protocol):
+    """What a study is to the command line."""
+
+    name: ClassVar[str]
+
+    def run(self, lab: Any) -> Any:
+        """The study's `page.Page`, from a `lab.Lab`."""
+
+
+def open_studies(specs: list[str]) -> list[Study]:
+    """The studies that specs such as `separation`, `separation:bins=20` or `all` name, each once.
+
+    Raises:
+        SettingError: no such study, no such setting, or a value out of range.
+    """
+    parsed = [pair for spec in specs for pair in parse_specs(spec)]
+    named = [pair for pair in parsed if pair[0] != "all"]
+    if len(named) < len(parsed):
+        named += [(name, {}) for name in STUDIES if name not in {one for one, _ in named}]
+    for name, _ in named:
+        if name not in STUDIES:
+            raise SettingError(f"no study {name!r}{did_you_mean(name, [*STUDIES, 'all'])}")
+        if [one for one, _ in named].count(name) > 1:
+            raise SettingError(f"{name} is given twice; give each setting an --out of its own")
+    return [_opened(name, settings) for name, settings in named]
+
+
+def _opened(name: str, settings: dict[str, Any]) -> Study:
+    module, _, attribute = STUDIES[name][0].partition(":")
+    kind = getattr(import_module(f"{__name__}.{module}"), attribute)
+    known = {field.name for field in dataclasses.fields(kind)}
+    for setting in settings:
+        if setting not in known:
+            raise SettingError(f"{name} has no setting {setting!r}{did_you_mean(setting, known)}")
+    return kind(**settings)

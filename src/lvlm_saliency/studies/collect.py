@@ -1,0 +1,129 @@
+"""From labelled texts to the table of tokens: traces in batches, each kept on disk as soon as it is made."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from lvlm_saliency.evaluation import store
+from lvlm_saliency.evaluation.decoding import Batches, Decoder
+from lvlm_saliency.studies.texts import LabelledText
+from lvlm_saliency.studies.tokens import ARRAYS, MEASURES, REGIONS, TokenTable
+from lvlm_saliency.tracing.one_pass import trace
+from lvlm_saliency.tracing.result import SaliencyTrace
+
+Extra = Callable[[Any, SaliencyTrace], dict[str, np.ndarray]]
+"""Further features of a batch: (inputs, trace) to `{name: [B, T, ...]}`."""
+
+
+def collect(
+    decoder: Decoder,
+    texts: Sequence[LabelledText],
+    folder: Path,
+    *,
+    methods: Sequence[Any] = (),
+    layers: Sequence[int] | None = None,
+    extra: Extra | None = None,
+    listener: Any,
+    label: str = "traced",
+) -> TokenTable:
+    """The table of all tokens of `texts`, traced under the attention-editing `methods` that they were written under.
+
+    Batches that `folder` already holds are read and not made again, so a killed study goes on where it stopped.
+    """
+    numbered = list(enumerate(texts))
+    size = decoder.settings.batch_size
+    files = {start: folder / f"{start:06d}.npz" for start in range(0, len(texts), size)}
+    waiting = [start for start, file in files.items() if not file.exists()]
+    listener.begin(label, len(texts), len(texts) - sum(len(numbered[start : start + size]) for start in waiting))
+    for start in waiting:
+        batch = numbered[start : start + size]
+        batches = Batches(len(batch), listener.note)
+        parts = list(batches.run(batch, lambda some: _traced(decoder, some, methods, layers, extra)))
+        _save(files[start], {name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+        listener.advance(label, len(batch))
+    parts = [_load(file) for file in files.values()]
+    joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    numbers = joined.pop("layers")[0].tolist()
+    arrays = {name: joined.pop(name) for name in ARRAYS}
+    return TokenTable(layers=numbers, texts=texts, **arrays, extra=joined)
+
+
+def traced_batch(
+    decoder: Decoder, texts: Sequence[LabelledText], methods: Sequence[Any] = (), layers: Sequence[int] | None = None
+) -> tuple[Any, SaliencyTrace]:
+    """The inputs of some texts and their trace; shorter texts are padded behind their end."""
+    inputs = decoder.inputs([text.picture() for text in texts], [text.prompt for text in texts])
+    longest = max(len(text.token_ids) for text in texts)
+    pad = decoder.model.generation_config.pad_token_id
+    pad = decoder.tokenizer.pad_token_id if pad is None else pad
+    ends = sorted(decoder.ends)
+    rows = [list(text.token_ids) + [pad if pad is not None else ends[0]] * longest for text in texts]
+    answers = torch.tensor([row[:longest] for row in rows], device=inputs["input_ids"].device)
+    shaping = [method for method in methods if hasattr(method, "edit_rows")]
+    return inputs, trace(
+        decoder.model, inputs, torch.cat([inputs["input_ids"], answers], dim=1), layers=layers, methods=shaping
+    )
+
+
+def _traced(decoder, batch, methods, layers, extra) -> dict[str, np.ndarray]:
+    numbers, texts = zip(*batch, strict=True)
+    inputs, found = traced_batch(decoder, texts, methods, layers)
+    lengths = [len(text.token_ids) for text in texts]
+    keep = np.arange(max(lengths))[None] < np.array(lengths)[:, None]  # what comes behind an end is only padding
+    arrays: dict[str, np.ndarray] = {
+        "text": np.broadcast_to(np.array(numbers)[:, None], keep.shape),
+        "position": np.broadcast_to(np.arange(keep.shape[1]), keep.shape),
+        "token_id": found.token_ids.numpy(),
+        "logprob": found.logprobs.numpy(),
+        "entropy": found.entropy.numpy(),
+        "layers": np.broadcast_to(np.array(found.layers), (*keep.shape, len(found.layers))),
+    }
+    for measure in MEASURES:
+        arrays[measure] = _regions(found, measure)
+    arrays["span"], arrays["opens"] = _spans(texts, keep.shape)
+    arrays |= extra(inputs, found) if extra is not None else {}
+    return {name: values[keep] for name, values in arrays.items()}
+
+
+def _regions(found: SaliencyTrace, measure: str) -> np.ndarray:
+    """`[B, T, layers, regions]`."""
+    read = found.scores if measure == "saliency" else found.attention_scores
+    values = [torch.stack([read(region, [layer]) for region in REGIONS], dim=-1) for layer in found.layers]
+    return torch.stack(values, dim=2).numpy()
+
+
+def _spans(texts: Sequence[LabelledText], shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    span, opens = np.full(shape, -1), np.zeros(shape, dtype=bool)
+    for row, text in enumerate(texts):
+        for number, tokens in enumerate(text.span_tokens()):
+            if tokens:
+                span[row, tokens], opens[row, tokens[0]] = number, True
+    return span, opens
+
+
+def _save(file: Path, arrays: dict[str, np.ndarray]) -> None:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_name(f".{file.name}.{os.getpid()}")
+    temporary.write_bytes(buffer.getvalue())
+    temporary.replace(file)
+
+
+def _load(file: Path) -> dict[str, np.ndarray]:
+    with np.load(file, allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+def digest(*parts: Any) -> str:
+    """A short name for what the parts (JSON-ready) say."""
+    from lvlm_saliency.evaluation.provenance import digest as of
+
+    return of(store.as_json(part) for part in parts)[:16]

@@ -1,0 +1,206 @@
+"""What every study works with: the model, texts with labels, tables of tokens, and whole runs, each made once."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from lvlm_saliency.errors import SettingError
+from lvlm_saliency.evaluation import provenance
+from lvlm_saliency.evaluation.benchmarks import open_benchmark
+from lvlm_saliency.evaluation.decoding import Decoder
+from lvlm_saliency.evaluation.folder import RunFolder
+from lvlm_saliency.evaluation.report.content import RunData
+from lvlm_saliency.evaluation.runner import Listener, Silent, evaluate
+from lvlm_saliency.evaluation.settings import Settings
+from lvlm_saliency.evaluation.systems import GREEDY, System, system, systems
+from lvlm_saliency.studies.collect import Extra, collect, digest
+from lvlm_saliency.studies.labels import labelled
+from lvlm_saliency.studies.texts import LabelledText
+from lvlm_saliency.studies.tokens import TokenTable
+
+
+@dataclass(frozen=True)
+class StudySettings:
+    """What all studies of one call share.
+
+    Args:
+        out: folder of pages, data and everything that is kept for the next study.
+        model: "scenes", a hub id or a folder.
+        labels: a benchmark whose answers can be labelled ("scenes-caption", "chair"), with settings where wanted, or a
+            file of labelled texts (JSON lines: image, prompt, text, spans with labels).
+        n: pictures, the first of the list; None for all.
+        seed: of every draw and every resample.
+        max_new_tokens: of every text that is written.
+        batch_size: texts worked on together; results do not depend on it.
+        images, data: folder of the pictures, folder of a benchmark's official files.
+        dtype, device, revision: of the model.
+        resamples: bootstrap resamples behind each interval.
+    """
+
+    out: str | Path
+    model: str = "scenes"
+    labels: str = "scenes-caption"
+    n: int | None = 500
+    seed: int = 0
+    max_new_tokens: int = 128
+    batch_size: int = 32
+    images: str | Path | None = None
+    data: str | Path | None = None
+    dtype: str = "auto"
+    device: str | None = None
+    revision: str | None = None
+    resamples: int = 2000
+
+    def run(self, out: str | Path, benchmarks: Sequence[str], methods: Sequence[Any], **changes: Any) -> Settings:
+        """The same as settings of an evaluation; whatever is wrong with them is told by it."""
+        shared = {f.name for f in dataclasses.fields(Settings)} & {f.name for f in dataclasses.fields(self)} - {"out"}
+        values = {name: getattr(self, name) for name in shared} | changes
+        return Settings(out=out, benchmarks=benchmarks, methods=methods, **values)
+
+
+class Lab:
+    """Everything is made when it is first asked for, and kept under `out/kept` for whoever asks again."""
+
+    def __init__(
+        self, settings: StudySettings, *, model: Any = None, processor: Any = None, listener: Listener | None = None
+    ):
+        self.settings, self.listener = settings, listener or Silent()
+        self.out = Path(settings.out)
+        self.kept = self.out / "kept"
+        self._given = (model, processor)
+        settings.run(self.out, [settings.labels if not self.from_file else "scenes-caption"], [])  # checked at once
+
+    # --- the model ---
+
+    @cached_property
+    def _loaded(self) -> tuple[Any, Any]:
+        if self._given[0] is not None:
+            return self._given
+        from lvlm_saliency.models import load_model
+
+        chosen = self.settings
+        return load_model(chosen.model, dtype=chosen.dtype, device=chosen.device, revision=chosen.revision)
+
+    @property
+    def model(self) -> Any:
+        return self._loaded[0]
+
+    @property
+    def processor(self) -> Any:
+        return self._loaded[1]
+
+    @cached_property
+    def decoder(self) -> Decoder:
+        """Pictures and prompts to inputs, as `evaluate` makes them."""
+        return Decoder(self.model, self.processor, self.settings.run(self.out, ["scenes-caption"], []))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        return provenance.fingerprint(self.model)[:16]
+
+    # --- texts ---
+
+    @property
+    def from_file(self) -> bool:
+        """Whether labels come from a file of texts, and not from what the model writes."""
+        return self.settings.labels.lower().endswith((".jsonl", ".json"))
+
+    def run(
+        self, methods: Sequence[Any], *, benchmarks: Sequence[str] | None = None, **changes: Any
+    ) -> tuple[RunData, list[System]]:
+        """A finished evaluation of greedy, sampled and `methods`, and its systems in order.
+
+        `benchmarks` defaults to the labelled one; `changes` are settings of the evaluation that differ from the lab's.
+        The run is kept; the same call again, in this process or a later one, goes on where it stopped.
+        """
+        benchmarks = [self.settings.labels] if benchmarks is None else list(benchmarks)
+        chosen = self.settings.run(self.kept, benchmarks, methods, **changes)
+        compared = systems(methods, chosen.seed)
+        records = [(one.label, one.record()) for one in compared]
+        shared = {f.name: str(getattr(chosen, f.name)) for f in dataclasses.fields(chosen) if f.name not in FREE}
+        folder = self.kept / "runs" / digest(self.fingerprint, records, shared)
+        evaluate(
+            dataclasses.replace(chosen, out=folder),
+            model=self.model,
+            processor=self.processor,
+            listener=self.listener,
+        )
+        return RunData(RunFolder(folder)), compared
+
+    def texts(self, method: Any = GREEDY, **changes: Any) -> list[LabelledText]:
+        """Labelled texts: what the model writes under `method` ("greedy", "sample", "locore:beta=0.2", objects), or
+        the user's file, whoever wrote it.
+
+        Raises:
+            SettingError: a method was asked for and the texts come from a file.
+        """
+        if self.from_file:
+            if method != GREEDY:
+                raise SettingError("the labelled texts come from a file: no method can write them anew")
+            return self._texts_of_file
+        spec = changes.pop("labels", self.settings.labels)
+        data, _ = self.run([] if method == GREEDY else [method], benchmarks=[spec], **changes)
+        n = changes.get("n", self.settings.n)
+        benchmark = open_benchmark(spec, n=n, images=self.settings.images, data=self.settings.data)
+        answers = data.folder.answers(benchmark.name, system(method, changes.get("seed", self.settings.seed)))
+        return labelled(benchmark, answers, self.decoder.tokenizer)
+
+    @cached_property
+    def _texts_of_file(self) -> list[LabelledText]:
+        from lvlm_saliency.studies.labels import read_labelled
+
+        return read_labelled(self.settings.labels, self.settings.images, self.decoder.tokenizer)[: self.settings.n]
+
+    def tokens(
+        self,
+        method: Any = GREEDY,
+        *,
+        layers: Sequence[int] | None = None,
+        extra: Extra | None = None,
+        name: str = "",
+        **changes: Any,
+    ) -> TokenTable:
+        """The table of all tokens of `texts(method)`, traced under `method`'s own attention edits.
+
+        `extra` adds features of its own, kept under `name`.
+        """
+        texts = self.texts(method, **changes)
+        acting = system(method, self.settings.seed)
+        shown = [[text.image, text.prompt, list(text.token_ids), repr(text.spans)] for text in texts]
+        batch = self.settings.batch_size
+        folder = self.kept / "traces" / digest(self.fingerprint, shown, acting.record(), layers, name, batch)
+        return collect(
+            self.decoder,
+            texts,
+            folder,
+            methods=acting.methods,
+            layers=layers,
+            extra=extra,
+            listener=self.listener,
+            label=f"tracing {acting.label}",
+        )
+
+    # --- what a page says about itself ---
+
+    def setup(self) -> dict[str, str]:
+        """Model, settings, versions and machine, for the foot of a page."""
+        chosen = self.settings
+        given = {
+            "model": Path(chosen.model).name if Path(chosen.model).is_absolute() else chosen.model,
+            "weights": self.fingerprint,
+            "labels": Path(chosen.labels).name if self.from_file else chosen.labels,
+            "pictures": "all" if chosen.n is None else str(chosen.n),
+            "max_new_tokens": str(chosen.max_new_tokens),
+            "seed": str(chosen.seed),
+            "bootstrap": f"{chosen.resamples} resamples of pictures, 95 % percentile intervals",
+        }
+        return given | provenance.versions() | {"machine": provenance.machine()}
+
+
+FREE = ("out", "methods", "batch_size", "device", "resamples", "shard", "skip_errors")
+"""Settings that decide nothing of what is written, and so do not name a run."""

@@ -1,0 +1,68 @@
+"""Where labelled texts come from: answers of the model to a benchmark whose ground truth is known, or a user's file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from lvlm_saliency.errors import InputError
+from lvlm_saliency.evaluation.benchmarks import Benchmark, Item
+from lvlm_saliency.studies.texts import LabelledText, Span, first_mentions, text_pieces
+
+Labeller = Callable[[str, Item], list[Span]]
+
+
+def labeller(benchmark: Benchmark) -> Labeller:
+    """How object words in answers to this benchmark are found and labelled.
+
+    Raises:
+        InputError: the benchmark's answers are not descriptions with known ground truth.
+    """
+    makers = {"scenes-caption": _scenes}
+    if benchmark.name not in makers:
+        raise InputError(
+            f"{benchmark.name}: no labelled words in its answers; give --labels {' or '.join(makers)}, or a file of "
+            "labelled texts"
+        )
+    return makers[benchmark.name](benchmark)
+
+
+def labelled(benchmark: Benchmark, rows: Mapping[int, Mapping[str, Any]], tokenizer: Any) -> list[LabelledText]:
+    """The answers `rows` (as a run keeps them, by item index) with their labels, in order; failed items left out."""
+    label = labeller(benchmark)
+    found = []
+    for index, row in rows.items():
+        if "error" in row:
+            continue
+        item = benchmark.items[index]
+        pieces = text_pieces(tokenizer, row["token_ids"])
+        text = "".join(pieces)
+        found.append(
+            LabelledText(
+                image=item.image,
+                prompt=item.prompt,
+                text=text,
+                token_ids=tuple(row["token_ids"]),
+                pieces=tuple(pieces),
+                spans=tuple(label(text, item)),
+                picture=lambda item=item: benchmark.picture(item),
+            )
+        )
+    return found
+
+
+def _scenes(benchmark: Any) -> Labeller:
+    """The drawn world knows what is in its pictures: exact labels."""
+    from lvlm_saliency.scenes import label_mentions
+
+    def label(text: str, item: Item) -> list[Span]:
+        mentions = label_mentions(text, benchmark.by_image[item.image])
+        return [Span(m.start_char, m.end_char, not m.correct, m.class_name, m.first) for m in mentions]
+
+    return label
+
+
+def spans_of(places: Sequence[tuple[int, int, bool, str]]) -> list[Span]:
+    """Spans of (start, end, hallucinated, name) in reading order, with first mentions found by name."""
+    firsts = first_mentions([name for _, _, _, name in places])
+    return [Span(*place, first) for place, first in zip(places, firsts, strict=True)]
