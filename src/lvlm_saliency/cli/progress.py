@@ -17,7 +17,7 @@ class Bar:
 
     def begin(self, label: str, total: int, done: int) -> None:
         if 0 < done < total:
-            self.note(f"going on: {done} of {total} are there ({label})")
+            self.note(f"going on: {done} of {total} {label} are there")
         if done >= total:
             return
         self.progress.start()

@@ -32,14 +32,10 @@ study_options = options(
         "chair:variant=lemmatizer), or a file of labelled texts (.jsonl).",
     ),
     click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="Folder of the results (needed)."),
-    click.option(
-        "--n", type=click.IntRange(1), default=500, show_default=True, help="Pictures, the first of the list."
-    ),
+    click.option("--n", type=click.IntRange(1), default=500, show_default=True, help="Pictures, the first of a list."),
     click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of every draw and resample."),
     click.option("--max-new-tokens", type=click.IntRange(1), default=128, show_default=True),
-    click.option(
-        "--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Texts worked on together."
-    ),
+    click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Texts at a time."),
     click.option("--images", metavar="DIR", help="Folder of the pictures."),
     click.option("--data", metavar="DIR", help="Folder of the benchmark's official files."),
     click.option("--dtype", type=click.Choice(["auto", "float32", "bfloat16", "float16"]), default="auto"),
@@ -102,10 +98,8 @@ def _options(given: dict[str, Any]) -> list[str]:
         value = given.get(option.name or "")
         if not isinstance(option, click.Option) or value in (None, option.default):
             continue
-        path = option.name in ("out", "images", "data") or (
-            option.name in ("model", "labels") and Path(value).is_absolute()
-        )
-        words += [option.opts[0], Path(value).name if path and Path(value).is_absolute() else str(value)]
+        local = option.name in ("out", "images", "data", "model", "labels") and Path(value).is_absolute()
+        words += [option.opts[0], Path(value).name if local else str(value)]
     return words
 
 
@@ -119,10 +113,8 @@ def _print(name: str, page: Any, file: Path) -> None:
     out.print(Text(f"\n{name}: {page.title}", style="bold"))
     tones = {"holds": "green", "does not hold": "red"}
     for finding in page.findings:
-        line = Text(f"{finding.verdict}: ", style=tones.get(finding.verdict, "yellow")).append(
-            finding.text, style="default"
-        )
-        out.print(Padding(line, (0, 0, 0, 2)))
+        line = Text(f"{finding.verdict}: ", style=tones.get(finding.verdict, "yellow"))
+        out.print(Padding(line.append(finding.text, style="default"), (0, 0, 0, 2)))
     out.print(Text(f"  the whole of it: {file}", style="dim"))
 
 

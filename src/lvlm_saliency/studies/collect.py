@@ -31,7 +31,7 @@ def collect(
     layers: Sequence[int] | None = None,
     extra: Extra | None = None,
     listener: Any,
-    label: str = "traced",
+    label: str = "traces",
 ) -> TokenTable:
     """The table of all tokens of `texts`, traced under the attention-editing `methods` that they were written under.
 

@@ -182,7 +182,7 @@ class Lab:
             layers=layers,
             extra=extra,
             listener=self.listener,
-            label=f"tracing {acting.label}",
+            label=f"traces of {acting.label} texts",
         )
 
     # --- what a page says about itself ---

@@ -1,4 +1,4 @@
-"""Texts whose object words are labelled: correct or hallucinated, where in the text, and for the first time or again."""
+"""Texts whose object words are labelled: correct or hallucinated, where, and for the first time or again."""
 
 from __future__ import annotations
 
