@@ -15,7 +15,7 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $(STAMP)
 
 demo: setup
-	$(BIN)/python -m lvlm_saliency.demo --out demo
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m lvlm_saliency.demo --out demo
 
 test: setup
 	$(BIN)/python -m pytest -m "not slow"
