@@ -32,7 +32,9 @@ class Preset:
         """The file's content. Every setting is written, so that a changed default changes no preset."""
         settings = {method.name: _plain(dataclasses.asdict(method)) for method in self.methods}
         values = {"format": FORMAT, "model": dict(self.model), "methods": settings, **self.record}
-        return HEAD + yaml.safe_dump(_plain(values), sort_keys=False, allow_unicode=True, width=100)
+        return HEAD + yaml.safe_dump(
+            _plain(values), sort_keys=False, allow_unicode=True, width=110, default_flow_style=None
+        )
 
     @classmethod
     def read(cls, path: str | Path) -> Preset:

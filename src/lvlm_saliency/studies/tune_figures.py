@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from lvlm_saliency.studies.search import Search
     from lvlm_saliency.studies.tune import Effect
 
+TICKS = (-50, -20, -10, -5, -2, -1, 0, 1, 2, 5, 10, 20, 50)
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#9a9a9a"  # Okabe and Ito's, told apart by everybody
 
 
@@ -69,7 +70,10 @@ def draw_search(found: Search) -> Drawing:
     axes.set_xscale("log")
     axes.set_xticks(seen, [str(count) for count in seen])
     axes.minorticks_off()
-    axes.set_yscale("symlog", linthresh=2)
+    axes.set_yscale("symlog", linthresh=2)  # a broken setting may be tens of points off, the good ones differ by one
+    low, high = axes.get_ylim()
+    axes.set_yticks([tick for tick in TICKS if low <= tick <= high], [f"{t:g}" for t in TICKS if low <= t <= high])
+    axes.minorticks_off()
     axes.set_xlabel("dev pictures that a setting was judged on")
     axes.set_ylabel(f"{figure.shown} minus greedy's (points)")
     _open(axes)

@@ -62,14 +62,24 @@ def _better(found: Search, effect: Effect) -> Finding:
         CANNOT_TELL: f"Whether the chosen setting, {best}, {word} {figure.shown} is not shown: {measured}. So many "
         f"pictures can show a difference of about {_power(figure, held[goal.figure])} points, not a smaller one.",
     }
-    return Finding(verdict, claims[verdict] + _at_length(found, effect))
+    return Finding(verdict, claims[verdict] + (_at_length(found, effect) if verdict == HOLDS else ""))
 
 
 def _at_length(found: Search, effect: Effect) -> str:
     """What is left against greedy captions cut to the same length, where that control has the objective's figure."""
     figure = FIGURES[found.objective.figure]
     one = effect.matched[found.best.label].get(figure.name)
-    return "" if one is None else f" Against greedy captions of the same length: {signed(figure, one)}."
+    if one is None:
+        return ""
+    explained = {
+        HOLDS: "so length does not explain it",
+        CANNOT_TELL: "so length may explain it",
+        FAILS: "so it is worse at the same length",
+    }
+    return (
+        f" Against greedy captions cut to the same length: {signed(figure, one)}, "
+        f"{explained[judged(one, found.objective.sign)]}."
+    )
 
 
 def _price(found: Search, effect: Effect) -> Finding:
@@ -83,13 +93,19 @@ def _price(found: Search, effect: Effect) -> Finding:
     broken = recall["interval"][1] < -goal.recall_margin or low > goal.length_margin or high < -goal.length_margin
     formed = effect.measured[best].figures["well-formed"]
     shape = "" if math.isnan(formed) else f", {formed:.1%} of the captions well-formed ({greedy['well-formed']:.1%})"
-    text = (
-        f"{best} keeps to the margins (recall −{100 * goal.recall_margin:g} points, length ±{goal.length_margin:.0%}) "
-        f"on the held-out pictures: recall {signed(FIGURES['recall'], recall)} points, length "
-        f"{signed(FIGURES['length'], length)} words of {words:.1f}{shape}."
-    )
     lost = goal.form_margin < greedy["well-formed"] - formed  # False where the benchmark cannot tell
-    return Finding(FAILS if broken or lost else HOLDS if kept else CANNOT_TELL, text)
+    verdict = FAILS if broken or lost else HOLDS if kept else CANNOT_TELL
+    claim = {
+        HOLDS: "keeps to the margins on the held-out pictures as well",
+        FAILS: "does not keep to the margins on the held-out pictures",
+        CANNOT_TELL: "may or may not keep to the margins on the held-out pictures",
+    }
+    return Finding(
+        verdict,
+        f"It {claim[verdict]} (recall −{100 * goal.recall_margin:g} points, length ±{goal.length_margin:.0%}): recall "
+        f"{signed(FIGURES['recall'], recall)} points, length {signed(FIGURES['length'], length)} words of "
+        f"{words:.1f}{shape}.",
+    )
 
 
 def _tuned(found: Search, effect: Effect) -> Finding:
@@ -115,16 +131,17 @@ def _promised(found: Search, effect: Effect) -> Finding:
     gap = goal.sign * (held["difference"] - dev["difference"])
     width = math.hypot(*((one["interval"][1] - one["interval"][0]) / 2 for one in (dev, held)))
     verdict = HOLDS if gap - width > 0 else FAILS if gap + width < 0 else CANNOT_TELL
-    tail = {
-        HOLDS: "more than chance explains, so only the second figure is to be believed",
-        FAILS: "if anything the held-out pictures were kinder",
-        CANNOT_TELL: "which chance explains; the second figure is the one to believe",
+    claim = {
+        HOLDS: "The pictures that a setting is chosen on flatter it, by more than chance explains",
+        FAILS: "The pictures that the setting was chosen on did not flatter it: the held-out ones are kinder",
+        CANNOT_TELL: "How much the pictures that the setting was chosen on flatter it is not shown",
     }
     return Finding(
         verdict,
-        f"The pictures that a setting is chosen on flatter it: {figure.shown} {signed(figure, dev)} points against "
-        f"greedy decoding on those {effect.dev_pictures}, {signed(figure, held)} on the {effect.pictures} held-out "
-        f"ones, a gap of {number(figure, goal.sign * gap, sign=True)} ± {number(figure, width)}: {tail[verdict]}.",
+        f"{claim[verdict]}: {figure.shown} {signed(figure, dev)} points against greedy decoding on those "
+        f"{effect.dev_pictures}, {signed(figure, held)} on the {effect.pictures} held-out ones, a gap of "
+        f"{number(figure, goal.sign * gap, sign=True)} ± {number(figure, width)}. The second figure is the one to "
+        "believe.",
     )
 
 

@@ -62,12 +62,12 @@ def _held_out(found: Search, effect: Effect) -> Part:
     labels = list(dict.fromkeys([GREEDY, SAMPLED, usual, best]))
     figures = [FIGURES[name] for name in SHOWN]
     formed = not math.isnan(effect.measured[GREEDY].formed)
+    chosen = "chosen" if found.beats_greedy else "best tried"
     rows = []
     for label in labels:
         values, other = effect.measured[label].figures, effect.held.get(label)
-        cells = [
-            Cell(label, {usual: "to start from", best: "chosen" if found.beats_greedy else "best tried"}.get(label, ""))
-        ]
+        name = {usual: "to start from", best: chosen}.get(label, label)
+        cells = [Cell(name)]
         for figure in figures:
             note = "" if other is None else f"{signed(figure, other[figure.name])}"
             tone = "" if other is None else verdict(figure, other[figure.name])
@@ -75,9 +75,9 @@ def _held_out(found: Search, effect: Effect) -> Part:
         rows.append((*cells, *([Cell(f"{100 * values['well-formed']:.1f}")] if formed else [])))
     head = ("decoding", *(f"{f.shown}{_arrow(f)}" for f in figures), *(["well-formed"] if formed else []))
     note = (
-        f"n = {effect.pictures} pictures. Percentages; length in words. Below each, the difference to greedy decoding "
-        "with its 95 % interval, paired over pictures; coloured where it leaves 0 out, with no correction for looking "
-        "at many. F1: of 1 − CHAIR_i and recall."
+        f"n = {effect.pictures} pictures. To start from: {usual}; {chosen}: {best}. Percentages; length in words. "
+        "Below each, the difference to greedy decoding with its 95 % interval, paired over pictures; coloured where "
+        "it leaves 0 out, with no correction for looking at many. F1: of 1 − CHAIR_i and recall."
     )
     caption = (
         f"Difference to greedy decoding in {FIGURES[found.objective.figure].shown}, with 95 % intervals: the chosen "
