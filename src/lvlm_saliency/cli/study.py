@@ -69,7 +69,7 @@ def study(names: tuple[str, ...], listed: bool, as_json: bool, **given: Any) -> 
     if as_json:
         from .output import print_json
 
-        print_json({name: verdicts(page) for name, page, _ in pages})
+        print_json({name: page.summary()["findings"] for name, page, _ in pages})
         return
     for name, page, file in pages:
         show(name, page, file)
@@ -99,11 +99,6 @@ def conduct(chosen: list[tuple[Any, list[str]]], given: dict[str, Any]) -> list[
             page.command = lab.command
             pages.append((one.name, page, page.write(settings.out / one.name)))
     return pages
-
-
-def verdicts(page: Any) -> list[dict[str, str]]:
-    """The findings as JSON has them."""
-    return [{"verdict": finding.verdict, "text": finding.text} for finding in page.findings]
 
 
 def spelled(command: click.Command, given: dict[str, Any]) -> list[str]:

@@ -9,7 +9,7 @@ import click
 
 from .options import debug_option, json_option, options
 from .quiet import quiet
-from .study import conduct, show, spelled, study_options, verdicts
+from .study import conduct, show, spelled, study_options
 
 EXAMPLE = """\b
 Examples:
@@ -74,7 +74,7 @@ def tune(as_json: bool, **given: Any) -> None:
     if as_json:
         from .output import print_json
 
-        print_json({"verdicts": verdicts(page), "preset": str(preset)})
+        print_json({"verdicts": page.summary()["findings"], "preset": str(preset)})
         return
     show("tune", page, file)
     click.echo(f"  the preset, for --method: {preset}")

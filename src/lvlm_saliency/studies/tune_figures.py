@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure as Drawing
 
-from lvlm_saliency.evaluation.report.figures import FIGURES
+from lvlm_saliency.evaluation.report.figures import FIGURES, MINUS
 from lvlm_saliency.evaluation.systems import GREEDY
 from lvlm_saliency.studies.objective import measured
 
@@ -72,7 +72,10 @@ def draw_search(found: Search) -> Drawing:
     axes.minorticks_off()
     axes.set_yscale("symlog", linthresh=2)  # a broken setting may be tens of points off, the good ones differ by one
     low, high = axes.get_ylim()
-    axes.set_yticks([tick for tick in TICKS if low <= tick <= high], [f"{t:g}" for t in TICKS if low <= t <= high])
+    axes.set_yticks(
+        [tick for tick in TICKS if low <= tick <= high],
+        [f"{t:g}".replace("-", MINUS) for t in TICKS if low <= t <= high],
+    )
     axes.minorticks_off()
     axes.set_xlabel("dev pictures that a setting was judged on")
     axes.set_ylabel(f"{figure.shown} minus greedy's (points)")

@@ -72,8 +72,8 @@ def _at_length(found: Search, effect: Effect) -> str:
     if one is None:
         return ""
     explained = {
-        HOLDS: "so length does not explain it",
-        CANNOT_TELL: "so length may explain it",
+        HOLDS: "so length does not explain all of it",
+        CANNOT_TELL: "so length may explain all of it",
         FAILS: "so it is worse at the same length",
     }
     return (
