@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 from pathlib import Path
 
 import pytest
 
+from lvlm_saliency.studies import STUDIES
 from lvlm_saliency.studies.page import CANNOT_TELL, FAILS, HOLDS, Finding, Page
 
 SCRIPT = Path(__file__).parents[2] / "docs/publish_studies.py"
@@ -70,3 +72,8 @@ def test_no_finished_study_is_an_error(publish, tmp_path):
     with pytest.raises(SystemExit, match="no finished study"):
         publish("--source", tmp_path, "--out", tmp_path / "docs")
     assert not (tmp_path / "docs").exists()
+
+
+def test_the_guide_names_every_study():
+    guide = (SCRIPT.parent / "studies.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `(\w+)` \|", guide, re.MULTILINE)) >= set(STUDIES)

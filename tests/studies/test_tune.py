@@ -268,11 +268,12 @@ def test_a_killed_search_goes_on(command, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return decode(self, *given)
 
+    both = ("--methods", "sgrs+locore")
     monkeypatch.setattr(Decoder, "decode", dies)
-    assert command(tmp_path)[0] == 130
+    assert command(tmp_path, *both)[0] == 130
     again = []
     monkeypatch.setattr(Decoder, "decode", lambda self, *given: again.append(given) or decode(self, *given))
-    assert command(tmp_path)[0] == 0
+    assert command(tmp_path, *both)[0] == 0
     described = [(spec.described().get("split"), way.label, item.image) for spec, way, items in again for item in items]
     before = [(b.described().get("split"), way.label, item.image) for b, way, items in batches[:3] for item in items]
     assert before
@@ -285,7 +286,7 @@ def test_a_killed_search_goes_on(command, tmp_path, monkeypatch):
     [
         (["--methods", "locor"], "did you mean 'locore'"),
         (["--budget", "3"], "budget=3 is too small"),
-        (["--labels", "scenes-pope"], "no halves"),
+        (["--labels", "scenes-caption:split=test"], "leave split out"),
         (["--labels", "scenes-caption:split=dev"], "leave split out"),
         (["--labels", "labelled.jsonl"], "must name a benchmark"),
         (["--recall-margin", "2"], "recall_margin must be a number from 0 to 1"),
@@ -310,6 +311,11 @@ def test_a_dev_half_that_is_too_small_is_told_before_anything_is_described(tmp_p
     with pytest.raises(InputError, match=r"pictures in its dev half and this budget needs 140"):
         Tune(settings=4, budget=700, keep=2).run(Lab(settings, model=tiny[0], processor=tiny[1]))
     assert not (tmp_path / "out").exists()
+
+
+def test_questions_have_no_halves():
+    with pytest.raises(SettingError, match="scenes-pope has no halves"):
+        Halves("scenes-pope")
 
 
 def test_halves_keep_the_benchmarks_own_settings():

@@ -117,13 +117,19 @@ class Search:
 def draw_candidates(space: Space, count: int, seed: int, layers: Sequence[int], model_type: str) -> list[System]:
     """The usual setting and draws from the ranges, `count` in all, or fewer where the ranges hold fewer."""
     random = np.random.default_rng(seed)
-    found = {one.label: one for one in [system(space.usual(model_type), seed)]}
+    found = dict([_named(space.usual(model_type), seed)])
     for _ in range(100 * count):
         if len(found) == count:
             break
-        one = system(space.draw(random, layers), seed)
-        found.setdefault(one.label, one)
+        label, one = _named(space.draw(random, layers), seed)
+        found.setdefault(label, one)
     return list(found.values())
+
+
+def _named(methods: list[Any], seed: int) -> tuple[str, System]:
+    """The methods as they were drawn, under their label: runs give a seed to those that have none."""
+    label = system(methods, seed).label
+    return label, System(label, tuple(methods))
 
 
 def search(

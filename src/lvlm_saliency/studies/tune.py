@@ -97,8 +97,7 @@ class Tune:
             "date": datetime.datetime.now(tz=datetime.timezone.utc).date().isoformat(),
         }
         model = {"id": setup["model"], **model_of(lab.model), "weights": lab.fingerprint}
-        # A method's own seed was filled in for the search; the preset leaves it to whoever uses it.
-        return Preset(_unseeded(chosen, found.best.label), model, store.plain(record)).text()
+        return Preset(chosen, model, store.plain(record)).text()
 
 
 @dataclass
@@ -155,10 +154,3 @@ def told(differences: Differences, pictures: int) -> dict[str, Any]:
         for name, one in differences.items()
     }
     return {"pictures": pictures, **rounded}
-
-
-def _unseeded(methods: Any, label: str) -> list[Any]:
-    """The methods as the label writes them: their own seed only where one was held."""
-    from lvlm_saliency.interventions.parsing import parse_methods
-
-    return parse_methods(label) if methods else []
