@@ -14,7 +14,7 @@ from lvlm_saliency.cli import main
 from lvlm_saliency.errors import InputError, SettingError
 from lvlm_saliency.evaluation.decoding import Decoder
 from lvlm_saliency.evaluation.systems import systems
-from lvlm_saliency.studies import written
+from lvlm_saliency.studies import open_studies, written
 from lvlm_saliency.studies.lab import Lab, StudySettings
 from lvlm_saliency.studies.objective import Objective, measured
 from lvlm_saliency.studies.page import CANNOT_TELL, FAILS, HOLDS
@@ -325,6 +325,9 @@ def test_halves_keep_the_benchmarks_own_settings():
 
 
 def test_settings_are_written_as_they_are_read():
+    spec = "tune:methods=sgrs+locore:space=logit,objective=f1"
+    assert open_studies([spec]) == [Tune(methods="sgrs+locore:space=logit", objective="f1")]
+    assert written(open_studies([spec])[0]) == spec
     assert written(Tune()) == "tune"
     assert written(Tune(methods="sgrs+locore", budget=900)) == "tune:methods=sgrs+locore,budget=900"
 
