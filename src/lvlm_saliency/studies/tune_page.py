@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from lvlm_saliency.studies.tune import Effect, Tune
 
 PAPER = (
-    "The authors chose their settings by hand: alpha 0.6 and beta 0.15 for LLaVA-1.5 (both together: CHAIR_s from 48.0 to "
-    "35.6, CHAIR_i from 13.9 to 8.2), alpha 0.6 and beta 0.20 for Qwen2-VL (25.0 to 19.3, 7.3 to 5.1)."
+    "The authors chose their settings by hand: alpha 0.6 and beta 0.15 for LLaVA-1.5 (both together: CHAIR_s from 48.0 "
+    "to 35.6, CHAIR_i from 13.9 to 8.2), alpha 0.6 and beta 0.20 for Qwen2-VL (25.0 to 19.3, 7.3 to 5.1)."
 )
 SHOWN = ("CHAIR_i", "CHAIR_s", "recall", "f1", "length")
 
