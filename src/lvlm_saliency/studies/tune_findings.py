@@ -36,7 +36,7 @@ def _better(found: Search, effect: Effect) -> Finding:
     figure, held = FIGURES[goal.figure], effect.held[found.best.label]
     here = number(figure, effect.measured[GREEDY].figures[goal.figure])
     measured = (
-        f"{figure.shown} {signed(figure, held[goal.figure])} points against greedy decoding's {here}, on "
+        f"{signed(figure, held[goal.figure])} points against greedy decoding's {here}, on "
         f"{effect.pictures} pictures that took no part in choosing"
     )
     if not found.beats_greedy:
@@ -52,7 +52,7 @@ def _better(found: Search, effect: Effect) -> Finding:
             FAILS,
             f"None of the {len(found.candidates)} settings that were tried beats plain greedy decoding: on the "
             f"{effect.dev_pictures} pictures chosen on, {why}. The preset is greedy decoding. For the record, {best}: "
-            f"{measured}.",
+            f"{figure.shown} {measured}.",
         )
     verdict = judged(held[goal.figure], goal.sign)
     word = {1: "lowers", -1: "raises"}[goal.sign]
