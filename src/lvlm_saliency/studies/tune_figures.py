@@ -46,6 +46,7 @@ def draw_search(found: Search) -> Drawing:
     figure = FIGURES[goal.figure]
     drawing = Drawing(figsize=(7.2, 4.2), layout="constrained")
     axes = drawing.add_subplot()
+    axes.set_yscale("symlog", linthresh=2)  # a broken setting may be tens of points off, the good ones differ by one
     seen = [rung.seen for rung in found.rungs]
     greedy = {rung: _greedy_after(found, rung.number) for rung in found.rungs}
     for one in reversed(found.candidates):
@@ -70,7 +71,6 @@ def draw_search(found: Search) -> Drawing:
     axes.set_xscale("log")
     axes.set_xticks(seen, [str(count) for count in seen])
     axes.minorticks_off()
-    axes.set_yscale("symlog", linthresh=2)  # a broken setting may be tens of points off, the good ones differ by one
     low, high = axes.get_ylim()
     axes.set_yticks(
         [tick for tick in TICKS if low <= tick <= high],

@@ -95,6 +95,7 @@ def _price(found: Search, effect: Effect) -> Finding:
     shape = "" if math.isnan(formed) else f", {formed:.1%} of the captions well-formed ({greedy['well-formed']:.1%})"
     lost = goal.form_margin < greedy["well-formed"] - formed  # False where the benchmark cannot tell
     verdict = FAILS if broken or lost else HOLDS if kept else CANNOT_TELL
+    which = "It" if found.beats_greedy else "The best of them"
     claim = {
         HOLDS: "keeps to the margins on the held-out pictures as well",
         FAILS: "does not keep to the margins on the held-out pictures",
@@ -102,8 +103,8 @@ def _price(found: Search, effect: Effect) -> Finding:
     }
     return Finding(
         verdict,
-        f"It {claim[verdict]} (recall −{100 * goal.recall_margin:g} points, length ±{goal.length_margin:.0%}): recall "
-        f"{signed(FIGURES['recall'], recall)} points, length {signed(FIGURES['length'], length)} words of "
+        f"{which} {claim[verdict]} (recall −{100 * goal.recall_margin:g} points, length ±{goal.length_margin:.0%}): "
+        f"recall {signed(FIGURES['recall'], recall)} points, length {signed(FIGURES['length'], length)} words of "
         f"{words:.1f}{shape}.",
     )
 
