@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: setup demo test test-slow bench lint train-scenes pictures
+.PHONY: setup demo test test-slow bench lint studies train-scenes pictures
 
 setup: $(STAMP)
 
@@ -27,8 +27,13 @@ bench: setup
 	$(BIN)/python -m bench.cpu
 
 lint: setup
-	$(BIN)/ruff check src tests bench training
-	$(BIN)/ruff format --check src tests bench training
+	$(BIN)/ruff check src tests bench training docs/*.py
+	$(BIN)/ruff format --check src tests bench training docs/*.py
+
+# Every study on the shipped model, offline; what was measured before is read from runs/studies, not measured again.
+studies: setup
+	$(BIN)/lvlm-saliency study all --out runs/studies
+	$(BIN)/python docs/publish_studies.py --source runs/studies --out docs/studies
 
 train-scenes: setup
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m training.train

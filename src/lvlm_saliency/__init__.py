@@ -33,6 +33,7 @@ _HOMES = {
     "ImageLayout": "layout",
     "build_inputs": "models",
     "load_model": "models",
+    "load_preset": "interventions.preset_files",
     "method": "interventions.registry",
     "methods": "interventions.registry",
     "open_image": "images",

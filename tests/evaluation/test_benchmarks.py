@@ -202,6 +202,9 @@ def test_amber_scores_descriptions_and_answers_apart(amber, monkeypatch):
         ("mme:tasks=eyes", "no task 'eyes'"),
         ("amber:parts=all", "no part 'all'"),
         ("pope+chair", "once for each"),
+        ("scenes-caption:split=tets", "did you mean 'test'"),
+        ("chair:split=val", "no split 'val'"),
+        ("chair:offset=-1", "offset must be a whole number from 0"),
     ],
 )
 def test_unknown_names_say_what_is_known(spec, words):

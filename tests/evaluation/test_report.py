@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 from math import nan
 
@@ -158,3 +160,9 @@ def test_plots_leave_out_what_is_undefined():
     assert svg.scatter("t", "x", "y", [svg.Point("a", (nan, 1, 2), (1, 2, 3))]) == ""
     assert svg.scatter("t", "x", "y", [svg.Point("a", (1, 1, 1), (2, 2, 2))]).count("<circle") == 1
     assert "0.0 ms" in svg.bars("t", "ms", [("a", 0.0)])
+
+
+@pytest.mark.parametrize("first", ["lvlm_saliency.evaluation.report.content", "lvlm_saliency.evaluation.runner"])
+def test_the_function_report_is_not_hidden_by_the_package_of_its_name(first):
+    code = f"import {first}; from lvlm_saliency.evaluation import report; assert callable(report)"
+    subprocess.run([sys.executable, "-c", code], check=True)

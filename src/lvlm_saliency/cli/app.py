@@ -19,6 +19,7 @@ COMMANDS = {
     "generate": ("generate:generate", "Answer with LocoRE, SGRS or both, and compare with greedy and sampled answers."),
     "evaluate": ("evaluate:evaluate", "Whole benchmarks under methods, with baselines, intervals and controls."),
     "study": ("study:study", "The paper's claims, measured again on any model and labelled texts."),
+    "tune": ("tune:tune", "Find a method's settings for a model on a budget, and write them to a preset file."),
     "score": ("score:score", "Score what any system wrote: CHAIR, POPE, MME, AMBER."),
     "models": ("models:models", "List the model families that are supported and tested, with presets."),
     "methods": ("methods:methods", "List the methods and their settings."),

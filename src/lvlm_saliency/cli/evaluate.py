@@ -43,7 +43,8 @@ Examples:
     "methods",
     multiple=True,
     metavar="SPEC",
-    help="NAME or NAME:SETTING=VALUE,... as in sgrs:alpha=0.9,order=greedy; sgrs+locore for both. Repeatable.",
+    help="NAME or NAME:SETTING=VALUE,... as in sgrs:alpha=0.9,order=greedy; sgrs+locore for both; or "
+    "a preset FILE.yaml. Repeatable.",
 )
 @click.option("--out", metavar="DIR", help="The run's folder; the same command goes on where it stopped.")
 @click.option("--n", type=int, help="Pictures of each benchmark (for mme: of each task), the first of its list.")

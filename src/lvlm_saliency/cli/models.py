@@ -45,3 +45,4 @@ def models(as_json):
         table.add_row(family.name, family.model_type, state, heat, preset, depth, notes)
     out.print(table)
     out.print("LocoRE presets are for --method, as they stand; SGRS takes its layers by itself.", style="dim")
+    out.print("lvlm-saliency tune looks for settings that suit a model better, and writes a preset file.", style="dim")

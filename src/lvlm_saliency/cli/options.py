@@ -55,7 +55,8 @@ decoding_options = options(
         "methods",
         multiple=True,
         metavar="SPEC",
-        help="NAME or NAME:SETTING=VALUE,... as in sgrs:alpha=0.9,layers=4-6+9; sgrs+locore for both. Repeatable.",
+        help="NAME or NAME:SETTING=VALUE,... as in sgrs:alpha=0.9,layers=4-6+9; sgrs+locore for both; or "
+        "a preset FILE.yaml. Repeatable.",
     ),
     click.option("--max-new-tokens", type=click.IntRange(1), default=128, show_default=True),
     click.option("--temperature", type=click.FloatRange(0), help="Sample at this temperature; 0 is greedy."),

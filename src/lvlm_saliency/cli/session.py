@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from ..errors import ImageError, InputError, PromptError
 
 if TYPE_CHECKING:
@@ -60,12 +62,15 @@ def begin(asked: Asked, images: list[Image]) -> Session:
     from transformers.utils import logging
 
     from .. import build_inputs, load_model
+    from ..interventions.preset_files import notes
 
     if not sys.stderr.isatty():
         logging.disable_progress_bar()
     check_device(asked.device)
     device = None if asked.device == "auto" else asked.device
     model, processor = load_model(asked.model, dtype=asked.dtype, device=device, revision=asked.revision)
+    for line in notes(asked.methods, model):
+        click.echo(f"note: {line}", err=True)
     inputs = build_inputs(processor, images, asked.prompt, model=model)
     return Session(model, processor, images, asked.prompt, inputs, asked.model)
 

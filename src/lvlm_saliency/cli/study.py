@@ -69,32 +69,42 @@ def study(names: tuple[str, ...], listed: bool, as_json: bool, **given: Any) -> 
     if as_json:
         from .output import print_json
 
-        print_json({name: [{"verdict": f.verdict, "text": f.text} for f in page.findings] for name, page, _ in pages})
+        print_json({name: page.summary()["findings"] for name, page, _ in pages})
         return
     for name, page, file in pages:
-        _print(name, page, file)
+        show(name, page, file)
 
 
 def _run(names: tuple[str, ...], given: dict[str, Any]) -> list[tuple[str, Any, Path]]:
-    from ..studies import open_studies
-    from ..studies.lab import Lab, StudySettings
+    from ..studies import open_studies, written
 
     chosen = open_studies(list(names))
+    return conduct([(one, ["study", written(one), *spelled(study, given)]) for one in chosen], given)
+
+
+def conduct(chosen: list[tuple[Any, list[str]]], given: dict[str, Any]) -> list[tuple[str, Any, Path]]:
+    """Run studies, each with the words of the command that asks for it; (name, page, HTML file) of each.
+
+    `given`: the values of `study_options`.
+    """
+    from ..studies.lab import Lab, StudySettings
+
     settings = StudySettings(**given)
     pages = []
     with progress_bar() as bar:
         lab = Lab(settings, listener=bar)
-        for one in chosen:
+        for one, words in chosen:
+            lab.command = shlex.join(["lvlm-saliency", *words])
             page = one.run(lab)
-            page.command = shlex.join(["lvlm-saliency", "study", one.name, *_options(given)])
+            page.command = lab.command
             pages.append((one.name, page, page.write(settings.out / one.name)))
     return pages
 
 
-def _options(given: dict[str, Any]) -> list[str]:
+def spelled(command: click.Command, given: dict[str, Any]) -> list[str]:
     """The options that differ from their defaults, as they were given; folders of this machine by their last name."""
     words = []
-    for option in study.params:
+    for option in command.params:
         value = given.get(option.name or "")
         if not isinstance(option, click.Option) or value in (None, option.default):
             continue
@@ -103,7 +113,8 @@ def _options(given: dict[str, Any]) -> list[str]:
     return words
 
 
-def _print(name: str, page: Any, file: Path) -> None:
+def show(name: str, page: Any, file: Path) -> None:
+    """Verdicts on stdout, and where the page is."""
     from rich.padding import Padding
     from rich.text import Text
 

@@ -6,9 +6,19 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-_HOMES = {"Settings": "settings", "evaluate": "runner", "report": "report.build"}
+# Loading the package `report` below gives this one an attribute of that name. It is loaded now, so that the function
+# takes the name for good; `report` is nothing but a docstring until one of its modules is asked for.
+import_module(f"{__name__}.report")
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from lvlm_saliency.evaluation.report.build import Report
+
+_HOMES = {"Settings": "settings", "evaluate": "runner"}
 
 __all__ = ["Settings", "evaluate", "report"]
 
@@ -19,3 +29,10 @@ def __getattr__(name: str) -> Any:
     value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     globals()[name] = value
     return value
+
+
+def report(folders: Sequence[str | Path]) -> Report:
+    """One run, or several beside each other. See `report.build.report`."""
+    from lvlm_saliency.evaluation.report import build
+
+    return build.report(folders)

@@ -12,6 +12,7 @@ from lvlm_saliency.evaluation.benchmarks import Benchmark, Item, open_benchmark
 from lvlm_saliency.evaluation.folder import RunFolder
 from lvlm_saliency.evaluation.settings import Settings
 from lvlm_saliency.evaluation.systems import System, systems
+from lvlm_saliency.interventions.preset_files import notes
 
 
 class Listener(Protocol):
@@ -84,6 +85,8 @@ class Run:
         for system in self.systems:
             for method in system.methods:
                 method.check_model(model)
+        for line in notes(self.settings.methods, model):
+            self.listener.note(line)
         decoder = Decoder(model, processor, self.settings)
         self.folder.open(self._config(decoder, digests))
         with store.locked(self.folder.lock(self.settings.part)):

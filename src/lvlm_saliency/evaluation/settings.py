@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from lvlm_saliency.errors import InputError, SettingError, did_you_mean
+from lvlm_saliency.errors import SettingError, did_you_mean
+from lvlm_saliency.yaml_files import read_mapping
 
 
 @dataclass(frozen=True)
@@ -119,17 +118,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     Raises:
         InputError: the file cannot be read or is no mapping.
     """
-    try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise InputError(f"{where}: not YAML ({getattr(error, 'problem', None) or 'cannot be read'})") from error
-    if not isinstance(values, dict):
-        raise InputError(f"{path}: expected settings as `name: value`, one a line")
-    return {str(name).replace("-", "_"): value for name, value in values.items()}
+    return {name.replace("-", "_"): value for name, value in read_mapping(path).items()}
 
 
 def _is_number(value: Any) -> bool:

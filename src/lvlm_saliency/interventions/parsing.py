@@ -15,17 +15,24 @@ WORDS = {"true": True, "false": False, "none": None}
 def parse_methods(text: str) -> list[Any]:
     """`sgrs`, `sgrs:alpha=0.9,seed=3` or `sgrs:alpha=0.9+locore:layers=4-6+9` as method objects.
 
-    A `+` before a letter joins methods, a `+` before a digit joins layers. Raises `SettingError`.
+    A `+` before a letter joins methods, a `+` before a digit joins layers. The name of a preset file (`tuned.yaml`)
+    gives the file's methods. Raises `SettingError`, and `InputError` for a file that cannot be read.
     """
+    from lvlm_saliency.interventions.preset_files import is_preset, load_preset
     from lvlm_saliency.interventions.registry import method
 
+    if is_preset(text):
+        return load_preset(text.strip())
     return [method(name, **settings) for name, settings in parse_specs(text)]
 
 
-def parse_specs(text: str) -> list[tuple[str, dict[str, Any]]]:
-    """The names and settings in `text`, without looking the methods up. Raises `SettingError`."""
+def parse_specs(text: str, *, joined: bool = True) -> list[tuple[str, dict[str, Any]]]:
+    """The names and settings in `text`, without looking the methods up; unless `joined`, a `+` joins nothing.
+
+    Raises `SettingError`.
+    """
     specs = []
-    for part in BETWEEN_METHODS.split(text):
+    for part in BETWEEN_METHODS.split(text) if joined else [text]:
         name, _, settings = part.strip().partition(":")
         if not name:
             raise SettingError(f"no method named in {text!r}; write NAME or NAME:SETTING=VALUE,...")

@@ -40,7 +40,7 @@ def open_studies(specs: list[str]) -> list[Study]:
     Raises:
         SettingError: no such study, no such setting, or a value out of range.
     """
-    parsed = [pair for spec in specs for pair in parse_specs(spec)]
+    parsed = [pair for spec in specs for pair in parse_specs(spec, joined=False)]
     named = [pair for pair in parsed if pair[0] != "all"]
     if len(named) < len(parsed):
         named += [(name, {}) for name in STUDIES if name not in {one for one, _ in named}]
@@ -50,6 +50,14 @@ def open_studies(specs: list[str]) -> list[Study]:
         if [one for one, _ in named].count(name) > 1:
             raise SettingError(f"{name} is given twice; give each setting an --out of its own")
     return [_opened(name, settings) for name, settings in named]
+
+
+def written(study: Study) -> str:
+    """The study as `open_studies` takes it, with the settings that differ from the defaults."""
+    changed = {f.name: getattr(study, f.name) for f in dataclasses.fields(study)}  # type: ignore[arg-type]
+    usual = {f.name: f.default for f in dataclasses.fields(study)}  # type: ignore[arg-type]
+    told = ",".join(f"{name}={value}" for name, value in changed.items() if value != usual[name])
+    return f"{study.name}:{told}" if told else study.name
 
 
 def _opened(name: str, settings: dict[str, Any]) -> Study:

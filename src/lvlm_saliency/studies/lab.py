@@ -72,6 +72,7 @@ class Lab:
         self.settings, self.listener = settings, listener or Silent()
         self.out = Path(settings.out)
         self.kept = self.out / "kept"
+        self.command = ""  # how the study was started, for what it writes
         self._given = (model, processor)
         settings.run(self.out, [settings.labels if not self.from_file else "scenes-caption"], [])  # checked at once
 

@@ -69,7 +69,7 @@ class Page:
     files: dict[str, str] = field(default_factory=dict)
 
     def write(self, folder: Path) -> Path:
-        """Write data, figures (PNG and SVG), page.md and page.html; returns the HTML file."""
+        """Write data, figures (PNG and SVG), findings.json, page.md and page.html; returns the HTML file."""
         drawings: dict[str, str] = {}
         for part in self.parts:
             for picture in part.pictures:
@@ -79,9 +79,15 @@ class Page:
             store.write_whole(folder / f"{name}.csv", _csv(rows))
         for name, text in self.files.items():
             store.write_whole(folder / name, text)
+        store.write_whole(folder / "findings.json", store.as_json(self.summary(), indent=1) + "\n")
         store.write_whole(folder / "page.md", self.markdown())
         store.write_whole(folder / "page.html", self.html(drawings))
         return folder / "page.html"
+
+    def summary(self) -> dict[str, Any]:
+        """Title, findings, command and setup, JSON-ready: what an index of studies shows of each."""
+        findings = [{"verdict": finding.verdict, "text": finding.text} for finding in self.findings]
+        return {"title": self.title, "findings": findings, "command": self.command, "setup": dict(self.setup)}
 
     def markdown(self) -> str:
         """The page for a repository; figures are linked as PNG files beside it."""

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from lvlm_saliency.errors import InputError
+from lvlm_saliency.errors import InputError, SettingError, did_you_mean
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -124,3 +124,28 @@ def first_images(rows: Sequence[Mapping[str, Any]], key: str, n: int | None) -> 
     chosen = list(dict.fromkeys(row[key] for row in rows))[:n]
     keep = set(chosen)
     return [row for row in rows if row[key] in keep]
+
+
+def in_half(split: str, key: str) -> bool:
+    """Whether the picture `key` belongs to `split`: "dev", "test", or "all" for every one.
+
+    A hash of the key alone decides (SHA-256, last bit), so that the halves stay what they are whatever list a picture
+    stands in, and settings that were chosen on one of them have never seen the other.
+    """
+    half = hashlib.sha256(f"half {key}".encode()).digest()[-1] & 1
+    return split == "all" or half == (split == "dev")
+
+
+def check_part(benchmark: Any, splits: Sequence[str]) -> None:
+    """SettingError for a `split` that is none of these or an `offset` that is no whole number from 0."""
+    if benchmark.split not in splits:
+        close = did_you_mean(str(benchmark.split), splits)
+        raise SettingError(f"{benchmark.name}: no split {benchmark.split!r}{close}")
+    if not isinstance(benchmark.offset, int) or isinstance(benchmark.offset, bool) or benchmark.offset < 0:
+        raise SettingError(f"{benchmark.name}: offset must be a whole number from 0, got {benchmark.offset!r}")
+
+
+def part(benchmark: Any, usual: str) -> dict[str, Any]:
+    """`split` and `offset` where they are not the usual ones: a run that knows neither is still the same run."""
+    told = {"split": benchmark.split} if benchmark.split != usual else {}
+    return told | ({"offset": benchmark.offset} if benchmark.offset else {})

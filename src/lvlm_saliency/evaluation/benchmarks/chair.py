@@ -12,24 +12,31 @@ from lvlm_saliency.benchmarks import chair
 from lvlm_saliency.benchmarks.bootstrap import Bootstrap
 from lvlm_saliency.benchmarks.records import image_key, read_json, read_text
 from lvlm_saliency.errors import InputError, SettingError, did_you_mean
-from lvlm_saliency.evaluation.benchmarks.base import Benchmark, Item, Pictures, Result
+from lvlm_saliency.evaluation.benchmarks.base import Benchmark, Item, Pictures, Result, check_part, in_half, part
 from lvlm_saliency.evaluation.benchmarks.prompts import DESCRIBE
 from lvlm_saliency.evaluation.sources import find, has
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+SPLITS = ("all", "dev", "test")
+
 
 @dataclass(frozen=True)
 class Chair(Benchmark):
-    """CHAIR. variant: official or lemmatizer. image_list: file of the image ids to use, one a line, in their order."""
+    """CHAIR. variant: official or lemmatizer. image_list: file of the image ids to use, one a line, in their order.
+    split: "all", or one of the halves "dev" and "test" (`base.in_half`). offset: pictures passed over before the first
+    `n`."""
 
     name: ClassVar[str] = "chair"
 
     variant: str = "official"
     image_list: str | None = None
+    split: str = "all"
+    offset: int = 0
 
     def __post_init__(self) -> None:
+        check_part(self, SPLITS)
         if self.variant not in chair.VARIANTS:
             raise SettingError(f"chair: no variant {self.variant!r}{did_you_mean(self.variant, chair.VARIANTS)}")
 
@@ -53,11 +60,13 @@ class Chair(Benchmark):
             folders = [self.pictures.folder / below for below in Pictures.SUBFOLDERS]
             names = sorted({path.name for folder in folders for path in folder.glob("COCO_val2014_*.jpg")})
             ids = [image_key(name) or "" for name in names]
-        ids = [*dict.fromkeys(ids)][: self.n]
+        last = None if self.n is None else self.offset + self.n
+        ids = [image for image in dict.fromkeys(ids) if in_half(self.split, image)][self.offset : last]
         if strange := [image for image in ids if not image.isdigit()]:
             raise InputError(f"chair: {strange[0]!r} is no number of a COCO image")
         if not ids:
-            raise InputError("chair: no image to describe; give --images with COCO's val2014 pictures")
+            beyond = f" in {self.split} past number {self.offset}" if part(self, "all") else ""
+            raise InputError(f"chair: no image to describe{beyond}; give --images with COCO's val2014 pictures")
         return ids
 
     @cached_property
@@ -105,4 +114,5 @@ class Chair(Benchmark):
             **super().described(),
             "variant": self.variant,
             "image_list": self.image_list and Path(self.image_list).name,
+            **part(self, "all"),
         }

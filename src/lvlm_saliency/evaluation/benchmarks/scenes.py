@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from lvlm_saliency.benchmarks import pope
 from lvlm_saliency.benchmarks.bootstrap import Bootstrap
-from lvlm_saliency.evaluation.benchmarks.base import Benchmark, Item, Result
+from lvlm_saliency.evaluation.benchmarks.base import Benchmark, Item, Result, check_part, part
 from lvlm_saliency.evaluation.benchmarks.prompts import DESCRIBE
 
 if TYPE_CHECKING:
@@ -23,15 +23,21 @@ DEFAULT_N = 500
 
 @dataclass(frozen=True)
 class Scenes(Benchmark):
-    """Held-out scenes of the drawn world. seed: of the scenes (not of the decoding)."""
+    """Scenes of the drawn world. seed: of the scenes (not of the decoding). split: "test", or "dev" to choose settings
+    on; scenes of different splits are never the same. offset: number of the first scene."""
 
     seed: int = 0
+    split: str = "test"
+    offset: int = 0
+
+    def __post_init__(self) -> None:
+        check_part(self, ("test", "dev"))
 
     @cached_property
     def scenes(self) -> list[Scene]:
         from lvlm_saliency.scenes import generate_scenes
 
-        return generate_scenes(self.n or DEFAULT_N, self.seed, "test")
+        return generate_scenes(self.n or DEFAULT_N, self.seed, self.split, start=self.offset)
 
     @cached_property
     def by_image(self) -> dict[str, Scene]:
@@ -54,7 +60,7 @@ class Scenes(Benchmark):
         }
 
     def described(self) -> dict[str, Any]:
-        return {"name": self.name, "n": self.n or DEFAULT_N, "seed": self.seed}
+        return {"name": self.name, "n": self.n or DEFAULT_N, "seed": self.seed, **part(self, "test")}
 
 
 @dataclass(frozen=True)
@@ -121,7 +127,8 @@ def score_by_category(questions: Sequence[Mapping[str, Any]], answers: Sequence[
 
 
 def _image(scene: Scene) -> str:
-    return f"scene-{scene.seed}-{scene.index:05d}.png"
+    split = "" if scene.split == "test" else f"{scene.split}-"
+    return f"scene-{split}{scene.seed}-{scene.index:05d}.png"
 
 
 def _labelled(image: str, text: str, scene: Scene) -> dict[str, Any]:

@@ -1,0 +1,79 @@
+"""Finished studies become documents: pages and figures, and an index with every verdict."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from lvlm_saliency.studies import STUDIES
+from lvlm_saliency.studies.page import CANNOT_TELL, FAILS, HOLDS, Finding, Page
+
+SCRIPT = Path(__file__).parents[2] / "docs/publish_studies.py"
+
+
+@pytest.fixture
+def publish(monkeypatch):
+    """`publish("--source", ...)`: the script's main."""
+    spec = importlib.util.spec_from_file_location("publish_studies", SCRIPT)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["publish_studies.py", *map(str, arguments)])
+        script.main()
+
+    return run
+
+
+def study(folder: Path, title: str, *findings: Finding) -> None:
+    """A finished study with a figure, a preset and data."""
+    setup = {"model": "scenes", "machine": "two cores", "torch": "2.13"}
+    page = Page(title, "The paper.", findings, [], setup, command=f"lvlm-saliency study {folder.name}")
+    page.data["rows"] = [{"a": 1}]
+    page.files["preset.yaml"] = "format: 1\n"
+    page.write(folder)
+    (folder / "map.png").write_bytes(b"PNG")
+    (folder / "map.svg").write_bytes(b"SVG")
+
+
+def test_pages_figures_and_every_verdict_are_published_and_nothing_else(publish, tmp_path):
+    source, out = tmp_path / "runs", tmp_path / "docs"
+    study(source / "tune", "Tuning | all", Finding(HOLDS, "CHAIR_s < 3"), Finding(CANNOT_TELL, "Nobody knows."))
+    study(source / "separation", "Apart", Finding(FAILS, "They do not differ."))
+    (source / "kept").mkdir()
+    publish("--source", source, "--out", out)
+    assert {str(file.relative_to(out)) for file in out.rglob("*") if file.is_file()} == {
+        "README.md",
+        *(f"{name}/{file}" for name in ("tune", "separation") for file in ("page.md", "map.png", "preset.yaml")),
+    }
+    text = (out / "README.md").read_text(encoding="utf-8")
+    lines = text.splitlines()
+    assert lines.index("- ✗ **does not hold**: They do not differ.") < lines.index("- ✓ **holds**: CHAIR\\_s &lt; 3")
+    assert "- ? **cannot tell**: Nobody knows." in lines
+    assert "## [Tuning \\| all](tune/page.md)" in lines
+    assert "lvlm-saliency study separation" in lines
+    assert text.count("machine: two cores; torch: 2.13") == 1
+
+
+def test_figures_of_an_earlier_run_do_not_stay(publish, tmp_path):
+    source, out = tmp_path / "runs", tmp_path / "docs"
+    study(source / "tune", "Tuning", Finding(HOLDS, "Yes."))
+    publish("--source", source, "--out", out)
+    (source / "tune/map.png").rename(source / "tune/other.png")
+    publish("--source", source, "--out", out)
+    assert [file.name for file in sorted((out / "tune").iterdir())] == ["other.png", "page.md", "preset.yaml"]
+
+
+def test_no_finished_study_is_an_error(publish, tmp_path):
+    with pytest.raises(SystemExit, match="no finished study"):
+        publish("--source", tmp_path, "--out", tmp_path / "docs")
+    assert not (tmp_path / "docs").exists()
+
+
+def test_the_guide_names_every_study():
+    guide = (SCRIPT.parent / "studies.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `(\w+)` \|", guide, re.MULTILINE)) >= set(STUDIES)
