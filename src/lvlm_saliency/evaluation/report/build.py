@@ -167,6 +167,9 @@ def _setup(runs: Sequence[RunData]) -> Table:
     for label in dict.fromkeys(label for run in runs for label in run.labels):
         values = [run.config["systems"].get(label) for run in runs]
         rows.append((Cell(f"system: {label}"), *(Cell(_plain(value)) for value in values)))
+    for label in dict.fromkeys(label for run in runs for label in run.config.get("left_out", {})):
+        values = [run.config.get("left_out", {}).get(label) for run in runs]
+        rows.append((Cell(f"left out: {label}"), *(Cell(_plain(value)) for value in values)))
     return Table("Settings, versions, model", ("", *(run.name for run in runs)), tuple(rows))
 
 

@@ -101,8 +101,8 @@ WHOLE = ("captions", "answers", "all")
 COST_HEAD = ("cut off", "ms/token", "fwd/token", "bwd/token", "peak memory", "skipped")
 COST_NOTE = (
     "length, words: mean per answer; cut off: share of answers that the limit on new tokens ended; rejected: draws per "
-    "token; fwd, bwd: forward and backward passes per token, a batch counting as one (with beams, each sample has "
-    "several rows in it); skipped: items whose picture cannot be read."
+    "token; fwd, bwd: forward and backward passes per token, a batch counting as one (with beams, each sample has the "
+    "said number of rows in it); skipped: items whose picture cannot be read."
 )
 
 
