@@ -65,6 +65,13 @@ METHODS = [
     Row("memvr", MemVR(alpha=0.9, gamma=0.5), MemVR(alpha=0), True, pictures=True),
     Row("causalmm", CausalMM(epsilon=0.01), CausalMM(gamma=0, epsilon=0), False),
     Row("icd", ICD(alpha=2.0, beta=0.001), ICD(alpha=0, beta=0), False, pictures=True),
+    Row(
+        "icd-front",
+        ICD(alpha=2.0, beta=0.001, mode="official_code"),
+        ICD(alpha=0, beta=0, mode="official_code"),
+        False,
+        pictures=True,
+    ),
     Row("beam", Beam(n_beams=3), Beam(n_beams=1), False, searches=True),
     Row(
         "opera",
