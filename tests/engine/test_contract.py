@@ -208,6 +208,36 @@ def test_two_pictures_in_a_row_share_no_state(family, row):
     assert torch.equal(with_method(model, second, row.active).sequences, alone_second)
 
 
+@pytest.fixture(scope="module")
+def halved():
+    """`halved(family, dtype)`: a model of its own in half precision."""
+    made = {}
+
+    def build(family, dtype):
+        if (family.name, dtype) not in made:
+            made[family.name, dtype] = family.fresh()[0].to(dtype)
+        return made[family.name, dtype]
+
+    return build
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("name", ["llava", "qwen2_5_vl"])
+@pytest.mark.parametrize("row", METHODS, ids=lambda row: row.name)
+def test_half_precision_stays_finite(row, name, dtype, halved):
+    family = FAMILIES[name]
+    model = halved(family, dtype)
+    inputs = family.inputs(n=2).to(dtype)
+    out = with_method(model, inputs, row.active)
+    for logits in out.logits:
+        assert not torch.isnan(logits).any()
+        assert torch.isfinite(logits.amax(-1)).all(), "what a constraint leaves out is -inf, the best is not"
+    want = plain(model, inputs)
+    got = with_method(model, inputs, row.neutral)
+    assert torch.equal(got.sequences, want.sequences)
+    assert all(torch.equal(a, b) for a, b in zip(got.logits, want.logits, strict=True))
+
+
 @pytest.mark.parametrize("row", [row for row in METHODS if row.pictures], ids=lambda row: row.name)
 def test_what_acts_on_pictures_refuses_inputs_without(row):
     for name in ("llama", "llava"):
