@@ -92,6 +92,13 @@ METHODS = [
 ]
 
 
+def test_every_method_has_a_row():
+    """Sampling has its own tests: it is compared with `generate(do_sample=True)`."""
+    assert {row.active.name for row in METHODS} == set(ls.methods()) - {"sample"}
+    for row in METHODS:
+        assert type(row.active) is type(row.neutral) is type(ls.method(row.active.name))
+
+
 @pytest.fixture(params=METHODS, ids=lambda row: row.name)
 def row(request, family):
     if request.param.pictures and family.text_only:
