@@ -105,6 +105,15 @@ def test_order_of_images_does_not_matter_to_a_pair():
     assert problems.skipped == {"unpaired": 28}
 
 
+def test_all_at_once_is_one_by_one():
+    generator = np.random.default_rng(1)
+    base, *others = (table([(int(n), 5) for n in generator.integers(0, 6, 40)]) for _ in range(4))
+    shuffled = others[0].take(tuple(reversed(others[0].images)))
+    together = Bootstrap(200).differences_of_all({"a": shuffled, "b": others[1], "c": others[2]}, base)
+    for label, one in zip("abc", others, strict=True):
+        assert together[label] == Bootstrap(200).differences(one, base)
+
+
 def test_strata_keep_their_sizes():
     """With one image a stratum nothing can vary."""
     rows = [(n, 10) for n in range(8)]

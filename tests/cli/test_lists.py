@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 import lvlm_saliency as ls
 
 
@@ -20,6 +22,35 @@ def test_one_method_is_described_in_full(run):
     assert result.status == 0
     assert "alpha: threshold ratio" in result.out
     assert "locore" not in result.out
+
+
+HEADS = ["name", "paper", "edits", "cost", "families", "composes with"]
+
+
+@pytest.mark.parametrize("columns", ["80", "109", "110", "140", "250"])
+def test_methods_are_a_table_where_the_width_allows_it(run, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", columns)
+    lines = [line.rstrip() for line in run("methods").out.splitlines()]
+    assert max(map(len, lines)) <= int(columns)
+    if int(columns) < 110:
+        assert [line for line in lines if line in ls.methods()] == ls.methods()
+        for head in HEADS[1:]:
+            assert sum(line.startswith(f"  {head} ") for line in lines) == len(ls.methods())
+    else:
+        assert lines[0].replace("composes with", "composes-with").split() == [*HEADS[:-1], "composes-with"]
+        assert [line.split()[0] for line in lines[2:-2] if line[:1].strip()] == ls.methods()
+    words = " ".join(" ".join(lines).split())
+    assert "arXiv 2311.17911" in words
+    assert "lvlm-saliency methods NAME" in words
+
+
+def test_every_method_fills_every_column(run):
+    for method in json.loads(run("methods", "--json").out):
+        assert method["changes"]
+        assert method["cost"]
+        assert method["families"]
+        assert method["composes"]
+        assert method["paper"] or method["name"] in ("beam", "sample")
 
 
 def test_models_lists_families_and_reasons(run):

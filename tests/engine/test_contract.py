@@ -65,6 +65,13 @@ METHODS = [
     Row("memvr", MemVR(alpha=0.9, gamma=0.5), MemVR(alpha=0), True, pictures=True),
     Row("causalmm", CausalMM(epsilon=0.01), CausalMM(gamma=0, epsilon=0), False),
     Row("icd", ICD(alpha=2.0, beta=0.001), ICD(alpha=0, beta=0), False, pictures=True),
+    Row(
+        "icd-front",
+        ICD(alpha=2.0, beta=0.001, mode="official_code"),
+        ICD(alpha=0, beta=0, mode="official_code"),
+        False,
+        pictures=True,
+    ),
     Row("beam", Beam(n_beams=3), Beam(n_beams=1), False, searches=True),
     Row(
         "opera",
@@ -83,6 +90,13 @@ METHODS = [
     Row("sgrs-greedy", ls.SGRS(alpha=1.0, order="greedy"), ls.SGRS(alpha=0, order="greedy"), False),
     Row("sgrs-sample", ls.SGRS(alpha=1.0, seed=4), ls.SGRS(top_k=1, alpha=0, seed=4), False),
 ]
+
+
+def test_every_method_has_a_row():
+    """Sampling has its own tests: it is compared with `generate(do_sample=True)`."""
+    assert {row.active.name for row in METHODS} == set(ls.methods()) - {"sample"}
+    for row in METHODS:
+        assert type(row.active) is type(row.neutral) is type(ls.method(row.active.name))
 
 
 @pytest.fixture(params=METHODS, ids=lambda row: row.name)
@@ -199,6 +213,36 @@ def test_two_pictures_in_a_row_share_no_state(family, row):
     alone_second = with_method(model, second, row.active).sequences
     with_method(model, first, row.active)
     assert torch.equal(with_method(model, second, row.active).sequences, alone_second)
+
+
+@pytest.fixture(scope="module")
+def halved():
+    """`halved(family, dtype)`: a model of its own in half precision."""
+    made = {}
+
+    def build(family, dtype):
+        if (family.name, dtype) not in made:
+            made[family.name, dtype] = family.fresh()[0].to(dtype)
+        return made[family.name, dtype]
+
+    return build
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("name", ["llava", "qwen2_5_vl"])
+@pytest.mark.parametrize("row", METHODS, ids=lambda row: row.name)
+def test_half_precision_stays_finite(row, name, dtype, halved):
+    family = FAMILIES[name]
+    model = halved(family, dtype)
+    inputs = family.inputs(n=2).to(dtype)
+    out = with_method(model, inputs, row.active)
+    for logits in out.logits:
+        assert not torch.isnan(logits).any()
+        assert torch.isfinite(logits.amax(-1)).all(), "what a constraint leaves out is -inf, the best is not"
+    want = plain(model, inputs)
+    got = with_method(model, inputs, row.neutral)
+    assert torch.equal(got.sequences, want.sequences)
+    assert all(torch.equal(a, b) for a, b in zip(got.logits, want.logits, strict=True))
 
 
 @pytest.mark.parametrize("row", [row for row in METHODS if row.pictures], ids=lambda row: row.name)

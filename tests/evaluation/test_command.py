@@ -53,6 +53,16 @@ def test_a_run_prints_its_tables_and_goes_on_where_it_stopped(command, tmp_path)
     assert "seed = 0, this one has 1" in err
 
 
+def test_all_methods_are_one_option(command):
+    from lvlm_saliency import methods
+
+    status, out, _ = command("--benchmark", "scenes-caption", "--method", "all", "--method", "sgrs+locore", "--n", 1)
+    assert status == 0
+    named = {line.split()[0] for line in out.splitlines() if line.strip()}
+    assert {*methods(), "greedy", "sgrs+locore"} <= named
+    assert "--method all" in command("evaluate", "--help", plain=True)[1]
+
+
 def test_json_is_all_that_goes_to_stdout(command, tmp_path):
     status, out, _ = command("--benchmark", "scenes-caption", "--n", 2, "--json")
     assert status == 0
@@ -85,6 +95,7 @@ def test_runs_are_compared(command, tmp_path):
     [
         (["--benchmark", "scenes"], "did you mean 'scenes-"),
         (["--benchmark", "scenes-caption", "--method", "sgr"], "did you mean 'sgrs'"),
+        (["--benchmark", "scenes-caption", "--method", "all+locore"], "give it by itself"),
         (["--benchmark", "scenes-caption", "--shard", "5"], "1/2"),
         (["--benchmark", "pope"], "--data DIR"),
         (["--benchmark", "scenes-caption", "--batch-size", "0"], "batch_size"),

@@ -142,6 +142,35 @@ def test_readings_say_when_a_gain_is_only_shortness():
     assert reading(CHAIR, NONE, NONE, shorter=False) == "no difference shown"
 
 
+def test_many_systems_are_read_together(tiny, tmp_path, runs):
+    from lvlm_saliency.evaluation import Settings
+    from lvlm_saliency.evaluation.folder import RunFolder
+    from lvlm_saliency.evaluation.report.content import RunData
+    from lvlm_saliency.evaluation.report.together import together_table
+
+    assert together_table(RunData(RunFolder(runs[0])), "scenes-caption", "captions") is None, "two comparisons"
+    chosen = Settings(
+        model="tiny", benchmarks=["scenes-pope"], methods=["locore", "farsight"], out=tmp_path / "many", n=3,
+        max_new_tokens=2, resamples=100,
+    )  # fmt: skip
+    evaluate(chosen, model=tiny[0], processor=tiny[1])
+    run = RunData(RunFolder(tmp_path / "many"))
+    found = together_table(run, "scenes-pope", "all")
+    assert found.head[1] == "of 3 leave 0 out"
+    assert found.head[3] == "and with 98.33% intervals"
+    assert "0.2 would leave 0 out by chance" in found.note
+    assert "3,000 resamples" in found.note
+    for _, count, alone, together in found.rows:
+        assert (count.text == "0") == (alone.text == "none")
+        named = set(re.findall(r"[\w+]+(?=,|;|$)", together.text)) - {"none"}
+        assert named <= set(re.findall(r"[\w+]+(?=,|;|$)", alone.text)), "a wider interval leaves 0 out more rarely"
+    summary = (tmp_path / "many/summary.md").read_text()
+    assert "### scenes-pope: all systems at once" in summary
+    assert "### scenes-pope, adversarial: all systems at once" in summary
+    run.scores["bootstrap"]["resamples"] = 0
+    assert together_table(run, "scenes-pope", "all") is None
+
+
 def test_numbers_are_percentages_with_a_true_minus():
     assert number(CHAIR, 0.3471) == "34.7"
     assert number(CHAIR, -0.0123, sign=True) == "−1.2"

@@ -156,11 +156,60 @@ def test_methods_are_given_as_text_mapping_or_object(settings, tiny):
 def test_every_registered_method_can_be_evaluated(settings, tiny):
     from lvlm_saliency import methods
 
-    chosen = settings(methods=methods(), n=2, max_new_tokens=3)
-    scores = evaluate(chosen, model=tiny[0], processor=tiny[1])
+    chosen, notes = settings(methods="all", n=2, max_new_tokens=3), Notes()
+    scores = evaluate(chosen, model=tiny[0], processor=tiny[1], listener=notes)
+    assert not notes.notes
+    assert "left_out" not in json.loads((chosen.out / "config.json").read_text())
     answers = scores["benchmarks"]["scenes-caption"]["answers"]
     assert set(answers) == {"greedy", *methods()}
     assert all(shape["answers"] == 2 for shape in answers.values())
+
+
+@pytest.fixture
+def memvr_without_layers(monkeypatch):
+    """MemVR meets a model that has nothing for it."""
+    from lvlm_saliency.interventions.memvr import MemVR
+
+    def refuse(self, model):
+        raise SettingError("memvr: the layers of this model have no plain feed-forward block (up_proj) to add to")
+
+    monkeypatch.setattr(MemVR, "check_model", refuse)
+
+
+def test_all_goes_without_what_cannot_serve_the_model(settings, tiny, memvr_without_layers):
+    from lvlm_saliency import methods
+
+    chosen, notes = settings(methods=["all", "locore:beta=1"], n=1, max_new_tokens=2), Notes()
+    scores = evaluate(chosen, model=tiny[0], processor=tiny[1], listener=notes)
+    answers = scores["benchmarks"]["scenes-caption"]["answers"]
+    assert set(answers) == {"greedy", *methods(), "locore:beta=1"} - {"memvr"}
+    assert [note for note in notes.notes if note.startswith("memvr is left out: ")] == notes.notes
+    held = json.loads((chosen.out / "config.json").read_text())
+    assert list(held["left_out"]) == ["memvr"]
+    assert "memvr" not in held["systems"]
+    assert "| left out: memvr | memvr: the layers" in (chosen.out / "summary.md").read_text()
+
+
+def test_what_is_named_stops_the_run_where_it_cannot_serve_the_model(settings, tiny, memvr_without_layers):
+    for given in (["memvr"], ["all", "memvr"], ["memvr", "all"], ["all", "memvr+locore"]):
+        with pytest.raises(SettingError, match="no plain feed-forward block"):
+            evaluate(settings(methods=given), model=tiny[0], processor=tiny[1])
+    assert not settings().out.exists()
+
+
+def test_passes_per_token_do_not_grow_with_the_batch(settings, tiny):
+    from lvlm_saliency.evaluation.cost import summed
+    from lvlm_saliency.evaluation.folder import RunFolder
+    from lvlm_saliency.evaluation.systems import system
+
+    for name in ("opera:candidates=2,n_beams=2", "beam:n_beams=2"):
+        passes = []
+        for size in (1, 3):
+            chosen = settings(f"{name[:4]}{size}", methods=[name], n=3, batch_size=size, max_new_tokens=4)
+            evaluate(chosen, model=tiny[0], processor=tiny[1])
+            rows = RunFolder(chosen.out).rows("cost", "scenes-caption", system(name, 0))
+            passes.append(summed(rows)["forwards_per_token"])
+        assert 1 <= passes[1] <= passes[0]
 
 
 class Notes:

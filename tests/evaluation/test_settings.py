@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint
+from typing import ClassVar
+
 import pytest
 
+from lvlm_saliency import LocoRE, methods
 from lvlm_saliency.errors import InputError, SettingError
 from lvlm_saliency.evaluation.settings import Settings, Shard, read_yaml
 from lvlm_saliency.evaluation.systems import system, systems
@@ -86,6 +91,55 @@ def test_methods_draw_with_the_runs_seed_unless_they_have_one():
     assert system("sgrs", 5).methods[0].seed == 5
     assert system("sgrs:seed=2", 5).methods[0].seed == 2
     assert system("sample", 5).methods[0].seed == 5
+
+
+@dataclass(frozen=True)
+class Theirs(LocoRE):
+    name: ClassVar[str] = "theirs"
+
+
+@pytest.fixture
+def another_package(monkeypatch):
+    """A method of another package, found by its entry point."""
+    from lvlm_saliency.interventions import registry
+
+    entries = {**registry._entries(), "theirs": EntryPoint("theirs", f"{__name__}:Theirs", registry.GROUP)}
+    monkeypatch.setattr(registry, "_entries", lambda: entries)
+
+
+@pytest.mark.parametrize("given", ["all", " ALL ", ["all"], ["all", "all"]])
+def test_all_is_every_registered_method_by_itself(given):
+    chosen = Settings.from_mapping({**GIVEN, "methods": given})
+    found = systems(chosen.methods, 3)
+    assert [one.label for one in found[:2]] == ["greedy", "sample"]
+    assert {one.label for one in found} == {"greedy", *methods()}
+    assert len(found) == len(methods()) + 1
+    assert all(one == system(one.label, 3) or one.optional for one in found)
+    assert all(len(one.methods) == 1 for one in found[1:])
+
+
+def test_all_is_read_from_yaml_and_goes_with_named_methods(tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text("model: m\nbenchmarks: pope\nout: x\nmethods: [all, sgrs+locore, locore, sgrs: {alpha: 0.9}]\n")
+    found = systems(Settings.from_mapping(read_yaml(path)).methods, 0)
+    labels = [one.label for one in found]
+    assert labels[-2:] == ["sgrs+locore", "sgrs:alpha=0.9"]
+    assert len(labels) == len(set(labels)) == len(methods()) + 3
+    optional = {one.label for one in found if one.optional}
+    assert optional == set(methods()) - {"sample", "locore"}  # what is named as well is no longer optional
+    assert [one.label for one in systems(["locore", "all"], 0)][2] == "locore"
+
+
+def test_all_takes_in_what_other_packages_registered(another_package):
+    assert "theirs" in methods()
+    found = {one.label: one for one in systems(["all"], 0)}
+    assert found["theirs"].methods == (Theirs(),)
+
+
+@pytest.mark.parametrize("given", ["all+locore", "all:alpha=1", {"all": {}}, [["all"]]])
+def test_all_is_no_part_of_a_system(given):
+    with pytest.raises(SettingError, match="'all' stands for"):
+        system(given, 0)
 
 
 @pytest.mark.parametrize("given", ["sgrs+sample", "sgrz", "sgrs:alpa=1", 3, ["locore", "locore"]])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import lvlm_saliency as ls
 from lvlm_saliency.attention.session import Prompt, session
 from lvlm_saliency.decoding.contrast import constrained, plausible
-from lvlm_saliency.decoding.prompts import after_pictures, without_pictures
+from lvlm_saliency.decoding.prompts import after_pictures, at_the_front, without_pictures
 from lvlm_saliency.errors import SettingError
 from lvlm_saliency.interventions.causalmm import CausalMM
 from lvlm_saliency.interventions.dola import DoLa
@@ -224,7 +224,13 @@ def test_prompts_without_pictures_and_with_an_instruction(family):
         at += longer[at:].tolist().index(7)
         assert longer[at : at + 3].tolist() == [7, 8, 9]
         assert torch.equal(torch.cat([longer[:at], longer[at + 3 :]]), given)
+        first = at_the_front(model, inputs, [7, 8, 9])
+        longer = first["input_ids"][row][first["attention_mask"][row].bool()]
+        at = int(given[0] == model.config.get_text_config(decoder=True).bos_token_id)
+        assert longer[at : at + 3].tolist() == [7, 8, 9]
+        assert torch.equal(torch.cat([longer[:at], longer[at + 3 :]]), given)
     for name in ("token_type_ids", "mm_token_type_ids"):
         if name in inputs:
-            assert told[name].sum() == inputs[name].sum()
-            assert told[name].shape == told["input_ids"].shape
+            for made in (told, first):
+                assert made[name].sum() == inputs[name].sum()
+                assert made[name].shape == made["input_ids"].shape

@@ -123,6 +123,36 @@ def test_the_vision_branch_in_batches_and_without_a_cache(branch):
         torch.testing.assert_close(a, b, atol=2e-3, rtol=1e-3)
 
 
+@pytest.mark.parametrize("branch", ["language", "both"])
+def test_the_released_loop_subtracts_at_the_first_token_only(branch):
+    family = FAMILIES["llava"]
+    model, _ = family.build()
+    inputs = family.inputs(n=2)
+
+    def run(**knobs):
+        method = CausalMM(branch=branch, seed=2, **knobs)
+        return ls.generate(model, inputs, [method], **SETTINGS, output_logits=True)
+
+    ours, released = run(epsilon=0.01), run(epsilon=0.01, mode="official_code")
+    assert torch.equal(released.logits[0], ours.logits[0])
+    branches = 1 + (branch == "both")
+    assert released.cost.forwards == 5 + branches
+    assert ours.cost.forwards == 5 * (1 + branches)
+    n0 = inputs["input_ids"].shape[1]
+    for t in range(1, 5):
+        known = {**inputs, "input_ids": released.sequences[:, : n0 + t]}
+        known["attention_mask"] = torch.nn.functional.pad(inputs["attention_mask"], (0, t), value=1)
+        with torch.no_grad():
+            factual = model(**known).logits[:, -1]
+        kept = torch.isfinite(released.logits[t])
+        assert not kept.all()
+        torch.testing.assert_close(released.logits[t][kept], factual[kept], atol=2e-3, rtol=1e-3)
+    assert any(not torch.equal(a, b) for a, b in zip(ours.logits[1:], released.logits[1:], strict=True))
+    off = run(gamma=0, epsilon=0, mode="official_code")
+    plain = ls.generate(model, inputs, **SETTINGS, output_logits=True)
+    assert all(torch.equal(a, b) for a, b in zip(off.logits, plain.logits, strict=True))
+
+
 def test_other_towers_are_refused():
     model, _ = FAMILIES["qwen2_vl"].build()
     with pytest.raises(UnsupportedModelError, match="branch='language'"):

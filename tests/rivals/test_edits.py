@@ -142,6 +142,32 @@ def test_farsight_and_the_cache():
     assert (mass < 1).all(), "with a horizon, decoded rows too"
 
 
+@pytest.mark.parametrize("mode", ["paper", "official_code"])
+def test_farsight_keeps_more_the_nearer_a_row_is_to_the_end(mode):
+    place, rows = call(0, 9, 0, 9)
+    rows = place.__dict__["rows"] = dataclasses.replace(rows, query=torch.zeros_like(rows.query))  # equal scores
+    mass = applied(rows, FarSight(sigma=0.1, mode=mode).edit_rows(place)).sum(-1)
+    assert (mass.diff(dim=-1) > 0).all()
+
+
+@pytest.mark.parametrize("method", [FarSight(sigma=0.05), FarSight(sigma=0.05, mode="official_code")])
+def test_farsight_never_looks_ahead(method):
+    """The columns to the right weigh by their number alone: other tokens there change nothing before them."""
+    family = FAMILIES["llava"]
+    model, _ = family.build()
+    inputs = dict(family.inputs(n=1))
+    other = {**inputs, "input_ids": inputs["input_ids"].clone()}
+    other["input_ids"][0, -2:] = inputs["input_ids"][0, -4:-2]
+    assert not torch.equal(other["input_ids"], inputs["input_ids"])
+    with torch.no_grad():
+        untouched = model(**inputs).logits
+        with method(model):
+            one, two = model(**inputs).logits, model(**other).logits
+    torch.testing.assert_close(one[:, :-2], two[:, :-2], atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(one[:, -2:], two[:, -2:], atol=1e-3)
+    assert not torch.allclose(one, untouched, atol=1e-3), "the model's own causal mask does not switch it off"
+
+
 def test_registers_weigh_what_their_sum_says():
     for decay in (0.0, 0.3, 0.8, 2.0):
         for behind in (0, 1, 7, 300):

@@ -6,7 +6,7 @@ a matrix product: sums `[resamples, columns] = weights [resamples, images] @ cou
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -54,17 +54,27 @@ class Bootstrap:
             (problems or Problems()).report("unpaired", message, alone)
             known = set(other.images)
             table = table.take([image for image in table.images if image in known])
-        other = other.take(table.images)
-        point, other_point = table.values(), other.values()
-        draws, other_draws = self._draws(table, other)
-        return {
-            name: {
-                "difference": point[name] - other_point[name],
-                "interval": self._percentiles(draws[name] - other_draws[name]),
+        return self.differences_of_all({"it": table}, other.take(table.images))["it"]
+
+    def differences_of_all(
+        self, tables: Mapping[Hashable, CountTable], other: CountTable
+    ) -> dict[Hashable, dict[str, dict[str, Any]]]:
+        """`differences` of each of `tables`, which list the images of `other`, from one set of redrawn images."""
+        aligned = [table.take(other.images) for table in tables.values()]
+        other_point = other.values()
+        other_draws, *all_draws = self._draws(other, *aligned)
+        found = {}
+        for label, table, draws in zip(tables, aligned, all_draws, strict=True):
+            point = table.values()
+            found[label] = {
+                name: {
+                    "difference": point[name] - other_point[name],
+                    "interval": self._percentiles(draws[name] - other_draws[name]),
+                }
+                for name in table.figures
+                if name in other.figures
             }
-            for name in table.figures
-            if name in other.figures
-        }
+        return found
 
     def settings(self, unit: str = "image") -> dict[str, Any]:
         """What a result says about its intervals."""

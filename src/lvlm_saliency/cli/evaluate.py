@@ -22,6 +22,8 @@ Examples:
       --method locore --method sgrs --method sgrs+locore --method sgrs:alpha=0.9,order=greedy --n 100 --out runs/x
   lvlm-saliency evaluate --model llava-hf/llava-1.5-7b-hf --benchmark pope --data POPE/output/coco \\
       --images coco/val2014 --method locore --out runs/llava --shard 1/2
+  lvlm-saliency evaluate --model scenes --benchmark scenes-caption --method all --n 20 --max-new-tokens 128 \\
+      --out runs/all
   lvlm-saliency evaluate --config run.yaml --out runs/y
   lvlm-saliency evaluate --report runs/x runs/y
 """
@@ -43,8 +45,8 @@ Examples:
     "methods",
     multiple=True,
     metavar="SPEC",
-    help="NAME or NAME:SETTING=VALUE,... as in sgrs:alpha=0.9,order=greedy; sgrs+locore for both; or "
-    "a preset FILE.yaml. Repeatable.",
+    help="NAME or NAME:SETTING=VALUE,... as in sgrs:alpha=0.9,order=greedy; sgrs+locore for both; a preset FILE.yaml; "
+    "all for every registered method by itself at its default settings. Repeatable.",
 )
 @click.option("--out", metavar="DIR", help="The run's folder; the same command goes on where it stopped.")
 @click.option("--n", type=int, help="Pictures of each benchmark (for mme: of each task), the first of its list.")

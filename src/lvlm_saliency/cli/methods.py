@@ -4,18 +4,38 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from typing import Any
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from .options import debug_option, json_option
 from .quiet import quiet
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 EXAMPLE = """\b
 Examples:
   lvlm-saliency methods
   lvlm-saliency methods sgrs
 """
+
+COLUMNS = (
+    ("paper", "paper", 0),
+    ("edits", "changes", 24),
+    ("cost", "cost", 32),
+    ("families", "families", 18),
+    ("composes with", "composes", 30),
+)
+"""Head, key, and share of the width that name and paper leave."""
+PAPER = len("arXiv 2311.17911")
+TABLE = 110
+"""From so many columns on there is room for a table; below, every method has a block of its own."""
+WIDEST = 170
+UNKNOWN = 140
+"""Width where the output goes to a file or a pipe."""
 
 
 @click.command(epilog=EXAMPLE)
@@ -30,19 +50,62 @@ def methods(name, as_json):
         from ..interventions.registry import method_class
         from ..interventions.registry import methods as names
 
-        found = {key: _describe(key, method_class(key)) for key in ([name.lower()] if name else names())}
+        found = [_describe(key, method_class(key)) for key in ([name.lower()] if name else names())]
     if as_json:
-        print_json(list(found.values()))
+        print_json(found)
         return
     out = console()
-    for data in found.values():
-        out.print(f"{data['name']}", style="bold", end="")
-        out.print(f"  {data['summary']}")
-        if name:
-            out.print(f"\n{data['description']}\n")
-        out.print(f"  changes: {data['changes']}; cost: {data['cost']}; paper: {data['paper'] or 'none'}")
-        out.print(f"  families: {data['families']}; goes with: {data['composes']}")
-        out.print(f"  settings: {', '.join(f'{key}={_shown(value)}' for key, value in data['settings'].items())}\n")
+    if name:
+        _print_one(out, found[0])
+        return
+    if not out.is_terminal and "COLUMNS" not in os.environ:
+        out.width = UNKNOWN
+    (_print_table if out.width >= TABLE else _print_blocks)(out, found)
+    out.print("\nlvlm-saliency methods NAME describes a method and its settings", style="dim")
+
+
+def _print_table(out: Console, found: Sequence[dict[str, Any]]) -> None:
+    from rich import box
+    from rich.table import Table
+
+    named = max(len(data["name"]) for data in found)
+    left = min(out.width, WIDEST) - named - PAPER - 3 * len(COLUMNS)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, leading=1)
+    table.add_column("name", style="bold", width=named)
+    for head, _, share in COLUMNS:
+        width = left * share // sum(share for _, _, share in COLUMNS) if share else PAPER
+        table.add_column(head, width=width, overflow="fold")
+    for data in found:
+        table.add_row(data["name"], *(data[key] or "–" for _, key, _ in COLUMNS))
+    out.print(table)
+
+
+def _print_blocks(out: Console, found: Sequence[dict[str, Any]]) -> None:
+    from rich.text import Text
+
+    for number, data in enumerate(found):
+        out.print(Text("\n" * bool(number)).append(data["name"], style="bold"))
+        out.print(_pairs([(head, data[key] or "–") for head, key, _ in COLUMNS]))
+
+
+def _print_one(out: Console, data: dict[str, Any]) -> None:
+    out.print(data["name"], style="bold")
+    out.print(f"{data['summary']}\n\n{data['description']}\n")
+    settings = ", ".join(f"{key}={_shown(value)}" for key, value in data["settings"].items())
+    out.print(_pairs([*((head, data[key] or "–") for head, key, _ in COLUMNS), ("settings", settings or "none")]))
+
+
+def _pairs(lines: Sequence[tuple[str, str]]) -> Any:
+    """Heads and texts side by side, the texts wrapped within their own column."""
+    from rich.padding import Padding
+    from rich.table import Table
+
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(style="dim", no_wrap=True, min_width=max(len(head) for head, _, _ in COLUMNS))
+    grid.add_column(overflow="fold")
+    for head, text in lines:
+        grid.add_row(head, text)
+    return Padding(grid, (0, 0, 0, 2))
 
 
 def _describe(name: str, kind: type) -> dict[str, Any]:

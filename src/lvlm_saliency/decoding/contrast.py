@@ -33,10 +33,19 @@ class Reading:
 
 
 class Contrast:
-    """The branches of one generation; `combine(logits, others)` makes one float32 `[B, V]` of the branches' logits."""
+    """The branches of one generation; `combine(logits, others)` makes one float32 `[B, V]` of the branches' logits.
 
-    def __init__(self, readings: Sequence[Reading], combine: Callable[[Tensor, list[Tensor]], Tensor]):
-        self.readings, self.combine = list(readings), combine
+    With `first_only` the branches read their prompts and no more: from the second token on the main logits stand in
+    for theirs.
+    """
+
+    def __init__(
+        self,
+        readings: Sequence[Reading],
+        combine: Callable[[Tensor, list[Tensor]], Tensor],
+        first_only: bool = False,
+    ):
+        self.readings, self.combine, self.first_only = list(readings), combine, first_only
         self.branches: list[_Branch] = []
 
     def open(self, model, state: Session, batch: int, length: int, use_cache: bool) -> None:
@@ -45,6 +54,8 @@ class Contrast:
 
     def shaped(self, logits: Tensor) -> Tensor:
         """The combined logits of the step whose main logits are float32 `[B, V]`."""
+        if self.first_only and any(branch.begun for branch in self.branches):
+            return self.combine(logits, [logits] * len(self.branches))
         others = [branch.logits().to(logits.device) for branch in self.branches]
         return self.combine(logits, others)
 

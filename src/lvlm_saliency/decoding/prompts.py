@@ -1,4 +1,4 @@
-"""Prompts made of prompts: without their pictures, or with a text put behind them."""
+"""Prompts made of prompts: without their pictures, or with a text put behind them or in front of it all."""
 
 from __future__ import annotations
 
@@ -43,11 +43,30 @@ def after_pictures(model, inputs: dict, new: Sequence[int]) -> dict:
     if not bool(image.any(1).all()):
         raise SettingError("icd puts its instruction behind the picture, and a prompt holds none: leave it out")
     markers = set(_marker_ids(model))
-    rows = []
-    for row, here, there in zip(ids.tolist(), given, image, strict=True):
+    places = []
+    for row, there in zip(ids.tolist(), image, strict=True):
         place = int(torch.nonzero(there).max()) + 1
         while place < len(row) and row[place] in markers:
             place += 1
+        places.append(place)
+    return _with_new(model, inputs, new, places)
+
+
+def at_the_front(model, inputs: dict, new: Sequence[int]) -> dict:
+    """The same prompts with the ids `new` before them, but behind an id that only begins a text; left-padded anew."""
+    ids, given = inputs["input_ids"], _given(inputs)
+    begin = model.config.get_text_config(decoder=True).bos_token_id
+    places = []
+    for row, here in zip(ids.tolist(), given, strict=True):
+        first = int(torch.nonzero(here).min())
+        places.append(first + (row[first] == begin))
+    return _with_new(model, inputs, new, places)
+
+
+def _with_new(model, inputs: dict, new: Sequence[int], places: Sequence[int]) -> dict:
+    """The inputs with the ids `new` put before the position that `places` names in each row."""
+    rows = []
+    for here, place in zip(_given(inputs), places, strict=True):
         kept = torch.nonzero(here).squeeze(1)
         added = torch.full((len(new),), -1, dtype=kept.dtype, device=kept.device)
         rows.append(torch.cat([kept[kept < place], added, kept[kept >= place]]))

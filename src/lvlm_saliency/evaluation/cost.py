@@ -57,7 +57,8 @@ def summed(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The cost of all batches of one system.
 
     Seconds per token are wall-clock seconds over all tokens written, so they depend on the batch size. Passes per token
-    count one pass of a batch as one, over the length of its longest answer: greedy decoding has exactly 1.
+    count one pass of a batch as one, over the length of its longest answer: greedy decoding has exactly 1. A method
+    that decodes a batch's samples one after the other is counted over the lengths of all answers.
     """
     total = {name: sum(line[name] for line in lines) for name in SUMS}
     tokens, steps = total["tokens"] or float("nan"), total["steps"] or float("nan")

@@ -85,7 +85,7 @@ class Decoder:
             cost = {
                 "forwards": out.cost.forwards,
                 "backwards": out.cost.backwards,
-                "steps": max(lengths),
+                "steps": sum(lengths) if system.one_by_one else max(lengths),
                 "tokens": sum(lengths),
                 "seconds": out.cost.seconds,
             }

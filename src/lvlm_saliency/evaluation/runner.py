@@ -11,7 +11,7 @@ from lvlm_saliency.evaluation import provenance, store
 from lvlm_saliency.evaluation.benchmarks import Benchmark, Item, open_benchmark
 from lvlm_saliency.evaluation.folder import RunFolder
 from lvlm_saliency.evaluation.settings import Settings
-from lvlm_saliency.evaluation.systems import System, systems
+from lvlm_saliency.evaluation.systems import System, served, systems
 from lvlm_saliency.interventions.preset_files import notes
 
 
@@ -69,6 +69,7 @@ class Run:
         self.settings, self.listener = settings, listener
         self.benchmarks = _opened(settings)
         self.systems = systems(settings.methods, settings.seed)
+        self.left_out: dict[str, str] = {}
         self.folder = RunFolder(settings.out)
 
     def go(self, model: Any, processor: Any) -> dict[str, Any] | None:
@@ -82,9 +83,9 @@ class Run:
             model, processor = load_model(self.settings.model, **chosen)
         from lvlm_saliency.evaluation.decoding import Batches, Decoder
 
-        for system in self.systems:
-            for method in system.methods:
-                method.check_model(model)
+        self.systems, self.left_out = served(self.systems, model)
+        for label, reason in self.left_out.items():
+            self.listener.note(f"{label} is left out: {reason}")
         for line in notes(self.settings.methods, model):
             self.listener.note(line)
         decoder = Decoder(model, processor, self.settings)
@@ -171,6 +172,7 @@ class Run:
             "settings": {name: getattr(chosen, name) for name in shared},
             "benchmarks": benchmarks,
             "systems": {system.label: system.record() for system in self.systems},
+            **({"left_out": self.left_out} if self.left_out else {}),
             "model": provenance.model_record(decoder.model),
             "versions": provenance.versions(),
             "machine": provenance.machine(),

@@ -42,7 +42,8 @@ class Settings:
         model: "scenes", a hub id or a folder.
         benchmarks: names, with settings where wanted: `pope:images=coco/val2014`.
         methods: what is compared with greedy decoding and sampling, which always run: `"sgrs:alpha=0.9"`,
-            `"sgrs+locore"`, method objects, mappings of name to settings, or lists of those.
+            `"sgrs+locore"`, method objects, mappings of name to settings, or lists of those; `"all"` stands for every
+            registered method at its default settings, less those that cannot serve the model.
         out: the run's folder.
         n: pictures per benchmark (for MME: per task), the first of its list; None for all.
         seed: of every draw.

@@ -9,19 +9,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lvlm_saliency.errors import SettingError
-from lvlm_saliency.interventions.parsing import parse_methods
+from lvlm_saliency.errors import LvlmSaliencyError, SettingError
+from lvlm_saliency.interventions.parsing import parse_methods, parse_specs
 
 GREEDY = "greedy"
 SAMPLED = "sample"
+ALL = "all"
+"""Stands for every registered method at its default settings, each as a system of its own."""
 
 
 @dataclass(frozen=True)
 class System:
-    """A way of decoding under its name in tables. `methods` is empty for greedy decoding."""
+    """A way of decoding under its name in tables. `methods` is empty for greedy decoding; `optional` is what only `all`
+    asked for, and what a model that it does not fit goes without."""
 
     label: str
     methods: tuple[Any, ...]
+    optional: bool = False
 
     @property
     def slug(self) -> str:
@@ -43,15 +47,49 @@ class System:
         """Rows that go through the model for one sample's next token: beams and their candidates, 1 otherwise."""
         return max((getattr(method, "rows_per_token", 1) for method in self.methods), default=1)
 
+    @property
+    def one_by_one(self) -> bool:
+        """Whether the samples of a batch are decoded one after the other and share no pass but the prompt's."""
+        return any(getattr(method, "one_by_one", False) for method in self.methods)
+
 
 def systems(given: Sequence[Any], seed: int) -> list[System]:
-    """Greedy decoding and sampling first, then what was given, each once.
+    """Greedy decoding and sampling first, then what was given, each once; `"all"` stands for every registered method.
 
     Raises:
         SettingError: as `system`.
     """
-    found = {one.label: one for one in (system(name, seed) for name in (GREEDY, SAMPLED, *given))}
+    from lvlm_saliency.interventions.registry import methods
+
+    found: dict[str, System] = {}
+    for one in (GREEDY, SAMPLED, *given):
+        if _is_all(one):
+            for swept in (system(name, seed) for name in methods()):
+                found.setdefault(swept.label, dataclasses.replace(swept, optional=True))
+        else:
+            named = system(one, seed)
+            found[named.label] = named  # in the place that `all` gave it, but no longer optional
     return list(found.values())
+
+
+def served(given: Sequence[System], model: Any) -> tuple[list[System], dict[str, str]]:
+    """The systems that `model` can run, and of those that only `all` asked for and it cannot, the reason by label.
+
+    Raises:
+        LvlmSaliencyError: a system that was named does not fit the model.
+    """
+    found, left_out = [], {}
+    for one in given:
+        try:
+            for method in one.methods:
+                method.check_model(model)
+        except LvlmSaliencyError as error:
+            if not one.optional:
+                raise
+            left_out[one.label] = str(error)
+        else:
+            found.append(one)
+    return found, left_out
 
 
 def system(given: Any, seed: int) -> System:
@@ -72,20 +110,31 @@ def system(given: Any, seed: int) -> System:
     return System(label or GREEDY, tuple(composed(seeded)))
 
 
+def _is_all(given: Any) -> bool:
+    return isinstance(given, str) and given.strip().lower() == ALL
+
+
 def _methods(given: Any) -> list[Any]:
     from lvlm_saliency.interventions.registry import method
 
     if given == GREEDY:
         return []
     if isinstance(given, str):
+        _no_part(name for name, _ in parse_specs(given))
         return parse_methods(given)
     if isinstance(given, Mapping):
+        _no_part(given)
         return [method(name, **(settings or {})) for name, settings in given.items()]
     if dataclasses.is_dataclass(given) and hasattr(given, "name"):
         return [given]
     if isinstance(given, Iterable):
         return [one for part in given for one in _methods(part)]
     raise SettingError(f"{given!r} is no method: give a name with settings, a mapping, or LocoRE(...), SGRS(...)")
+
+
+def _no_part(names: Iterable[str]) -> None:
+    if ALL in names:
+        raise SettingError(f"{ALL!r} stands for a system for every method and takes no settings: give it by itself")
 
 
 def _written(method: Any) -> str:

@@ -63,6 +63,11 @@ class ContrastMethod(Method):
 
     composes: ClassVar[str] = "attention edits, sampling, sgrs (which scores the original pass); not with beams"
 
+    @property
+    def first_only(self) -> bool:
+        """Whether the further passes are made for the first token alone."""
+        return False
+
     def readings(self, model, inputs: dict, numbers: Sequence[int]) -> list:
         """What else is read, as `decoding.contrast.Reading`s; `numbers` names the samples to seeded draws."""
         raise NotImplementedError(f"{type(self).__name__} does not say what it reads")
@@ -79,12 +84,12 @@ class ContrastMethod(Method):
         """
         from lvlm_saliency.decoding.contrast import Contrast
 
-        if not self.extra_forwards:
+        if not self.extra_forwards and not self.first_only:
             return Contrast([], self.combine)
         if inputs is None:
             raise SettingError(f"{self.name} needs the inputs themselves: call lvlm_saliency.generate")
-        samples = len(inputs["input_ids"])
-        return Contrast(self.readings(model, inputs, numbers[:: len(numbers) // samples]), self.combine)
+        readings = self.readings(model, inputs, numbers[:: len(numbers) // len(inputs["input_ids"])])
+        return Contrast(readings, self.combine, self.first_only)
 
 
 def number(owner: str, name: str, value, low: float, high: float = float("inf"), *, whole: bool = False) -> None:

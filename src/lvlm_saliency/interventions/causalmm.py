@@ -15,6 +15,7 @@ from lvlm_saliency.errors import UnsupportedModelError
 from lvlm_saliency.interventions.base import ContrastMethod, choice, layer_numbers, number
 from lvlm_saliency.tracing.one_pass import target_layers
 
+MODES = ("paper", "official_code")
 BRANCHES = ("language", "vision", "both")
 LANGUAGE_EDITS = ("reverse", "uniform", "random")
 VISION_EDITS = ("shuffle", "reverse", "uniform", "random")
@@ -30,9 +31,8 @@ class CausalMM(ContrastMethod):
     weighs the image features before the projector with an edited attention map of the tower (brought to the features'
     grid and averaged over heads, as released: the tower itself is not run again).
 
-    In the released decode loop both branches go on from the factual cache after the first token, so that from the
-    second one on nothing is subtracted. Here every branch keeps a cache of its own. Released for Qwen2-VL is the
-    language branch alone, for LLaVA the vision branch alone; which layers is not in the code.
+    Released for Qwen2-VL is the language branch alone, for LLaVA the vision branch alone; which layers is not in the
+    code.
 
     Args:
         gamma: weight of each contrast; 0 (with epsilon=0) switches the method off, bit-identically. Released: 1.
@@ -44,12 +44,18 @@ class CausalMM(ContrastMethod):
         normalise: bring edited rows to sum 1. The README has both for "reverse", whose rows otherwise sum to far more.
         layers: decoder layers that the language branch edits, default all.
         seed: of "shuffle" and "random", by sample; None takes one from torch's generator.
+        mode: "paper": every branch keeps a cache of its own and is subtracted at every token. "official_code": in the
+            released decode loop the branches go on from the factual cache after the first token, so that from the
+            second one on nothing is subtracted and only the plausibility constraint acts; one-word answers are the
+            same. The default is "paper".
     """
 
     name: ClassVar[str] = "causalmm"
     paper: ClassVar[str] = "arXiv 2410.04780"
     edits: ClassVar[str] = "logits, against counterfactual attention"
-    cost: ClassVar[str] = "one more pass per token and branch, a second prompt and cache"
+    cost: ClassVar[str] = (
+        "one more pass per token and branch, a second prompt and cache; as released, that prompt alone"
+    )
     families: ClassVar[str] = "all; branch='vision': LLaVA-1.5"
 
     gamma: float = 1.0
@@ -60,8 +66,10 @@ class CausalMM(ContrastMethod):
     normalise: bool = True
     layers: Sequence[int] | None = None
     seed: int | None = None
+    mode: str = "paper"
 
     def __post_init__(self):
+        choice("CausalMM", "mode", self.mode, MODES)
         number("CausalMM", "gamma", self.gamma, 0, 1e4)
         number("CausalMM", "epsilon", self.epsilon, 0, 1)
         choice("CausalMM", "branch", self.branch, BRANCHES)
@@ -77,7 +85,11 @@ class CausalMM(ContrastMethod):
 
     @property
     def extra_forwards(self) -> int:
-        return (1 + (self.branch == "both")) * (self.gamma > 0)
+        return 0 if self.first_only else (1 + (self.branch == "both")) * (self.gamma > 0)
+
+    @property
+    def first_only(self) -> bool:
+        return self.mode == "official_code" and self.gamma > 0
 
     def check_model(self, model) -> None:
         target_layers(model, self.layers)

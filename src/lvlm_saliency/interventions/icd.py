@@ -9,7 +9,9 @@ from typing import ClassVar
 from torch import Tensor
 
 from lvlm_saliency.errors import SettingError
-from lvlm_saliency.interventions.base import ContrastMethod, number
+from lvlm_saliency.interventions.base import ContrastMethod, choice, number
+
+MODES = ("paper", "official_code")
 
 
 @dataclass(frozen=True)
@@ -17,15 +19,20 @@ class ICD(ContrastMethod):
     """What the model would say under an instruction that confuses it is subtracted from what it says without.
 
     "Mitigating Hallucinations in Large Vision-Language Models with Instruction Contrastive Decoding", ACL 2024,
-    arXiv 2403.18715. logits = (1 + alpha) l - alpha l', where l' are those over the same picture with `instruction` put
-    between the picture and the question, among the tokens v with p(v) >= beta max p under l. The
-    default of alpha is that of the re-implementations in the repositories of later methods, which this follows.
+    arXiv 2403.18715. logits = (1 + alpha) l - alpha l', where l' are those over the same picture with `instruction`
+    added to the prompt, among the tokens v with p(v) >= beta max p under l.
 
     Args:
-        alpha: weight of the contrast; 0 (with beta=0) switches the method off, bit-identically.
-        beta: plausibility constraint, 0 for none.
+        alpha: weight of the contrast; 0 (with beta=0) switches the method off, bit-identically. Released scripts: 1;
+            where none is passed, and in the re-implementations of later methods: 0.5.
+        beta: plausibility constraint, 0 for none. All: 0.1.
         instruction: the text, encoded by the tokenizer that belongs to the model's name or folder; or its token ids,
-            for a model that was loaded from neither.
+            for a model that was loaded from neither. The released scripts try five, the nearest of them "You are a
+            confused objects detector to provide a fuzzy overview or impression of the image."
+        mode: where the instruction stands. "paper": between the picture and the question, as a prefix of the question;
+            the re-implementations do so. "official_code": before the whole prompt (behind its first token where that
+            only begins a text), where the released scripts for LLaVA put it instead of a system prompt; a system prompt
+            that the model's template wrote stays here. The default is "paper", which means the same in every template.
     """
 
     name: ClassVar[str] = "icd"
@@ -38,10 +45,12 @@ class ICD(ContrastMethod):
     alpha: float = 0.5
     beta: float = 0.1
     instruction: str | Sequence[int] = "You are a confused object detector."
+    mode: str = "paper"
 
     def __post_init__(self):
         number("ICD", "alpha", self.alpha, 0, 1e4)
         number("ICD", "beta", self.beta, 0, 1)
+        choice("ICD", "mode", self.mode, MODES)
         if not self.instruction:
             raise SettingError("ICD: instruction is empty; give a text or token ids")
         if not isinstance(self.instruction, str):
@@ -54,12 +63,13 @@ class ICD(ContrastMethod):
         return int(self.alpha > 0)
 
     def readings(self, model, inputs: dict, numbers: Sequence[int]):
-        """The same picture, the instruction, the question."""
+        """The same picture and question with the instruction."""
         from lvlm_saliency.decoding.contrast import Reading
-        from lvlm_saliency.decoding.prompts import after_pictures
+        from lvlm_saliency.decoding.prompts import after_pictures, at_the_front
 
         ids = self._ids(model) if isinstance(self.instruction, str) else list(self.instruction)
-        return [Reading(after_pictures(model, inputs, ids))]
+        told = at_the_front if self.mode == "official_code" else after_pictures
+        return [Reading(told(model, inputs, ids))]
 
     def _ids(self, model) -> list[int]:
         from transformers import AutoTokenizer

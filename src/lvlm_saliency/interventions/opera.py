@@ -91,6 +91,11 @@ class OPERA(Method):
         """Tokens that go through the model for each generated one (greedy decoding: 1), going back apart."""
         return self.n_beams * (self.candidates if self.measures else 1)
 
+    @property
+    def one_by_one(self) -> bool:
+        """Whether the samples of a batch are searched one after the other, each in passes of its own."""
+        return self.measures
+
     def tapped_layer(self, model) -> int:
         """Number of the decoder layer whose attention is read: the last that has attention."""
         return hf.attention_layers(model)[-1]

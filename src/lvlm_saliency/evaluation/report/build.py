@@ -24,6 +24,7 @@ from lvlm_saliency.evaluation.report.content import (
 from lvlm_saliency.evaluation.report.control import JUDGED, control_table, readings
 from lvlm_saliency.evaluation.report.figures import FIGURES, interval, number, verdict
 from lvlm_saliency.evaluation.report.plots import plots
+from lvlm_saliency.evaluation.report.together import together_table
 from lvlm_saliency.evaluation.systems import GREEDY, SAMPLED
 
 
@@ -95,6 +96,8 @@ def _tables(rows: Sequence[Row], benchmark: str, part: str) -> tuple[Table, ...]
     runs = list({row.run.name: row.run for row in rows}.values())
     tables = [main_table(rows, benchmark, part), difference_table(rows, benchmark, part)]
     tables += [control_table(rows, benchmark, part), between_table(runs, benchmark, part)]
+    if len(runs) == 1:
+        tables.append(together_table(runs[0], benchmark, part))
     return tuple(table for table in tables if table is not None)
 
 
@@ -167,6 +170,9 @@ def _setup(runs: Sequence[RunData]) -> Table:
     for label in dict.fromkeys(label for run in runs for label in run.labels):
         values = [run.config["systems"].get(label) for run in runs]
         rows.append((Cell(f"system: {label}"), *(Cell(_plain(value)) for value in values)))
+    for label in dict.fromkeys(label for run in runs for label in run.config.get("left_out", {})):
+        values = [run.config.get("left_out", {}).get(label) for run in runs]
+        rows.append((Cell(f"left out: {label}"), *(Cell(_plain(value)) for value in values)))
     return Table("Settings, versions, model", ("", *(run.name for run in runs)), tuple(rows))
 
 

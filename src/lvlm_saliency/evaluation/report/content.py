@@ -101,8 +101,8 @@ WHOLE = ("captions", "answers", "all")
 COST_HEAD = ("cut off", "ms/token", "fwd/token", "bwd/token", "peak memory", "skipped")
 COST_NOTE = (
     "length, words: mean per answer; cut off: share of answers that the limit on new tokens ended; rejected: draws per "
-    "token; fwd, bwd: forward and backward passes per token, a batch counting as one (with beams, each sample has "
-    "several rows in it); skipped: items whose picture cannot be read."
+    "token; fwd, bwd: forward and backward passes per token, a batch counting as one (with beams, each sample has the "
+    "said number of rows in it); skipped: items whose picture cannot be read."
 )
 
 
@@ -126,7 +126,7 @@ def main_table(rows: Sequence[Row], benchmark: str, part: str) -> Table:
         lines.append((*cells, *_cost_cells(row, benchmark, shape)))
     middle = (*extras, *(["rejected/token"] if gated else []), *([] if measured else ["words"]))
     head = ("system", *map(_headed, figures), *middle, *COST_HEAD)
-    return Table(_titled(benchmark, part), head, tuple(lines), COST_NOTE)
+    return Table(titled(benchmark, part), head, tuple(lines), COST_NOTE)
 
 
 def difference_table(rows: Sequence[Row], benchmark: str, part: str) -> Table:
@@ -143,7 +143,7 @@ def difference_table(rows: Sequence[Row], benchmark: str, part: str) -> Table:
         "Marked where the interval leaves 0 out; no correction is made for looking at many figures."
     )
     return Table(
-        f"{_titled(benchmark, part)}: difference to greedy", ("system", *map(_headed, figures)), tuple(lines), note
+        f"{titled(benchmark, part)}: difference to greedy", ("system", *map(_headed, figures)), tuple(lines), note
     )
 
 
@@ -181,7 +181,8 @@ def _headed(figure: Figure) -> str:
     return figure.shown + {"lower": " ↓", "higher": " ↑", "": ""}[figure.better]
 
 
-def _titled(benchmark: str, part: str) -> str:
+def titled(benchmark: str, part: str) -> str:
+    """A benchmark, and its part where that is not the whole of it."""
     return benchmark if part in WHOLE else f"{benchmark}, {part}"
 
 
