@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -54,7 +55,7 @@ def test_real_captions(official, system):
         assert [one.word for one in found] == mentions.words
         assert [one.node for one in found] == mentions.nodes
         assert all(covers(caption, one, "official") for one in found)
-        assert all(one.end <= two.start for one, two in zip(found, found[1:], strict=False))
+        assert all(one.end <= two.start for one, two in pairwise(found))
         count += len(found)
     assert len(captions) >= 400
     assert count > 4 * len(captions)

@@ -8,4 +8,15 @@ from .scorer import read_objects, score, table
 from .synonyms import Synonyms
 from .truth import from_coco
 
-__all__ = ["VARIANTS", "Located", "Mentions", "Synonyms", "find_mentions", "from_coco", "locate", "read_objects", "score", "table"]
+__all__ = [
+    "VARIANTS",
+    "Located",
+    "Mentions",
+    "Synonyms",
+    "find_mentions",
+    "from_coco",
+    "locate",
+    "read_objects",
+    "score",
+    "table",
+]

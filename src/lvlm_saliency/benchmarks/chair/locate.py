@@ -58,4 +58,6 @@ def _places(caption: str, tokens: list[str]) -> list[tuple[int, int]]:
 def _origins(caption: str) -> list[int]:
     """For each character of `caption.lower()`, which may be longer, the number of the one that it comes from."""
     ends = list(accumulate(len(letter.lower()) for letter in caption))
-    return [number for number, (start, end) in enumerate(zip([0, *ends], ends, strict=False)) for _ in range(end - start)]
+    return [
+        number for number, (start, end) in enumerate(zip([0, *ends], ends, strict=False)) for _ in range(end - start)
+    ]
