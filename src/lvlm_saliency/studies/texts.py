@@ -48,13 +48,18 @@ class LabelledText:
 
     def span_tokens(self) -> list[list[int]]:
         """For every span the numbers of the tokens that share a character with it, ascending."""
-        bounds, end = [], 0
-        for piece in self.pieces:
-            bounds.append((end, end := end + len(piece)))
-        return [
-            [t for t, (start, stop) in enumerate(bounds) if start < span.end and stop > span.start and start < stop]
-            for span in self.spans
-        ]
+        return overlapping(self.pieces, self.spans)
+
+
+def overlapping(pieces: Sequence[str], spans: Sequence[Span]) -> list[list[int]]:
+    """For every span the numbers of the pieces, of which the text is made, that share a character with it."""
+    bounds, end = [], 0
+    for piece in pieces:
+        bounds.append((end, end := end + len(piece)))
+    return [
+        [t for t, (start, stop) in enumerate(bounds) if start < span.end and stop > span.start and start < stop]
+        for span in spans
+    ]
 
 
 def text_pieces(tokenizer, token_ids: Sequence[int]) -> list[str]:
