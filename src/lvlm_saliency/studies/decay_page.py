@@ -34,9 +34,9 @@ def page(effects: Effects, study: Any, setup: dict[str, str]) -> Page:
         "The control takes attention elsewhere. For each word that would be weakened it draws "
         f"{study.partners} other output tokens that name no object, at random, and lowers the attention to them by one "
         "factor per layer and step, so that the amount taken, summed over heads, is what r would have taken from the "
-        "confident correct words of the same text. The other tokens are no names, so the contrast is with what else was "
-        "written, not with wrong or doubtful names, of which a text has too few. Early in a text there may not be so much to take; the table says "
-        "how much was.\n\n"
+        "confident correct words of the same text. Early in a text there may not be so much to take; the table says "
+        "how much was. The other tokens are no names, so the contrast is with what else was written, not with wrong or "
+        "doubtful names, of which a text has too few.\n\n"
         "POPE: a yes-or-no answer is one token, and no output stands before it, so this reading has nothing to weaken "
         "there and leaves every answer as it is. The paper's fall of POPE F1 cannot come from it."
     )

@@ -81,9 +81,9 @@ def tokenised(tokenizer, text: str) -> tuple[list[int], list[str]]:
     if tokenizer.is_fast:
         encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         ids, offsets = list(encoded["input_ids"]), encoded["offset_mapping"]
-        nexts = [*(start for start, _ in offsets[1:]), len(text)]  # tokens may share a character; the last has it
-        bounds = [0, *accumulate((min(end, start) for (_, end), start in zip(offsets, nexts, strict=True)), max)]
-        bounds[-1] = len(text)
+        # Tokens may share a character; the last of them has it.
+        ends = [min(end, start) for (_, end), (start, _) in pairwise(offsets)]
+        bounds = [0, *accumulate(ends, max), *([len(text)] if ids else [])]
         return ids, [text[start:end] for start, end in pairwise(bounds)]
     ids = list(tokenizer(text, add_special_tokens=False)["input_ids"])
     pieces = text_pieces(tokenizer, ids)
