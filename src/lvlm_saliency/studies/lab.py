@@ -18,8 +18,9 @@ from lvlm_saliency.evaluation.report.content import RunData
 from lvlm_saliency.evaluation.runner import Listener, Silent, evaluate
 from lvlm_saliency.evaluation.settings import Settings
 from lvlm_saliency.evaluation.systems import GREEDY, System, system, systems
+from lvlm_saliency.interventions.parsing import parse_specs
 from lvlm_saliency.studies.collect import Extra, collect, digest
-from lvlm_saliency.studies.labels import labelled
+from lvlm_saliency.studies.labels import check_source, labelled
 from lvlm_saliency.studies.texts import LabelledText
 from lvlm_saliency.studies.tokens import TokenTable
 
@@ -75,6 +76,8 @@ class Lab:
         self.command = ""  # how the study was started, for what it writes
         self._given = (model, processor)
         settings.run(self.out, [settings.labels if not self.from_file else "scenes-caption"], [])  # checked at once
+        if not self.from_file:
+            check_source(parse_specs(settings.labels)[0][0])
 
     # --- the model ---
 
@@ -153,9 +156,9 @@ class Lab:
 
     @cached_property
     def _texts_of_file(self) -> list[LabelledText]:
-        from lvlm_saliency.studies.labels import read_labelled
+        from lvlm_saliency.studies.label_files import read_labelled
 
-        return read_labelled(self.settings.labels, self.settings.images, self.decoder.tokenizer)[: self.settings.n]
+        return read_labelled(self.settings.labels, self.settings.images, self.decoder.tokenizer, self.settings.n)
 
     def tokens(
         self,

@@ -9,6 +9,9 @@ from lvlm_saliency.errors import InputError
 from lvlm_saliency.evaluation.benchmarks import Benchmark, Item
 from lvlm_saliency.studies.texts import LabelledText, Span, first_mentions, text_pieces
 
+LABELLED = ("scenes-caption", "chair")
+"""The benchmarks whose answers are descriptions with known ground truth."""
+
 Labeller = Callable[[str, Item], list[Span]]
 
 
@@ -18,13 +21,17 @@ def labeller(benchmark: Benchmark) -> Labeller:
     Raises:
         InputError: the benchmark's answers are not descriptions with known ground truth.
     """
-    makers = {"scenes-caption": _scenes}
-    if benchmark.name not in makers:
+    check_source(benchmark.name)
+    return {"scenes-caption": _scenes, "chair": _chair}[benchmark.name](benchmark)
+
+
+def check_source(name: str) -> None:
+    """Raise InputError unless answers to the benchmark of this name can be labelled."""
+    if name not in LABELLED:
         raise InputError(
-            f"{benchmark.name}: no labelled words in its answers; give --labels {' or '.join(makers)}, or a file of "
-            "labelled texts"
+            f"{name}: no labelled words in its answers; give --labels {' or '.join(LABELLED)}, or a file of labelled "
+            "texts (.jsonl)"
         )
-    return makers[benchmark.name](benchmark)
 
 
 def labelled(benchmark: Benchmark, rows: Mapping[int, Mapping[str, Any]], tokenizer: Any) -> list[LabelledText]:
@@ -58,6 +65,18 @@ def _scenes(benchmark: Any) -> Labeller:
     def label(text: str, item: Item) -> list[Span]:
         mentions = label_mentions(text, benchmark.by_image[item.image])
         return [Span(m.start_char, m.end_char, not m.correct, m.class_name, m.first) for m in mentions]
+
+    return label
+
+
+def _chair(benchmark: Any) -> Labeller:
+    """CHAIR's mentions under the benchmark's variant; COCO's ground truth, with its gaps, says which are there."""
+    from lvlm_saliency.benchmarks.chair import locate
+
+    def label(text: str, item: Item) -> list[Span]:
+        truth = set(benchmark.objects[item.id])
+        found = locate(text, benchmark.synonyms, benchmark.variant)
+        return spans_of([(m.start, m.end, m.node not in truth, m.node) for m in found])
 
     return label
 

@@ -186,16 +186,15 @@ def token_texts(tokenizer, ids: list[int]) -> list[str]:
     A token that completes no character yet (byte-level tokenizers) adds the empty string; the character belongs to the
     token that completes it.
     """
-    pieces = []
-    for end in range(1, len(ids) + 1):
-        # A short tail of context is enough: decoding is local up to a few tokens, and whole texts would cost T^2.
-        start = max(0, end - 16)
-        before = tokenizer.decode(ids[start : end - 1], skip_special_tokens=False) if end - 1 > start else ""
-        text = tokenizer.decode(ids[start:end], skip_special_tokens=False)
-        if text.endswith("\ufffd"):
-            pieces.append("")
-            continue
-        before = before.rstrip("\ufffd")
-        piece = text[len(before) :] if text.startswith(before) else text
-        pieces.append(piece)
-    return pieces
+    # A short tail of context is enough: decoding is local up to a few tokens, and whole texts would cost T^2.
+    return [token_text(tokenizer, ids[max(0, end - 16) : end]) for end in range(1, len(ids) + 1)]
+
+
+def token_text(tokenizer, ids: list[int]) -> str:
+    """The text that the last of the ids adds to that of those before it; see `token_texts`."""
+    before = tokenizer.decode(ids[:-1], skip_special_tokens=False) if len(ids) > 1 else ""
+    text = tokenizer.decode(ids, skip_special_tokens=False)
+    if text.endswith("\ufffd"):
+        return ""
+    before = before.rstrip("\ufffd")
+    return text[len(before) :] if text.startswith(before) else text

@@ -40,7 +40,7 @@ def find_mentions(caption: str, synonyms: Synonyms, variant: str = "official") -
     Raises `SettingError` for an unknown variant, `InputError` when the lemmatizer's data is not installed.
     """
     tokens, first = merge_two_words(normaliser(variant)(tokenize(caption)))
-    words = [word for word in tokens if word != "seat"] if {"toilet", "seat"} <= set(tokens) else tokens
+    words = [tokens[at] for at in counted(tokens)]
     found = [(word, first[at]) for at, word in enumerate(words) if word in synonyms.node_of]
     return Mentions(
         words=[word for word, _ in found],
@@ -48,6 +48,12 @@ def find_mentions(caption: str, synonyms: Synonyms, variant: str = "official") -
         token_index=[at for _, at in found],
         tokens=tokens,
     )
+
+
+def counted(tokens: list[str]) -> list[int]:
+    """Which tokens may be mentions: all, but no seat in a caption that also names a toilet."""
+    drop = {"toilet", "seat"} <= set(tokens)
+    return [at for at, token in enumerate(tokens) if not (drop and token == "seat")]
 
 
 def normaliser(variant: str) -> Callable[[list[str]], list[str]]:

@@ -1,0 +1,79 @@
+"""Many areas under ROC curves over the same words, with intervals: `stats.auroc`'s figures at a fraction of its price.
+
+An area is a ratio of two sums over pairs (hallucinated word, correct word), and a resample weighs a pair by the product
+of how often the two words' pictures were drawn. So the pairs are counted once, picture by picture, and a resample costs
+one product of a matrix with two vectors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from lvlm_saliency.studies.stats import Estimate, Resampler, interval
+
+_BLOCK = 4_000_000  # pairs compared at once
+
+
+@dataclass(frozen=True)
+class Draws:
+    """A figure and its resamples, float64 `[resamples]`, of n rows; two of the same `Areas` are paired."""
+
+    value: float
+    draws: np.ndarray
+    n: int
+
+    def estimate(self, level: float = 0.95) -> Estimate:
+        return Estimate(self.value, *interval(self.draws, level), self.n)
+
+    def __sub__(self, other: Draws) -> Draws:
+        return Draws(self.value - other.value, self.draws - other.draws, self.n)
+
+
+@dataclass(frozen=True)
+class Areas:
+    """Areas over rows with these labels. y: bool `[N]`, the positives; the resamples are those of `resampler`."""
+
+    y: np.ndarray
+    resampler: Resampler
+
+    @cached_property
+    def _member(self) -> np.ndarray:
+        return np.unique(self.resampler.groups, return_inverse=True)[1]
+
+    @cached_property
+    def _drawn(self) -> np.ndarray:
+        """How often each group was drawn, float64 `[1 + resamples, groups]`; the first row is the rows as they are."""
+        size, chosen = self._member.max(initial=-1) + 1, self.resampler
+        random = np.random.default_rng(chosen.seed)
+        drawn = random.multinomial(size, np.full(size, 1 / size), size=chosen.resamples)
+        return np.concatenate([np.ones((1, size)), drawn])
+
+    def auroc(self, score: np.ndarray, strata: np.ndarray | None = None) -> Draws:
+        """P(score of a positive > score of a negative), ties half, pairs within a stratum only: as `stats.auroc`.
+
+        Args:
+            score: float `[N]`, finite; strata: int `[N]`.
+        """
+        y = np.asarray(self.y, bool)
+        positives, negatives = np.flatnonzero(y), np.flatnonzero(~y)
+        if not len(positives) or not len(negatives):
+            return Draws(float("nan"), np.full(self.resampler.resamples, np.nan), len(y))
+        negatives = negatives[np.argsort(self._member[negatives], kind="stable")]
+        groups, starts = np.unique(self._member[negatives], return_index=True)
+        won = np.zeros((self._drawn.shape[1], len(groups)))
+        pairs = np.zeros_like(won)
+        step = max(1, _BLOCK // len(negatives))
+        for first in range(0, len(positives), step):
+            block = positives[first : first + step]
+            above = np.sign(score[block, None] - score[None, negatives]) / 2 + 0.5
+            same = np.ones_like(above) if strata is None else (strata[block, None] == strata[None, negatives]) * 1.0
+            np.add.at(won, self._member[block], np.add.reduceat(above * same, starts, axis=1))
+            np.add.at(pairs, self._member[block], np.add.reduceat(same, starts, axis=1))
+        held = np.unique(self._member[positives])
+        left, right = self._drawn[:, held], self._drawn[:, groups]
+        with np.errstate(invalid="ignore"):
+            values = np.einsum("rg,rg->r", left @ won[held], right) / np.einsum("rg,rg->r", left @ pairs[held], right)
+        return Draws(float(values[0]), values[1:], len(y))

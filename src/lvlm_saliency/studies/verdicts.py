@@ -1,0 +1,34 @@
+"""From intervals to verdicts, by rules that are stated once and hold for every model."""
+
+from __future__ import annotations
+
+import math
+
+from lvlm_saliency.studies.page import CANNOT_TELL, FAILS, HOLDS
+from lvlm_saliency.studies.stats import Estimate
+
+MARGIN = 0.05
+"""An area under the ROC curve this near to 0.5 separates too little to matter."""
+
+
+def directional(found: Estimate, null: float = 0.5, margin: float = MARGIN) -> str:
+    """For a claim that a figure lies above `null`: HOLDS when the interval does, FAILS when the interval ends below
+    `null + margin` (the opposite, or nothing that matters), CANNOT_TELL otherwise, and without an interval."""
+    if not _known(found):
+        return CANNOT_TELL
+    return HOLDS if found.low > null else FAILS if found.high < null + margin else CANNOT_TELL
+
+
+def absent(found: list[Estimate], null: float = 0.5, margin: float = MARGIN) -> str:
+    """For a claim that there is no effect: FAILS when some interval leaves `null` out and reaches beyond the margin,
+    HOLDS when all stay within the margin, CANNOT_TELL otherwise."""
+    if not all(map(_known, found)) or not found:
+        return CANNOT_TELL
+    within = [null - margin <= one.low and one.high <= null + margin for one in found]
+    if any(one.excludes(null) and not inside for one, inside in zip(found, within, strict=True)):
+        return FAILS
+    return HOLDS if all(within) else CANNOT_TELL
+
+
+def _known(found: Estimate) -> bool:
+    return not any(math.isnan(value) for value in (found.value, found.low, found.high))

@@ -1,0 +1,192 @@
+"""Weakening the hold on confident correct words while a text is being written, and the same amount taken elsewhere."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lvlm_saliency.attention.rows import RowEdit
+from lvlm_saliency.attention.step import Place
+from lvlm_saliency.studies.texts import Span, overlapping
+from lvlm_saliency.tracing.one_pass import target_layers
+from lvlm_saliency.tracing.result import token_text
+
+LEAST = 1e-3
+"""The least factor of the control: attention is never shut off altogether."""
+
+Label = Callable[[str], Sequence[Span]]
+"""The object words of a text so far, labelled."""
+
+
+@dataclass(frozen=True)
+class Strength:
+    """What is done, and to what.
+
+    factor: r, multiplies the attention; 1 leaves everything as it is, bit for bit. elsewhere: the control: the same
+    amount is taken from other output tokens. confidence: least probability of a word's first token under the model.
+    partners: other tokens per weakened one that the control spreads its taking over. layers: decoder layers to act on,
+    None for all. seed: of the control's choice.
+    """
+
+    factor: float
+    elsewhere: bool = False
+    confidence: float = 0.5
+    partners: int = 5
+    layers: tuple[int, ...] | None = None
+    seed: int = 0
+
+
+@dataclass
+class Written:
+    """A sample as it is written. named: the tokens of each of its object words; held: numbers of the output tokens that
+    belong to confident correct words; others: the control's, by held token."""
+
+    label: Label
+    number: int
+    ids: list[int] = field(default_factory=list)
+    pieces: list[str] = field(default_factory=list)
+    probabilities: list[float] = field(default_factory=list)
+    named: list[list[int]] = field(default_factory=list)
+    held: list[int] = field(default_factory=list)
+    others: dict[int, list[int]] = field(default_factory=dict)
+    ended: bool = False
+
+    def append(self, token: int, probability: float, piece: str, confidence: float) -> None:
+        """Take the next token in; a word counts once something stands behind it, so that it is known to be whole."""
+        self.ids.append(token)
+        self.probabilities.append(probability)
+        self.pieces.append(piece)
+        text = "".join(self.pieces)
+        spans = list(self.label(text))
+        self.named = overlapping(self.pieces, spans)
+        self.held = [
+            token
+            for span, tokens in zip(spans, self.named, strict=True)
+            if tokens and span.end < len(text) and not span.hallucinated
+            if self.probabilities[tokens[0]] >= confidence
+            for token in tokens
+        ]
+
+    def draw_others(self, chosen: Strength) -> list[int]:
+        """Random output tokens that belong to no object word, `partners` for each held one as far as there are."""
+        objects = {token for tokens in self.named for token in tokens}
+        for held in self.held:
+            mine = self.others.setdefault(held, [])
+            taken = objects | {token for tokens in self.others.values() for token in tokens}
+            free = [token for token in range(len(self.ids) - 1) if token not in taken]
+            random = np.random.default_rng([chosen.seed, self.number, held, len(mine)])
+            mine += random.permutation(free)[: chosen.partners - len(mine)].tolist()
+        return [token for held in self.held for token in self.others[held] if token not in objects]
+
+
+class Weakening:
+    """Multiplies the attention from each new token to confident correct words by a factor, rows renormalised.
+
+    Pass it to `generate` three times: among the `methods` (it edits attention rows), as the `streamer` (it sees which
+    tokens are chosen) and among the `logits_processor`s (it sees how probable they were; logits stay as they are).
+
+    A factor r on attention before renormalisation is log r on the score before the softmax (as LocoRE's gain is). The
+    control takes, in every layer and at every step, as much attention (summed over heads) from random other output
+    tokens as the factor would take from the confident correct ones.
+
+    Args:
+        model: for its layers; tokenizer: of the texts; prompt_length: n0, padding counted.
+        labels: of each sample; numbers: names of the samples to the seeded choice of the control.
+        ends: ids that end a text.
+    """
+
+    name = "weakening"
+
+    def __init__(
+        self,
+        strength: Strength,
+        tokenizer: Any,
+        labels: Sequence[Label],
+        numbers: Sequence[int],
+        prompt_length: int,
+        ends: set[int],
+    ):
+        self.strength, self.tokenizer, self.prompt_length, self.ends = strength, tokenizer, prompt_length, ends
+        self.special = set(tokenizer.all_special_ids)
+        self.samples = [Written(label, number) for label, number in zip(labels, numbers, strict=True)]
+        self.places: Tensor | None = None
+        self.others: Tensor | None = None
+        self.logprobs: Tensor | None = None
+        self.taken = torch.zeros(3, len(self.samples), dtype=torch.float64)
+        """Attention taken, what the treatment would take, and the rows (heads, layers and steps) that it would take it
+        from, `[3, B]`."""
+
+    def check_model(self, model) -> None:
+        target_layers(model, self.strength.layers)
+
+    # --- what the decode loop tells ---
+
+    def __call__(self, ids: Tensor, logits: Tensor) -> Tensor:
+        """As a logits processor: remember how probable each token is."""
+        self.logprobs = torch.log_softmax(logits.float(), dim=-1)
+        return logits
+
+    def put(self, tokens: Tensor) -> None:
+        """As a streamer: the tokens chosen, int64 `[B]` (the prompt `[B, n0]` comes first and is passed over)."""
+        if tokens.dim() != 1 or self.logprobs is None:
+            return
+        chosen = self.logprobs.gather(1, tokens.to(self.logprobs.device)[:, None])[:, 0].exp().tolist()
+        for sample, token, probability in zip(self.samples, tokens.tolist(), chosen, strict=True):
+            if not sample.ended:
+                special = token in self.special
+                piece = "" if special else token_text(self.tokenizer, [*sample.ids[-15:], token])
+                sample.append(token, probability, piece, self.strength.confidence)
+                sample.ended = token in self.ends
+        self.places = self._mask([[] if sample.ended else sample.held for sample in self.samples])
+        if self.strength.elsewhere and self.places is not None:
+            others = [[] if sample.ended else sample.draw_others(self.strength) for sample in self.samples]
+            self.others = self._mask(others)
+
+    def end(self) -> None:
+        """As a streamer: nothing more comes."""
+
+    def _mask(self, tokens: Sequence[Sequence[int]]) -> Tensor | None:
+        """Absolute positions as a mask over prompt and output, bool `[B, n0 + T]`; None when there are none."""
+        if not any(tokens):
+            return None
+        mask = torch.zeros(len(tokens), self.prompt_length + max(map(len, (s.ids for s in self.samples))), dtype=bool)
+        for row, some in enumerate(tokens):
+            mask[row, [self.prompt_length + token for token in some]] = True
+        return mask
+
+    # --- what attention does ---
+
+    def edit_rows(self, place: Place) -> RowEdit | None:
+        acts = self.strength.layers is None or place.layer in self.strength.layers
+        if self.strength.factor == 1 or self.places is None or place.past < self.prompt_length or not acts:
+            return None
+        held = self._columns(self.places, place)
+        weights = place.rows.weights(slice(0, place.new))
+        attention = weights.sum(dim=1)[:, -1]  # over heads, [B, K]
+        wanted = (1 - self.strength.factor) * (attention * held).sum(dim=-1)
+        if not self.strength.elsewhere:
+            self._note(wanted, wanted, weights.shape[1])
+            return RowEdit(bias=torch.where(held, math.log(self.strength.factor), 0.0)[:, None, None])
+        if self.others is None:
+            self._note(torch.zeros_like(wanted), wanted, weights.shape[1])
+            return None
+        others = self._columns(self.others, place)
+        there = (attention * others).sum(dim=-1)
+        factor = (1 - wanted / there.clamp(min=1e-12)).clamp(LEAST, 1.0)
+        self._note((1 - factor) * there, wanted, weights.shape[1])
+        return RowEdit(bias=torch.where(others, factor.log()[:, None], 0.0)[:, None, None])
+
+    def _columns(self, mask: Tensor, place: Place) -> Tensor:
+        """The mask on this call's key columns, bool `[B, K]`."""
+        positions = place.key_positions.clamp(max=mask.shape[1] - 1)
+        return mask.to(place.device)[:, positions] & (place.key_positions < mask.shape[1])
+
+    def _note(self, taken: Tensor, wanted: Tensor, heads: int) -> None:
+        parts = torch.stack([taken, wanted, heads * (wanted > 0)]).double()
+        self.taken = self.taken.to(parts.device) + parts
