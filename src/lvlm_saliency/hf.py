@@ -10,6 +10,7 @@ import functools
 import inspect
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -36,6 +37,7 @@ BACKENDS = {name: backend for backend, name in NAMES.items()}
 
 PREFIX_LM = {"paligemma": "its prompt attends to itself in both directions, so a prompt row is not a causal row"}
 
+_layers_of: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()  # decoder -> (its depth, layers with attention)
 _switches: dict[int, tuple[Any, str, int]] = {}  # config id -> (config, its own backend, how many sessions are open)
 _switch_lock = threading.Lock()
 
@@ -106,12 +108,17 @@ def text_config(model):
 
 def attention_layers(model) -> list[int]:
     """Numbers of the decoder layers whose attention goes through transformers' attention interface, ascending."""
-    found = {
-        module.layer_idx
-        for module in model.get_decoder().modules()
-        if isinstance(getattr(module, "layer_idx", None), int) and _calls_interface(type(module))
-    }
-    return sorted(found)
+    decoder = model.get_decoder()
+    depth = len(getattr(decoder, "layers", ()))
+    known = _layers_of.get(decoder)
+    if known is None or known[0] != depth:
+        found = {
+            module.layer_idx
+            for module in decoder.modules()
+            if isinstance(getattr(module, "layer_idx", None), int) and _calls_interface(type(module))
+        }
+        known = _layers_of[decoder] = (depth, sorted(found))
+    return list(known[1])
 
 
 @functools.cache

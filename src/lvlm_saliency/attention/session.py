@@ -130,6 +130,8 @@ def session(model, editors: Sequence[Editor] = (), *, everywhere: bool = False) 
         past, new, cache = hf.lengths(args, kwargs)
         state.forwards += 1
         step = state.calls.step = state.step(past, new, cache, kwargs.get(STEP))
+        if step.capture is None and not step.editors:
+            return None  # nothing to see or do: the call goes its own way
         if step.capture is not None and cache is not None:
             caches.keep_graph_out_of_cache(cache, step.fresh)
         return args, {**kwargs, STEP: step}

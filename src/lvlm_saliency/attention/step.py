@@ -24,7 +24,8 @@ class Place:
 
     layer: decoder layer number; past/new: tokens in the cache before this call and in it; prompt_length: n0, absolute
     positions (padding counted); keys: number of key columns; offset: absolute position of key column 0; image, padding:
-    which positions of the prompt hold pictures and which hold nothing, bool `[batch, n0]`, None where there are none.
+    which positions of the prompt hold pictures and which hold nothing, bool `[batch, n0]`, None where there are none;
+    shared: what the layers of one forward call may hand on to each other.
     """
 
     layer: int
@@ -37,6 +38,7 @@ class Place:
     image: Tensor | None = None
     padding: Tensor | None = None
     make_rows: Callable[[], Rows] | None = field(default=None, repr=False)
+    shared: dict = field(default_factory=dict, repr=False)
 
     @functools.cached_property
     def rows(self) -> Rows:
@@ -127,3 +129,5 @@ class Step:
     cache: Any = None
     fresh: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
     """New keys and values that still carry a graph, by layer; the cache holds them without."""
+    shared: dict = field(default_factory=dict)
+    """What the layers of this call hand on to each other."""

@@ -18,12 +18,11 @@ import torch
 from torch import Tensor
 
 from lvlm_saliency import caches, hf
-from lvlm_saliency.attention.rows import Recorder
-from lvlm_saliency.attention.step import Capture, Place
-from lvlm_saliency.decoding.rejection import output_score
+from lvlm_saliency.attention.step import Capture
 from lvlm_saliency.decoding.run import Run
+from lvlm_saliency.decoding.scoring import OutputScores
 from lvlm_saliency.decoding.steps import GenerateOutput, Step
-from lvlm_saliency.tracing.one_pass import finite_logits, loss_gradient
+from lvlm_saliency.tracing.one_pass import finite_logits
 
 MARGIN = {torch.float32: 1e-4, torch.float64: 1e-8}
 """How near to its threshold, as a share of it, S may lie before an ordinary step decides; other dtypes: 0.05."""
@@ -210,23 +209,10 @@ class BlockRun(Run):
     def _verify(self, ids: Tensor, count: int) -> list[list[float]]:
         """S of the last `count` tokens of `ids`, from one forward and one backward over their query rows."""
         self._rewind(ids.shape[1] - count - 1)
-        total = torch.zeros(len(ids), count)
-        parts: list[tuple[slice, Tensor]] = []
-
-        def recorder(_layer: int, place: Place) -> Recorder:
-            def record(block: slice, saliency: Tensor, _attention: Tensor) -> None:
-                parts.append((block, output_score(saliency, place, block)))
-
-            return record
-
-        capture = Capture(frozenset(self.selector.layers), recorder=recorder)
-        logits = self._forward(ids[:, :-1], count, capture)
-        gradient, _ = loss_gradient(finite_logits(logits.detach()), ids[:, -count:].to(logits.device))
-        torch.autograd.grad(logits, capture.anchor, gradient.to(logits.dtype))
+        scores = OutputScores(self.selector.layers)
+        logits = self._forward(ids[:, :-1], count, scores.capture())
         self.selector.backwards += 1
-        for block, score in parts:
-            total[:, block] += score.cpu()
-        return (total / len(self.selector.layers)).tolist()
+        return scores.of(logits, ids[:, -count:]).tolist()
 
     def _held(self, drafts: list[Draft], scores: list[list[float]]) -> int:
         """How many drafted positions surely pass the test for every sample that is still writing."""

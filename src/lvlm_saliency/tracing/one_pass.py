@@ -139,7 +139,7 @@ def finite_logits(logits: Tensor) -> Tensor:
         NumericalError: NaN, or nothing but -inf, among them.
     """
     logits = logits.float()
-    if not bool(torch.isfinite(logits.amax(dim=-1)).all()) or bool(logits.isnan().any()):
+    if not bool(torch.isfinite(logits.amax(dim=-1)).all()):  # the largest of a row with a NaN is NaN
         raise NumericalError(
             "the model's logits are not finite: try dtype='float32' or 'bfloat16', and check the weights"
         )
@@ -246,7 +246,7 @@ class _Sheet:
         weights = self.weights[layer] = torch.zeros(shape, device=place.device)
 
         def record(block: slice, row_saliency: Tensor, row_weights: Tensor) -> None:
-            saliency[:, block], weights[:, block] = row_saliency, row_weights
+            saliency[:, block], weights[:, block] = row_saliency, row_weights.mean(dim=1)
 
         self.offset[layer] = place.offset
         return record
