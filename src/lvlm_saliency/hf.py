@@ -267,6 +267,22 @@ def cut(inputs: dict, names: tuple[str, ...], span: slice) -> dict:
     return {**inputs, **changed}
 
 
+def moved(inputs: dict, index: Tensor) -> dict:
+    """The inputs with every per-token tensor read at `index`, int64 `[B, N]`; where it is negative there is nothing."""
+    batch, length = index.shape
+    inputs = dict(inputs)
+    if not isinstance(inputs.get("attention_mask"), Tensor):  # generate leaves a mask out that hides nothing
+        inputs["attention_mask"] = index.new_ones((batch, int(index.max()) + 1))
+    for name in PER_TOKEN:
+        x = inputs.get(name)
+        if isinstance(x, Tensor):
+            x = x.expand(*x.shape[:-2], batch, x.shape[-1])
+            at = index.clamp(0, x.shape[-1] - 1).to(x.device).expand(*x.shape[:-2], batch, length)
+            inputs[name] = x.gather(-1, at)
+    inputs["attention_mask"] = inputs["attention_mask"].masked_fill(index.to(inputs["attention_mask"].device) < 0, 0)
+    return inputs
+
+
 def extended(model, outputs, model_kwargs: dict, new: int) -> dict:
     """The model's keyword state once `new` text tokens have been appended to the sequence."""
     types = model_kwargs.get("token_type_ids")

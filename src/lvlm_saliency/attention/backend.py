@@ -43,17 +43,25 @@ HARMLESS = frozenset(
 
 
 def attention(
-    module, query, key, value, attention_mask, *, delegate: Callable, scaling: float | None = None, **kwargs
+    module, query, key, value, attention_mask, *, delegate: Callable, **kwargs
 ) -> tuple[Tensor, Tensor | None]:
     """The registered function; shapes as transformers passes them: query `[B, H, T, D]`, key, value `[B, G, K, D]`."""
     step: Step | None = kwargs.pop(STEP, None)
-    own_backend = {"scaling": scaling, **kwargs}
     layer = getattr(module, "layer_idx", None)
-    capture = None if step is None or layer is None else step.capture
+    if step is None or layer is None:
+        return delegate(module, query, key, value, attention_mask, **kwargs)
+    return _attend(step, layer, module, query, key, value, attention_mask, delegate, kwargs)
+
+
+def _attend(
+    step: Step, layer: int, module, query, key, value, attention_mask, delegate, own_backend: dict
+) -> tuple[Tensor, Tensor | None]:
+    capture = step.capture
     differentiate = _starts_or_continues_graph(capture, layer)
     aside = capture is None or (not capture.whole and (capture.graph or not capture.wants(layer)))
-    if step is None or layer is None or (aside and not differentiate and not step.editors):
+    if aside and not differentiate and not step.editors:
         return delegate(module, query, key, value, attention_mask, **own_backend)
+    scaling, kwargs = own_backend.get("scaling"), {k: v for k, v in own_backend.items() if k != "scaling"}
 
     place = _place(step, layer, query, key)
     detached = (query.detach(), key.detach(), value.detach())
@@ -117,6 +125,7 @@ def _place(step: Step, layer: int, query: Tensor, key: Tensor) -> Place:
         query.device,
         step.image,
         step.padding,
+        shift=None if step.shift is None else step.shift.to(query.device),
         shared=step.shared,
     )
 

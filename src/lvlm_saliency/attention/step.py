@@ -25,6 +25,8 @@ class Place:
     layer: decoder layer number; past/new: tokens in the cache before this call and in it; prompt_length: n0, absolute
     positions (padding counted); keys: number of key columns; offset: absolute position of key column 0; image, padding:
     which positions of the prompt hold pictures and which hold nothing, bool `[batch, n0]`, None where there are none;
+    shift: how many columns of padding stand left of each sample's prompt where samples have come unequally far, int64
+    `[batch]`, else None: a sample's positions are then those columns further right;
     shared: what the layers of one forward call may hand on to each other.
     """
 
@@ -38,6 +40,7 @@ class Place:
     image: Tensor | None = None
     padding: Tensor | None = None
     make_rows: Callable[[], Rows] | None = field(default=None, repr=False)
+    shift: Tensor | None = None
     shared: dict = field(default_factory=dict, repr=False)
 
     @functools.cached_property
@@ -127,6 +130,7 @@ class Step:
     image: Tensor | None = None
     padding: Tensor | None = None
     cache: Any = None
+    shift: Tensor | None = None
     fresh: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
     """New keys and values that still carry a graph, by layer; the cache holds them without."""
     shared: dict = field(default_factory=dict)

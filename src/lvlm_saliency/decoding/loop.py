@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lvlm_saliency import hf
-from lvlm_saliency.attention.session import Prompt, session
+from lvlm_saliency.attention.session import Prompt, counted, session
 from lvlm_saliency.decoding.contrast import with_pictures
 from lvlm_saliency.decoding.run import Run
 from lvlm_saliency.decoding.search import search_settings, search_with
@@ -171,8 +171,11 @@ def decode_with(
     shaper = next((m.shaper(model, given, numbers) for m in methods if _shapes(m)), None)
     kind = _kind_of_run(decider, model, generation_config, model_kwargs, shaper)
     hooked = [shaper] if hasattr(shaper, "hooks") else []
-    with torch.inference_mode(False), torch.no_grad(), session(model, [*editors, *hooked]) as state:
-        state.prompt = Prompt.read(model, input_ids, model_kwargs.get("attention_mask"), prompt_length)
+    idle = selector is None and shaper is None and not editors
+    opened = counted(model) if idle else session(model, [*editors, *hooked])
+    with torch.inference_mode(False), torch.no_grad(), opened as state:
+        if not idle:
+            state.prompt = Prompt.read(model, input_ids, model_kwargs.get("attention_mask"), prompt_length)
         if shaper is not None:
             length = generation_config.max_length - prompt_length
             shaper.open(model, state, batch, length, model_kwargs.get("use_cache", True))

@@ -59,13 +59,15 @@ class SaliencyGate:
         """tau = alpha * mean S of the last accepted tokens; None where nothing was scored yet."""
         return self.settings.alpha * sum(history) / len(history) if history else None
 
-    def choose(self, step: int, logits: Tensor, processed: Tensor, capture: Capture | None, active: list[bool]):
+    def choose(
+        self, step: int | Sequence[int], logits: Tensor, processed: Tensor, capture: Capture | None, active: list[bool]
+    ):
         """The next token of every sample.
 
         Only the first draw is scored at first; the other candidates of the batch are when one of those is refused.
 
         Args:
-            step: number of the generated token, from 0.
+            step: number of the generated token, from 0; one for all samples, or one for each.
             logits: raw `[B, 1, V]`, in the graph of `capture` where there is one.
             processed: float32 `[B, V]` after all processors and warpers.
             capture: of the forward pass that made the logits; None at step 0, where there is no output to score.
@@ -75,7 +77,8 @@ class SaliencyGate:
             One `Step` per sample, None for the finished.
         """
         proposals = self.propose(processed)
-        first = [self.draw(i, step, 0, proposal.weights) for i, proposal in enumerate(proposals)]
+        steps = [step] * len(proposals) if isinstance(step, int) else step
+        first = [self.draw(i, steps[i], 0, proposal.weights) for i, proposal in enumerate(proposals)]
         scores: list[list[float | None]] = [[None] * len(proposal.tokens) for proposal in proposals]
         if capture is not None:
             drawn = torch.tensor([p.tokens[i] for p, i in zip(proposals, first, strict=True)])
@@ -85,7 +88,7 @@ class SaliencyGate:
             if any(alive and self._refused(i, scores[i][first[i]]) for i, alive in enumerate(active)):
                 self._score_all(logits, proposals, capture, scores)
         return [
-            self._settle(i, step, proposals[i], scores[i], first[i]) if alive else None
+            self._settle(i, steps[i], proposals[i], scores[i], first[i]) if alive else None
             for i, alive in enumerate(active)
         ]
 

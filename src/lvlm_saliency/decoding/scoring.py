@@ -100,6 +100,11 @@ def output_score(row: Tensor, place: Place, block: slice) -> Tensor:
         `[..., t]`; NaN for a row without output before it.
     """
     row = row / row.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
-    first = max(0, place.prompt_length - place.offset)
-    lengths = place.query_positions[block] + 1 - place.prompt_length
-    return row[..., first:].sum(-1) / lengths  # keys right of a query have no saliency
+    if place.shift is None:
+        first = max(0, place.prompt_length - place.offset)
+        lengths = place.query_positions[block] + 1 - place.prompt_length
+        return row[..., first:].sum(-1) / lengths  # keys right of a query have no saliency
+    starts = place.prompt_length + place.shift[:, None]  # [B, 1]
+    output = place.key_positions >= starts
+    lengths = (place.query_positions[block] + 1 - starts).clamp_min(1)  # of a finished sample it does not matter
+    return (row * output[:, None]).sum(-1) / lengths
