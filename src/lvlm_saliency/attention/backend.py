@@ -65,7 +65,8 @@ def _attend(
 
     place = _place(step, layer, query, key)
     detached = (query.detach(), key.detach(), value.detach())
-    place.make_rows = lambda: _rows(module, *detached, attention_mask, place, scaling, kwargs, None)
+    # The place comes as an argument: a cycle would keep every step's keys and values until the garbage collector runs.
+    place.make_rows = lambda place: _rows(module, *detached, attention_mask, place, scaling, kwargs, None)
     edit = _edit(step, place)
     if not aside:
         rows = _rows(module, query, key, value, attention_mask, place, scaling, kwargs, edit)

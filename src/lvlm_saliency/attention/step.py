@@ -39,14 +39,14 @@ class Place:
     device: torch.device
     image: Tensor | None = None
     padding: Tensor | None = None
-    make_rows: Callable[[], Rows] | None = field(default=None, repr=False)
+    make_rows: Callable[[Place], Rows] | None = field(default=None, repr=False)
     shift: Tensor | None = None
     shared: dict = field(default_factory=dict, repr=False)
 
     @functools.cached_property
     def rows(self) -> Rows:
         """The layer's queries, keys and mask before any edit, for an edit that depends on them."""
-        return self.make_rows()
+        return self.make_rows(self)
 
     def columns(self, prompt: Tensor | None) -> Tensor | None:
         """A mask over the prompt `[batch, n0]` laid on this call's key columns, bool `[B, K]`; B may be several beams

@@ -71,14 +71,14 @@ class BlockRun(Run):
         self.start = self.streamed = self.ids.shape[1]
         self._decide(outputs.logits, None)
         del outputs
-        while bool(self.active.any()):
+        while any(self.alive):
             if self.pace.next_is_block():
                 self._block()
             else:
                 self._step()
         if self.streamer is not None:
             self.streamer.end()
-        self.texts.settle(self.cache, self.active.tolist())
+        self.texts.settle(self.cache, self.alive)
         self.ids = self.texts.ids[:, : max(self.texts.ends)]
         return self._output({"past_key_values": self.cache})
 
@@ -92,7 +92,7 @@ class BlockRun(Run):
         self.pace.timed("step", time.perf_counter() - begin)
 
     def _decide(self, logits: Tensor, capture: Capture | None) -> None:
-        ends, active = self.texts.ends, self.active.tolist()
+        ends, active = self.texts.ends, self.alive
         steps = [end - self.start for end in ends]
         made = self.selector.choose(steps, logits, self._processed(logits, ends), capture, active)
         self.drafted += sum(active)
@@ -113,19 +113,20 @@ class BlockRun(Run):
 
     def _commit(self, made: list[list[Step]]) -> None:
         """Put decided tokens of unfinished samples down, each sample its own number of them."""
-        texts, before = self.texts, self.active.tolist()
+        texts, before = self.texts, self.alive
         for sample, records in enumerate(made):
             for record in records:
                 texts.put_one(sample, record.token_id)
             self.steps[sample].extend(records)
             texts.forget(sample)
         self.active = self.active & ~self._ended(texts.ends)
-        texts.settle(self.cache, self.active.tolist() if self.ragged else before)
+        self.alive = self.active.tolist()
+        texts.settle(self.cache, self.alive if self.ragged else before)
         self._stream()
 
     def _stream(self) -> None:
         """Hand on the positions that every sample has decided."""
-        ends = [end for end, alive in zip(self.texts.ends, self.active.tolist(), strict=True) if alive]
+        ends = [end for end, alive in zip(self.texts.ends, self.alive, strict=True) if alive]
         ready = min(ends) if ends else max(self.texts.ends)
         if self.streamer is not None:
             for column in range(self.streamed, ready):
@@ -137,7 +138,7 @@ class BlockRun(Run):
     def _block(self) -> None:
         """Draft, verify, keep of every sample the longest prefix that holds, and decide the position behind it."""
         left = self.config.max_length - min(
-            end for end, alive in zip(self.texts.ends, self.active.tolist(), strict=True) if alive
+            end for end, alive in zip(self.texts.ends, self.alive, strict=True) if alive
         )
         begin = time.perf_counter()
         drafts = self._draft(self.pace.blocks_of(left))
@@ -160,7 +161,7 @@ class BlockRun(Run):
             for sample, kept in enumerate(held)
         ]
         self._commit(made)
-        if failed and bool(self.active.any()):
+        if failed and any(self.alive):
             self._step()
 
     def _draft(self, size: int) -> list[Draft]:
@@ -184,10 +185,11 @@ class BlockRun(Run):
         """S of every drafted token, from one forward and one backward over their query rows."""
         self.texts.rewind(self.cache)
         scores = OutputScores(self.selector.layers)
-        logits = self._forward(len(drafts), scores.capture())
+        capture = scores.capture()
+        logits = self._forward(len(drafts), capture)
         self.selector.backwards += 1
         tokens = torch.tensor([[draft.token(i) for draft in drafts] for i in range(len(logits))])
-        return scores.of(logits, tokens).tolist()
+        return scores.of(logits, tokens, capture).tolist()
 
     def _held(self, sample: int, drafts: list[Draft], scores: list[float]) -> int:
         """How many drafted tokens of a sample surely pass the test."""

@@ -83,7 +83,7 @@ class SaliencyGate:
         if capture is not None:
             drawn = torch.tensor([p.tokens[i] for p, i in zip(proposals, first, strict=True)])
             self.backwards += 1
-            for sample, value in enumerate(self.drawn.of(logits, drawn[:, None], keep_graph=True).tolist()):
+            for sample, value in enumerate(self.drawn.of(logits, drawn[:, None], capture, keep_graph=True).tolist()):
                 scores[sample][first[sample]] = value[-1]
             if any(alive and self._refused(i, scores[i][first[i]]) for i, alive in enumerate(active)):
                 self._score_all(logits, proposals, capture, scores)

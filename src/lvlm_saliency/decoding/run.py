@@ -23,6 +23,7 @@ class Run:
         self.ids = input_ids
         self.steps: list[list[Step]] = [[] for _ in input_ids]
         self.active = torch.ones(len(input_ids), dtype=torch.bool, device=input_ids.device)
+        self.alive = self.active.tolist()
         self.pad = hf.pad_token(config)
         self.kept: dict[str, list] = {name: [] for name in ("scores", "logits", "hidden_states")}
         self.begin = time.perf_counter()
@@ -59,8 +60,7 @@ class Run:
         processed = self.processor(self.ids, raw)
         self._keep(outputs, raw, processed)
         if self.selector is not None:
-            active = self.active.tolist()
-            made = self.selector.choose(step, outputs.logits, processed, capture, active)
+            made = self.selector.choose(step, outputs.logits, processed, capture, self.alive)
             tokens = torch.tensor([s.token_id if s else 0 for s in made], device=self.ids.device)
         else:
             if self.config.do_sample:
@@ -68,10 +68,12 @@ class Run:
             else:
                 tokens = torch.argmax(processed, dim=-1)
             made = [Step(t) for t in tokens.tolist()]
-        for sample, (alive, record) in enumerate(zip(self.active.tolist(), made, strict=True)):
+        for sample, (alive, record) in enumerate(zip(self.alive, made, strict=True)):
             if alive:
                 self.steps[sample].append(record)
-        return tokens if self.pad is None else torch.where(self.active, tokens, self.pad.to(tokens.device))
+        if self.pad is None or all(self.alive):
+            return tokens
+        return torch.where(self.active, tokens, self.pad.to(tokens.device))
 
     def _keep(self, outputs, raw, processed) -> None:
         if self.config.output_scores:
@@ -89,7 +91,8 @@ class Run:
         if self.streamer is not None:
             self.streamer.put(tokens.cpu())
         self.active = self.active & ~self.criteria(self.ids, tuple(self.kept["scores"]) or None)
-        return not bool(self.active.any())
+        self.alive = self.active.tolist()
+        return not any(self.alive)
 
     def _output(self, model_kwargs: dict) -> GenerateOutput:
         kept = sum(map(len, self.steps))

@@ -21,8 +21,7 @@ class OutputScores:
 
     def capture(self) -> Capture:
         """What the forward call has to keep."""
-        self.asked = Capture(frozenset(self.layers), recorder=self._recorder)
-        return self.asked
+        return Capture(frozenset(self.layers), recorder=self._recorder)
 
     def _recorder(self, _layer: int, place: Place) -> Recorder:
         def record(block: slice, row_saliency: Tensor, _rows: Tensor) -> None:
@@ -31,11 +30,11 @@ class OutputScores:
 
         return record
 
-    def of(self, logits: Tensor, tokens: Tensor, *, keep_graph: bool = False) -> Tensor:
+    def of(self, logits: Tensor, tokens: Tensor, capture: Capture, *, keep_graph: bool = False) -> Tensor:
         """S of `tokens`, int64 `[B, t]`, from one backward pass.
 
         Args:
-            logits: raw `[B, t, V]`, in the graph of the captured call, of its last t rows.
+            logits: raw `[B, t, V]`, in the graph of the captured call, of its last t rows; capture: of that call.
             keep_graph: another product will follow.
 
         Returns:
@@ -43,7 +42,7 @@ class OutputScores:
         """
         gradient, _ = loss_gradient(finite_logits(logits.detach()), tokens.to(logits.device))
         self.parts = []
-        torch.autograd.grad(logits, self.asked.anchor, gradient.to(logits.dtype), retain_graph=keep_graph)
+        torch.autograd.grad(logits, capture.anchor, gradient.to(logits.dtype), retain_graph=keep_graph)
         parts, self.parts = self.parts, None
         device = parts[0][1].device
         total = torch.zeros(len(logits), max(block.stop for block, _ in parts), device=device)

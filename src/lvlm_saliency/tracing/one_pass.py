@@ -6,6 +6,7 @@ with a graph from the lowest target layer upward; one backward pass per block gi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -139,7 +140,8 @@ def finite_logits(logits: Tensor) -> Tensor:
         NumericalError: NaN, or nothing but -inf, among them.
     """
     logits = logits.float()
-    if not bool(torch.isfinite(logits.amax(dim=-1)).all()):  # the largest of a row with a NaN is NaN
+    largest = logits.amax(dim=-1).flatten().tolist()  # NaN for a row with a NaN
+    if not all(map(math.isfinite, largest)):
         raise NumericalError(
             "the model's logits are not finite: try dtype='float32' or 'bfloat16', and check the weights"
         )
