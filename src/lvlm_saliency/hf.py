@@ -308,6 +308,20 @@ def prefill(model, input_ids: Tensor, generation_config, model_kwargs: dict):
     return model._prefill(input_ids, generation_config, model_kwargs)
 
 
+def decode_call(model, generation_config, model_kwargs: dict) -> Callable:
+    """The call that makes a decode step where nothing acts on it: compiled exactly where `generate` would compile it
+    (a static cache on a card, or a compile_config that asks for it), else the model itself."""
+    if model._valid_auto_compile_criteria(model_kwargs, generation_config):
+        return model.get_compiled_call(generation_config.compile_config)
+    return model
+
+
+def prefill_calls(input_ids: Tensor, generation_config) -> int:
+    """How many forward calls the prompt takes."""
+    chunk = getattr(generation_config, "prefill_chunk_size", None)
+    return 1 if not chunk else -(-input_ids.shape[1] // chunk)
+
+
 def without_prompt_inputs(model_kwargs: dict) -> dict:
     """The keyword state without cache and pictures: what decode steps over a forked cache need."""
     return {

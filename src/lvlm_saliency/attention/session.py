@@ -102,22 +102,6 @@ class Session:
 
 
 @contextmanager
-def counted(model) -> Iterator[Session]:
-    """A session that counts forward calls and does nothing else: the model stays on its own backend."""
-    state = Session(model, (), threading.get_ident())
-
-    def count(_module, _args) -> None:
-        if state.thread == threading.get_ident():
-            state.forwards += 1
-
-    handle = hf.supported_decoder(model).register_forward_pre_hook(count)
-    try:
-        yield state
-    finally:
-        handle.remove()
-
-
-@contextmanager
 def session(model, editors: Sequence[Editor] = (), *, everywhere: bool = False) -> Iterator[Session]:
     """Switch the attention function on for `model`'s language model, and off again, whatever happens.
 

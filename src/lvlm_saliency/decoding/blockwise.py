@@ -80,7 +80,9 @@ class BlockRun(Run):
             self.streamer.end()
         self.texts.settle(self.cache, self.alive)
         self.ids = self.texts.ids[:, : max(self.texts.ends)]
-        return self._output({"past_key_values": self.cache})
+        out = self._output({"past_key_values": self.cache}, self.state.forwards)
+        out.cost.drafted = self.drafted
+        return out
 
     # --- ordinary steps ---
 
@@ -88,7 +90,7 @@ class BlockRun(Run):
         """One token of every sample as the step-by-step execution decides it."""
         begin = time.perf_counter()
         capture = self.selector.capture()
-        self._decide(self._forward(1, capture), capture)
+        self._decide(self._logits(1, capture), capture)
         self.pace.timed("step", time.perf_counter() - begin)
 
     def _decide(self, logits: Tensor, capture: Capture | None) -> None:
@@ -168,7 +170,7 @@ class BlockRun(Run):
         """Up to `size` first draws, accepted on credit; stops where every sample has ended."""
         drafts, ends, active = [], list(self.texts.ends), self.active
         while len(drafts) < size and bool(active.any()):
-            logits = self._forward(1)
+            logits = self._logits(1)
             proposals = self.selector.propose(self._processed(logits, ends))
             drawn = [
                 self.selector.draw(i, ends[i] - self.start, 0, proposal.weights) for i, proposal in enumerate(proposals)
@@ -186,7 +188,7 @@ class BlockRun(Run):
         self.texts.rewind(self.cache)
         scores = OutputScores(self.selector.layers)
         capture = scores.capture()
-        logits = self._forward(len(drafts), capture)
+        logits = self._logits(len(drafts), capture)
         self.selector.backwards += 1
         tokens = torch.tensor([[draft.token(i) for draft in drafts] for i in range(len(logits))])
         return scores.of(logits, tokens, capture).tolist()
@@ -214,7 +216,7 @@ class BlockRun(Run):
 
     # --- the cache ---
 
-    def _forward(self, new: int, capture: Capture | None = None) -> Tensor:
+    def _logits(self, new: int, capture: Capture | None = None) -> Tensor:
         """Logits `[B, new, V]` of the next `new` tokens of every sample, which the cache does not hold yet."""
         inputs = self.texts.inputs(int(self.cache.get_seq_length()), new)
         self.state.prompt.shift = self.texts.shifts
@@ -224,8 +226,3 @@ class BlockRun(Run):
                 return self.model(**inputs, return_dict=True).logits
         finally:
             self.state.capture = None
-
-    def _output(self, model_kwargs: dict) -> GenerateOutput:
-        out = super()._output(model_kwargs)
-        out.cost.drafted = self.drafted
-        return out

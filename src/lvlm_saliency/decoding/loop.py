@@ -6,12 +6,13 @@ import copy
 import functools
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
 
 from lvlm_saliency import hf
-from lvlm_saliency.attention.session import Prompt, counted, session
+from lvlm_saliency.attention.session import Prompt, session
 from lvlm_saliency.decoding.contrast import with_pictures
 from lvlm_saliency.decoding.run import Run
 from lvlm_saliency.decoding.search import search_settings, search_with
@@ -172,7 +173,9 @@ def decode_with(
     kind = _kind_of_run(decider, model, generation_config, model_kwargs, shaper)
     hooked = [shaper] if hasattr(shaper, "hooks") else []
     idle = selector is None and shaper is None and not editors
-    opened = counted(model) if idle else session(model, [*editors, *hooked])
+    if idle:
+        hf.supported_decoder(model)
+    opened = nullcontext() if idle else session(model, [*editors, *hooked])
     with torch.inference_mode(False), torch.no_grad(), opened as state:
         if not idle:
             state.prompt = Prompt.read(model, input_ids, model_kwargs.get("attention_mask"), prompt_length)

@@ -16,7 +16,7 @@ from lvlm_saliency.tracing.one_pass import finite_logits
 class Run:
     """One generation: what the loop carries from step to step."""
 
-    def __init__(self, model, input_ids, processor, criteria, config, streamer, selector, state: Session):
+    def __init__(self, model, input_ids, processor, criteria, config, streamer, selector, state: Session | None):
         self.model, self.processor, self.criteria, self.config = model, processor, criteria, config
         self.streamer, self.selector, self.state = streamer, selector, state
         self.shaper = None
@@ -32,17 +32,16 @@ class Run:
         """Decode to the end."""
         outputs = hf.prefill(self.model, self.ids, self.config, model_kwargs)
         capture = None
+        # Without a session nothing acts on the calls, and nothing counts them.
+        call = hf.decode_call(self.model, self.config, model_kwargs) if self.state is None else self.model
+        forwards = hf.prefill_calls(self.ids, self.config)
         for step in range(self.config.max_length - self.ids.shape[1]):
             if step:
                 capture = None if self.selector is None else self.selector.capture()
-                self.state.capture = capture
-                try:
-                    new = 1 if model_kwargs.get("use_cache", True) else None
-                    forward = hf.next_inputs(self.model, self.ids, new, model_kwargs)
-                    with torch.no_grad():  # a capture turns gradients on inside, from its lowest layer up
-                        outputs = self.model(**forward, return_dict=True)
-                finally:
-                    self.state.capture = None
+                new = 1 if model_kwargs.get("use_cache", True) else None
+                forward = hf.next_inputs(self.model, self.ids, new, model_kwargs)
+                outputs = self._forward(call, forward, capture)
+                forwards += 1
             model_kwargs = hf.advanced(self.model, outputs, model_kwargs)
             chosen = self._choose(step, outputs, capture)
             del outputs
@@ -50,7 +49,17 @@ class Run:
                 break
         if self.streamer is not None:
             self.streamer.end()
-        return self._output(model_kwargs)
+        return self._output(model_kwargs, forwards if self.state is None else self.state.forwards)
+
+    def _forward(self, call, inputs: dict, capture):
+        if self.state is None:
+            return call(**inputs, return_dict=True)
+        self.state.capture = capture
+        try:
+            with torch.no_grad():  # a capture turns gradients on inside, from its lowest layer up
+                return call(**inputs, return_dict=True)
+        finally:
+            self.state.capture = None
 
     def _choose(self, step: int, outputs, capture) -> Tensor:
         """The next token of each sample, `[B]`; finished samples get the padding token."""
@@ -94,10 +103,10 @@ class Run:
         self.alive = self.active.tolist()
         return not any(self.alive)
 
-    def _output(self, model_kwargs: dict) -> GenerateOutput:
+    def _output(self, model_kwargs: dict, forwards: int) -> GenerateOutput:
         kept = sum(map(len, self.steps))
         cost = Cost(
-            forwards=self.state.forwards,
+            forwards=forwards,
             backwards=0 if self.selector is None else self.selector.backwards,
             drafted=kept,
             kept=kept,
