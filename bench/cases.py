@@ -13,7 +13,7 @@ from lvlm_saliency import hf
 from .models import size
 from .timing import paired, row, seconds_of
 
-ALPHAS = (0.0, 0.3, 0.5, 0.6, 0.7, 0.8)
+ALPHAS = (0.0, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6)
 
 
 def plain(model, inputs, tokens, **settings):
@@ -118,43 +118,74 @@ def decoding(model, inputs, tokens: int, pairs: int):
 
 
 def sgrs(model, inputs, tokens: int, pairs: int, alphas=ALPHAS):
-    """SGRS step by step and in blocks over a range of refusal rates, beside the theory of blocks, sqrt(2 r (1 + f))."""
+    """SGRS step by step and in blocks over a range of refusal rates, beside the theory of blocks, sqrt(2 r (1 + f)).
+
+    Each pair has a seed of its own, so that the refusal rate of a row is that of several texts."""
     layers = upper_half(model)
     known = hf.attention_layers(model)
     share = len([n for n in known if n >= layers[0]]) / len(known)
     floor = 1 + _bytes_from(model, layers[0]) / size(model)[1]
     sampled = {"do_sample": True, "top_k": 50}
     rows = []
-    for execution in ("stepwise", "auto"):
-        for alpha in alphas if execution == "auto" else alphas[:1]:
-            method = ls.SGRS(alpha=alpha, layers=layers, seed=1, execution=execution)
-            last = {}
-
-            def run(method=method, last=last):
-                last["out"] = ours(model, inputs, [method], tokens, **sampled)
-
-            ratios, own = paired(lambda: plain(model, inputs, tokens, **sampled), run, pairs)
-            steps = last["out"].steps[0]
-            rate = sum(bool(s.rejected) for s in steps) / len(steps)
-            limit = 1.15 * floor if execution == "stepwise" else _limit(rate)
-            goal = f"at most {limit:.2f}" if limit else "-"
-            cost = last["out"].cost
-            rows.append(
-                row(
-                    f"SGRS {execution}, alpha {alpha}",
-                    "sampled model.generate",
-                    goal,
-                    ratios,
-                    own,
-                    limit,
-                    refused=rate,
-                    floor=floor,
-                    theory=1 + (2 * rate * (1 + share)) ** 0.5,
-                    forwards_per_token=cost.forwards / tokens,
-                    backwards_per_token=cost.backwards / tokens,
-                )
+    for execution, alpha in [("stepwise", alphas[0]), *(("auto", alpha) for alpha in alphas)]:
+        run = _Runs(model, inputs, tokens, execution, alpha, layers)
+        ratios, own = paired(lambda: plain(model, inputs, tokens, **sampled), run, pairs)
+        limit = 1.15 * floor if execution == "stepwise" else _limit(run.rate)
+        rows.append(
+            row(
+                f"SGRS {execution}, alpha {alpha}",
+                "sampled model.generate",
+                f"at most {limit:.2f}" if limit else "-",
+                ratios,
+                own,
+                limit,
+                refused=run.rate,
+                floor=floor,
+                theory=1 + (2 * run.rate * (1 + share)) ** 0.5,
+                **run.passes,
             )
+        )
+    stepwise, auto = (_Runs(model, inputs, tokens, execution, alphas[-1], layers) for execution in ("stepwise", "auto"))
+    ratios, own = paired(stepwise, auto, pairs)
+    rows.append(
+        row(f"SGRS auto, alpha {alphas[-1]}", "SGRS stepwise", "never slower", ratios, own, 1.02, refused=auto.rate)
+    )
     return rows
+
+
+class _Runs:
+    """Generations under SGRS with one seed after the other, and what they came to."""
+
+    def __init__(self, model, inputs, tokens, execution, alpha, layers):
+        self.call = functools.partial(ours, model, inputs, tokens=tokens, do_sample=True, top_k=50)
+        self.method = functools.partial(ls.SGRS, alpha=alpha, layers=layers, execution=execution)
+        self.outs = []
+
+    def __call__(self):
+        out = self.call(methods=[self.method(seed=len(self.outs))])
+        self.outs.append((out.steps[0], out.cost))
+
+    @property
+    def rate(self) -> float:
+        """The share of tokens whose first draw was refused."""
+        steps = [step for steps, _ in self.outs for step in steps]
+        return sum(bool(step.rejected) for step in steps) / len(steps)
+
+    @property
+    def passes(self) -> dict[str, float]:
+        kept = sum(cost.kept for _, cost in self.outs)
+        names = ("forwards", "backwards", "drafted")
+        return {f"{name}_per_token": sum(getattr(cost, name) for _, cost in self.outs) / kept for name in names}
+
+
+def curve_of(rows) -> dict[str, list[tuple[float, float, float, float]]]:
+    """The points of `curve.curve` from the rows of `sgrs`."""
+    points: dict[str, list] = {}
+    for found in rows:
+        if "theory" in found.notes:
+            execution = found.what.split()[1].rstrip(",")
+            points.setdefault(execution, []).append((found.notes["refused"], found.ratio, found.low, found.high))
+    return points
 
 
 def _limit(rate: float) -> float | None:

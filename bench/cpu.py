@@ -5,19 +5,28 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import torch
 
 import lvlm_saliency as ls
 
-from . import cases
+from . import cases, floor
+from .curve import curve
 from .memory import sgrs_memory
 from .models import prompt, random_llava, ready, size
 from .report import write
-from .timing import paired, row
+from .timing import paired, row, seconds_of
+
+SMALL, MEDIUM, LARGE = (
+    "scenes (ships with the package), float32",
+    "random LLaVA, 8 layers of 512, float32",
+    "random LLaVA, 24 layers of 1152, bfloat16",
+)
 
 
 def scenes():
@@ -44,46 +53,91 @@ def help_row(repeats: int = 9):
     return [found]
 
 
+def machine() -> str:
+    """The processor and how many cores are in use; nothing that names the computer."""
+    cpu = platform.machine()
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        named = re.search(r"model name\s*:\s*(.+)", information.read_text())
+        cpu = named[1] if named else cpu
+    threads = torch.get_num_threads()
+    return f"{threads} thread{'s' * (threads > 1)} of {cpu}"
+
+
+def floor_remark(model, inputs, tokens: int) -> str:
+    """What plain generation takes per token beyond the first, beside its physical floor."""
+    context = inputs["input_ids"].shape[1]
+    cases.plain(model, inputs, 2, do_sample=False)
+    taken = []
+    for _ in range(3):
+        first = seconds_of(lambda: cases.plain(model, inputs, 1, do_sample=False))
+        whole = seconds_of(lambda: cases.plain(model, inputs, tokens, do_sample=False))
+        taken.append((whole - first) / (tokens - 1))
+    limits = floor.measured("cpu", model.dtype, 512, 2048)
+    return floor.sentence(model, limits, context + tokens // 2, cases.upper_half(model), taken)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     parser.add_argument("--quick", action="store_true", help="one pair per row: to see that it runs")
+    parser.add_argument("--only", choices=("scenes", "medium", "large"), help="one of the models")
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=os.cpu_count() or 1,
+        help="default all cores; on a machine that others use, fewer: threads that wait for a busy core distort it all",
+    )
     options = parser.parse_args()
     pairs = 1 if options.quick else 5
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(options.threads)
     tables: dict[str, list] = {"command line": help_row()}
+    remarks, plots, begin = {}, {}, time.perf_counter()
 
-    model, inputs = scenes()
-    say(f"scenes, {size(model)[0] / 1e6:.1f} M parameters, float32")
-    tables["scenes (ships with the package), float32"] = [
-        *cases.trace_against_definition(model, inputs, 60, None, pairs),
-        *cases.trace_after_generation(model, inputs, 60, 3 * pairs, 0.20),
-        *cases.decoding(model, inputs, 60, 4 * pairs),
-        *cases.sgrs(model, inputs, 60, 2 * pairs),
-    ]
-    model = random_llava(8, 512, 8, 1408, dtype=torch.float32)
-    say(f"random LLaVA, {size(model)[0] / 1e6:.0f} M parameters, float32")
-    tables["random LLaVA, 8 layers of 512, float32"] = [
-        *cases.trace_against_definition(model, prompt(model), 60, None if not options.quick else 3, 1),
-        *cases.trace_over_context(model, (1024, 2048, 4096, 8192, 16384), 32, 2),
-    ]
-    model = random_llava(24, 1152, 18, 3072)
-    inputs = prompt(model)
-    say(f"random LLaVA, {size(model)[0] / 1e6:.0f} M parameters, bfloat16")
-    pairs = 1 if options.quick else 3
-    tables["random LLaVA, 24 layers of 1152, bfloat16"] = [
-        *cases.trace_against_definition(model, inputs, 60, 2, 1),
-        *cases.trace_after_generation(model, inputs, 60, pairs, 0.20),
-        *cases.decoding(model, inputs, 40, pairs),
-        *cases.sgrs(model, inputs, 40, pairs, alphas=(0.0, 0.6)),
-        *sgrs_memory(),
-    ]
-    machine = f"{os.cpu_count()} CPU cores, {platform.machine()}, torch {torch.__version__}"
-    print(write(options.out, "cpu", machine, tables))
+    if options.only in (None, "scenes"):
+        model, inputs = scenes()
+        say(f"scenes, {size(model)[0] / 1e6:.1f} M parameters, float32", begin)
+        gated = cases.sgrs(model, inputs, 60, 2 * pairs)
+        tables[SMALL] = [
+            *cases.trace_against_definition(model, inputs, 60, None, pairs),
+            *cases.trace_after_generation(model, inputs, 60, 3 * pairs, 0.20),
+            *cases.decoding(model, inputs, 60, 5 * pairs),
+            *gated,
+        ]
+        remarks[SMALL] = floor_remark(model, inputs, 60)
+        plots["scenes"] = curve("SGRS / sampled generation, scenes", 0.5, cases.curve_of(gated))
+    if options.only in (None, "medium"):
+        model = random_llava(8, 512, 8, 1408, dtype=torch.float32)
+        inputs = prompt(model)
+        say(f"random LLaVA, {size(model)[0] / 1e6:.0f} M parameters, float32", begin)
+        gated = cases.sgrs(model, inputs, 60, pairs, alphas=(0.0, 0.3, 0.6))
+        tables[MEDIUM] = [
+            *cases.trace_against_definition(model, inputs, 60, 6, 1),
+            *cases.trace_after_generation(model, inputs, 60, pairs, 0.20),
+            *cases.decoding(model, inputs, 60, pairs),
+            *gated,
+            *cases.trace_over_context(model, (1024, 2048, 4096, 8192, 16384), 32, 2),
+        ]
+        remarks[MEDIUM] = floor_remark(model, inputs, 60)
+    if options.only in (None, "large"):
+        model = random_llava(24, 1152, 18, 3072)
+        inputs = prompt(model)
+        say(f"random LLaVA, {size(model)[0] / 1e6:.0f} M parameters, bfloat16", begin)
+        pairs = 1 if options.quick else 3
+        tables[LARGE] = [
+            *cases.trace_against_definition(model, inputs, 60, 2, 1),
+            *cases.trace_after_generation(model, inputs, 60, 1, 0.20),
+            *cases.decoding(model, inputs, 32, pairs),
+            *cases.sgrs(model, inputs, 32, pairs - pairs // 3, alphas=(0.0, 0.6)),
+            *sgrs_memory(options.threads),
+        ]
+        remarks[LARGE] = floor_remark(model, inputs, 12)
+    say("done", begin)
+    print(write(options.out, machine(), tables, remarks, plots))
 
 
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+def say(text: str, begin: float) -> None:
+    print(f"[{time.perf_counter() - begin:4.0f} s] {text}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -17,11 +17,12 @@ from .timing import Row
 TOKENS = 12
 
 
-def sgrs_memory() -> list[Row]:
+def sgrs_memory(threads: int) -> list[Row]:
     """Extra peak of SGRS over plain generation, as a share of model and cache."""
     peaks = {}
     for what in ("plain", "sgrs"):
-        done = subprocess.run([sys.executable, "-m", "bench.memory", what], capture_output=True, text=True, check=True)
+        command = [sys.executable, "-m", "bench.memory", what, str(threads)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
         peaks[what], base = map(int, done.stdout.split())
     extra = (peaks["sgrs"] - peaks["plain"]) / base
     return [
@@ -40,8 +41,8 @@ def sgrs_memory() -> list[Row]:
     ]
 
 
-def main(what: str) -> None:
-    torch.set_num_threads(2)
+def main(what: str, threads: int) -> None:
+    torch.set_num_threads(threads)
     model = random_llava(24, 1152, 18, 3072)
     inputs = prompt(model)
     methods = (
@@ -55,4 +56,4 @@ def main(what: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], int(sys.argv[2]))

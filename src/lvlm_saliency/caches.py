@@ -74,6 +74,31 @@ def crop(cache, tokens: int) -> None:
     cache.crop(-tokens)
 
 
+def realign(cache, before: list[int], after: list[int], length: int) -> None:
+    """Move each sample's columns so that those up to column `before[b]` end at column `after[b]`; the cache then has
+    `length` columns. Columns that no sample fills hold zeros: a mask has to hide them."""
+    held = int(cache.get_seq_length())
+    for layer in cache.layers:
+        if not layer.is_initialized:
+            continue
+        first = held - layer.keys.shape[-2]  # a sliding layer holds the last columns only
+        kept = min(length, layer.sliding_window - 1) if hasattr(layer, "sliding_window") else length
+        start = length - kept
+        layer.keys = _moved(layer.keys, before, after, first, start, kept)
+        layer.values = _moved(layer.values, before, after, first, start, kept)
+        if hasattr(layer, "cumulative_length"):
+            layer.cumulative_length = length
+
+
+def _moved(states: Tensor, before: list[int], after: list[int], first: int, start: int, kept: int) -> Tensor:
+    out = states.new_zeros((*states.shape[:2], kept, states.shape[3]))
+    for sample, (old, new) in enumerate(zip(before, after, strict=True)):
+        left = max(start, first - old + new, new - old)
+        if left < new:
+            out[sample, :, left - start : new - start] = states[sample, :, left - new + old - first : old - first]
+    return out
+
+
 def shortened(cache, length: int):
     """A copy of the cache with its first `length` tokens, over the same memory; None where a layer dropped some.
 

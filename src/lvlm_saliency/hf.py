@@ -10,6 +10,7 @@ import functools
 import inspect
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -36,6 +37,7 @@ BACKENDS = {name: backend for backend, name in NAMES.items()}
 
 PREFIX_LM = {"paligemma": "its prompt attends to itself in both directions, so a prompt row is not a causal row"}
 
+_layers_of: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()  # decoder -> (its depth, layers with attention)
 _switches: dict[int, tuple[Any, str, int]] = {}  # config id -> (config, its own backend, how many sessions are open)
 _switch_lock = threading.Lock()
 
@@ -106,12 +108,17 @@ def text_config(model):
 
 def attention_layers(model) -> list[int]:
     """Numbers of the decoder layers whose attention goes through transformers' attention interface, ascending."""
-    found = {
-        module.layer_idx
-        for module in model.get_decoder().modules()
-        if isinstance(getattr(module, "layer_idx", None), int) and _calls_interface(type(module))
-    }
-    return sorted(found)
+    decoder = model.get_decoder()
+    depth = len(getattr(decoder, "layers", ()))
+    known = _layers_of.get(decoder)
+    if known is None or known[0] != depth:
+        found = {
+            module.layer_idx
+            for module in decoder.modules()
+            if isinstance(getattr(module, "layer_idx", None), int) and _calls_interface(type(module))
+        }
+        known = _layers_of[decoder] = (depth, sorted(found))
+    return list(known[1])
 
 
 @functools.cache
@@ -260,6 +267,22 @@ def cut(inputs: dict, names: tuple[str, ...], span: slice) -> dict:
     return {**inputs, **changed}
 
 
+def moved(inputs: dict, index: Tensor) -> dict:
+    """The inputs with every per-token tensor read at `index`, int64 `[B, N]`; where it is negative there is nothing."""
+    batch, length = index.shape
+    inputs = dict(inputs)
+    if not isinstance(inputs.get("attention_mask"), Tensor):  # generate leaves a mask out that hides nothing
+        inputs["attention_mask"] = index.new_ones((batch, int(index.max()) + 1))
+    for name in PER_TOKEN:
+        x = inputs.get(name)
+        if isinstance(x, Tensor):
+            x = x.expand(*x.shape[:-2], batch, x.shape[-1])
+            at = index.clamp(0, x.shape[-1] - 1).to(x.device).expand(*x.shape[:-2], batch, length)
+            inputs[name] = x.gather(-1, at)
+    inputs["attention_mask"] = inputs["attention_mask"].masked_fill(index.to(inputs["attention_mask"].device) < 0, 0)
+    return inputs
+
+
 def extended(model, outputs, model_kwargs: dict, new: int) -> dict:
     """The model's keyword state once `new` text tokens have been appended to the sequence."""
     types = model_kwargs.get("token_type_ids")
@@ -283,6 +306,20 @@ def next_inputs(model, input_ids: Tensor, new: int | None, model_kwargs: dict) -
 def prefill(model, input_ids: Tensor, generation_config, model_kwargs: dict):
     """The ordinary prompt pass of `generate` (chunked where the configuration asks for it)."""
     return model._prefill(input_ids, generation_config, model_kwargs)
+
+
+def decode_call(model, generation_config, model_kwargs: dict) -> Callable:
+    """The call that makes a decode step where nothing acts on it: compiled exactly where `generate` would compile it
+    (a static cache on a card, or a compile_config that asks for it), else the model itself."""
+    if model._valid_auto_compile_criteria(model_kwargs, generation_config):
+        return model.get_compiled_call(generation_config.compile_config)
+    return model
+
+
+def prefill_calls(input_ids: Tensor, generation_config) -> int:
+    """How many forward calls the prompt takes."""
+    chunk = getattr(generation_config, "prefill_chunk_size", None)
+    return 1 if not chunk else -(-input_ids.shape[1] // chunk)
 
 
 def without_prompt_inputs(model_kwargs: dict) -> dict:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import settings as example_settings
+from hypothesis import strategies as st
 
 import lvlm_saliency as ls
 from lvlm_saliency import hf
-from lvlm_saliency.decoding import blockwise
+from lvlm_saliency.decoding import pace as pacing
 from lvlm_saliency.errors import SettingError
 from zoo import FAMILIES
+
+from .reference import alone
 
 NEVER = 10**6
 
@@ -49,7 +54,7 @@ def test_same_decisions_on_every_family(family, alpha, order):
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 40])
 def test_same_decisions_for_every_block_size(size, monkeypatch):
-    monkeypatch.setattr(blockwise.Pace, "size", lambda self: size)
+    monkeypatch.setattr(pacing.Pace, "size", lambda self: size)
     model, _ = FAMILIES["gemma3"].build()
     for seed in range(4):
         for alpha in (0.4, 0.9):
@@ -126,13 +131,13 @@ def seen(pace, refused, number):
 
 
 def test_pace_follows_the_refusals():
-    pace = blockwise.Pace(fixed=True, share=0.5)
+    pace = pacing.Pace(fixed=True, share=0.5)
     seen(pace, False, 400)
-    assert pace.size() == blockwise.LARGEST
+    assert pace.size() == pacing.LARGEST
     seen(pace, True, 100)
     assert pace.size() <= 4
-    pace = blockwise.Pace(fixed=False, share=0.5)
-    assert [pace.next_is_block() for _ in range(blockwise.WARM + 1)] == [False] * blockwise.WARM + [True]
+    pace = pacing.Pace(fixed=False, share=0.5)
+    assert [pace.next_is_block() for _ in range(pacing.WARM + 1)] == [False] * pacing.WARM + [True]
     for name, seconds in (("draft", 1.0), ("verify", 3.0), ("step", 1.6)):
         pace.timed(name, seconds)
     seen(pace, False, 100)
@@ -140,15 +145,100 @@ def test_pace_follows_the_refusals():
     seen(pace, True, 200)
     assert not pace.blocks_pay()
     turns = [pace.next_is_block() for _ in range(200)]
-    assert turns.count(True) == 200 // (blockwise.PAUSE * blockwise.PATIENCE + 1), "now and then it looks again"
+    assert turns.count(True) == 200 // (pacing.PAUSE * pacing.PATIENCE + 1), "now and then it looks again"
 
 
 def test_a_batch_that_is_refused_at_every_step_runs_step_by_step():
-    """One refusal in the batch ends the block of all, so it is the batch's rate that counts, not a sample's."""
     model, _ = FAMILIES["llava"].build()
     inputs = FAMILIES["llava"].inputs(n=4)
     settings = {"max_new_tokens": 80, "eos_token_id": NEVER}
     out = ls.generate(model, inputs, [ls.SGRS(alpha=1.0, seed=5)], **settings)
     refused = sum(any(steps[t].rejected for steps in out.steps) for t in range(80))
     assert refused > 60
-    assert out.cost.forwards <= 80 + 40
+    assert out.cost.forwards <= 80 + 60
+
+
+def test_no_sample_waits_for_the_refusals_of_its_batch_mates():
+    """Eight samples with a refusal now and then cost little more passes than the slowest of them alone."""
+    family = FAMILIES["llava"]
+    model, _ = family.build()
+    settings = {"max_new_tokens": 60, "eos_token_id": NEVER}
+    method = ls.SGRS(alpha=0.6, seed=5, execution="blockwise")
+    together = ls.generate(model, family.inputs(n=8), [method], **settings)
+    refused = [sum(bool(step.rejected) for step in steps) for steps in together.steps]
+    assert sum(refused) > 2 * max(refused), "the refusals do not fall on one sample"
+    assert together.cost.forwards < 60 + 60 + 8 * max(refused)
+    lone = [ls.generate(model, alone(family, 8, i), [method], sample_ids=[i], **settings) for i in range(3)]
+    for mine, other in zip(together.steps, lone, strict=False):
+        assert [s.token_id for s in mine] == [s.token_id for s in other.steps[0]]
+        assert [s.rejected for s in mine] == [s.rejected for s in other.steps[0]]
+
+
+@pytest.mark.parametrize("name", ["llava", "qwen2_vl", "qwen3_vl", "gemma3", "mistral", "gemma2"])
+def test_samples_that_come_unequally_far_and_end_at_different_places(name, monkeypatch):
+    """Left padding that grows and shrinks, m-RoPE, sliding layers, an end of text in a block: the decisions stay."""
+    family = FAMILIES[name]
+    model, _ = family.build()
+    inputs = family.inputs(n=3)
+    for size, alpha, seed in ((5, 0.7, 2), (9, 0.9, 4), (3, 0.5, 6)):
+        monkeypatch.setattr(pacing.Pace, "size", lambda self, size=size: size)
+        free, blocks = both(model, inputs, tokens=26, alpha=alpha, seed=seed)
+        same(free, blocks)
+        stop = free.steps[1][7].token_id
+        same(*both(model, inputs, tokens=26, alpha=alpha, seed=seed, eos_token_id=stop))
+        locore = [ls.LocoRE(beta=0.8, window=3)]
+        same(*both(model, inputs, locore, tokens=20, alpha=alpha, seed=seed, eos_token_id=stop))
+
+
+def test_a_trace_takes_the_cache_that_unequal_blocks_leave():
+    family = FAMILIES["llava"]
+    model, _ = family.build()
+    inputs = family.inputs(n=3)
+    method = ls.SGRS(alpha=0.7, seed=2, execution="blockwise")
+    stop = ls.generate(model, inputs, [method], max_new_tokens=24, eos_token_id=NEVER).steps[1][9].token_id
+    out = ls.generate(model, inputs, [method], max_new_tokens=24, eos_token_id=stop, pad_token_id=0)
+    assert out.past_key_values.get_seq_length() == out.sequences.shape[1] - 1
+    kept, anew = ls.trace(model, inputs, out), ls.trace(model, inputs, out.sequences)
+    assert torch.allclose(kept.rows, anew.rows, atol=1e-5)
+
+
+def test_methods_that_count_positions_their_own_way_keep_samples_in_step():
+    family = FAMILIES["llava"]
+    model, _ = family.build()
+    inputs = family.inputs(n=3)
+    same(*both(model, inputs, [ls.PAI(alpha=0.5, gamma=1.0)], tokens=24, alpha=0.7, seed=2))
+    with ls.PAI(alpha=0.5, gamma=1.0)(model):
+        same(*both(model, inputs, tokens=24, alpha=0.7, seed=2))
+
+
+@pytest.mark.parametrize("processor", [{"repetition_penalty": 1.4}, {"no_repeat_ngram_size": 2}, {"min_new_tokens": 9}])
+def test_processors_see_each_sample_at_its_own_length(processor):
+    family = FAMILIES["llava"]
+    model, _ = family.build()
+    inputs = family.inputs(n=3)
+    stop = ls.generate(model, inputs, [ls.SGRS(alpha=0.7, seed=3)], max_new_tokens=20).steps[0][4].token_id
+    settings = {"max_new_tokens": 20, "eos_token_id": stop, "pad_token_id": 0, **processor}
+    for seed in (3, 4):
+        out = [
+            ls.generate(model, inputs, [ls.SGRS(alpha=0.7, seed=seed, execution=execution)], **settings)
+            for execution in ("stepwise", "blockwise")
+        ]
+        same(*out)
+
+
+@example_settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    alpha=st.floats(0.0, 1.2),
+    size=st.integers(1, 20),
+    n=st.integers(1, 4),
+    name=st.sampled_from(["llava", "qwen2_5_vl", "gemma3", "internvl", "llama", "idefics3"]),
+    order=st.sampled_from(["sample", "greedy"]),
+    draws=st.integers(1, 4),
+)
+def test_same_decisions_whatever_is_asked(seed, alpha, size, n, name, order, draws):
+    model, _ = FAMILIES[name].build()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pacing.Pace, "size", lambda self: size)
+        inputs = FAMILIES[name].inputs(n=n, seed=seed % 4)
+        same(*both(model, inputs, tokens=14, alpha=alpha, order=order, seed=seed, max_draws=draws))

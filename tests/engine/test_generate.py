@@ -188,3 +188,16 @@ def test_methods_by_name():
     with pytest.raises(SettingError, match="did you mean 'alpha'"):
         ls.method("sgrs", alhpa=0.9)
     assert hash(ls.SGRS(layers=[1])) == hash(ls.SGRS(layers=(1,)))
+
+
+@pytest.mark.parametrize("name", ["llava", "qwen2_vl", "gemma3"])
+def test_a_static_cache_changes_no_token(name):
+    family = FAMILIES[name]
+    model, _ = family.build()
+    settings = {"max_new_tokens": 10, "eos_token_id": 10**6, "do_sample": False}
+    for methods in ([], [ls.LocoRE(beta=0.8, window=4)], [ls.LocoRE(beta=0.8, window=4), ls.SGRS(alpha=0.8, seed=1)]):
+        free = ls.generate(model, family.inputs(n=2), methods, **settings)
+        static = ls.generate(model, family.inputs(n=2), methods, cache_implementation="static", **settings)
+        assert torch.equal(free.sequences, static.sequences)
+        for mine, other in zip(static.steps, free.steps, strict=True):
+            assert [s.score for s in mine] == pytest.approx([s.score for s in other], abs=1e-5)

@@ -37,7 +37,7 @@ def call(seed, prompt, past, new, image=None, padding=None, layer=3):
         hidden = torch.nn.functional.pad(padding, (0, past + new - prompt))[:, None, None]
         visible = visible & ~hidden | torch.eye(past + new, dtype=torch.bool)[past:]  # a row of padding sees itself
     rows = Rows(query, key, value, visible, 0.4, past)
-    place.make_rows = lambda: rows
+    place.make_rows = lambda _place: rows
     return place, rows
 
 

@@ -43,29 +43,36 @@ HARMLESS = frozenset(
 
 
 def attention(
-    module, query, key, value, attention_mask, *, delegate: Callable, scaling: float | None = None, **kwargs
+    module, query, key, value, attention_mask, *, delegate: Callable, **kwargs
 ) -> tuple[Tensor, Tensor | None]:
     """The registered function; shapes as transformers passes them: query `[B, H, T, D]`, key, value `[B, G, K, D]`."""
     step: Step | None = kwargs.pop(STEP, None)
-    own_backend = {"scaling": scaling, **kwargs}
     layer = getattr(module, "layer_idx", None)
     if step is None or layer is None:
+        return delegate(module, query, key, value, attention_mask, **kwargs)
+    return _attend(step, layer, module, query, key, value, attention_mask, delegate, kwargs)
+
+
+def _attend(
+    step: Step, layer: int, module, query, key, value, attention_mask, delegate, own_backend: dict
+) -> tuple[Tensor, Tensor | None]:
+    capture = step.capture
+    differentiate = _starts_or_continues_graph(capture, layer)
+    aside = capture is None or (not capture.whole and (capture.graph or not capture.wants(layer)))
+    if aside and not differentiate and not step.editors:
         return delegate(module, query, key, value, attention_mask, **own_backend)
+    scaling, kwargs = own_backend.get("scaling"), {k: v for k, v in own_backend.items() if k != "scaling"}
 
     place = _place(step, layer, query, key)
     detached = (query.detach(), key.detach(), value.detach())
-    place.make_rows = lambda: _rows(module, *detached, attention_mask, place, scaling, kwargs, None)
-    edit = None
-    for editor in step.editors:
-        more = editor.edit_rows(place)
-        edit = more if edit is None or more is None else edit.then(more)
-    if step.capture is not None and step.capture.whole:
+    # The place comes as an argument: a cycle would keep every step's keys and values until the garbage collector runs.
+    place.make_rows = lambda place: _rows(module, *detached, attention_mask, place, scaling, kwargs, None)
+    edit = _edit(step, place)
+    if not aside:
         rows = _rows(module, query, key, value, attention_mask, place, scaling, kwargs, edit)
-        return _whole(step.capture, layer, rows), None
-    if step.capture is not None and not step.capture.graph and step.capture.wants(layer):
-        rows = _rows(module, query, key, value, attention_mask, place, scaling, kwargs, edit)
-        step.capture.weights[layer], step.capture.places[layer] = rows.weights(slice(0, place.new)), place
-    differentiate = _starts_or_continues_graph(step, layer)
+        if capture.whole:
+            return _whole(capture, layer, rows), None
+        capture.weights[layer], capture.places[layer] = rows.weights(slice(0, place.new)), place
     if edit is None and not differentiate:
         return delegate(module, query, key, value, attention_mask, **own_backend)
 
@@ -73,13 +80,15 @@ def attention(
         raise SettingError(
             f"the gradient of layer {layer}'s edited rows is not known: trace or score without that method"
         )
+    additive = edit is not None and edit.additive
+    if additive and not differentiate:
+        _refuse_unknown(module, layer, kwargs)
+        return delegate(module, *detached, _additive(attention_mask, edit.bias, query, place), **own_backend)
     rows = _rows(module, *detached, attention_mask, place, scaling, kwargs, edit)
     with torch.no_grad():
-        if edit is None:
-            output, _ = delegate(module, rows.query, rows.key, rows.value, attention_mask, **own_backend)
-        elif edit.additive:
-            biased = _additive(attention_mask, edit.bias, query, place)
-            output, _ = delegate(module, rows.query, rows.key, rows.value, biased, **own_backend)
+        if edit is None or additive:
+            mask = attention_mask if edit is None else _additive(attention_mask, edit.bias, query, place)
+            output, _ = delegate(module, *detached, mask, **own_backend)
         elif edit.head is not None:
             output = _one_head_for_the_prompt(rows, place)
         else:
@@ -87,6 +96,15 @@ def attention(
     if not differentiate:
         return output, None
     return _differentiable(step, layer, place, rows, query, key, value, output), None
+
+
+def _edit(step: Step, place: Place) -> RowEdit | None:
+    """What all the step's methods together do to these rows."""
+    edit = None
+    for editor in step.editors:
+        more = editor.edit_rows(place)
+        edit = more if edit is None or more is None else edit.then(more)
+    return edit
 
 
 def _place(step: Step, layer: int, query: Tensor, key: Tensor) -> Place:
@@ -98,7 +116,19 @@ def _place(step: Step, layer: int, query: Tensor, key: Tensor) -> Place:
         )
     # A sliding layer holds the last keys only; a static cache holds room for more keys than there are.
     offset = max(0, total - keys)
-    return Place(layer, step.past, step.new, step.prompt_length, keys, offset, query.device, step.image, step.padding)
+    return Place(
+        layer,
+        step.past,
+        step.new,
+        step.prompt_length,
+        keys,
+        offset,
+        query.device,
+        step.image,
+        step.padding,
+        shift=None if step.shift is None else step.shift.to(query.device),
+        shared=step.shared,
+    )
 
 
 def _one_head_for_the_prompt(rows: Rows, place: Place) -> Tensor:
@@ -108,9 +138,8 @@ def _one_head_for_the_prompt(rows: Rows, place: Place) -> Tensor:
     return prompt if split == place.new else torch.cat([prompt, rows.part(slice(split, place.new)).output()], dim=1)
 
 
-def _starts_or_continues_graph(step: Step, layer: int) -> bool:
-    capture = step.capture
-    if capture is None or not capture.graph:
+def _starts_or_continues_graph(capture: Capture | None, layer: int) -> bool:
+    if capture is None or capture.whole or not capture.graph:
         return False
     if not torch.is_grad_enabled() and capture.wants(layer):
         # From the lowest target layer's attention upward the pass has a graph; below it there is none, whatever the
@@ -119,15 +148,19 @@ def _starts_or_continues_graph(step: Step, layer: int) -> bool:
     return torch.is_grad_enabled()
 
 
-def _rows(module, query, key, value, mask, place: Place, scaling, kwargs, edit: RowEdit | None) -> Rows:
+def _refuse_unknown(module, layer: int, kwargs: dict) -> None:
     unknown = {k for k, v in kwargs.items() if v is not None and k not in HARMLESS} - {"softcap", "s_aux", "dropout"}
     if unknown:
         raise UnsupportedModelError(
-            f"layer {place.layer} of {type(module).__name__} is called with {', '.join(sorted(unknown))}, "
+            f"layer {layer} of {type(module).__name__} is called with {', '.join(sorted(unknown))}, "
             "whose effect on the attention rows is not known here"
         )
     if kwargs.get("dropout"):
         raise UnsupportedModelError("attention dropout is active: call model.eval() first")
+
+
+def _rows(module, query, key, value, mask, place: Place, scaling, kwargs, edit: RowEdit | None) -> Rows:
+    _refuse_unknown(module, place.layer, kwargs)
     own = place.past - place.offset
     return Rows(
         query,
@@ -173,7 +206,17 @@ def _visible(mask: Tensor | None, place: Place, window: int | None, causal: bool
 
 
 def _additive(mask: Tensor | None, bias: Tensor, query: Tensor, place: Place) -> Tensor:
-    """The backend's mask with the edit's bias on it, in the query's dtype: `[B, 1 or H, T, K]`."""
+    """The backend's mask with the edit's bias on it, in the query's dtype: `[B, 1 or H, T, K]`.
+
+    Layers that share mask and bias share the result: the last one is kept for the length of the call.
+    """
+    known = place.shared.get(_additive)
+    if known is None or known[0] is not mask or known[1] is not bias:
+        known = place.shared[_additive] = (mask, bias, _with_bias(mask, bias, query, place))
+    return known[2]
+
+
+def _with_bias(mask: Tensor | None, bias: Tensor, query: Tensor, place: Place) -> Tensor:
     visible = _visible(mask, place, None, True)
     shape = (query.shape[0], 1, place.new, place.keys)
     if visible is None:
@@ -198,7 +241,5 @@ def _differentiable(
     record = capture.recorder(layer, place) if wanted and capture.recorder is not None else None
     output = RowAttention.apply(query, new_key, new_value, anchor, rows, output, capture.first, record)
     if wanted:
-        capture.places[layer] = place
-        if record is None:
-            capture.outputs[layer], capture.rows[layer] = output, rows
+        capture.outputs[layer], capture.rows[layer], capture.places[layer] = output, rows, place
     return output

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 
@@ -64,7 +65,7 @@ class RowEdit:
             rewrite=_only(self.rewrite, other.rewrite, "rewrite finished rows"),
         )
 
-    @property
+    @functools.cached_property
     def additive(self) -> bool:
         """True when the edit is a bias only, which every backend that takes a float mask can apply."""
         return all(getattr(self, field.name) is None for field in fields(self) if field.name != "bias")

@@ -163,7 +163,7 @@ def saliency(weights: Tensor, gradient: Tensor) -> Tensor:
 
 
 Recorder = Callable[[slice, Tensor, Tensor], None]
-"""Called for each block of rows with its slice, the summed saliency `[B, t, K]` and the head-mean attention."""
+"""Called for each block of rows with its slice, the summed saliency `[B, t, K]` and the rows `[B, H, t, K]`."""
 
 
 class RowAttention(torch.autograd.Function):
@@ -203,7 +203,7 @@ def _block_gradients(
     weights = probabilities if gain is None else probabilities * gain
     d_weights = rows.weight_gradient(gradient)
     if record is not None:
-        record(block, saliency(weights, d_weights), weights.mean(dim=1))
+        record(block, saliency(weights, d_weights), weights)
     if not needs_input:
         return ()
     count = block.stop - block.start

@@ -24,11 +24,12 @@ from lvlm_saliency.regions import placeholder_ids
 @dataclass
 class Prompt:
     """The prompt of a call. length: n0; image, padding: bool `[batch, n0]`, which positions hold pictures and which
-    hold nothing, None where there are none."""
+    hold nothing, None where there are none; shift: see `Place`."""
 
     length: int
     image: Tensor | None = None
     padding: Tensor | None = None
+    shift: Tensor | None = None
 
     @classmethod
     def read(cls, model, ids: Tensor | None, mask: Tensor | None, length: int) -> Prompt:
@@ -48,6 +49,7 @@ class Session:
 
     prompt: may be set by the one who opened it, or its length alone; the rest is then read off the calls.
     capture: may be set and cleared between forward calls. forwards: how often the decoder was called.
+    acting: the editors of the latest call, those of enclosing sessions among them.
     calls.step: the `Step` of the call that this thread is in, for hooks inside the model.
     """
 
@@ -58,15 +60,17 @@ class Session:
     prompt: Prompt | None = None
     capture: Capture | None = None
     forwards: int = 0
+    acting: tuple[Editor, ...] = ()
     prompts: weakref.WeakKeyDictionary = field(default_factory=weakref.WeakKeyDictionary)
     calls: threading.local = field(default_factory=threading.local)
 
     def step(self, past: int, new: int, cache, outer: Step | None) -> Step:
         """The state for one forward call, on top of that of an enclosing session."""
         editors = tuple(self.editors) if outer is None else (*outer.editors, *self.editors)
+        self.acting = editors
         capture = self.capture if self.capture is not None or outer is None else outer.capture
         prompt = self._prompt(past, new, cache)
-        return Step(past, new, prompt.length, editors, capture, prompt.image, prompt.padding, cache)
+        return Step(past, new, prompt.length, editors, capture, prompt.image, prompt.padding, cache, prompt.shift)
 
     def _prompt(self, past: int, new: int, cache) -> Prompt:
         if self.prompt is not None:
@@ -130,6 +134,8 @@ def session(model, editors: Sequence[Editor] = (), *, everywhere: bool = False) 
         past, new, cache = hf.lengths(args, kwargs)
         state.forwards += 1
         step = state.calls.step = state.step(past, new, cache, kwargs.get(STEP))
+        if step.capture is None and not step.editors:
+            return None  # nothing to see or do: the call goes its own way
         if step.capture is not None and cache is not None:
             caches.keep_graph_out_of_cache(cache, step.fresh)
         return args, {**kwargs, STEP: step}

@@ -24,7 +24,10 @@ class Place:
 
     layer: decoder layer number; past/new: tokens in the cache before this call and in it; prompt_length: n0, absolute
     positions (padding counted); keys: number of key columns; offset: absolute position of key column 0; image, padding:
-    which positions of the prompt hold pictures and which hold nothing, bool `[batch, n0]`, None where there are none.
+    which positions of the prompt hold pictures and which hold nothing, bool `[batch, n0]`, None where there are none;
+    shift: how many columns of padding stand left of each sample's prompt where samples have come unequally far, int64
+    `[batch]`, else None: a sample's positions are then those columns further right;
+    shared: what the layers of one forward call may hand on to each other.
     """
 
     layer: int
@@ -36,12 +39,14 @@ class Place:
     device: torch.device
     image: Tensor | None = None
     padding: Tensor | None = None
-    make_rows: Callable[[], Rows] | None = field(default=None, repr=False)
+    make_rows: Callable[[Place], Rows] | None = field(default=None, repr=False)
+    shift: Tensor | None = None
+    shared: dict = field(default_factory=dict, repr=False)
 
     @functools.cached_property
     def rows(self) -> Rows:
         """The layer's queries, keys and mask before any edit, for an edit that depends on them."""
-        return self.make_rows()
+        return self.make_rows(self)
 
     def columns(self, prompt: Tensor | None) -> Tensor | None:
         """A mask over the prompt `[batch, n0]` laid on this call's key columns, bool `[B, K]`; B may be several beams
@@ -125,5 +130,8 @@ class Step:
     image: Tensor | None = None
     padding: Tensor | None = None
     cache: Any = None
+    shift: Tensor | None = None
     fresh: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
     """New keys and values that still carry a graph, by layer; the cache holds them without."""
+    shared: dict = field(default_factory=dict)
+    """What the layers of this call hand on to each other."""

@@ -6,6 +6,7 @@ pure function of (seed, sample, step, draw): a counter-based generator (Philox) 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,6 +16,7 @@ STREAM = 0x53475253
 """Second half of the key: keeps these draws apart from other uses of the same seed."""
 
 
+@functools.lru_cache(maxsize=4096)  # a first draw that is accepted on credit is asked for again
 def uniform(seed: int, sample: int, step: int, draw: int) -> float:
     """A number in [0, 1)."""
     bits = np.random.Philox(key=[seed, STREAM], counter=[0, draw, step, sample])

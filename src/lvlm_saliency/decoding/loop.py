@@ -6,6 +6,7 @@ import copy
 import functools
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
@@ -171,8 +172,13 @@ def decode_with(
     shaper = next((m.shaper(model, given, numbers) for m in methods if _shapes(m)), None)
     kind = _kind_of_run(decider, model, generation_config, model_kwargs, shaper)
     hooked = [shaper] if hasattr(shaper, "hooks") else []
-    with torch.inference_mode(False), torch.no_grad(), session(model, [*editors, *hooked]) as state:
-        state.prompt = Prompt.read(model, input_ids, model_kwargs.get("attention_mask"), prompt_length)
+    idle = selector is None and shaper is None and not editors
+    if idle:
+        hf.supported_decoder(model)
+    opened = nullcontext() if idle else session(model, [*editors, *hooked])
+    with torch.inference_mode(False), torch.no_grad(), opened as state:
+        if not idle:
+            state.prompt = Prompt.read(model, input_ids, model_kwargs.get("attention_mask"), prompt_length)
         if shaper is not None:
             length = generation_config.max_length - prompt_length
             shaper.open(model, state, batch, length, model_kwargs.get("use_cache", True))

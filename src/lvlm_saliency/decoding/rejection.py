@@ -9,11 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lvlm_saliency.attention.rows import saliency
-from lvlm_saliency.attention.step import Capture, Place
+from lvlm_saliency.attention.step import Capture
 from lvlm_saliency.decoding.draws import fresh_seed, pick, uniform
+from lvlm_saliency.decoding.scoring import OutputScores, candidate_scores
 from lvlm_saliency.decoding.steps import Step
-from lvlm_saliency.tracing.one_pass import loss_gradient
 
 
 @dataclass
@@ -37,7 +36,8 @@ class SaliencyGate:
 
     def capture(self) -> Capture:
         """What the next decode step has to keep: the rows of the target layers, and the graph above the lowest."""
-        return Capture(frozenset(self.layers))
+        self.drawn = OutputScores(self.layers)
+        return self.drawn.capture()
 
     def propose(self, processed: Tensor) -> list[Proposal]:
         """The candidate set C of every sample: the top K of the processed distribution `[B, V]`."""
@@ -59,13 +59,15 @@ class SaliencyGate:
         """tau = alpha * mean S of the last accepted tokens; None where nothing was scored yet."""
         return self.settings.alpha * sum(history) / len(history) if history else None
 
-    def choose(self, step: int, logits: Tensor, processed: Tensor, capture: Capture | None, active: list[bool]):
+    def choose(
+        self, step: int | Sequence[int], logits: Tensor, processed: Tensor, capture: Capture | None, active: list[bool]
+    ):
         """The next token of every sample.
 
         Only the first draw is scored at first; the other candidates of the batch are when one of those is refused.
 
         Args:
-            step: number of the generated token, from 0.
+            step: number of the generated token, from 0; one for all samples, or one for each.
             logits: raw `[B, 1, V]`, in the graph of `capture` where there is one.
             processed: float32 `[B, V]` after all processors and warpers.
             capture: of the forward pass that made the logits; None at step 0, where there is no output to score.
@@ -75,16 +77,18 @@ class SaliencyGate:
             One `Step` per sample, None for the finished.
         """
         proposals = self.propose(processed)
-        first = [self.draw(i, step, 0, proposal.weights) for i, proposal in enumerate(proposals)]
+        steps = [step] * len(proposals) if isinstance(step, int) else step
+        first = [self.draw(i, steps[i], 0, proposal.weights) for i, proposal in enumerate(proposals)]
         scores: list[list[float | None]] = [[None] * len(proposal.tokens) for proposal in proposals]
         if capture is not None:
-            drawn = torch.tensor([[p.tokens[i]] for p, i in zip(proposals, first, strict=True)])
-            for sample, value in enumerate(self._scores(logits, drawn, capture, last=False)):
-                scores[sample][first[sample]] = value[0]
+            drawn = torch.tensor([p.tokens[i] for p, i in zip(proposals, first, strict=True)])
+            self.backwards += 1
+            for sample, value in enumerate(self.drawn.of(logits, drawn[:, None], capture, keep_graph=True).tolist()):
+                scores[sample][first[sample]] = value[-1]
             if any(alive and self._refused(i, scores[i][first[i]]) for i, alive in enumerate(active)):
                 self._score_all(logits, proposals, capture, scores)
         return [
-            self._settle(i, step, proposals[i], scores[i], first[i]) if alive else None
+            self._settle(i, steps[i], proposals[i], scores[i], first[i]) if alive else None
             for i, alive in enumerate(active)
         ]
 
@@ -95,13 +99,11 @@ class SaliencyGate:
     def _score_all(self, logits: Tensor, proposals: list[Proposal], capture: Capture, scores) -> None:
         width = max(len(proposal.tokens) for proposal in proposals)
         tokens = torch.tensor([(p.tokens + p.tokens[:1] * width)[:width] for p in proposals])
-        for known, values in zip(scores, self._scores(logits, tokens, capture, last=True), strict=True):
+        self.backwards += 1
+        found = candidate_scores(logits, tokens, capture, self.layers).tolist()
+        for known, values in zip(scores, found, strict=True):
             for index, value in enumerate(values[: len(known)]):
                 known[index] = value if known[index] is None else known[index]
-
-    def _scores(self, logits: Tensor, tokens: Tensor, capture: Capture, last: bool) -> list[list[float]]:
-        self.backwards += 1
-        return candidate_scores(logits, tokens, capture, self.layers, keep_graph=not last).tolist()
 
     def _settle(self, sample: int, step: int, proposal: Proposal, scores: list, first: int) -> Step:
         """Draw until one is accepted (method section 3, 2-6); the chosen token's S enters the history."""
@@ -129,56 +131,3 @@ class SaliencyGate:
 def _only(scores: list, index: int) -> list:
     """All but one left out: what a batch mate's refusal had scored beside is not part of this sample's record."""
     return [score if i == index else None for i, score in enumerate(scores)]
-
-
-def candidate_scores(
-    logits: Tensor, candidates: Tensor, capture: Capture, layers: Sequence[int], *, keep_graph: bool = False
-) -> Tensor:
-    """S(c) of every candidate (Eq. 6), from one batched vector-Jacobian product over the step's graph.
-
-    The candidates share the row; only the gradient at the logits differs, q_c - onehot(c) up to a factor that the row's
-    normalisation cancels.
-
-    Args:
-        logits: raw `[B, 1, V]`; candidates: int64 `[B, K]`; keep_graph: another product will follow.
-
-    Returns:
-        float32 `[B, K]` on the CPU.
-    """
-    plain = logits.detach().float()[:, -1]
-    columns = candidates.to(plain.device).unbind(1)
-    seeds = torch.stack([loss_gradient(plain, column)[0] for column in columns])[:, :, None].to(logits.dtype)
-    outputs = [capture.outputs[layer] for layer in layers]
-
-    def product(seed: Tensor) -> tuple[Tensor, ...]:
-        return torch.autograd.grad(logits, outputs, seed, retain_graph=keep_graph or len(columns) > 1)
-
-    if len(columns) == 1:
-        gradients = [gradient[None] for gradient in product(seeds[0])]
-    else:
-        gradients = torch.func.vmap(product)(seeds)
-    total = torch.zeros(candidates.shape)
-    for layer, gradient in zip(layers, gradients, strict=True):
-        rows, place = capture.rows[layer], capture.places[layer]
-        newest = slice(place.new - 1, place.new)  # without a cache the older rows come along
-        weights = rows.weights(newest)
-        row = saliency(weights, rows.weight_gradient(gradient.transpose(-2, -3)[..., newest, :]))  # [K, B, 1, keys]
-        total += output_score(row, place, newest)[..., 0].T.cpu()
-    return total / len(layers)
-
-
-def output_score(row: Tensor, place: Place, block: slice) -> Tensor:
-    """score(l, output) of query rows, from their summed saliency: unit L2 norm, then the mean over the output so far.
-
-    The mean runs over every output position up to the query, also those that a sliding window no longer sees.
-
-    Args:
-        row: float32 `[..., t, keys]`, not normalised; block: which of the call's query rows they are.
-
-    Returns:
-        `[..., t]`; NaN for a row without output before it.
-    """
-    row = row / row.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
-    first = max(0, place.prompt_length - place.offset)
-    lengths = place.query_positions[block] + 1 - place.prompt_length
-    return row[..., first:].sum(-1) / lengths  # keys right of a query have no saliency

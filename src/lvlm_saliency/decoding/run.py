@@ -16,13 +16,14 @@ from lvlm_saliency.tracing.one_pass import finite_logits
 class Run:
     """One generation: what the loop carries from step to step."""
 
-    def __init__(self, model, input_ids, processor, criteria, config, streamer, selector, state: Session):
+    def __init__(self, model, input_ids, processor, criteria, config, streamer, selector, state: Session | None):
         self.model, self.processor, self.criteria, self.config = model, processor, criteria, config
         self.streamer, self.selector, self.state = streamer, selector, state
         self.shaper = None
         self.ids = input_ids
         self.steps: list[list[Step]] = [[] for _ in input_ids]
         self.active = torch.ones(len(input_ids), dtype=torch.bool, device=input_ids.device)
+        self.alive = self.active.tolist()
         self.pad = hf.pad_token(config)
         self.kept: dict[str, list] = {name: [] for name in ("scores", "logits", "hidden_states")}
         self.begin = time.perf_counter()
@@ -31,17 +32,16 @@ class Run:
         """Decode to the end."""
         outputs = hf.prefill(self.model, self.ids, self.config, model_kwargs)
         capture = None
+        # Without a session nothing acts on the calls, and nothing counts them.
+        call = hf.decode_call(self.model, self.config, model_kwargs) if self.state is None else self.model
+        forwards = hf.prefill_calls(self.ids, self.config)
         for step in range(self.config.max_length - self.ids.shape[1]):
             if step:
                 capture = None if self.selector is None else self.selector.capture()
-                self.state.capture = capture
-                try:
-                    new = 1 if model_kwargs.get("use_cache", True) else None
-                    forward = hf.next_inputs(self.model, self.ids, new, model_kwargs)
-                    with torch.no_grad():  # a capture turns gradients on inside, from its lowest layer up
-                        outputs = self.model(**forward, return_dict=True)
-                finally:
-                    self.state.capture = None
+                new = 1 if model_kwargs.get("use_cache", True) else None
+                forward = hf.next_inputs(self.model, self.ids, new, model_kwargs)
+                outputs = self._forward(call, forward, capture)
+                forwards += 1
             model_kwargs = hf.advanced(self.model, outputs, model_kwargs)
             chosen = self._choose(step, outputs, capture)
             del outputs
@@ -49,7 +49,17 @@ class Run:
                 break
         if self.streamer is not None:
             self.streamer.end()
-        return self._output(model_kwargs)
+        return self._output(model_kwargs, forwards if self.state is None else self.state.forwards)
+
+    def _forward(self, call, inputs: dict, capture):
+        if self.state is None:
+            return call(**inputs, return_dict=True)
+        self.state.capture = capture
+        try:
+            with torch.no_grad():  # a capture turns gradients on inside, from its lowest layer up
+                return call(**inputs, return_dict=True)
+        finally:
+            self.state.capture = None
 
     def _choose(self, step: int, outputs, capture) -> Tensor:
         """The next token of each sample, `[B]`; finished samples get the padding token."""
@@ -59,8 +69,7 @@ class Run:
         processed = self.processor(self.ids, raw)
         self._keep(outputs, raw, processed)
         if self.selector is not None:
-            active = self.active.tolist()
-            made = self.selector.choose(step, outputs.logits, processed, capture, active)
+            made = self.selector.choose(step, outputs.logits, processed, capture, self.alive)
             tokens = torch.tensor([s.token_id if s else 0 for s in made], device=self.ids.device)
         else:
             if self.config.do_sample:
@@ -68,10 +77,12 @@ class Run:
             else:
                 tokens = torch.argmax(processed, dim=-1)
             made = [Step(t) for t in tokens.tolist()]
-        for sample, (alive, record) in enumerate(zip(self.active.tolist(), made, strict=True)):
+        for sample, (alive, record) in enumerate(zip(self.alive, made, strict=True)):
             if alive:
                 self.steps[sample].append(record)
-        return tokens if self.pad is None else torch.where(self.active, tokens, self.pad.to(tokens.device))
+        if self.pad is None or all(self.alive):
+            return tokens
+        return torch.where(self.active, tokens, self.pad.to(tokens.device))
 
     def _keep(self, outputs, raw, processed) -> None:
         if self.config.output_scores:
@@ -89,12 +100,13 @@ class Run:
         if self.streamer is not None:
             self.streamer.put(tokens.cpu())
         self.active = self.active & ~self.criteria(self.ids, tuple(self.kept["scores"]) or None)
-        return not bool(self.active.any())
+        self.alive = self.active.tolist()
+        return not any(self.alive)
 
-    def _output(self, model_kwargs: dict) -> GenerateOutput:
+    def _output(self, model_kwargs: dict, forwards: int) -> GenerateOutput:
         kept = sum(map(len, self.steps))
         cost = Cost(
-            forwards=self.state.forwards,
+            forwards=forwards,
             backwards=0 if self.selector is None else self.selector.backwards,
             drafted=kept,
             kept=kept,

@@ -42,6 +42,9 @@ class Method:
 class AttentionMethod(Method):
     """A method that only edits attention rows, so that `with method(model):` is all there is to using it."""
 
+    minds_shift: ClassVar[bool] = False
+    """Whether `edit_rows` minds `Place.shift`; without that, the samples of a batch come equally far in each block."""
+
     def edit_rows(self, place: Place) -> RowEdit | None:
         """The edit of these rows; None leaves them bit-identical. See `attention.step.Editor`."""
         raise NotImplementedError(f"{type(self).__name__} does not say how it edits rows")

@@ -36,6 +36,7 @@ class LocoRE(AttentionMethod):
     paper: ClassVar[str] = "arXiv 2601.20279"
     edits: ClassVar[str] = "attention rows of decode steps"
     cost: ClassVar[str] = "no extra pass"
+    minds_shift: ClassVar[bool] = True
 
     beta: float = 0.15
     window: int = 10
@@ -51,15 +52,33 @@ class LocoRE(AttentionMethod):
     def check_model(self, model) -> None:
         target_layers(model, self.layers)
 
+    @property
+    def _bias(self) -> float:
+        return math.log1p(self.beta)
+
     def edit_rows(self, place: Place) -> RowEdit | None:
         start = place.prompt_length
         last_query = place.past + place.new - 1
         if not self.beta or last_query <= start or (self.layers is not None and place.layer not in self.layers):
             return None
+        name = (id(self), place.keys, place.offset, place.device)  # layers that see the same keys are edited alike
+        if name not in place.shared:
+            place.shared[name] = self._edit(place)
+        return place.shared[name]
+
+    def _edit(self, place: Place) -> RowEdit:
+        start = place.prompt_length
+        if place.shift is not None:
+            start = start + place.shift[:, None, None]  # [B, 1, 1]
+        elif place.new == 1 and self.space == "probability":
+            bias = torch.zeros((1, 1, 1, place.keys), device=place.device)
+            first = max(start, place.past - self.window, place.offset) - place.offset
+            bias[..., first : place.past - place.offset] = self._bias
+            return RowEdit(bias=bias)
         queries, keys = place.query_positions[:, None], place.key_positions[None, :]
         boosted = (keys >= start) & (keys < queries) & (keys >= queries - self.window)
-        boosted = boosted[None, None]  # [1, 1, T, K]
+        boosted = boosted[None, None] if boosted.dim() == 2 else boosted[:, None]  # [1 or B, 1, T, K]
         if self.space == "probability":  # gamma A / sum(gamma A) is the softmax of score + log gamma
-            return RowEdit(bias=torch.where(boosted, math.log1p(self.beta), 0.0))
+            return RowEdit(bias=torch.where(boosted, self._bias, 0.0))
         gamma = torch.where(boosted, 1.0 + self.beta, 1.0)
         return RowEdit(gain=gamma) if self.space == "unnormalised" else RowEdit(multiplier=gamma)

@@ -6,6 +6,7 @@ with a graph from the lowest target layer upward; one backward pass per block gi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -139,7 +140,8 @@ def finite_logits(logits: Tensor) -> Tensor:
         NumericalError: NaN, or nothing but -inf, among them.
     """
     logits = logits.float()
-    if not bool(torch.isfinite(logits.amax(dim=-1)).all()) or bool(logits.isnan().any()):
+    largest = logits.amax(dim=-1).flatten().tolist()  # NaN for a row with a NaN
+    if not all(map(math.isfinite, largest)):
         raise NumericalError(
             "the model's logits are not finite: try dtype='float32' or 'bfloat16', and check the weights"
         )
@@ -246,7 +248,7 @@ class _Sheet:
         weights = self.weights[layer] = torch.zeros(shape, device=place.device)
 
         def record(block: slice, row_saliency: Tensor, row_weights: Tensor) -> None:
-            saliency[:, block], weights[:, block] = row_saliency, row_weights
+            saliency[:, block], weights[:, block] = row_saliency, row_weights.mean(dim=1)
 
         self.offset[layer] = place.offset
         return record

@@ -1,0 +1,109 @@
+"""S of tokens: the mean saliency of their rows over the output so far (method section 2, Eq. 6)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from lvlm_saliency.attention.rows import Recorder, saliency
+from lvlm_saliency.attention.step import Capture, Place
+from lvlm_saliency.tracing.one_pass import finite_logits, loss_gradient
+
+
+class OutputScores:
+    """S of one token per query row of a forward call, summed up while the backward pass crosses the layers."""
+
+    def __init__(self, layers: Sequence[int]):
+        self.layers = list(layers)
+        self.parts: list[tuple[slice, Tensor]] | None = None
+
+    def capture(self) -> Capture:
+        """What the forward call has to keep."""
+        return Capture(frozenset(self.layers), recorder=self._recorder)
+
+    def _recorder(self, _layer: int, place: Place) -> Recorder:
+        def record(block: slice, row_saliency: Tensor, _rows: Tensor) -> None:
+            if self.parts is not None:  # another product may cross the same graph later
+                self.parts.append((block, output_score(row_saliency, place, block)))
+
+        return record
+
+    def of(self, logits: Tensor, tokens: Tensor, capture: Capture, *, keep_graph: bool = False) -> Tensor:
+        """S of `tokens`, int64 `[B, t]`, from one backward pass.
+
+        Args:
+            logits: raw `[B, t, V]`, in the graph of the captured call, of its last t rows; capture: of that call.
+            keep_graph: another product will follow.
+
+        Returns:
+            float32 `[B, rows]` on the CPU, rows being all of the call's; only the last t mean something.
+        """
+        gradient, _ = loss_gradient(finite_logits(logits.detach()), tokens.to(logits.device))
+        self.parts = []
+        torch.autograd.grad(logits, capture.anchor, gradient.to(logits.dtype), retain_graph=keep_graph)
+        parts, self.parts = self.parts, None
+        device = parts[0][1].device
+        total = torch.zeros(len(logits), max(block.stop for block, _ in parts), device=device)
+        for block, score in parts:
+            total[:, block] += score.to(device)
+        return total.cpu() / len(self.layers)
+
+
+def candidate_scores(
+    logits: Tensor, candidates: Tensor, capture: Capture, layers: Sequence[int], *, keep_graph: bool = False
+) -> Tensor:
+    """S(c) of every candidate (Eq. 6), from one batched vector-Jacobian product over the step's graph.
+
+    The candidates share the row; only the gradient at the logits differs, q_c - onehot(c) up to a factor that the row's
+    normalisation cancels.
+
+    Args:
+        logits: raw `[B, 1, V]`; candidates: int64 `[B, K]`; keep_graph: another product will follow.
+
+    Returns:
+        float32 `[B, K]` on the CPU.
+    """
+    plain = logits.detach().float()[:, -1]
+    columns = candidates.to(plain.device).unbind(1)
+    seeds = torch.stack([loss_gradient(plain, column)[0] for column in columns])[:, :, None].to(logits.dtype)
+    outputs = [capture.outputs[layer] for layer in layers]
+
+    def product(seed: Tensor) -> tuple[Tensor, ...]:
+        return torch.autograd.grad(logits, outputs, seed, retain_graph=keep_graph or len(columns) > 1)
+
+    if len(columns) == 1:
+        gradients = [gradient[None] for gradient in product(seeds[0])]
+    else:
+        gradients = torch.func.vmap(product)(seeds)
+    total = torch.zeros(candidates.shape)
+    for layer, gradient in zip(layers, gradients, strict=True):
+        rows, place = capture.rows[layer], capture.places[layer]
+        newest = slice(place.new - 1, place.new)  # without a cache the older rows come along
+        weights = rows.weights(newest)
+        row = saliency(weights, rows.weight_gradient(gradient.transpose(-2, -3)[..., newest, :]))  # [K, B, 1, keys]
+        total += output_score(row, place, newest)[..., 0].T.cpu()
+    return total / len(layers)
+
+
+def output_score(row: Tensor, place: Place, block: slice) -> Tensor:
+    """score(l, output) of query rows, from their summed saliency: unit L2 norm, then the mean over the output so far.
+
+    The mean runs over every output position up to the query, also those that a sliding window no longer sees.
+
+    Args:
+        row: float32 `[..., t, keys]`, not normalised; block: which of the call's query rows they are.
+
+    Returns:
+        `[..., t]`; NaN for a row without output before it.
+    """
+    row = row / row.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
+    if place.shift is None:
+        first = max(0, place.prompt_length - place.offset)
+        lengths = place.query_positions[block] + 1 - place.prompt_length
+        return row[..., first:].sum(-1) / lengths  # keys right of a query have no saliency
+    starts = place.prompt_length + place.shift[:, None]  # [B, 1]
+    output = place.key_positions >= starts
+    lengths = (place.query_positions[block] + 1 - starts).clamp_min(1)  # of a finished sample it does not matter
+    return (row * output[:, None]).sum(-1) / lengths
