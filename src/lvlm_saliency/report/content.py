@@ -36,7 +36,8 @@ class Run:
     """One text that a model wrote about a case's pictures, with the trace of how it hangs together.
 
     `tokens` are the generated tokens' texts, which joined give the answer; `steps` the decisions of SGRS
-    (`GenerateOutput.steps[sample]`), if it ran; `risk` of every token, if a risk model read it (NaN: no object word); `layouts` one `ImageLayout` per picture of the case.
+    (`GenerateOutput.steps[sample]`), if it ran; `layouts` one `ImageLayout` per picture of the case;
+    `risk` that of every token, if a risk model read the text (NaN: no object word).
     """
 
     name: str

@@ -42,7 +42,8 @@ def self_check(
     known = {(row["image"], row["name"]): row["odds"] for row in store.read_lines(file)}
     store.mend(file)
     waiting = [(pair, text) for pair, text in pairs.items() if pair not in known]
-    listener.begin(label, len(pairs), len(pairs) - len(waiting))
+    if waiting:
+        listener.begin(label, len(waiting), 0)
     size = 4 * decoder.settings.batch_size  # one short pass each: more of them fit than texts
     for start in range(0, len(waiting), size):
         batch = waiting[start : start + size]
@@ -52,8 +53,7 @@ def self_check(
             for value in part
         ]
         rows = [
-            {"image": image, "name": name, "odds": value}
-            for ((image, name), _), value in zip(batch, odds, strict=True)
+            {"image": image, "name": name, "odds": value} for ((image, name), _), value in zip(batch, odds, strict=True)
         ]
         store.append(file, rows)
         known |= {(row["image"], row["name"]): row["odds"] for row in rows}

@@ -1,4 +1,4 @@
-"""Fitting risk models with scikit-learn: candidates are compared inside the training pictures, and the best exported."""
+"""Fitting risk models with scikit-learn: candidates compared inside the training pictures, the best one exported."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Trees:
         return "trees", arrays, model
 
 
-LOGISTIC = (Logistic(0.003), Logistic(0.03), Logistic(0.3))
+LOGISTIC = (Logistic(0.03), Logistic(0.3), Logistic(3.0))
 ALL = (*LOGISTIC, Trees())
 
 
@@ -152,9 +152,7 @@ def _model(data: Data, rows: np.ndarray, candidate: Logistic | Trees, seed: int,
     values = np.where(np.isfinite(data.values[rows]), data.values[rows], fill)
     kind, arrays, _ = candidate.fit((values - mean) / scale, data.y[rows], seed)
     values = {"groups": (), "layers": (), "objects": np.zeros(0, np.int64), "slope": 1.0, "offset": 0.0, **kept}
-    return RiskModel(
-        features=tuple(data.names), fill=fill, mean=mean, scale=scale, kind=kind, arrays=arrays, **values
-    )
+    return RiskModel(features=tuple(data.names), fill=fill, mean=mean, scale=scale, kind=kind, arrays=arrays, **values)
 
 
 def log_loss(odds: np.ndarray, y: np.ndarray) -> float:

@@ -6,6 +6,7 @@ A file holds plain arrays (safetensors) and nothing that runs; reading it and pr
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -112,8 +113,8 @@ class RiskModel:
         missing = [layer for layer in self.layers if layer not in trace.layers]
         if missing:
             raise InputError(
-                f"the risk model reads layers {list(self.layers)}, and the trace lacks {missing}: trace every layer, or "
-                "train a risk model for this model (lvlm-saliency study detect)"
+                f"the risk model reads layers {list(self.layers)}, and the trace lacks {missing}: trace every layer, "
+                "or train a risk model for this model (lvlm-saliency study detect)"
             )
         return list(self.layers)
 
@@ -154,11 +155,15 @@ class RiskModel:
         numbers = {"fill": self.fill, "mean": self.mean, "scale": self.scale, "objects": self.objects, **self.arrays}
         numbers["calibration"] = np.array([self.slope, self.offset])
         head = {"groups": self.groups, "layers": self.layers, "features": self.features, "kind": self.kind}
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")  # a killed process leaves no half of a model behind
         save_file(
             {name: np.ascontiguousarray(values) for name, values in numbers.items()},
-            str(path),
+            str(temporary),
             metadata={"about": json.dumps({**head, "about": self.about}), KEY: str(FORMAT)},
         )
+        temporary.replace(path)
 
     @classmethod
     def load(cls, path: str | Path) -> RiskModel:

@@ -55,9 +55,7 @@ def whole_text(
     count = sequences.shape[1] - prompt_length
     kwargs = hf.extended(model, {}, {**kwargs, "logits_to_keep": 0, "use_cache": False}, count)
     with hf.offsets_kept(model):
-        out = model(
-            **hf.prefill_inputs(model, sequences, kwargs), output_hidden_states=hidden, return_dict=True
-        )
+        out = model(**hf.prefill_inputs(model, sequences, kwargs), output_hidden_states=hidden, return_dict=True)
     logits = finite_logits(out.logits[:, prompt_length - 1 : -1])
     if not hidden:
         return logits, ([], [])

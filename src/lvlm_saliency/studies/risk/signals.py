@@ -21,12 +21,15 @@ FREE = (
     "position",
     "saliency",
     "image saliency",
+    "saliency concentration",
     "attention",
-    "image concentration",
+    "attention concentration",
     "words before",
     "words after",
 )
 """The groups that a trace gives, in the order of pages."""
+GRADIENT = ("saliency", "image saliency", "saliency concentration")
+"""Those that need a backward pass; the others a forward pass gives as well."""
 
 
 def of_trace(trace: SaliencyTrace, layers: Sequence[int] | None = None) -> dict[str, np.ndarray]:
@@ -44,8 +47,9 @@ def of_trace(trace: SaliencyTrace, layers: Sequence[int] | None = None) -> dict[
         "position": torch.stack([place, torch.log1p(place)], dim=-1),
         "saliency": _regions(trace.scores, LANGUAGE, layers),
         "image saliency": _regions(trace.scores, ("image",), layers),
+        "saliency concentration": _concentration(trace, trace.rows, layers),
         "attention": _regions(trace.attention_scores, (*LANGUAGE, "image"), layers),
-        "image concentration": _concentration(trace, layers),
+        "attention concentration": _concentration(trace, trace.attention, layers),
         "words before": _shifted(surprise, range(-BEFORE, 0)),
         "words after": _shifted(surprise, range(1, AFTER + 1)),
     }
@@ -61,11 +65,8 @@ def names_of(group: str, layers: Sequence[int]) -> list[str]:
         "saliency": [f"saliency on {region}" for region in LANGUAGE],
         "image saliency": ["saliency on image"],
         "attention": [f"attention on {region}" for region in (*LANGUAGE, "image")],
-        "image concentration": [
-            f"{kind} of {measure} over the image"
-            for measure in ("saliency", "attention")
-            for kind in ("entropy", "largest share")
-        ],
+        "saliency concentration": ["entropy of saliency over the image", "largest share of saliency in it"],
+        "attention concentration": ["entropy of attention over the image", "largest share of attention in it"],
     }
     if group in per_layer:
         return [f"{name}, layer {layer}" for layer in layers for name in per_layer[group]]
@@ -82,18 +83,15 @@ def _regions(read: Callable[..., Tensor], regions: Sequence[str], layers: Sequen
     return torch.log10(torch.stack(values, dim=-1) + 1e-6)
 
 
-def _concentration(trace: SaliencyTrace, layers: Sequence[int]) -> Tensor:
-    """Entropy (of its maximum, 0 to 1) and largest share of each row over the image, `[B, T, layers * 4]`."""
+def _concentration(trace: SaliencyTrace, rows: Tensor, layers: Sequence[int]) -> Tensor:
+    """Entropy (of its maximum, 0 to 1) and largest share of each row over the image, `[B, T, layers * 2]`."""
     image = trace.regions.image[:, : trace.rows.shape[-1]]
     count = image.sum(-1)[:, None, None]
     index = [trace.layers.index(layer) for layer in layers]
-    found = []
-    for rows in (trace.rows, trace.attention):
-        inside = rows[:, index] * image[:, None, None]
-        share = inside / inside.sum(-1, keepdim=True)  # without an image 0 / 0: NaN, no value
-        entropy = -torch.special.xlogy(share, share).sum(-1) / torch.log(count.float())
-        found += [entropy, share.amax(-1)]
-    values = torch.stack(found, dim=-1)  # [B, layers, T, 4]
+    inside = rows[:, index] * image[:, None, None]
+    share = inside / inside.sum(-1, keepdim=True)  # without an image 0 / 0: NaN, no value
+    entropy = -torch.special.xlogy(share, share).sum(-1) / torch.log(count.float())
+    values = torch.stack([entropy, share.amax(-1)], dim=-1)  # [B, layers, T, 2]
     values = values.masked_fill(~trace.valid[:, None, :, None], float("nan"))
     return values.permute(0, 2, 1, 3).flatten(2)
 
