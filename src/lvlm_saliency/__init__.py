@@ -28,6 +28,7 @@ _HOMES = {
     "Sampling": "interventions.sampling",
     "TAME": "interventions.tame",
     "VCD": "interventions.vcd",
+    "RiskModel": "studies.risk.model",
     "SaliencyTrace": "tracing.result",
     "image_layouts": "layout",
     "ImageLayout": "layout",

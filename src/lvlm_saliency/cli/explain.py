@@ -12,12 +12,14 @@ from ..errors import SettingError
 from .asked import Asked
 from .options import Layers, debug_option, decoding_options, input_options, json_option
 from .quiet import quiet
+from .risk import OWN_RISK, check_risk, open_risk, risk_of
 
 REGIONS = ["output", "previous", "image", "prompt", "system", "prompt+output"]
 EXAMPLE = """\b
 Examples:
   lvlm-saliency explain --image photo.jpg --prompt "Describe this picture." --html report.html
   lvlm-saliency explain --image photo.jpg --prompt "What is on the table?" --text "A cup and a lamp." --json
+  lvlm-saliency explain --image photo.jpg --prompt "Describe the image." --risk
 """
 
 
@@ -28,6 +30,14 @@ Examples:
 @click.option("--layers", type=Layers(), help="Decoder layers to trace, as in 4-6+9 (from 0); default all.")
 @click.option("--normalise", type=click.Choice(["row", "matrix"]), default="row", show_default=True)
 @click.option("--region", type=click.Choice(REGIONS), default="output", show_default=True, help="Colours the words.")
+@click.option(
+    "--risk",
+    is_flag=False,
+    flag_value=OWN_RISK,
+    metavar="[FILE]",
+    help="Colour object words by the risk that they are made up, with this risk model (study detect writes one); "
+    "without FILE the one that ships with the model.",
+)
 @click.option("--html", type=click.Path(path_type=Path), help="Write one self-contained page.")
 @click.option(
     "--png", type=click.Path(path_type=Path), help="Write the heat map of words over words (.png, .svg, .pdf)."
@@ -36,7 +46,7 @@ Examples:
 @click.option("--save", type=click.Path(path_type=Path), help="Save the trace (.safetensors) for SaliencyTrace.load.")
 @json_option
 @debug_option
-def explain(text, layers, normalise, region, html, png, token, save, as_json, **shared):
+def explain(text, layers, normalise, region, risk, html, png, token, save, as_json, **shared):
     """Print an answer with every token coloured by its saliency, and mark where saliency falls.
 
     The model writes the answer, greedily unless told otherwise, or --text brings it. Saliency of a token is
@@ -45,11 +55,12 @@ def explain(text, layers, normalise, region, html, png, token, save, as_json, **
     asked, files = Asked(**shared), Files(html, png, token, save)
     with quiet(as_json):
         check_options(asked, files, text)
-        answer, trace, written = run(asked, files, text, layers, normalise)
+        risky = None if risk is None else open_risk(risk, asked.model, layers, normalise)
+        answer, trace, written, risk_found = run(asked, files, text, layers, normalise, risky)
     if as_json:
-        show_json(asked, answer, trace, region, written)
+        show_json(asked, answer, trace, region, written, risk_found)
     else:
-        show(answer, trace, region, written)
+        show(answer, trace, region, written, risk_found)
 
 
 @dataclass(frozen=True)
@@ -76,14 +87,18 @@ def check_options(asked: Asked, files: Files, text: str | None) -> None:
         check_writable(path)
 
 
-def run(asked: Asked, files: Files, text: str | None, layers: list[int] | None, normalise: str) -> tuple:
-    """(answer, trace, paths written)."""
+def run(
+    asked: Asked, files: Files, text: str | None, layers: list[int] | None, normalise: str, risk: Any = None
+) -> tuple:
+    """(answer, trace, paths written, risk found)."""
     from ..interventions.parsing import parse_methods
     from .session import begin, given_answer, open_images, sampling, trace_answer, write_answer
 
     methods = [method for spec in asked.methods for method in parse_methods(spec)]
     how = sampling(asked.temperature, asked.top_p)
     session = begin(asked, open_images(asked))
+    if risk is not None:
+        check_risk(risk, session)
     if text is not None:
         answer = given_answer(session, text, methods)
     else:
@@ -91,7 +106,8 @@ def run(asked: Asked, files: Files, text: str | None, layers: list[int] | None, 
     trace = trace_answer(session, answer, layers, normalise)
     if files.token is not None:
         check_token(files.token, len(answer.tokens))
-    return answer, trace, write_files(session, answer, trace, files)
+    found = None if risk is None else risk_of(risk, trace)
+    return answer, trace, write_files(session, answer, trace, files, found), found
 
 
 def check_token(token: int, count: int) -> None:
@@ -100,7 +116,7 @@ def check_token(token: int, count: int) -> None:
         raise SettingError(f"--token {token}: the answer has {count} tokens, counted from 0")
 
 
-def write_files(session: Any, answer: Any, trace: Any, files: Files) -> list[str]:
+def write_files(session: Any, answer: Any, trace: Any, files: Files, risk: Any = None) -> list[str]:
     """Write every file that was asked for; returns their paths."""
     from ..report.files import replacing
     from ..report.html import write_trace
@@ -117,6 +133,7 @@ def write_files(session: Any, answer: Any, trace: Any, files: Files) -> list[str
             prompt=session.prompt,
             name=answer.name,
             steps=answer.output.steps if answer.output is not None else None,
+            risk=None if risk is None else [risk.of_objects],
         )
     if files.png:
         trace.plot(files.png, files.token, processor=session.processor, images=session.images, layouts=places)
@@ -126,22 +143,29 @@ def write_files(session: Any, answer: Any, trace: Any, files: Files) -> list[str
     return [str(path) for path in (files.html, files.png, files.save) if path]
 
 
-def show_json(asked: Asked, answer: Any, trace: Any, region: str, written: list[str]) -> None:
+def show_json(asked: Asked, answer: Any, trace: Any, region: str, written: list[str], risk: Any = None) -> None:
     """The numbers on stdout, as one JSON document."""
     from ..report.falls import falls
     from .output import answer_data, print_json
 
     found = {"prompt": asked.prompt, "images": list(asked.images), **answer_data(answer), **trace.to_dict(0)}
     fallen = falls(trace.scores(region)[0, : len(answer.tokens)].tolist())
-    print_json({**found, "region": region, "falls": fallen, "files": written})
+    more = {} if risk is None else risk.to_dict()
+    print_json({**found, "region": region, "falls": fallen, **more, "files": written})
 
 
-def show(answer: Any, trace: Any, region: str, written: list[str]) -> None:
+def show(answer: Any, trace: Any, region: str, written: list[str], risk: Any = None) -> None:
     """The coloured words on stdout, the files' names on stderr."""
-    from ..report.terminal import print_trace
     from .output import console
 
-    scores = trace.scores(region)[0, : len(answer.tokens)].tolist()
-    print_trace(console(), answer.tokens, scores, label=f"saliency on {region}")
+    if risk is not None:
+        from ..report.risk import print_risk
+
+        print_risk(console(), answer.tokens, risk.of_objects)
+    else:
+        from ..report.terminal import print_trace
+
+        scores = trace.scores(region)[0, : len(answer.tokens)].tolist()
+        print_trace(console(), answer.tokens, scores, label=f"saliency on {region}")
     for path in written:
         click.echo(f"wrote {path}", err=True)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 WEAK, STRONG = (238, 243, 248), (11, 79, 138)
+RISKY = (166, 54, 3)
 FALL, MADE_UP = (179, 38, 30), (163, 25, 91)
 INK, PAPER = (28, 30, 33), (255, 255, 255)
 
@@ -37,9 +38,9 @@ class Scale:
         return min(math.log(score / self.low) / (math.log(self.high / self.low) or 1.0), 1.0)
 
 
-def mix(share: float) -> tuple[int, int, int]:
+def mix(share: float, strongest: tuple[int, int, int] = STRONG) -> tuple[int, int, int]:
     """Background of a word."""
-    return tuple(round(weak + share * (strong - weak)) for weak, strong in zip(WEAK, STRONG, strict=True))
+    return tuple(round(weak + share * (strong - weak)) for weak, strong in zip(WEAK, strongest, strict=True))
 
 
 def ink(share: float) -> tuple[int, int, int]:

@@ -36,7 +36,8 @@ class Run:
     """One text that a model wrote about a case's pictures, with the trace of how it hangs together.
 
     `tokens` are the generated tokens' texts, which joined give the answer; `steps` the decisions of SGRS
-    (`GenerateOutput.steps[sample]`), if it ran; `layouts` one `ImageLayout` per picture of the case.
+    (`GenerateOutput.steps[sample]`), if it ran; `layouts` one `ImageLayout` per picture of the case;
+    `risk` that of every token, if a risk model read the text (NaN: no object word).
     """
 
     name: str
@@ -49,6 +50,7 @@ class Run:
     steps: Sequence[Any] | None = None
     candidate_names: dict[int, str] = field(default_factory=dict)
     note: str = ""
+    risk: Sequence[float] | None = None
 
     @property
     def length(self) -> int:
@@ -97,6 +99,7 @@ def run_of(
     marks: Sequence[Mark] = (),
     steps: Sequence[Any] | None = None,
     note: str = "",
+    risk: Sequence[float] | None = None,
 ) -> Run:
     """Gather one sample of a trace. Without a processor, tokens are shown by their ids."""
     ids = [int(token) for token in trace.token_ids[sample][trace.valid[sample]]]
@@ -111,6 +114,7 @@ def run_of(
         steps=steps,
         candidate_names={} if processor is None else candidate_texts(tokenizer_of(processor), steps or ()),
         note=note,
+        risk=risk,
     )
 
 

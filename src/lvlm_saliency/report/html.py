@@ -49,6 +49,7 @@ def write_trace(
     prompt: str = "",
     name: str = "answer",
     steps: Sequence[Sequence[Step]] | None = None,
+    risk: Sequence[Sequence[float]] | None = None,
     budget: int = ROW_BUDGET,
 ) -> Path:
     """Write a trace as a page, one section per sample; what `SaliencyTrace.to_html` calls.
@@ -59,6 +60,7 @@ def write_trace(
             without a layout is shown without a heat map.
         sample: the row of the batch to show, default all.
         steps: `GenerateOutput.steps`, to show what SGRS looked at for each token.
+        risk: per sample the risk of every token (0 to 1, NaN for what is no object word), to show it over the text.
 
     Raises:
         InputError: the file cannot be written, or pictures and samples do not match.
@@ -72,7 +74,8 @@ def write_trace(
         pictures = _of_sample(images, row, "images")
         places = _of_sample(layouts, row, "layouts")
         decisions = None if steps is None else _of_sample(steps, row, "steps")
-        run = run_of(trace, processor, name=name, sample=row, layouts=places, steps=decisions)
+        risks = None if risk is None else _of_sample(risk, row, "risk")
+        run = run_of(trace, processor, name=name, sample=row, layouts=places, steps=decisions, risk=risks)
         label = f"Answer {row + 1}" if len(chosen) > 1 else "The answer"
         cases.append(Case(title=label, images=pictures, runs=[run], prompt=prompt))
     return write_html(path, Report(title=title, cases=cases, lead=_about(trace)), budget=budget)

@@ -60,6 +60,7 @@ def _run(run: Run, budget: int) -> dict[str, Any]:
         },
         "logprobs": _numbers(trace.logprobs[run.sample, :length]),
         "entropy": _numbers(trace.entropy[run.sample, :length]),
+        "risk": None if run.risk is None else [_number(value) for value in run.risk],
         "marks": [[mark.start, mark.end, mark.kind] for mark in run.marks],
         "context": [[item.position, item.text, item.region] for item in run.context],
         "spans": _spans(run),

@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from .colours import FALL, MADE_UP, Scale, ink, mix
+from .colours import FALL, MADE_UP, STRONG, Scale, ink, mix
 from .falls import ALPHA, WINDOW, falls
 
 BARS = "\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
@@ -45,39 +45,53 @@ def print_trace(
     `hallucinated`: the tokens that are known to name what is not there; a cross follows them.
     """
     scale = Scale.of(scores)
-    words = list(_words(tokens, scores, scale, hallucinated))
-    unicode = _can_show(console, BARS)
-    if console.color_system is None or console.no_color:
+    print_words(console, list(_words(tokens, scores, scale, hallucinated)))
+    if legend:
+        _print_legend(console, scale, label, can_show(console, BARS))
+
+
+def print_words(console: Console, words: Sequence[Word], strongest: tuple[int, int, int] = STRONG) -> None:
+    """Print words on a ground that deepens to `strongest`, or with bars under them."""
+    unicode = can_show(console, BARS)
+    if colourless(console):
         _print_bars(console, words, BARS if unicode else DIGITS)
     else:
-        _print_colours(console, words, unicode)
-    if legend:
-        _print_legend(console, scale, label, unicode)
+        _print_colours(console, words, unicode, strongest)
+
+
+def colourless(console: Console) -> bool:
+    return console.color_system is None or console.no_color
 
 
 def _words(
     tokens: Sequence[str], scores: Sequence[float], scale: Scale, hallucinated: Collection[int]
 ) -> Iterator[Word]:
     for at, (token, score, fell) in enumerate(zip(tokens, scores, falls(scores), strict=True)):
-        core = token.strip()
-        before = token[: len(token) - len(token.lstrip())] if core else token
-        # Control characters in what a model wrote must not steer the user's terminal.
-        shown = "".join(character if character.isprintable() else "\u00b7" for character in core)
-        yield Word(before, shown, None if math.isnan(score) else scale.share(score), fell, at in hallucinated)
+        share = None if math.isnan(score) else scale.share(score)
+        yield word_of(token, share, fell, at in hallucinated)
 
 
-def _print_colours(console: Console, words: Sequence[Word], unicode: bool) -> None:
+def word_of(token: str, share: float | None, fell: bool = False, made_up: bool = False) -> Word:
+    """A token ready to be printed."""
+    core = token.strip()
+    before = token[: len(token) - len(token.lstrip())] if core else token
+    # Control characters in what a model wrote must not steer the user's terminal.
+    shown = "".join(character if character.isprintable() else "\u00b7" for character in core)
+    return Word(before, shown, share, fell, made_up)
+
+
+def _print_colours(console: Console, words: Sequence[Word], unicode: bool, strongest: tuple[int, int, int]) -> None:
     line = Text()
     for word in words:
         line.append(word.before)
         if word.fell:
-            line.append("\u25be" if unicode else "!", style=_style(FALL) + " bold")
+            line.append("\u25be" if unicode else "!", style=style(FALL) + " bold")
         if word.share is None:
             line.append(word.text)
         else:
-            line.append(word.text, style=f"{_style(ink(word.share))} on {_style(mix(word.share))}")
+            line.append(word.text, style=f"{style(ink(word.share))} on {style(mix(word.share, strongest))}")
         if word.made_up:
-            line.append(CROSS if unicode else "(x)", style=_style(MADE_UP) + " bold")
+            line.append(CROSS if unicode else "(x)", style=style(MADE_UP) + " bold")
     console.print(line, soft_wrap=False)
 
 
@@ -109,24 +123,26 @@ def _print_legend(console: Console, scale: Scale, label: str, unicode: bool) -> 
         return
     bounds = (f"{scale.low:.3g}", f"{scale.high:.3g}")
     rule = f"falls: below {ALPHA} x the mean of the {WINDOW} scores before"
-    if console.color_system is None or console.no_color:
+    if colourless(console):
         levels = BARS if unicode else DIGITS
         console.print(Text(f"{label}: {levels[0]} {bounds[0]} .. {levels[-1]} {bounds[1]}; [word] {rule}"))
         return
     legend = Text(f"{label}: weak {bounds[0]} ", style="dim")
     for step in range(8):
-        legend.append("  ", style=f"on {_style(mix(step / 7))}")
+        legend.append("  ", style=f"on {style(mix(step / 7))}")
     legend.append(f" strong {bounds[1]}   ", style="dim")
-    legend.append("\u25be" if unicode else "!", style=_style(FALL) + " bold")
+    legend.append("\u25be" if unicode else "!", style=style(FALL) + " bold")
     legend.append(f" {rule}", style="dim")
     console.print(legend)
 
 
-def _style(colour: tuple[int, int, int]) -> str:
+def style(colour: tuple[int, int, int]) -> str:
+    """As rich writes a colour."""
     return "rgb({},{},{})".format(*colour)
 
 
-def _can_show(console: Console, text: str) -> bool:
+def can_show(console: Console, text: str) -> bool:
+    """Whether the console's encoding has these characters."""
     try:
         text.encode(console.encoding)
     except UnicodeEncodeError:

@@ -136,9 +136,10 @@ class Lab:
         )
         return RunData(RunFolder(folder)), compared
 
-    def texts(self, method: Any = GREEDY, **changes: Any) -> list[LabelledText]:
+    def texts(self, method: Any = GREEDY, *, among: Sequence[Any] | None = None, **changes: Any) -> list[LabelledText]:
         """Labelled texts: what the model writes under `method` ("greedy", "sample", "locore:beta=0.2", objects), or
-        the user's file, whoever wrote it.
+        the user's file, whoever wrote it. `among`: the methods of the run that writes them, where one run shall serve
+        several calls; default `method` alone.
 
         Raises:
             SettingError: a method was asked for and the texts come from a file.
@@ -148,7 +149,9 @@ class Lab:
                 raise SettingError("the labelled texts come from a file: no method can write them anew")
             return self._texts_of_file
         spec = changes.pop("labels", self.settings.labels)
-        data, _ = self.run([] if method == GREEDY else [method], benchmarks=[spec], **changes)
+        data, _ = self.run(
+            among if among is not None else [] if method == GREEDY else [method], benchmarks=[spec], **changes
+        )
         n = changes.get("n", self.settings.n)
         benchmark = open_benchmark(spec, n=n, images=self.settings.images, data=self.settings.data)
         answers = data.folder.answers(benchmark.name, system(method, changes.get("seed", self.settings.seed)))
@@ -167,13 +170,14 @@ class Lab:
         layers: Sequence[int] | None = None,
         extra: Extra | None = None,
         name: str = "",
+        among: Sequence[Any] | None = None,
         **changes: Any,
     ) -> TokenTable:
         """The table of all tokens of `texts(method)`, traced under `method`'s own attention edits.
 
         `extra` adds features of its own, kept under `name`.
         """
-        texts = self.texts(method, **changes)
+        texts = self.texts(method, among=among, **changes)
         acting = system(method, self.settings.seed)
         shown = [[text.image, text.prompt, list(text.token_ids), repr(text.spans)] for text in texts]
         batch = self.settings.batch_size

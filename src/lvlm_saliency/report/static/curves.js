@@ -1,4 +1,4 @@
-// Curves over the text: the score with its threshold, and log-probability with entropy.
+// Curves over the text: the score with its threshold, log-probability with entropy, and risk where it is known.
 const SVG = "http://www.w3.org/2000/svg";
 const FRAME = {left: 46, right: 10};
 
@@ -46,7 +46,9 @@ class CurveView {
     this.width = 720;
     this.score = this.chart(150, "Score over the text");
     this.surprise = this.chart(96, "Log-probability and entropy over the text");
-    this.node = element("div", {class: "curves"}, this.score.node, this.surprise.node);
+    this.risk = this.chart(84, "Risk of object words over the text");
+    this.charts = [this.score, this.surprise, this.risk];
+    this.node = element("div", {class: "curves"}, ...this.charts.map((chart) => chart.node));
   }
 
   chart(height, label) {
@@ -72,10 +74,12 @@ class CurveView {
   paint(run, state, scores, bounds) {
     this.run = run;
     this.width = Math.max(this.node.clientWidth, 280);
-    for (const {canvas, height} of [this.score, this.surprise]) canvas.setAttribute("viewBox", `0 0 ${this.width} ${height}`);
+    for (const {canvas, height} of this.charts) canvas.setAttribute("viewBox", `0 0 ${this.width} ${height}`);
     const x = (t) => this.x(t);
     this.paintScore(run, state, scores, bounds, x);
     this.paintSurprise(run, x);
+    this.risk.node.hidden = !run.risk;
+    if (run.risk) this.paintRisk(run, x);
     this.point(state.chosen, null);
   }
 
@@ -122,10 +126,25 @@ class CurveView {
     if (run.marks.length) caption.append(element("span", {class: "key made-up"}, "not in the picture"));
   }
 
+  // Stems from 0 to 1, one for each object word: there is nothing between them.
+  paintRisk(run, x) {
+    const {canvas, caption, height} = this.risk;
+    const scale = axis([0, 1], 8, height - 18, false);
+    this.frame(this.risk, scale);
+    run.risk.forEach((value, t) => {
+      if (!isNumber(value)) return;
+      canvas.append(svg("line", {class: "stem", x1: x(t), x2: x(t), y1: scale.place(0), y2: scale.place(value)}),
+        svg("circle", {class: "stem", cx: x(t), cy: scale.place(value), r: 3.5}));
+    });
+    this.risk.cursor = canvas.appendChild(svg("line", {class: "cursor", y1: 4, y2: height - 14}));
+    caption.replaceChildren(element("span", {class: "key risk"}, "risk that the object is not in the picture"));
+  }
+
   // Puts the cursor at the hovered token, else at the chosen one.
   point(chosen, hovered) {
     const at = hovered ?? chosen;
-    for (const {cursor} of [this.score, this.surprise]) {
+    for (const {cursor} of this.charts) {
+      if (!cursor) continue;
       cursor.style.display = at === null ? "none" : "";
       if (at !== null) { cursor.setAttribute("x1", this.x(at)); cursor.setAttribute("x2", this.x(at)); }
     }

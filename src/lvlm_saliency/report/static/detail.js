@@ -24,6 +24,7 @@ class DetailView {
     const ratio = scores[t] / (bounds[t] || NaN);
     const facts = [["score", figure(scores[t])], ["threshold", figure(bounds[t])], ["probability", figure(Math.exp(run.logprobs[t]))],
       ["log p", figure(run.logprobs[t])], ["entropy", figure(run.entropy[t])]];
+    if (isNumber(run.risk?.[t] ?? null)) facts.push(["risk", figure(run.risk[t])]);
     const mark = run.mark(t);
     return element("div", {class: "facts"},
       element("h3", {}, element("span", {class: `sample ${mark}`}, run.tokens[t].trim() || "\u2205"),

@@ -1,0 +1,329 @@
+"""The page of `detect`: verdicts, tables and figures, from the measured results alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lvlm_saliency.evaluation.systems import GREEDY, SAMPLED
+from lvlm_saliency.studies import detect_figures as figures
+from lvlm_saliency.studies.page import CANNOT_TELL, FAILS, HOLDS, Cell, Finding, Page, Part, Picture, Table
+from lvlm_saliency.studies.risk.mentions import COSTS, Mentions
+from lvlm_saliency.studies.stats import Estimate
+
+if TYPE_CHECKING:
+    from lvlm_saliency.studies.detect import Results
+    from lvlm_saliency.studies.lab import Lab
+
+GOAL, GAIN = 0.90, 0.04
+"""What the risk shall reach: AUROC, and position-matched AUROC above that of -log p."""
+LOSS = 0.02
+"""AUROC that a transfer may cost and still count as transferring."""
+NAMES = {GREEDY: "greedy", SAMPLED: "sampled"}
+
+PAPER = (
+    "The paper proposes saliency over earlier output tokens as the sign of hallucination; it fits no detector, ignores "
+    "saliency on the image, and does not set its score beside the token's own probability."
+)
+
+
+def at_least(found: Estimate, goal: float) -> str:
+    """HOLDS when the whole interval reaches the goal, FAILS when it ends below it, CANNOT_TELL otherwise."""
+    return HOLDS if found.low >= goal else FAILS if found.high < goal else CANNOT_TELL
+
+
+def page(lab: Lab, results: Results, train: Mentions, held: dict[str, Mentions]) -> Page:
+    """The whole page."""
+    tested = held[GREEDY]
+    scale = (
+        f"Held out: {len(tested)} first mentions ({int(tested.y.sum())} hallucinated) in the greedy texts of "
+        f"{tested.pictures} pictures; learned from {len(train)} ({int(train.y.sum())} hallucinated) in "
+        f"{train.pictures} other pictures. {results.how}. The classifier ({results.fitted.candidate}), its strength "
+        "and its calibration were chosen by cross-validation over training pictures alone. Intervals: 95 %, redrawing "
+        "pictures; differences are paired."
+    )
+    parts = [
+        Part("How good the risk is", scale, tables=[_areas(results)]),
+        Part(
+            "What each signal is worth",
+            "Every group of features alone; added to log-probability; and what the whole loses without it. Held-out "
+            "greedy and sampled texts together, logistic regression throughout, gains matched by position and way of "
+            "decoding. Others can often stand in for a group that is taken away: a small last column says that it is "
+            "not alone in what it knows, not that it knows nothing.",
+            tables=[_worths(results)],
+            pictures=[Picture("worth", _worth_caption(results), figures.worth(results.worths))],
+        ),
+        Part(
+            "Does it mean what it says?",
+            "Expected calibration error over ten bins of equally many mentions, beside what a perfectly calibrated "
+            "risk would show by chance with as many (mean, and the bound that it passes once in twenty).",
+            tables=[_calibration(results)],
+            pictures=[Picture("reliability", _reliability_caption(results), figures.reliability(results.calibrated))],
+        ),
+        Part(
+            "How far it transfers",
+            "Trained on texts of one way of decoding, tested on another; no picture is in both. A mean risk far from "
+            "the share of hallucinated words means that the ranking may serve where the figure does not.",
+            tables=[_transfers(results)],
+        ),
+    ]
+    return Page(
+        "Detect: how likely is it that a word names what is not there?",
+        PAPER,
+        findings(results),
+        parts,
+        lab.setup(),
+        data=data(results),
+    )
+
+
+def findings(results: Results) -> list[Finding]:
+    """The conclusions, each decided by an interval."""
+    risk, matched = results.areas["risk"]
+    gain, control, rest = (results.gains[name] for name in ("over -log p", "over wording", "all over risk"))
+    saliency = results.gains["saliency, both"]
+    plain, plain_matched = results.areas["-log p"]
+    wording = results.areas["wording alone (control)"]
+    found = [
+        Finding(
+            at_least(risk, GOAL),
+            f"A risk read from the trace alone, without a further pass over the model, finds hallucinated first "
+            f"mentions with AUROC {risk} (goal: {GOAL:.2f}; n = {risk.n}); among words of equal position {matched}.",
+        ),
+        Finding(
+            at_least(gain, GAIN),
+            f"It lies {GAIN:.2f} or more above the word's own log-probability, position-matched: {signed(gain)} "
+            f"(-log p has {plain_matched} matched, {plain} unmatched).",
+        ),
+        Finding(
+            at_least(control, 0.0),
+            f"It is more than the way the texts are written: place and wording alone, without any figure of the model, "
+            f"reach {wording[0]} ({wording[1]} position-matched); the risk lies {signed(control)} above, matched.",
+        ),
+        Finding(
+            HOLDS if saliency.low > 0 else FAILS if saliency.high < LOSS else CANNOT_TELL,
+            f"Saliency adds to it what attention, log-probability and entropy do not have: {signed(saliency)} "
+            "(position-matched, greedy and sampled texts). " + _gradient(saliency),
+        ),
+        _richer(results, rest),
+        _calibrated(results),
+    ]
+    return [*found, *_transfer(results)]
+
+
+def signed(found: Estimate) -> str:
+    """A difference with its sign and interval."""
+    return f"{found.value:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
+
+
+def _gradient(saliency: Estimate) -> str:
+    if saliency.low > 0:
+        return "The backward pass buys something here" + (", though little." if saliency.value < LOSS else ".")
+    return "Attention from a forward pass does nearly as well." if saliency.high < LOSS else "More pictures would tell."
+
+
+def _richer(results: Results, rest: Estimate) -> Finding:
+    verdict = HOLDS if rest.low > 0 else FAILS if rest.high < LOSS else CANNOT_TELL
+    every, _ = results.areas["all signals"]
+    best = max(
+        (one for one in results.worths if COSTS[one.group] != COSTS["log-probability"]), key=_alone, default=None
+    )
+    asked = results.areas.get("self-check alone")
+    text = (
+        f"Further passes improve it: with every signal AUROC {every}, {signed(rest)} position-matched over the trace."
+    )
+    if best is not None:
+        text += (
+            f" The best of the costlier signals by itself is {best.group} ({COSTS[best.group]}): {best.alone} over "
+            "greedy and sampled texts."
+        )
+    if asked is not None:
+        text += f" Asking the model whether the object is there, and nothing else, gives {asked[0]} on greedy texts."
+    return Finding(verdict, text)
+
+
+def _alone(one) -> float:
+    return one.alone.value
+
+
+def _calibrated(results: Results) -> Finding:
+    found = {name: results.calibrated["Platt", name] for name in results.counts["train"]}
+    good = all(one.within_chance for one in found.values())
+    text = "; ".join(
+        f"{NAMES.get(name, name)} texts: ECE {one.ece:.3f}, by chance up to {one.by_chance[1]:.3f}, mean risk "
+        f"{one.risk:.3f} where {one.rate:.3f} are hallucinated"
+        for name, one in found.items()
+    )
+    return Finding(
+        HOLDS if good else FAILS, f"The risk is calibrated, as well as the number of words can show. {text}."
+    )
+
+
+def _transfer(results: Results) -> list[Finding]:
+    """One finding for each way of decoding that was not in the training texts, against being trained at home."""
+    cells = {(one.trained, one.tested): one for one in results.transfers}
+    found = []
+    for (trained, tested), here in cells.items():
+        home = cells.get((tested, tested))
+        if trained == tested or home is None or trained not in results.counts["train"]:
+            continue
+        verdict = HOLDS if here.free.low > home.free.value - LOSS else CANNOT_TELL
+        verdict = FAILS if here.free.high < home.free.low - LOSS else verdict
+        found.append(
+            Finding(
+                verdict,
+                f"A risk trained on {NAMES.get(trained, trained)} texts serves {NAMES.get(tested, tested)} ones: AUROC "
+                f"{here.free} against {home.free} trained at home (with every signal {here.every.value:.3f} against "
+                f"{home.every.value:.3f}); it says {here.risk:.3f} on average where {here.rate:.3f} are hallucinated.",
+            )
+        )
+    return found
+
+
+def _areas(results: Results) -> Table:
+    rows = tuple(
+        (Cell(name), Cell(str(area)), Cell(str(matched)))
+        for name, (area, matched) in sorted(results.areas.items(), key=lambda pair: -pair[1][0].value)
+    )
+    n = results.areas["risk"][0].n
+    return Table(
+        "AUROC for hallucinated first mentions, greedy texts", ("score", "AUROC", "position-matched"), rows, f"n = {n}"
+    )
+
+
+def _worths(results: Results) -> Table:
+    rows = tuple(
+        (
+            Cell(one.group),
+            Cell(COSTS[one.group]),
+            Cell(str(one.alone)),
+            Cell(str(one.alone_matched)),
+            Cell("-" if one.group == "log-probability" else signed(one.added), tone=_tone(one.added)),
+            Cell(signed(one.within), tone=_tone(one.within)),
+        )
+        for one in results.worths
+    )
+    head = ("group", "cost", "alone", "alone, matched", "added to log p", "within all")
+    return Table("AUROC by group of features", head, rows, f"n = {results.worths[0].alone.n}")
+
+
+def _tone(found: Estimate) -> str:
+    return "better" if found.low > 0 else "worse" if found.high < 0 else ""
+
+
+def _calibration(results: Results) -> Table:
+    rows = tuple(
+        (
+            Cell(NAMES.get(tested, tested)),
+            Cell(kind),
+            Cell(f"{one.ece:.4f}"),
+            Cell(f"{one.by_chance[0]:.4f}, up to {one.by_chance[1]:.4f}"),
+            Cell(str(one.brier)),
+            Cell(f"{one.constant:.3f}"),
+            Cell(f"{one.loss:.4f}"),
+            Cell(f"{one.risk:.3f} / {one.rate:.3f}"),
+            Cell(str(one.n)),
+        )
+        for (kind, tested), one in results.calibrated.items()
+    )
+    head = (
+        "texts",
+        "calibration",
+        "ECE",
+        "by chance",
+        "Brier",
+        "Brier of the base rate",
+        "log loss",
+        "mean risk / share hallucinated",
+        "n",
+    )
+    return Table("Calibration on held-out pictures", head, rows)
+
+
+def _transfers(results: Results) -> Table:
+    rows = tuple(
+        (
+            Cell(" and ".join(NAMES.get(part, part) for part in one.trained.split(" and "))),
+            Cell(NAMES.get(one.tested, one.tested)),
+            Cell(str(one.free)),
+            Cell(str(one.every)),
+            Cell(f"{one.risk:.3f} / {one.rate:.3f}"),
+            Cell(str(one.free.n)),
+        )
+        for one in results.transfers
+    )
+    head = (
+        "trained on",
+        "tested on",
+        "AUROC, trace alone",
+        "AUROC, every signal",
+        "mean risk / share hallucinated",
+        "n",
+    )
+    return Table("Transfer between ways of decoding (first mentions, logistic regression)", head, rows)
+
+
+def _worth_caption(results: Results) -> str:
+    return (
+        "Left: position-matched AUROC of each group alone. Right: what it adds to log-probability, and what is lost "
+        f"when it is taken from all. 95 % intervals over pictures, n = {results.worths[0].alone.n} first mentions."
+    )
+
+
+def _reliability_caption(results: Results) -> str:
+    counts = ", ".join(f"{NAMES.get(name, name)} n = {count}" for name, count in results.counts["held"].items())
+    return (
+        "Mean risk (Platt) and share of hallucinated words in ten bins of equally many held-out mentions, 95 % "
+        "intervals over pictures; axes linear in the log-odds; bins without a hallucinated word stand at the edge. "
+        f"{counts}."
+    )
+
+
+def data(results: Results) -> dict[str, list[dict]]:
+    """Every figure of the page as rows."""
+
+    def parts(prefix: str, one: Estimate) -> dict:
+        return {prefix: one.value, f"{prefix}_low": one.low, f"{prefix}_high": one.high}
+
+    areas = [
+        {"score": name, **parts("auroc", area), **parts("matched", matched), "n": area.n}
+        for name, (area, matched) in results.areas.items()
+    ]
+    gains = [{"gain": name, **parts("difference", one), "n": one.n} for name, one in results.gains.items()]
+    groups = [
+        {
+            "group": one.group,
+            "cost": COSTS[one.group],
+            **parts("alone", one.alone),
+            **parts("alone_matched", one.alone_matched),
+            **parts("added", one.added),
+            **parts("within", one.within),
+            "n": one.alone.n,
+        }
+        for one in results.worths
+    ]
+    transfers = [
+        {
+            "trained": one.trained,
+            "tested": one.tested,
+            **parts("free", one.free),
+            **parts("every", one.every),
+            "mean_risk": one.risk,
+            "rate": one.rate,
+            "n": one.free.n,
+        }
+        for one in results.transfers
+    ]
+    bins = [
+        {"calibration": kind, "texts": tested, "bin": at, "risk": one.risk, **parts("rate", one.rate), "n": one.rate.n}
+        for (kind, tested), found in results.calibrated.items()
+        for at, one in enumerate(found.bins)
+    ]
+    candidates = [{"candidate": name, "held_out_log_loss": loss} for name, loss in results.fitted.losses.items()]
+    return {
+        "areas": areas,
+        "gains": gains,
+        "groups": groups,
+        "transfers": transfers,
+        "reliability": bins,
+        "candidates": candidates,
+    }
