@@ -96,7 +96,7 @@ class Page:
         lines += ["", f"The paper: {escaped(self.paper)}", ""]
         for part in self.parts:
             lines += [f"## {part.title}", ""]
-            lines += [escaped(part.text), ""] if part.text else []
+            lines += [line and escaped(line) for line in part.text.split("\n")] + [""] if part.text else []
             for picture in part.pictures:
                 lines += [f"![{picture.caption}]({picture.stem}.png)", "", f"_{escaped(picture.caption)}_", ""]
             for table in part.tables:
