@@ -14,7 +14,7 @@ FILLER = 4
 
 def table(
     random: np.random.Generator,
-    pictures: int = 120,
+    pictures: int = 100,
     words: int = 5,
     wrong: float = 0.2,
     effect: float = 0.0,

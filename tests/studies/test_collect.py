@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from lvlm_saliency.errors import SettingError
+from lvlm_saliency.evaluation.decoding import Decoder
 from lvlm_saliency.evaluation.runner import Silent
 from lvlm_saliency.studies.collect import collect, traced_batch
 from lvlm_saliency.studies.lab import Lab, StudySettings
@@ -14,7 +17,9 @@ from lvlm_saliency.studies.tokens import ARRAYS, layer_groups
 
 @pytest.fixture(scope="module")
 def lab(scenes, tmp_path_factory):
-    return Lab(StudySettings(out=tmp_path_factory.mktemp("lab"), n=7), model=scenes[0], processor=scenes[1])
+    return Lab(
+        StudySettings(out=tmp_path_factory.mktemp("lab"), n=7, max_new_tokens=40), model=scenes[0], processor=scenes[1]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -38,10 +43,6 @@ class Counting(Silent):
 
 
 def with_batches(lab, size):
-    from dataclasses import replace
-
-    from lvlm_saliency.evaluation.decoding import Decoder
-
     return Decoder(lab.model, lab.processor, replace(lab.decoder.settings, batch_size=size))
 
 

@@ -95,6 +95,17 @@ def test_labels_from_chair(tmp_path):
     assert labelled(benchmark, {0: {"error": "broken"}}, TOKENIZER) == []
 
 
+def test_what_a_model_writes_on_coco_pictures_is_labelled(tiny, tmp_path):
+    (tmp_path / "synonyms.txt").write_text("dog\ncat, a\n")
+    (tmp_path / "coco_objects.json").write_text(json.dumps({"42": ["dog"]}))
+    Image.new("RGB", (40, 40), "green").save(tmp_path / "COCO_val2014_000000000042.jpg")
+    chosen = StudySettings(out=tmp_path / "o", labels="chair", images=tmp_path, data=tmp_path, n=1, max_new_tokens=4)
+    (text,) = Lab(chosen, model=tiny[0], processor=tiny[1]).texts()
+    assert text.image == "COCO_val2014_000000000042.jpg"
+    assert "".join(text.pieces) == text.text
+    assert text.picture().size == (40, 40)
+
+
 def test_answers_without_labels_are_refused_before_anything_is_loaded(tmp_path):
     with pytest.raises(InputError, match="scenes-pope: no labelled words in its answers; give --labels scenes-caption"):
         Lab(StudySettings(out=tmp_path, labels="scenes-pope"))

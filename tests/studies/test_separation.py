@@ -19,7 +19,7 @@ from .made import table
 
 
 def verdicts(made, **settings):
-    page = Separation(**settings).page(made, {}, resamples=100, seed=0)
+    page = Separation(**settings).page(made, {}, resamples=60, seed=0)
     return [finding.verdict for finding in page.findings[:6]], page
 
 
@@ -41,7 +41,7 @@ def test_the_opposite_effect_is_told_as_such():
 
 
 def test_where_nothing_differs_nothing_is_found():
-    found, page = verdicts(table(np.random.default_rng(2), pictures=200))
+    found, page = verdicts(table(np.random.default_rng(2), pictures=120))
     assert HOLDS not in found[:4]
     assert found[5] == FAILS  # it adds nothing
     gains = [row for row in page.data["nested"] if row["added"] == "saliency: output"]
@@ -56,7 +56,7 @@ def test_attention_that_separates_refutes_the_claim_about_it():
 
 
 def test_position_alone_is_seen_through():
-    found, page = verdicts(table(np.random.default_rng(4), pictures=200, words=5, wrong=0.3, effect=1.0, late=True))
+    found, page = verdicts(table(np.random.default_rng(4), pictures=120, words=5, wrong=0.3, effect=1.0, late=True))
     assert found[0] == HOLDS  # late words are wrong, and late words score low
     assert found[1] != HOLDS  # among words of one position there is nothing
     areas = {row["held_equal"]: row for row in page.data["controls"] if row["score"] == "saliency: output"}
