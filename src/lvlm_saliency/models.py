@@ -56,7 +56,8 @@ def load_model(
             `device_map`.
         revision: branch, tag or commit of a hub id.
         local_files_only: True never asks the hub, False insists on it, None falls back to the cache.
-        quantization_config: passed on to `from_pretrained` (bitsandbytes, torchao).
+        quantization_config: passed on to `from_pretrained` (bitsandbytes, torchao). bitsandbytes' own packing of 4-bit
+            weights for inference on some processors is switched off, because it has no backward pass.
         attn_implementation: passed on to `from_pretrained`.
 
     Returns:
@@ -80,7 +81,16 @@ def load_model(
             f"{shown} has no processor or tokenizer that can be loaded ({first_line(error)}): "
             "it needs the files that processor.save_pretrained writes"
         ) from error
-    return model.eval(), processor
+    return _unpacked(model.eval()), processor
+
+
+def _unpacked(model: Any) -> Any:
+    """The model, kept from repacking its weights: with AVX512-BF16 bitsandbytes packs 4-bit weights at the first call
+    without gradient into a format that has no backward pass, and a trace could not follow."""
+    for module in model.modules():
+        if getattr(module, "support_avx512bf16_for_cpu", False):
+            module.support_avx512bf16_for_cpu = False
+    return model
 
 
 def _config(checkpoint: Checkpoint, shown: str) -> PreTrainedConfig:

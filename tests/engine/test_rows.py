@@ -217,14 +217,11 @@ def test_model_split_over_a_device_map(tmp_path):
 @pytest.mark.filterwarnings("ignore")  # the quantiser's own notices
 def test_four_bit_weights():
     pytest.importorskip("bitsandbytes")
-    from transformers import AutoModelForImageTextToText, BitsAndBytesConfig
+    from transformers import BitsAndBytesConfig
 
     family = FAMILIES["llava"]
-    model = AutoModelForImageTextToText.from_pretrained(
-        family.folder(),
-        quantization_config=BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4"),
-        device_map="cpu",
-    ).eval()
+    quantised = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4")
+    model, _ = ls.load_model(family.folder(), device="cpu", quantization_config=quantised)
     assert "4bit" in type(model.get_decoder().layers[0].mlp.up_proj.weight).__name__
     inputs = family.inputs(n=1)
     sequences = answer(model, inputs)
