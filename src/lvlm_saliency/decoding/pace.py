@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections import deque
 
-SMALLEST, LARGEST = 2, 32
+SMALLEST, FIRST, LARGEST = 2, 4, 32
 WARM, PAUSE, PATIENCE = 1, 16, 4
 """Ordinary steps before the first block, and between two looks at whether blocks would be cheaper; and how many looks
 may fail before one is tried in any case."""
@@ -20,13 +20,14 @@ class Pace:
     def __init__(self, fixed: bool, share: float):
         self.fixed = fixed
         self.share = share
-        self.refused, self.seen = 0.1, 5.0  # a prior of 2 % refusals, soon outweighed
+        self.refused, self.seen, self.decided = 0.1, 5.0, 0  # a prior of 2 % refusals, soon outweighed
         self.seconds: dict[str, deque[float]] = {}
         self.steps_left, self.looks = 0 if fixed else WARM, 0
 
     def observe(self, refused: float) -> None:
         """Note a decided position, and how large a part of the samples refused its first draw there (any of them counts
         as all where the block of the whole batch ends with it). The past fades, so that the rate follows the text."""
+        self.decided += 1
         self.refused, self.seen = 0.98 * self.refused + refused, 0.98 * self.seen + 1
 
     def timed(self, name: str, seconds: float) -> None:
@@ -38,6 +39,10 @@ class Pace:
         return self.refused / self.seen
 
     def size(self) -> int:
+        """The best block size; while little is known of the text, blocks are short: a long one may be for nothing."""
+        return min(self.best(), max(FIRST, 2 * self.decided))
+
+    def best(self) -> int:
         """The block size that costs least per kept token; sqrt(2 (1 + f) / r) where passes cost what they read."""
         return min(range(SMALLEST, LARGEST + 1), key=self.per_token)
 
@@ -60,8 +65,8 @@ class Pace:
         return False
 
     def blocks_pay(self) -> bool:
-        """Whether the next tokens are cheaper in a block than one by one; blocks are tried once to know."""
-        return "verify" not in self.seconds or self.per_token(self.size()) < self._cost("step")
+        """Whether the next tokens are cheaper in a block than one by one."""
+        return self.per_token(self.best()) < self._cost("step")
 
     def per_token(self, size: int) -> float:
         """Expected cost of a kept token in blocks of `size`."""
