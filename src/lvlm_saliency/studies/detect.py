@@ -17,7 +17,7 @@ from lvlm_saliency.studies import detect_page, stats
 from lvlm_saliency.studies.lab import Lab
 from lvlm_saliency.studies.page import Page
 from lvlm_saliency.studies.risk import calibration, worth
-from lvlm_saliency.studies.risk.fitting import ALL, LOGISTIC, Fitted, fit
+from lvlm_saliency.studies.risk.fitting import ALL, TREES, Fitted, fit, plain
 from lvlm_saliency.studies.risk.mentions import Mentions, joined, numbered
 from lvlm_saliency.studies.risk.model import architecture
 from lvlm_saliency.studies.risk.signals import FREE, GRADIENT
@@ -124,18 +124,17 @@ def measured(lab: Lab, train: dict[str, Mentions], held: dict[str, Mentions], ho
     }
     if "self-check" in groups:
         scores["self-check alone"] = -tested.groups["self-check"][:, 0]
-    for candidate in ALL:
-        if str(candidate) != str(fitted.candidate) and candidate not in LOGISTIC:
-            scores["risk by boosted trees"] = worth.score(pooled, tested, free, (candidate,))
-    logistic = worth.score(pooled, tested, free)
+    trees = plain(pooled.data(free), TREES, seed=lab.settings.seed)
+    scores["risk by boosted trees"] = trees.log_odds(tested.matrix(free))
+    logistic = fit(pooled.data(free)).model
+    scores["risk by logistic regression"] = logistic.log_odds(tested.matrix(free))
     gains = {
         "over -log p": judge.gain(scores["risk"], scores["-log p"]),
         "over wording": judge.gain(scores["risk"], scores["wording alone (control)"]),
-        "all over risk": judge.gain(scores["all signals"], logistic),
+        "all over risk": judge.gain(scores["all signals"], scores["risk by logistic regression"]),
     }
-    wide_free = worth.score(pooled, both, free)
     without = worth.score(pooled, both, [name for name in free if name not in GRADIENT])
-    gains["saliency, both"] = wide.gain(wide_free, without)
+    gains["saliency, both"] = wide.gain(logistic.log_odds(both.matrix(free)), without)
     return Results(
         fitted=fitted,
         groups=groups,

@@ -95,7 +95,7 @@ def findings(results: Results) -> list[Finding]:
             f"(-log p has {plain_matched} matched, {plain} unmatched).",
         ),
         Finding(
-            at_least(control, 0.0),
+            HOLDS if control.low > 0 else FAILS if control.high < LOSS else CANNOT_TELL,
             f"It is more than the way the texts are written: place and wording alone, without any figure of the model, "
             f"reach {wording[0]} ({wording[1]} position-matched); the risk lies {signed(control)} above, matched.",
         ),
