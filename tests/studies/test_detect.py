@@ -15,7 +15,7 @@ from lvlm_saliency.cli import main
 from lvlm_saliency.errors import InputError, SettingError
 from lvlm_saliency.evaluation.runner import Silent
 from lvlm_saliency.studies import detect_page
-from lvlm_saliency.studies.detect import Detect, measured
+from lvlm_saliency.studies.detect import Detect, measured, transfers
 from lvlm_saliency.studies.page import CANNOT_TELL, FAILS, HOLDS
 from lvlm_saliency.studies.risk.asked import question, yes_and_no
 from lvlm_saliency.studies.risk.mentions import NEAR, Mentions, joined
@@ -26,7 +26,7 @@ LAB = SimpleNamespace(settings=SimpleNamespace(resamples=100, seed=0), listener=
 SOME = ("log-probability", "entropy", "position", "saliency", "attention", "words after")
 
 
-def mentions(prefix: str, strength: dict[str, float], seed: int, pictures=130, each=5, **more: float) -> Mentions:
+def mentions(prefix: str, strength: dict[str, float], seed: int, pictures=90, each=5, **more: float) -> Mentions:
     """Words whose truth hangs on the first feature of some groups; `more` on the self-check as well."""
     random = np.random.default_rng(seed)
     count = pictures * each
@@ -94,11 +94,22 @@ def test_costlier_signals_are_told_from_free_ones(planted):
 
 
 def test_a_sign_that_turns_does_not_transfer():
-    results = study({"saliency": -3.0}, {"saliency": 3.0})
-    cells = {(one.trained, one.tested): one.free for one in results.transfers}
+    signs = {"greedy": {"saliency": -3.0}, "sample": {"saliency": 3.0}}
+    train, held = ({name: mentions(half, signs[name], ord(half) + len(name)) for name in signs} for half in "ab")
+    found = transfers(train, held, list(SOME), [*SOME, "self-check"], (100, 0))
+    cells = {(one.trained, one.tested): one.free for one in found}
     assert cells["greedy", "greedy"].low > 0.8
     assert cells["greedy", "sample"].high < 0.3
-    assert verdicts(results)[-2:] == [FAILS, FAILS]
+    results = SimpleNamespace(transfers=found, counts={"train": dict.fromkeys(signs, 1)})
+    assert [finding.verdict for finding in detect_page.transfer(results)] == [FAILS, FAILS]
+
+
+def test_a_way_of_decoding_that_hardly_hallucinates_is_tested_on_alone():
+    parts = {name: mentions("a", {"saliency": -3.0}, 1) for name in ("greedy", "sample")}
+    parts["greedy"].y[:] = np.arange(len(parts["greedy"])) < 2
+    found = transfers(parts, parts, list(SOME), list(SOME), (20, 0))
+    assert {one.trained for one in found} == {"sample", "greedy and sample"}
+    assert {one.tested for one in found} == {"greedy", "sample"}
 
 
 def test_what_holds_everywhere_transfers(planted):

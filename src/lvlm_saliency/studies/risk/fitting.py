@@ -92,6 +92,11 @@ class Fitted:
     losses: Mapping[str, float]
 
 
+def pictures_of_each(y: np.ndarray, picture: np.ndarray) -> tuple[int, int]:
+    """How many pictures have a hallucinated word, and how many a correct one; learning needs `FOLDS` of each."""
+    return len(set(picture[y].tolist())), len(set(picture[~y].tolist()))
+
+
 @dataclass(frozen=True)
 class Data:
     """Rows to learn from: values `[N, F]` (NaN: missing), y bool `[N]`, picture int `[N]`, names of the F features."""
@@ -102,8 +107,7 @@ class Data:
     names: Sequence[str] = field(default=())
 
     def __post_init__(self) -> None:
-        positive = len(np.unique(self.picture[self.y]))
-        negative = len(np.unique(self.picture[~self.y]))
+        positive, negative = pictures_of_each(self.y, self.picture)
         if min(positive, negative) < FOLDS:
             raise InputError(
                 f"{int(self.y.sum())} hallucinated and {int((~self.y).sum())} correct object words, in {positive} and "
