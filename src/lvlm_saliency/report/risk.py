@@ -32,7 +32,7 @@ def print_risk(console: Console, tokens: Sequence[str], risk: Sequence[float]) -
 
 
 def _print_legend(console: Console) -> None:
-    label, rest = "risk that the object is not there:", "other words are left plain: the risk is of object words alone"
+    label, rest = "risk that the object is not there:", "other words have none"
     if colourless(console):
         levels = BARS if can_show(console, BARS) else DIGITS
         console.print(Text(f"{label} {levels[0]} 0 % .. {levels[-1]} 100 %; {rest}"))

@@ -17,7 +17,7 @@ from lvlm_saliency.studies import detect_page, stats
 from lvlm_saliency.studies.lab import Lab
 from lvlm_saliency.studies.page import Page
 from lvlm_saliency.studies.risk import calibration, worth
-from lvlm_saliency.studies.risk.fitting import ALL, LOGISTIC, Fitted, fit
+from lvlm_saliency.studies.risk.fitting import ALL, FOLDS, TREES, Fitted, fit, pictures_of_each, plain
 from lvlm_saliency.studies.risk.mentions import Mentions, joined, numbered
 from lvlm_saliency.studies.risk.model import architecture
 from lvlm_saliency.studies.risk.signals import FREE, GRADIENT
@@ -124,25 +124,24 @@ def measured(lab: Lab, train: dict[str, Mentions], held: dict[str, Mentions], ho
     }
     if "self-check" in groups:
         scores["self-check alone"] = -tested.groups["self-check"][:, 0]
-    for candidate in ALL:
-        if str(candidate) != str(fitted.candidate) and candidate not in LOGISTIC:
-            scores["risk by boosted trees"] = worth.score(pooled, tested, free, (candidate,))
-    logistic = worth.score(pooled, tested, free)
+    trees = plain(pooled.data(free), TREES, seed=lab.settings.seed)
+    scores["risk by boosted trees"] = trees.log_odds(tested.matrix(free))
+    logistic = fit(pooled.data(free)).model
+    scores["risk by logistic regression"] = logistic.log_odds(tested.matrix(free))
     gains = {
         "over -log p": judge.gain(scores["risk"], scores["-log p"]),
         "over wording": judge.gain(scores["risk"], scores["wording alone (control)"]),
-        "all over risk": judge.gain(scores["all signals"], logistic),
+        "all over risk": judge.gain(scores["all signals"], scores["risk by logistic regression"]),
     }
-    wide_free = worth.score(pooled, both, free)
     without = worth.score(pooled, both, [name for name in free if name not in GRADIENT])
-    gains["saliency, both"] = wide.gain(wide_free, without)
+    gains["saliency, both"] = wide.gain(logistic.log_odds(both.matrix(free)), without)
     return Results(
         fitted=fitted,
         groups=groups,
         areas={name: (judge.area(one), judge.area(one, matched=True)) for name, one in scores.items()},
         gains=gains,
         worths=worth.worths(pooled, wide, groups, lab.listener),
-        transfers=_transfers(train, held, free, groups, chosen),
+        transfers=transfers(train, held, free, groups, chosen),
         calibrated=_calibrated(fitted, {name: held[name] for name in held}, free, pooled, chosen),
         counts={
             kind: {name: len(mentions) for name, mentions in some.items()}
@@ -152,13 +151,22 @@ def measured(lab: Lab, train: dict[str, Mentions], held: dict[str, Mentions], ho
     )
 
 
-def _transfers(train, held, free, groups, chosen) -> list[Transfer]:
-    """Logistic regression, trained on each way of decoding and on both, tested on every one."""
+def transfers(
+    train: dict[str, Mentions],
+    held: dict[str, Mentions],
+    free: list[str],
+    groups: list[str],
+    chosen: tuple[int, int],
+) -> list[Transfer]:
+    """Logistic regression, trained on each way of decoding and on all, tested on every one; a way of decoding that
+    hallucinates too rarely to learn from is tested on only. chosen: resamples and seed."""
     sources = dict(train)
     if len(train) > 1:
         sources[" and ".join(train)] = joined(list(train.values()))
     found = []
     for trained, mentions in sources.items():
+        if min(pictures_of_each(mentions.y, mentions.picture)) < FOLDS:
+            continue
         models = [fit(mentions.data(some)).model for some in (free, groups)]
         for tested, there in held.items():
             judge = worth.Judge(there, *chosen)

@@ -13,9 +13,6 @@ if TYPE_CHECKING:
     from lvlm_saliency.studies.risk.calibration import Calibration
     from lvlm_saliency.studies.risk.worth import Worth
 
-EDGE = 1e-3
-"""Risks and shares nearer to 0 or 1 than this are drawn at it."""
-
 
 def worth(worths: Sequence[Worth]) -> Any:
     """Forest plots: every group alone, and what it adds."""
@@ -30,7 +27,7 @@ def worth(worths: Sequence[Worth]) -> Any:
     _forest(right, rows - 0.14, [one.within for one in worths], ORANGE, "s", "within all signals")
     right.axvline(0, color=GREY, linewidth=1, linestyle=":")
     right.set_xlabel("Gain in AUROC, position-matched")
-    right.legend(fontsize=8.5, frameon=False, loc="lower right")
+    figure.legend(*right.get_legend_handles_labels(), fontsize=9, frameon=False, loc="outside upper right", ncols=2)
     return figure
 
 
@@ -44,25 +41,19 @@ def _forest(axes: Any, rows: np.ndarray, found: Sequence[Any], colour: str, mark
 def reliability(calibrated: Mapping[tuple[str, str], Calibration]) -> Any:
     """Mean risk against the share of hallucinated words, for every way of decoding."""
     texts = [tested for kind, tested in calibrated if kind == "Platt"]
-    figure, axes = panels(columns=len(texts), width=3.4 * len(texts) + 0.6, height=3.6, sharex=True, sharey=True)
-    ticks = [EDGE, 0.01, 0.1, 0.5, 0.9, 0.99, 1 - EDGE]
+    figure, axes = panels(columns=len(texts), width=3.4 * len(texts) + 0.4, height=3.7, sharex=True, sharey=True)
     for one, tested in zip(axes, texts, strict=True):
-        found = calibrated["Platt", tested]
-        shown = [(_place(b.risk), _place(b.rate.value), _place(b.rate.low), _place(b.rate.high)) for b in found.bins]
-        x, y, low, high = np.array(shown).T
-        one.plot(_odds(np.array([EDGE, 1 - EDGE])), _odds(np.array([EDGE, 1 - EDGE])), color=GREY, linestyle=":")
+        bins = calibrated["Platt", tested].bins
+        x = np.array([100 * each.risk for each in bins])
+        y, low, high = 100 * np.array([(each.rate.value, each.rate.low, each.rate.high) for each in bins]).T
+        one.plot([0, 100], [0, 100], color=GREY, linestyle=":", linewidth=1)
         spread = np.maximum(np.nan_to_num([y - low, high - y]), 0)
         one.errorbar(x, y, yerr=spread, color=BLUE, marker=MARKERS[0], markersize=5, linewidth=1.2)
-        one.set_xticks(_odds(np.array(ticks)), [f"{100 * tick:g}" for tick in ticks])
-        one.set_yticks(_odds(np.array(ticks)), [f"{100 * tick:g}" for tick in ticks])
+        for place, height, each in zip(x, y, bins, strict=True):
+            one.annotate(
+                f"{each.rate.n}", (place, height), (5, -10), textcoords="offset points", fontsize=8, color=GREY
+            )
         one.set_xlabel(f"Mean risk, {tested} texts (%)")
     axes[0].set_ylabel("Share hallucinated (%)")
+    axes[0].set(xlim=(-4, 108), ylim=(-8, 104))
     return figure
-
-
-def _place(share: float) -> float:
-    return float(_odds(np.clip(share, EDGE, 1 - EDGE)))
-
-
-def _odds(share: Any) -> Any:
-    return np.log(share / (1 - share))

@@ -54,7 +54,7 @@ def page(lab: Lab, results: Results, train: Mentions, held: dict[str, Mentions])
         ),
         Part(
             "Does it mean what it says?",
-            "Expected calibration error over ten bins of equally many mentions, beside what a perfectly calibrated "
+            "Expected calibration error over ten bins of equal width, beside what a perfectly calibrated "
             "risk would show by chance with as many (mean, and the bound that it passes once in twenty).",
             tables=[_calibration(results)],
             pictures=[Picture("reliability", _reliability_caption(results), figures.reliability(results.calibrated))],
@@ -95,7 +95,7 @@ def findings(results: Results) -> list[Finding]:
             f"(-log p has {plain_matched} matched, {plain} unmatched).",
         ),
         Finding(
-            at_least(control, 0.0),
+            HOLDS if control.low > 0 else FAILS if control.high < LOSS else CANNOT_TELL,
             f"It is more than the way the texts are written: place and wording alone, without any figure of the model, "
             f"reach {wording[0]} ({wording[1]} position-matched); the risk lies {signed(control)} above, matched.",
         ),
@@ -107,7 +107,7 @@ def findings(results: Results) -> list[Finding]:
         _richer(results, rest),
         _calibrated(results),
     ]
-    return [*found, *_transfer(results)]
+    return [*found, *transfer(results)]
 
 
 def signed(found: Estimate) -> str:
@@ -158,7 +158,7 @@ def _calibrated(results: Results) -> Finding:
     )
 
 
-def _transfer(results: Results) -> list[Finding]:
+def transfer(results: Results) -> list[Finding]:
     """One finding for each way of decoding that was not in the training texts, against being trained at home."""
     cells = {(one.trained, one.tested): one for one in results.transfers}
     found = []
@@ -272,8 +272,9 @@ def _worth_caption(results: Results) -> str:
 def _reliability_caption(results: Results) -> str:
     counts = ", ".join(f"{NAMES.get(name, name)} n = {count}" for name, count in results.counts["held"].items())
     return (
-        "Mean risk (Platt) and share of hallucinated words in ten bins of equally many held-out mentions, 95 % "
-        "intervals over pictures; axes linear in the log-odds; bins without a hallucinated word stand at the edge. "
+        "Mean risk (Platt) and share of hallucinated words in ten bins of equal width, held-out pictures, 95 % "
+        "intervals over pictures; the number at a point is that of its mentions. On the dotted line risk is what it "
+        "says. "
         f"{counts}."
     )
 

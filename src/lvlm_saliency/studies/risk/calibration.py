@@ -21,7 +21,7 @@ class Bin:
 
 @dataclass(frozen=True)
 class Calibration:
-    """ece: expected calibration error over bins of equally many mentions; by_chance: mean and 95 % bound of the ECE
+    """ece: expected calibration error over bins of equal width; by_chance: mean and 95 % bound of the ECE
     that a perfectly calibrated risk of these values would show with as many mentions; brier: mean squared error;
     constant: the Brier score of always saying the base rate; loss: log loss in nats; risk, rate: means."""
 
@@ -44,16 +44,21 @@ class Calibration:
 def ece(risk: np.ndarray, y: np.ndarray, bins: int = BINS) -> float:
     """Expected calibration error: sum over bins of |mean risk - share of positives| x the bin's share of the rows.
 
-    risk: float `[N]`; y: bool `[N]` or `[R, N]`'s last axis. Bins of equal count by rank (Nixon et al. 2019, adaptive
-    calibration error), since most risks are small; rows of equal risk may fall on both sides of a border.
+    risk: float `[N]`, 0 to 1; y: bool `[N]`. Bins of equal width (Guo et al. 2017, Eq. 3).
     """
     return float(_ece(risk, y[None], bins)[0])
 
 
 def _ece(risk: np.ndarray, ys: np.ndarray, bins: int) -> np.ndarray:
-    parts = np.array_split(np.argsort(risk, kind="stable"), min(bins, len(risk)))
+    parts = _bins(risk, bins)
     gaps = [np.abs(risk[part].mean() - ys[:, part].mean(axis=1)) * len(part) for part in parts]
     return np.sum(gaps, axis=0) / len(risk)
+
+
+def _bins(risk: np.ndarray, bins: int) -> list[np.ndarray]:
+    """The rows of each bin that has any, lowest risk first."""
+    of_row = np.minimum((risk * bins).astype(int), bins - 1)
+    return [np.flatnonzero(of_row == number) for number in np.unique(of_row)]
 
 
 def judged(risk: np.ndarray, y: np.ndarray, pictures: np.ndarray, resamples: int, seed: int) -> Calibration:
@@ -61,8 +66,9 @@ def judged(risk: np.ndarray, y: np.ndarray, pictures: np.ndarray, resamples: int
     resampler = stats.Resampler(pictures, resamples, seed)
     random = np.random.default_rng(seed)
     perfect = _ece(risk, random.random((500, len(risk))) < risk, BINS)
-    parts = np.array_split(np.argsort(risk, kind="stable"), min(BINS, len(risk)))
-    found = [Bin(float(risk[part].mean()), resampler.of(part).estimate(stats.mean(y[part]))) for part in parts]
+    found = [
+        Bin(float(risk[part].mean()), resampler.of(part).estimate(stats.mean(y[part]))) for part in _bins(risk, BINS)
+    ]
     share = np.clip(risk, 1e-12, 1 - 1e-12)
     return Calibration(
         ece=ece(risk, y),

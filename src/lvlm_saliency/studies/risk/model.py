@@ -150,7 +150,7 @@ class RiskModel:
 
     def save(self, path: str | Path) -> None:
         """Write the model as one safetensors file; the same model gives the same bytes."""
-        from safetensors.numpy import save_file
+        from safetensors.numpy import save
 
         numbers = {"fill": self.fill, "mean": self.mean, "scale": self.scale, "objects": self.objects, **self.arrays}
         numbers["calibration"] = np.array([self.slope, self.offset])
@@ -158,11 +158,11 @@ class RiskModel:
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{os.getpid()}")  # a killed process leaves no half of a model behind
-        save_file(
+        content = save(
             {name: np.ascontiguousarray(values) for name, values in numbers.items()},
-            str(temporary),
-            metadata={"about": json.dumps({**head, "about": self.about}), KEY: str(FORMAT)},
+            metadata={KEY: json.dumps({"format": FORMAT, **head, "about": self.about})},
         )
+        temporary.write_bytes(content)
         temporary.replace(path)
 
     @classmethod
@@ -184,12 +184,13 @@ class RiskModel:
             raise InputError(f"{path} cannot be read as a risk model: {error}") from error
         if KEY not in metadata:
             raise InputError(f"{path} is no risk model: lvlm-saliency study detect writes one (risk.safetensors)")
-        if metadata[KEY] != str(FORMAT):
-            raise InputError(f"{path} is a risk model of format {metadata[KEY]}, and this version reads {FORMAT}")
         try:
-            return _checked(json.loads(metadata["about"]), numbers)
+            head = json.loads(metadata[KEY])
+            if (written := head["format"]) == FORMAT:
+                return _checked(head, numbers)
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise InputError(f"{path} is damaged: {error!r}; train the risk model again") from error
+        raise InputError(f"{path} is a risk model of format {written}, and this version reads {FORMAT}")
 
 
 def architecture(model: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lvlm_saliency.studies import stats
-from lvlm_saliency.studies.risk.fitting import LOGISTIC, Data, fit
+from lvlm_saliency.studies.risk.fitting import LOGISTIC, Data, fit, plain
 from lvlm_saliency.studies.risk.mentions import Mentions, numbered
 
 BASE = "log-probability"
@@ -51,9 +51,9 @@ class Judge:
         return stats.auroc(score, self.held.y, self.held.strata if matched else None)
 
 
-def score(train: Mentions, held: Mentions, groups: Sequence[str], candidates=LOGISTIC, seed: int = 0) -> np.ndarray:
-    """Log-odds `[N]` of the held-out mentions by the candidate that is chosen inside the training pictures."""
-    return fit(train.data(groups), candidates, seed=seed).model.log_odds(held.matrix(groups))
+def score(train: Mentions, held: Mentions, groups: Sequence[str]) -> np.ndarray:
+    """Log-odds `[N]` of the held-out mentions by the logistic regression chosen inside the training pictures."""
+    return fit(train.data(groups), LOGISTIC).model.log_odds(held.matrix(groups))
 
 
 def worths(train: Mentions, judge: Judge, groups: Sequence[str], listener) -> list[Worth]:
@@ -70,7 +70,7 @@ def worths(train: Mentions, judge: Judge, groups: Sequence[str], listener) -> li
         rest = [other for other in groups if other != group]
         alone = score(train, judge.held, [group])
         added = score(train, judge.held, [BASE, group]) if group != BASE else base
-        without = score(train, judge.held, rest, (everything.candidate,))
+        without = plain(train.data(rest), everything.candidate).log_odds(judge.held.matrix(rest))
         found.append(
             Worth(
                 group,
