@@ -34,8 +34,8 @@ def page(study: Ablation, both: Mapping[str, Measured], n: int, setup: Mapping[s
         rest = [name for name in measured.names if name not in grid]
         if grid:
             caption = (
-                f"CHAIR_i (less is better) and recall (more is), {how}, n = {n} pictures. Alpha 0 draws among the top K "
-                "and refuses nothing; beta 0 leaves attention alone."
+                f"CHAIR_i (less is better) and recall (more is), {how}, n = {n} pictures. Alpha 0 draws among the top "
+                "K and refuses nothing; beta 0 leaves attention alone."
             )
             picture = Picture(f"grid-{how.replace(' ', '-')}", caption, heat(study, measured))
             parts.append(Part(f"Grid of alpha and beta, {how}", "", [_table("Grid", grid, measured, n)], [picture]))

@@ -67,8 +67,10 @@ class _WordGate(_AllScored):
             for token, score in zip(proposal.tokens, scores, strict=True)
         ]
         taken = super()._settle(sample, step, proposal, lifted, first)
-        history[-1] = scores[proposal.tokens.index(taken.token)]
-        return dataclasses.replace(taken, score=history[-1])
+        raw = dict(zip(proposal.tokens, scores, strict=True))
+        history[-1] = raw[taken.token_id]
+        told = {token: None if value is None else raw[token] for token, value in taken.candidates.items()}
+        return dataclasses.replace(taken, score=history[-1], candidates=told)
 
 
 @dataclass(frozen=True)
