@@ -1,0 +1,133 @@
+"""What SGRS and LocoRE must beat: the same machinery with what is said to matter taken away. In studies only."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from lvlm_saliency.attention.rows import RowEdit
+from lvlm_saliency.attention.step import Place
+from lvlm_saliency.decoding.draws import uniform
+from lvlm_saliency.decoding.rejection import SaliencyGate, candidate_scores
+from lvlm_saliency.interventions.locore import LocoRE
+from lvlm_saliency.interventions.sgrs import SGRS
+
+
+class _AllScored(SaliencyGate):
+    """The gate with every candidate scored before the first draw, so that a control may alter the scores."""
+
+    def altered(self, sample: int, step: int, scores: list[float]) -> list[float]:
+        return scores
+
+    def choose(self, step, logits, processed, capture, active):
+        proposals = self.propose(processed)
+        scores: list[list] = [[None] * len(one.tokens) for one in proposals]
+        if capture is not None:
+            width = max(len(one.tokens) for one in proposals)
+            tokens = torch.tensor([(one.tokens + one.tokens[:1] * width)[:width] for one in proposals])
+            self.backwards += 1
+            found = candidate_scores(logits, tokens, capture, self.layers).tolist()
+            scores = [self.altered(i, step, row[: len(scores[i])]) for i, row in enumerate(found)]
+        return [
+            self._settle(i, step, one, scores[i], self.draw(i, step, 0, one.weights)) if active[i] else None
+            for i, one in enumerate(proposals)
+        ]
+
+
+class _ShuffledGate(_AllScored):
+    def altered(self, sample: int, step: int, scores: list[float]) -> list[float]:
+        # Numbers from 1000 on: top_k is at most 1000, so that no draw of the gate shares one with the permutation.
+        keys = [uniform(self.seed, self.samples[sample], step, 1000 + k) for k in range(len(scores))]
+        return [scores[k] for k in sorted(range(len(scores)), key=keys.__getitem__)]
+
+
+class _TurnedGate(_AllScored):
+    def altered(self, sample: int, step: int, scores: list[float]) -> list[float]:
+        return [-score for score in scores]
+
+    def threshold(self, history: Sequence[float]) -> float | None:
+        alpha = self.settings.alpha
+        return sum(history) / len(history) / alpha if history and alpha else None
+
+
+class _WordGate(_AllScored):
+    def _settle(self, sample, step, proposal, scores, first):
+        history = self.history[sample]
+        threshold = self.threshold(history)
+        if threshold is None or scores[first] is None:
+            return super()._settle(sample, step, proposal, scores, first)
+        gated = self.settings.token_ids
+        lifted = [
+            score if token in gated else max(score, threshold)
+            for token, score in zip(proposal.tokens, scores, strict=True)
+        ]
+        taken = super()._settle(sample, step, proposal, lifted, first)
+        raw = dict(zip(proposal.tokens, scores, strict=True))
+        history[-1] = raw[taken.token_id]
+        told = {token: None if value is None else raw[token] for token, value in taken.candidates.items()}
+        return dataclasses.replace(taken, score=history[-1], candidates=told)
+
+
+@dataclass(frozen=True)
+class ShuffledSGRS(SGRS):
+    """SGRS with the scores of each step's candidates permuted at random, by (seed, sample, step)."""
+
+    name: ClassVar[str] = "sgrs-shuffled"
+    execution: str = "stepwise"
+
+    def selector(self, model, sample_ids):
+        return _ShuffledGate(self, self.target_layers(model), sample_ids)
+
+
+@dataclass(frozen=True)
+class TurnedSGRS(SGRS):
+    """SGRS with its sign turned: a candidate is accepted when S <= mean S of the recent tokens / alpha; after
+    `max_draws` refusals the one of the smallest S is taken. Its record holds -S."""
+
+    name: ClassVar[str] = "sgrs-turned"
+    execution: str = "stepwise"
+
+    def selector(self, model, sample_ids):
+        return _TurnedGate(self, self.target_layers(model), sample_ids)
+
+
+@dataclass(frozen=True)
+class ObjectSGRS(SGRS):
+    """SGRS that may refuse only the tokens `token_ids`, those that open an object word."""
+
+    name: ClassVar[str] = "sgrs-objects"
+    execution: str = "stepwise"
+    token_ids: tuple[int, ...] = ()
+
+    def selector(self, model, sample_ids):
+        return _WordGate(self, self.target_layers(model), sample_ids)
+
+
+@dataclass(frozen=True)
+class ScatteredLocoRE(LocoRE):
+    """LocoRE with as many boosted output positions, placed at random: a function of (seed, query position)."""
+
+    name: ClassVar[str] = "locore-scattered"
+    seed: int = 0
+
+    def edit_rows(self, place: Place) -> RowEdit | None:
+        if super().edit_rows(place) is None:
+            return None
+        start = place.prompt_length
+        queries, keys = place.query_positions.tolist(), place.key_positions
+        rows = [torch.isin(keys, torch.tensor(self.chosen(q - start), device=keys.device) + start) for q in queries]
+        boosted = torch.stack(rows)[None, None]
+        gamma = torch.where(boosted, 1.0 + self.beta, 1.0)
+        if self.space == "probability":
+            return RowEdit(bias=gamma.log())
+        return RowEdit(gain=gamma) if self.space == "unnormalised" else RowEdit(multiplier=gamma)
+
+    def chosen(self, written: int) -> list[int]:
+        """Which of the `written` output positions before the query are boosted, from 0."""
+        written = max(0, written)
+        return sorted(random.Random(f"{self.seed}:{written}").sample(range(written), min(self.window, written)))

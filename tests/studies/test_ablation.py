@@ -1,0 +1,120 @@
+"""The controls alter what they say and nothing else; the verdicts follow planted intervals; the study runs."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from lvlm_saliency.attention.step import Place
+from lvlm_saliency.decoding.rejection import Proposal
+from lvlm_saliency.errors import SettingError
+from lvlm_saliency.interventions.locore import LocoRE
+from lvlm_saliency.interventions.registry import methods
+from lvlm_saliency.studies.ablation import Ablation
+from lvlm_saliency.studies.ablation_page import collapse, compared
+from lvlm_saliency.studies.controls import (
+    ObjectSGRS,
+    ScatteredLocoRE,
+    ShuffledSGRS,
+    TurnedSGRS,
+    _ShuffledGate,
+    _TurnedGate,
+    _WordGate,
+)
+from lvlm_saliency.studies.lab import Lab, StudySettings
+from lvlm_saliency.studies.page import CANNOT_TELL, FAILS, HOLDS
+
+SCORES = [0.1, 0.2, 0.3, 0.4, 0.5]
+
+
+def test_shuffled_scores_are_a_permutation_that_depends_on_the_sample_and_not_on_its_batch():
+    together = _ShuffledGate(ShuffledSGRS(seed=3), [0], [7, 8])
+    alone = _ShuffledGate(ShuffledSGRS(seed=3), [0], [8])
+    seen = [together.altered(1, step, SCORES) for step in range(20)]
+    assert all(sorted(one) == SCORES for one in seen)
+    assert seen == [alone.altered(0, step, SCORES) for step in range(20)]
+    assert len(set(map(tuple, seen))) > 10
+    assert seen != [together.altered(0, step, SCORES) for step in range(20)]
+
+
+@pytest.mark.parametrize(("score", "refused"), [(0.5, False), (0.9, False), (1.1, True)])
+def test_the_turned_gate_refuses_what_lies_above_the_mean_over_alpha(score, refused):
+    gate = _TurnedGate(TurnedSGRS(alpha=0.5, seed=0, order="greedy"), [0], [0])
+    gate.history[0].extend([-0.5, -0.5])  # mean S 0.5, so tau' is 1
+    taken = gate._settle(0, 2, Proposal([10, 11], [0.7, 0.3]), gate.altered(0, 2, [score, 0.2]), 0)
+    assert (taken.token_id == 11) == refused
+
+
+def test_only_object_words_are_refused():
+    gate = _WordGate(ObjectSGRS(seed=0, order="greedy", token_ids=(11,)), [0], [0])
+    gate.history[0].extend([1.0, 1.0])
+    free = gate._settle(0, 2, Proposal([10, 12], [0.7, 0.3]), [0.1, 0.9], 0)
+    assert (free.token_id, free.score, gate.history[0][-1]) == (10, 0.1, 0.1)
+    gate.history[0][-1] = 1.0
+    assert gate._settle(0, 3, Proposal([11, 12], [0.7, 0.3]), [0.1, 0.9], 0).token_id == 12
+
+
+def _place(queries: range, keys: int, prompt: int) -> Place:
+    """What `edit_rows` reads of a place: rows `queries` of a sequence of `keys` positions."""
+
+    class Made:
+        layer, prompt_length, past, new = 0, prompt, queries.start, len(queries)
+        query_positions, key_positions = torch.tensor(list(queries)), torch.arange(keys)
+
+    return Made()  # type: ignore[return-value]
+
+
+def test_the_random_window_boosts_as_many_and_never_the_prompt_and_rows_recomputed_are_the_same():
+    method, plain = ScatteredLocoRE(window=3, seed=1), LocoRE(window=3)
+    whole = method.edit_rows(_place(range(4, 20), 20, 5)).bias[0, 0]
+    usual = plain.edit_rows(_place(range(4, 20), 20, 5)).bias[0, 0]
+    assert torch.equal((whole > 0).sum(1), (usual > 0).sum(1))
+    assert whole.max() == pytest.approx(math.log(1.15))
+    assert not whole[:, :5].any()
+    assert not whole.triu(diagonal=4).any()
+    assert not torch.equal(whole, usual)
+    assert torch.equal(method.edit_rows(_place(range(19, 20), 20, 5)).bias[0, 0, 0], whole[-1])
+
+
+@pytest.mark.parametrize("control", [ShuffledSGRS, TurnedSGRS, ObjectSGRS, ScatteredLocoRE])
+def test_controls_are_no_methods_of_the_command_line(control):
+    assert control.name not in methods()
+
+
+@pytest.mark.parametrize(
+    ("bounds", "said"), [([-0.05, -0.01], HOLDS), ([0.01, 0.05], FAILS), ([-0.02, 0.02], CANNOT_TELL)]
+)
+def test_verdicts_follow_the_interval(bounds, said):
+    found = compared("Less?", {"difference": sum(bounds) / 2, "interval": bounds}, "n = 9")
+    assert found.verdict == said
+    assert "± 2.0" in found.text
+
+
+def test_the_reading_that_collapses_is_named():
+    calm = {"difference": 0.0, "interval": [-0.01, 0.01]}
+    worse = {"difference": 0.2, "interval": [0.1, 0.3]}
+    found = collapse({"probability": calm, "logit": worse}, "n = 9")
+    assert found.verdict == HOLDS
+    assert "reading logit" in found.text
+    assert collapse({"probability": calm}, "n = 9").verdict == CANNOT_TELL
+
+
+def test_the_study_from_end_to_end(tmp_path, scenes):
+    lab = Lab(StudySettings(out=tmp_path, n=2, max_new_tokens=24, resamples=50), model=scenes[0], processor=scenes[1])
+    page = Ablation(pictures=2, alphas="0.6", betas="0", groups="grid/controls").run(lab)
+    page.write(tmp_path / "ablation")
+    assert len(page.findings) == 12
+    assert (tmp_path / "ablation" / "grid-as-written.png").exists()
+    rows = {(row["candidates"], row["decoding"]): row for row in page.data["ablation"]}
+    assert rows["top-p 0.9", "shuffled"]["refused_per_token"] >= 0
+    assert rows["as written", "SGRS"]["system"] == rows["as written", "α 0.6, β 0"]["system"]
+
+
+@pytest.mark.parametrize(
+    "settings", [{"alphas": "x"}, {"betas": "-1"}, {"groups": "all"}, {"pictures": 1}, {"top_p": 1}, {"window": 0}]
+)
+def test_bad_settings_are_told(settings):
+    with pytest.raises(SettingError):
+        Ablation(**settings)
