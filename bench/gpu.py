@@ -116,7 +116,7 @@ def main(arguments: list[str] | None = None) -> None:
         say(title)
         rows = tables[title] = measure(model, inputs, tokens, options.pairs, definition)
         remarks[title] = remark(model, inputs, tokens, limits)
-        plots[title.split(",")[0]] = curve(f"SGRS / sampled generation, {title}", 0.5, cases.curve_of(rows))
+        plots[title.split(",", maxsplit=1)[0]] = curve(f"SGRS / sampled generation, {title}", 0.5, cases.curve_of(rows))
 
     shape = (2, 64, 4, 128) if tiny else (32, 4096, 32, 11008)
     model = random_llava(*shape, device=device, tower=(2, 64) if tiny else (23, 1024))
