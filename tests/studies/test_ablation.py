@@ -57,13 +57,8 @@ def test_only_object_words_are_refused():
 
 
 def _place(queries: range, keys: int, prompt: int) -> Place:
-    """What `edit_rows` reads of a place: rows `queries` of a sequence of `keys` positions."""
-
-    class Made:
-        layer, prompt_length, past, new = 0, prompt, queries.start, len(queries)
-        query_positions, key_positions = torch.tensor(list(queries)), torch.arange(keys)
-
-    return Made()  # type: ignore[return-value]
+    """Rows `queries` of a sequence of `keys` positions."""
+    return Place(0, queries.start, len(queries), prompt, keys, 0, torch.device("cpu"))
 
 
 def test_the_random_window_boosts_as_many_and_never_the_prompt_and_rows_recomputed_are_the_same():

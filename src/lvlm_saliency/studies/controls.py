@@ -113,11 +113,10 @@ class ScatteredLocoRE(LocoRE):
     """LocoRE with as many boosted output positions, placed at random: a function of (seed, query position)."""
 
     name: ClassVar[str] = "locore-scattered"
+    minds_shift: ClassVar[bool] = False
     seed: int = 0
 
-    def edit_rows(self, place: Place) -> RowEdit | None:
-        if super().edit_rows(place) is None:
-            return None
+    def _edit(self, place: Place) -> RowEdit:
         start = place.prompt_length
         queries, keys = place.query_positions.tolist(), place.key_positions
         rows = [torch.isin(keys, torch.tensor(self.chosen(q - start), device=keys.device) + start) for q in queries]
