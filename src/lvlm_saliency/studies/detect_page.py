@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lvlm_saliency.evaluation.systems import GREEDY, SAMPLED
+from lvlm_saliency.evaluation.systems import GREEDY
 from lvlm_saliency.studies import detect_figures as figures
-from lvlm_saliency.studies.page import CANNOT_TELL, FAILS, HOLDS, Cell, Finding, Page, Part, Picture, Table
+from lvlm_saliency.studies import detect_tables
+from lvlm_saliency.studies.detect_tables import NAMES, signed
+from lvlm_saliency.studies.page import CANNOT_TELL, FAILS, HOLDS, Finding, Page, Part, Picture
 from lvlm_saliency.studies.risk.mentions import COSTS, Mentions
 from lvlm_saliency.studies.stats import Estimate
 
@@ -18,7 +20,6 @@ GOAL, GAIN = 0.90, 0.04
 """What the risk shall reach: AUROC, and position-matched AUROC above that of -log p."""
 LOSS = 0.02
 """AUROC that a transfer may cost and still count as transferring."""
-NAMES = {GREEDY: "greedy", SAMPLED: "sampled"}
 
 PAPER = (
     "The paper proposes saliency over earlier output tokens as the sign of hallucination; it fits no detector, ignores "
@@ -42,28 +43,28 @@ def page(lab: Lab, results: Results, train: Mentions, held: dict[str, Mentions])
         "pictures; differences are paired."
     )
     parts = [
-        Part("How good the risk is", scale, tables=[_areas(results)]),
+        Part("How good the risk is", scale, tables=[detect_tables.areas(results)]),
         Part(
             "What each signal is worth",
             "Every group of features alone; added to log-probability; and what the whole loses without it. Held-out "
             "greedy and sampled texts together, logistic regression throughout, gains matched by position and way of "
             "decoding. Others can often stand in for a group that is taken away: a small last column says that it is "
             "not alone in what it knows, not that it knows nothing.",
-            tables=[_worths(results)],
+            tables=[detect_tables.worths(results)],
             pictures=[Picture("worth", _worth_caption(results), figures.worth(results.worths))],
         ),
         Part(
             "Does it mean what it says?",
             "Expected calibration error over ten bins of equal width, beside what a perfectly calibrated "
             "risk would show by chance with as many (mean, and the bound that it passes once in twenty).",
-            tables=[_calibration(results)],
+            tables=[detect_tables.calibration(results)],
             pictures=[Picture("reliability", _reliability_caption(results), figures.reliability(results.calibrated))],
         ),
         Part(
             "How far it transfers",
             "Trained on texts of one way of decoding, tested on another; no picture is in both. A mean risk far from "
             "the share of hallucinated words means that the ranking may serve where the figure does not.",
-            tables=[_transfers(results)],
+            tables=[detect_tables.transfers(results)],
         ),
     ]
     return Page(
@@ -72,7 +73,7 @@ def page(lab: Lab, results: Results, train: Mentions, held: dict[str, Mentions])
         findings(results),
         parts,
         lab.setup(),
-        data=data(results),
+        data=detect_tables.data(results),
     )
 
 
@@ -108,11 +109,6 @@ def findings(results: Results) -> list[Finding]:
         _calibrated(results),
     ]
     return [*found, *transfer(results)]
-
-
-def signed(found: Estimate) -> str:
-    """A difference with its sign and interval."""
-    return f"{found.value:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
 
 
 def _gradient(saliency: Estimate) -> str:
@@ -179,89 +175,6 @@ def transfer(results: Results) -> list[Finding]:
     return found
 
 
-def _areas(results: Results) -> Table:
-    rows = tuple(
-        (Cell(name), Cell(str(area)), Cell(str(matched)))
-        for name, (area, matched) in sorted(results.areas.items(), key=lambda pair: -pair[1][0].value)
-    )
-    n = results.areas["risk"][0].n
-    return Table(
-        "AUROC for hallucinated first mentions, greedy texts", ("score", "AUROC", "position-matched"), rows, f"n = {n}"
-    )
-
-
-def _worths(results: Results) -> Table:
-    rows = tuple(
-        (
-            Cell(one.group),
-            Cell(COSTS[one.group]),
-            Cell(str(one.alone)),
-            Cell(str(one.alone_matched)),
-            Cell("-" if one.group == "log-probability" else signed(one.added), tone=_tone(one.added)),
-            Cell(signed(one.within), tone=_tone(one.within)),
-        )
-        for one in results.worths
-    )
-    head = ("group", "cost", "alone", "alone, matched", "added to log p", "within all")
-    return Table("AUROC by group of features", head, rows, f"n = {results.worths[0].alone.n}")
-
-
-def _tone(found: Estimate) -> str:
-    return "better" if found.low > 0 else "worse" if found.high < 0 else ""
-
-
-def _calibration(results: Results) -> Table:
-    rows = tuple(
-        (
-            Cell(NAMES.get(tested, tested)),
-            Cell(kind),
-            Cell(f"{one.ece:.4f}"),
-            Cell(f"{one.by_chance[0]:.4f}, up to {one.by_chance[1]:.4f}"),
-            Cell(str(one.brier)),
-            Cell(f"{one.constant:.3f}"),
-            Cell(f"{one.loss:.4f}"),
-            Cell(f"{one.risk:.3f} / {one.rate:.3f}"),
-            Cell(str(one.n)),
-        )
-        for (kind, tested), one in results.calibrated.items()
-    )
-    head = (
-        "texts",
-        "calibration",
-        "ECE",
-        "by chance",
-        "Brier",
-        "Brier of the base rate",
-        "log loss",
-        "mean risk / share hallucinated",
-        "n",
-    )
-    return Table("Calibration on held-out pictures", head, rows)
-
-
-def _transfers(results: Results) -> Table:
-    rows = tuple(
-        (
-            Cell(" and ".join(NAMES.get(part, part) for part in one.trained.split(" and "))),
-            Cell(NAMES.get(one.tested, one.tested)),
-            Cell(str(one.free)),
-            Cell(str(one.every)),
-            Cell(f"{one.risk:.3f} / {one.rate:.3f}"),
-            Cell(str(one.free.n)),
-        )
-        for one in results.transfers
-    )
-    head = (
-        "trained on",
-        "tested on",
-        "AUROC, trace alone",
-        "AUROC, every signal",
-        "mean risk / share hallucinated",
-        "n",
-    )
-    return Table("Transfer between ways of decoding (first mentions, logistic regression)", head, rows)
-
-
 def _worth_caption(results: Results) -> str:
     return (
         "Left: position-matched AUROC of each group alone. Right: what it adds to log-probability, and what is lost "
@@ -277,54 +190,3 @@ def _reliability_caption(results: Results) -> str:
         "says. "
         f"{counts}."
     )
-
-
-def data(results: Results) -> dict[str, list[dict]]:
-    """Every figure of the page as rows."""
-
-    def parts(prefix: str, one: Estimate) -> dict:
-        return {prefix: one.value, f"{prefix}_low": one.low, f"{prefix}_high": one.high}
-
-    areas = [
-        {"score": name, **parts("auroc", area), **parts("matched", matched), "n": area.n}
-        for name, (area, matched) in results.areas.items()
-    ]
-    gains = [{"gain": name, **parts("difference", one), "n": one.n} for name, one in results.gains.items()]
-    groups = [
-        {
-            "group": one.group,
-            "cost": COSTS[one.group],
-            **parts("alone", one.alone),
-            **parts("alone_matched", one.alone_matched),
-            **parts("added", one.added),
-            **parts("within", one.within),
-            "n": one.alone.n,
-        }
-        for one in results.worths
-    ]
-    transfers = [
-        {
-            "trained": one.trained,
-            "tested": one.tested,
-            **parts("free", one.free),
-            **parts("every", one.every),
-            "mean_risk": one.risk,
-            "rate": one.rate,
-            "n": one.free.n,
-        }
-        for one in results.transfers
-    ]
-    bins = [
-        {"calibration": kind, "texts": tested, "bin": at, "risk": one.risk, **parts("rate", one.rate), "n": one.rate.n}
-        for (kind, tested), found in results.calibrated.items()
-        for at, one in enumerate(found.bins)
-    ]
-    candidates = [{"candidate": name, "held_out_log_loss": loss} for name, loss in results.fitted.losses.items()]
-    return {
-        "areas": areas,
-        "gains": gains,
-        "groups": groups,
-        "transfers": transfers,
-        "reliability": bins,
-        "candidates": candidates,
-    }
