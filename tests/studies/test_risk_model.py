@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickletools
 import subprocess
 import sys
 from dataclasses import replace
@@ -235,8 +234,8 @@ def test_trees_that_would_run_astray_are_refused(tmp_path, array):
 def test_the_shipped_model_is_small_plain_and_says_where_it_is_from():
     content = SHIPPED.read_bytes()
     assert len(content) < 100_000
-    with pytest.raises(ValueError):
-        list(pickletools.genops(content))
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])  # arrays behind JSON, nothing else
+    assert {one["dtype"] for name, one in header.items() if name != "__metadata__"} <= {"F64", "F32", "I64", "I32"}
     model = RiskModel.load(SHIPPED)
     assert model.groups == FREE
     assert model.about["architecture"]["class"] == "LlavaForConditionalGeneration"

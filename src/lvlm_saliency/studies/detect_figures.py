@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lvlm_saliency.studies.detect_tables import NAMES
 from lvlm_saliency.studies.figures import BLUE, GREY, MARKERS, ORANGE, panels
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def reliability(calibrated: Mapping[tuple[str, str], Calibration]) -> Any:
             one.annotate(
                 f"{each.rate.n}", (place, height), (5, -10), textcoords="offset points", fontsize=8, color=GREY
             )
-        one.set_xlabel(f"Mean risk, {tested} texts (%)")
+        one.set_xlabel(f"Mean risk, {NAMES.get(tested, tested)} texts (%)")
     axes[0].set_ylabel("Share hallucinated (%)")
     axes[0].set(xlim=(-4, 108), ylim=(-8, 104))
     return figure
