@@ -17,6 +17,7 @@ STUDIES = {
     "separation": ("separation:Separation", "Do hallucinated words have lower saliency? With the controls."),
     "decay": ("decay:Decay", "Does weakening the hold on earlier words cause hallucination? A causal experiment."),
     "ablation": ("ablation:Ablation", "Which settings matter, and is the score better than chance?"),
+    "latency": ("latency:Latency", "What every method costs on this machine."),
     "tune": ("tune:Tune", "The best settings for this model on a budget, with their held-out effect."),
     "detect": ("detect:Detect", "A calibrated risk for every object word, and what each signal adds to it."),
 }
