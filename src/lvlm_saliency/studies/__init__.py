@@ -16,6 +16,7 @@ from lvlm_saliency.interventions.parsing import parse_specs
 STUDIES = {
     "separation": ("separation:Separation", "Do hallucinated words have lower saliency? With the controls."),
     "decay": ("decay:Decay", "Does weakening the hold on earlier words cause hallucination? A causal experiment."),
+    "behaviour": ("behaviour:Behaviour", "What does SGRS refuse, how often, where, and what becomes of the text?"),
     "ablation": ("ablation:Ablation", "Which settings matter, and is the score better than chance?"),
     "latency": ("latency:Latency", "What every method costs on this machine."),
     "tune": ("tune:Tune", "The best settings for this model on a budget, with their held-out effect."),

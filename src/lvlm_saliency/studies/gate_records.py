@@ -1,0 +1,75 @@
+"""What SGRS did at every step of many texts, kept text by text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from lvlm_saliency.decoding.loop import generate
+from lvlm_saliency.decoding.steps import Step
+from lvlm_saliency.evaluation import store
+from lvlm_saliency.evaluation.benchmarks import Benchmark, Item
+from lvlm_saliency.evaluation.decoding import Batches, Decoder
+from lvlm_saliency.interventions.sgrs import SGRS
+from lvlm_saliency.studies.collect import digest
+
+
+def write(
+    decoder: Decoder, benchmark: Benchmark, method: SGRS, top_p: float, folder: Path, listener: Any, name: str
+) -> list[dict[str, Any]]:
+    """A row per item, in order: index, image, text, token_ids, and `steps`, one `record` for each token.
+
+    The candidates are the most probable of those inside `top_p`. What `folder` holds already is not decoded again.
+    """
+    tokens = decoder.settings.max_new_tokens
+    file = folder / f"{digest(benchmark.described(), asdict(method), top_p, tokens)}.jsonl"
+    store.mend(file)
+    rows = {row["index"]: row for row in store.read_lines(file)}
+    waiting = [item for item in benchmark.items if item.index not in rows]
+    listener.begin(name, len(benchmark.items), len(rows))
+    batches = Batches(decoder.settings.batch_size, listener.note)
+    for made in batches.run(waiting, lambda items: _decoded(decoder, benchmark, method, top_p, items)):
+        store.append(file, made)
+        rows |= {row["index"]: row for row in made}
+        listener.advance(name, len(made))
+    return [rows[item.index] for item in benchmark.items]
+
+
+def record(step: Step) -> dict[str, Any]:
+    """What is kept of a step. tested: it had a threshold to reach; rejected: ids that were drawn and refused, in
+    order; fallback: all draws were refused; top: id of the most probable candidate, None where none was listed."""
+    return {
+        "tested": step.threshold is not None,
+        "rejected": list(step.rejected),
+        "fallback": step.fallback,
+        "top": next(iter(step.candidates), None),
+        "score": step.score,
+        "threshold": step.threshold,
+    }
+
+
+def _decoded(
+    decoder: Decoder, benchmark: Benchmark, method: SGRS, top_p: float, items: Sequence[Item]
+) -> list[dict[str, Any]]:
+    inputs = decoder.inputs([benchmark.picture(item) for item in items], [item.prompt for item in items])
+    out = generate(
+        decoder.model,
+        inputs,
+        [method],
+        sample_ids=[item.index for item in items],
+        max_new_tokens=decoder.settings.max_new_tokens,
+        num_beams=1,
+        do_sample=True,
+        temperature=1.0,
+        top_p=top_p,
+        top_k=0,
+    )
+    rows = []
+    for item, steps in zip(items, out.steps, strict=True):
+        ids = [step.token_id for step in steps]
+        text = decoder.tokenizer.decode(ids, skip_special_tokens=True).strip()
+        told = {"index": item.index, "image": item.image, "text": text, "token_ids": ids}
+        rows.append({**told, "steps": [record(step) for step in steps]})
+    return rows
