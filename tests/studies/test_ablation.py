@@ -100,7 +100,7 @@ def test_the_study_from_end_to_end(tmp_path, scenes):
     lab = Lab(StudySettings(out=tmp_path, n=2, max_new_tokens=24, resamples=50), model=scenes[0], processor=scenes[1])
     page = Ablation(pictures=2, alphas="0.6", betas="0", groups="grid/controls").run(lab)
     page.write(tmp_path / "ablation")
-    assert len(page.findings) == 12
+    assert len(page.findings) == 10
     assert (tmp_path / "ablation" / "grid-as-written.png").exists()
     rows = {(row["candidates"], row["decoding"]): row for row in page.data["ablation"]}
     assert rows["top-p 0.9", "shuffled"]["refused_per_token"] >= 0
