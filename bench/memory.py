@@ -1,14 +1,18 @@
-"""Peak memory of a generation, in a process of its own: `python -m bench.memory sgrs`."""
+"""Peak memory of decoding, in a process of its own: `python -m bench.memory sgrs 2`.
+
+The peak is counted from the first token on: building the model and reading the prompt need more than any decode step,
+and would hide what SGRS adds to one.
+"""
 
 from __future__ import annotations
 
-import resource
 import subprocess
 import sys
 
 import torch
 
 import lvlm_saliency as ls
+from lvlm_saliency.evaluation.cost import PeakMemory
 
 from . import cases
 from .models import prompt, random_llava, size
@@ -18,7 +22,7 @@ TOKENS = 12
 
 
 def sgrs_memory(threads: int) -> list[Row]:
-    """Extra peak of SGRS over plain generation, as a share of model and cache."""
+    """Extra peak of SGRS over plain decoding, as a share of model and cache."""
     peaks = {}
     for what in ("plain", "sgrs"):
         command = [sys.executable, "-m", "bench.memory", what, str(threads)]
@@ -41,6 +45,19 @@ def sgrs_memory(threads: int) -> list[Row]:
     ]
 
 
+class FromFirstToken:
+    """A logits processor that changes nothing; when it is first called the prompt has been read."""
+
+    def __init__(self, memory: PeakMemory):
+        self.memory, self.called = memory, False
+
+    def __call__(self, _ids, scores):
+        if not self.called:
+            self.memory.reset()
+            self.called = True
+        return scores
+
+
 def main(what: str, threads: int) -> None:
     torch.set_num_threads(threads)
     model = random_llava(24, 1152, 18, 3072)
@@ -48,11 +65,12 @@ def main(what: str, threads: int) -> None:
     methods = (
         [ls.SGRS(alpha=0.6, seed=0, layers=cases.upper_half(model), execution="stepwise")] if what == "sgrs" else []
     )
-    out = cases.ours(model, inputs, methods, TOKENS, do_sample=True)
+    memory = PeakMemory(model.device)
+    out = cases.ours(model, inputs, methods, TOKENS, do_sample=True, logits_processor=[FromFirstToken(memory)])
     cache = sum(
         x.numel() * x.element_size() for layer in out.past_key_values.layers for x in (layer.keys, layer.values)
     )
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, size(model)[1] + cache)
+    print(memory.bytes(), size(model)[1] + cache)
 
 
 if __name__ == "__main__":
