@@ -74,7 +74,7 @@ def test_planted_saliency_is_found_and_laid_at_its_own_door(planted):
     assert worth["saliency"].within.low > 0
     assert worth["self-check"].within.low > 0
     assert not worth["attention"].added.excludes(0) or worth["attention"].added.value < 0
-    assert abs(worth["attention"].within.value) < 0.02
+    assert abs(worth["attention"].within.value) < 0.03
     assert max(planted.worths, key=lambda one: one.alone.value).group == "saliency"
 
 

@@ -24,8 +24,15 @@ def worth(worths: Sequence[Worth]) -> Any:
     left.set_yticks(rows, [one.group for one in worths])
     left.set_xlabel("AUROC alone, position-matched")
     added = [(row, one.added) for row, one in zip(rows, worths, strict=True) if one.group != "log-probability"]
-    _forest(right, np.array([row for row, _ in added]) + 0.14, [one for _, one in added], BLUE, "o", "added to log p")
-    _forest(right, rows - 0.14, [one.within for one in worths], ORANGE, "s", "within all signals")
+    _forest(
+        right,
+        np.array([row for row, _ in added]) + 0.14,
+        [one for _, one in added],
+        BLUE,
+        "o",
+        "beside log-probability",
+    )
+    _forest(right, rows - 0.14, [one.within for one in worths], ORANGE, "s", "beside the rest of the trace")
     right.axvline(0, color=GREY, linewidth=1, linestyle=":")
     right.set_xlabel("Gain in AUROC, position-matched")
     figure.legend(*right.get_legend_handles_labels(), fontsize=9, frameon=False, loc="outside upper right", ncols=2)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 GOAL, GAIN = 0.90, 0.04
 """What the risk shall reach: AUROC, and position-matched AUROC above that of -log p."""
 LOSS = 0.02
-"""AUROC that a transfer may cost and still count as transferring."""
+"""What does not matter: AUROC that a transfer costs or a signal adds, and risk that is off on average."""
 
 PAPER = (
     "The paper proposes saliency over earlier output tokens as the sign of hallucination; it fits no detector, ignores "
@@ -46,10 +46,12 @@ def page(lab: Lab, results: Results, train: Mentions, held: dict[str, Mentions])
         Part("How good the risk is", scale, tables=[detect_tables.areas(results)]),
         Part(
             "What each signal is worth",
-            "Every group of features alone; added to log-probability; and what the whole loses without it. Held-out "
-            "greedy and sampled texts together, logistic regression throughout, gains matched by position and way of "
-            "decoding. Others can often stand in for a group that is taken away: a small last column says that it is "
-            "not alone in what it knows, not that it knows nothing.",
+            "Every group of features alone; beside log-probability; and beside everything else that the trace gives. "
+            "Held-out greedy and sampled texts together, logistic regression throughout, gains matched by position and "
+            "way of decoding. Others can often stand in for a group that is taken away: a small last column says that "
+            "it is not alone in what it knows, not that it knows nothing. A loss beside log-probability means that the "
+            "fit spent the group on what position and way of decoding tell, which the matching takes out again. "
+            + _costs(results),
             tables=[detect_tables.worths(results)],
             pictures=[Picture("worth", _worth_caption(results), figures.worth(results.worths))],
         ),
@@ -137,21 +139,29 @@ def _richer(results: Results, rest: Estimate) -> Finding:
     return Finding(verdict, text)
 
 
+def _costs(results: Results) -> str:
+    """What the groups that a trace does not give cost."""
+    paid = [(one.group, COSTS[one.group]) for one in results.worths if COSTS[one.group] != COSTS["log-probability"]]
+    if not paid:
+        return "All of them come with the trace."
+    return "Beyond the trace these cost: " + "; ".join(f"{group}: {cost}" for group, cost in paid) + "."
+
+
 def _alone(one) -> float:
     return one.alone.value
 
 
 def _calibrated(results: Results) -> Finding:
     found = {name: results.calibrated["Platt", name] for name in results.counts["train"]}
-    good = all(one.within_chance for one in found.values())
+    errors = [one.ece for one in found.values()]
+    verdict = HOLDS if all(one.high < LOSS for one in errors) else CANNOT_TELL
+    verdict = FAILS if any(one.low > LOSS for one in errors) else verdict
     text = "; ".join(
-        f"{NAMES.get(name, name)} texts: ECE {one.ece:.3f}, by chance up to {one.by_chance[1]:.3f}, mean risk "
-        f"{one.risk:.3f} where {one.rate:.3f} are hallucinated"
+        f"{NAMES.get(name, name)} texts: calibration error {one.ece} (a perfect risk would show {one.by_chance[0]:.3f} "
+        f"by chance, up to {one.by_chance[1]:.3f}), mean risk {one.risk:.3f} where {one.rate:.3f} are hallucinated"
         for name, one in found.items()
     )
-    return Finding(
-        HOLDS if good else FAILS, f"The risk is calibrated, as well as the number of words can show. {text}."
-    )
+    return Finding(verdict, f"The risk can be taken at its word, to within {LOSS:.2f} on average. {text}.")
 
 
 def transfer(results: Results) -> list[Finding]:
@@ -177,8 +187,8 @@ def transfer(results: Results) -> list[Finding]:
 
 def _worth_caption(results: Results) -> str:
     return (
-        "Left: position-matched AUROC of each group alone. Right: what it adds to log-probability, and what is lost "
-        f"when it is taken from all. 95 % intervals over pictures, n = {results.worths[0].alone.n} first mentions."
+        "Left: position-matched AUROC of each group alone. Right: what it adds to log-probability, and to all else "
+        f"that the trace gives. 95 % intervals over pictures, n = {results.worths[0].alone.n} first mentions."
     )
 
 

@@ -35,7 +35,6 @@ def worths(results: Results) -> Table:
     rows = tuple(
         (
             Cell(one.group),
-            Cell(COSTS[one.group]),
             Cell(str(one.alone)),
             Cell(str(one.alone_matched)),
             Cell("-" if one.group == "log-probability" else signed(one.added), tone=_tone(one.added)),
@@ -43,7 +42,7 @@ def worths(results: Results) -> Table:
         )
         for one in results.worths
     )
-    head = ("group", "cost", "alone", "alone, matched", "added to log p", "within all")
+    head = ("group", "alone", "alone, matched", "beside log p", "beside the rest of the trace")
     return Table("AUROC by group of features", head, rows, f"n = {results.worths[0].alone.n}")
 
 
@@ -56,7 +55,7 @@ def calibration(results: Results) -> Table:
         (
             Cell(NAMES.get(tested, tested)),
             Cell(kind),
-            Cell(f"{one.ece:.4f}"),
+            Cell(f"{one.ece.value:.4f} [{one.ece.low:.4f}, {one.ece.high:.4f}]"),
             Cell(f"{one.by_chance[0]:.4f}, up to {one.by_chance[1]:.4f}"),
             Cell(str(one.brier)),
             Cell(f"{one.constant:.3f}"),

@@ -75,6 +75,7 @@ class Lab:
         self.kept = self.out / "kept"
         self.command = ""  # how the study was started, for what it writes
         self._given = (model, processor)
+        self._texts: dict[str, list[LabelledText]] = {}
         settings.run(self.out, [settings.labels if not self.from_file else "scenes-caption"], [])  # checked at once
         if not self.from_file:
             check_source(parse_specs(settings.labels)[0][0])
@@ -148,6 +149,12 @@ class Lab:
             if method != GREEDY:
                 raise SettingError("the labelled texts come from a file: no method can write them anew")
             return self._texts_of_file
+        asked = repr((method, among, sorted(changes.items())))
+        if asked not in self._texts:
+            self._texts[asked] = self._written(method, among, **changes)
+        return self._texts[asked]
+
+    def _written(self, method: Any, among: Sequence[Any] | None, **changes: Any) -> list[LabelledText]:
         spec = changes.pop("labels", self.settings.labels)
         data, _ = self.run(
             among if among is not None else [] if method == GREEDY else [method], benchmarks=[spec], **changes

@@ -25,7 +25,7 @@ class Calibration:
     that a perfectly calibrated risk of these values would show with as many mentions; brier: mean squared error;
     constant: the Brier score of always saying the base rate; loss: log loss in nats; risk, rate: means."""
 
-    ece: float
+    ece: stats.Estimate
     by_chance: tuple[float, float]
     brier: stats.Estimate
     constant: float
@@ -38,7 +38,7 @@ class Calibration:
     @property
     def within_chance(self) -> bool:
         """Whether the ECE is no larger than a perfect risk could show (one-sided, 5 %)."""
-        return self.ece <= self.by_chance[1]
+        return self.ece.value <= self.by_chance[1]
 
 
 def ece(risk: np.ndarray, y: np.ndarray, bins: int = BINS) -> float:
@@ -46,13 +46,17 @@ def ece(risk: np.ndarray, y: np.ndarray, bins: int = BINS) -> float:
 
     risk: float `[N]`, 0 to 1; y: bool `[N]`. Bins of equal width (Guo et al. 2017, Eq. 3).
     """
-    return float(_ece(risk, y[None], bins)[0])
+    return float(_ece(risk, y, bins)(np.ones((1, len(y))))[0])
 
 
-def _ece(risk: np.ndarray, ys: np.ndarray, bins: int) -> np.ndarray:
+def _ece(risk: np.ndarray, y: np.ndarray, bins: int = BINS) -> stats.Statistic:
     parts = _bins(risk, bins)
-    gaps = [np.abs(risk[part].mean() - ys[:, part].mean(axis=1)) * len(part) for part in parts]
-    return np.sum(gaps, axis=0) / len(risk)
+
+    def statistic(weights: np.ndarray) -> np.ndarray:
+        gaps = [np.abs(weights[:, part] @ (risk[part] - y[part])) for part in parts]
+        return np.sum(gaps, axis=0) / weights.sum(axis=1)
+
+    return statistic
 
 
 def _bins(risk: np.ndarray, bins: int) -> list[np.ndarray]:
@@ -65,13 +69,13 @@ def judged(risk: np.ndarray, y: np.ndarray, pictures: np.ndarray, resamples: int
     """How well `risk` float `[N]` is calibrated for y bool `[N]`; intervals redraw pictures int `[N]`."""
     resampler = stats.Resampler(pictures, resamples, seed)
     random = np.random.default_rng(seed)
-    perfect = _ece(risk, random.random((500, len(risk))) < risk, BINS)
+    perfect = np.array([ece(risk, random.random(len(risk)) < risk) for _ in range(500)])
     found = [
         Bin(float(risk[part].mean()), resampler.of(part).estimate(stats.mean(y[part]))) for part in _bins(risk, BINS)
     ]
     share = np.clip(risk, 1e-12, 1 - 1e-12)
     return Calibration(
-        ece=ece(risk, y),
+        ece=resampler.estimate(_ece(risk, y)),
         by_chance=(float(perfect.mean()), float(np.quantile(perfect, 0.95))),
         brier=resampler.estimate(stats.mean((risk - y) ** 2)),
         constant=float(y.mean() * (1 - y.mean())),

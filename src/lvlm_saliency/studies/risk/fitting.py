@@ -76,7 +76,7 @@ class Trees:
         return "trees", arrays, model
 
 
-LOGISTIC = (Logistic(0.03), Logistic(0.3), Logistic(3.0))
+LOGISTIC = (Logistic(0.003), Logistic(0.03), Logistic(0.3))
 TREES = Trees()
 ALL = (*LOGISTIC, TREES)
 
@@ -131,13 +131,11 @@ class Data:
 
     def columns(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Fill, mean and scale of the features over these rows."""
-        values = np.where(np.isfinite(self.values[rows]), self.values[rows], np.nan).astype(np.float64)
-        fill = np.zeros(values.shape[1])
-        seen = ~np.isnan(values).all(axis=0)
-        fill[seen] = np.nanmedian(values[:, seen], axis=0)
-        values = np.where(np.isnan(values), fill, values)
-        scale = values.std(axis=0)
-        return fill, values.mean(axis=0), np.where(scale > 1e-9, scale, 1.0)
+        values = self.values[rows]
+        known = np.isfinite(values)
+        fill = np.where(known, values, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+        scale = np.where(known, values, fill).std(axis=0)
+        return fill, fill, np.where(scale > 1e-9, scale, 1.0)
 
 
 def fit(data: Data, candidates: Sequence[Logistic | Trees] = LOGISTIC, *, seed: int = 0, **kept: Any) -> Fitted:

@@ -1,4 +1,4 @@
-"""What each group of features is worth: alone, added to log-probability, within all; and what words alone tell."""
+"""What each group of features is worth: alone, beside log-probability, beside the trace; and what words alone tell."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from lvlm_saliency.studies import stats
 from lvlm_saliency.studies.risk.fitting import LOGISTIC, Data, fit, plain
 from lvlm_saliency.studies.risk.mentions import Mentions, numbered
+from lvlm_saliency.studies.risk.signals import FREE
 
 BASE = "log-probability"
 COMMON = 5
@@ -18,7 +19,8 @@ COMMON = 5
 
 @dataclass(frozen=True)
 class Worth:
-    """A group's AUROC alone, and the position-matched gain of adding it to log-probability and of having it in all."""
+    """A group's AUROC alone, and its position-matched gain beside log-probability and beside all else that the trace
+    gives (within)."""
 
     group: str
     alone: stats.Estimate
@@ -57,27 +59,29 @@ def score(train: Mentions, held: Mentions, groups: Sequence[str]) -> np.ndarray:
 
 
 def worths(train: Mentions, judge: Judge, groups: Sequence[str], listener) -> list[Worth]:
-    """Every group one by one, logistic regression throughout.
-
-    Without one group of all the strength is that of all, chosen once.
-    """
+    """Every group one by one, logistic regression throughout. Where a group of the trace is taken from it, the strength
+    stays that of the whole trace."""
     listener.begin("groups of features", len(groups), 0)
-    everything = fit(train.data(groups))
-    whole = everything.model.log_odds(judge.held.matrix(groups))
+    free = [name for name in groups if name in FREE]
+    chosen = fit(train.data(free))
+    trace = chosen.model.log_odds(judge.held.matrix(free))
     base = score(train, judge.held, [BASE])
     found = []
     for group in groups:
-        rest = [other for other in groups if other != group]
         alone = score(train, judge.held, [group])
         added = score(train, judge.held, [BASE, group]) if group != BASE else base
-        without = plain(train.data(rest), everything.candidate).log_odds(judge.held.matrix(rest))
+        if group in free:
+            rest = [other for other in free if other != group]
+            within = judge.gain(trace, plain(train.data(rest), chosen.candidate).log_odds(judge.held.matrix(rest)))
+        else:
+            within = judge.gain(score(train, judge.held, [*free, group]), trace)
         found.append(
             Worth(
                 group,
                 judge.area(alone),
                 judge.area(alone, matched=True),
                 judge.gain(added, base),
-                judge.gain(whole, without),
+                within,
             )
         )
         listener.advance("groups of features", 1)
