@@ -12,9 +12,7 @@ from lvlm_saliency.decoding.rejection import Proposal
 from lvlm_saliency.errors import SettingError
 from lvlm_saliency.interventions.locore import LocoRE
 from lvlm_saliency.interventions.registry import methods
-from lvlm_saliency.studies.ablation import Ablation
-from lvlm_saliency.studies.ablation_page import collapse, compared
-from lvlm_saliency.studies.controls import (
+from lvlm_saliency.studies.ablation.controls import (
     ObjectSGRS,
     ScatteredLocoRE,
     ShuffledSGRS,
@@ -23,6 +21,8 @@ from lvlm_saliency.studies.controls import (
     _TurnedGate,
     _WordGate,
 )
+from lvlm_saliency.studies.ablation.page import collapse, compared
+from lvlm_saliency.studies.ablation.study import Ablation
 from lvlm_saliency.studies.lab import Lab, StudySettings
 from lvlm_saliency.studies.page import CANNOT_TELL, FAILS, HOLDS
 

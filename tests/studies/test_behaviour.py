@@ -16,15 +16,15 @@ from lvlm_saliency.errors import SettingError
 from lvlm_saliency.evaluation.benchmarks import open_benchmark
 from lvlm_saliency.evaluation.benchmarks.base import Item
 from lvlm_saliency.scenes import generate_scenes, write_caption
-from lvlm_saliency.studies import gate_records
-from lvlm_saliency.studies.behaviour import Behaviour
-from lvlm_saliency.studies.behaviour_page import of_draws
-from lvlm_saliency.studies.behaviour_tables import longest
-from lvlm_saliency.studies.diversity import distinct, measures, repeated_sentences
-from lvlm_saliency.studies.first_draws import CORRECT, HALLUCINATED, OTHER, Draws, first_draws
+from lvlm_saliency.studies.behaviour import gate_records
+from lvlm_saliency.studies.behaviour.diversity import distinct, measures, repeated_sentences
+from lvlm_saliency.studies.behaviour.first_draws import CORRECT, HALLUCINATED, OTHER, Draws, first_draws
+from lvlm_saliency.studies.behaviour.page import of_draws
+from lvlm_saliency.studies.behaviour.parts_of_speech import END, OBJECT, REST, by_nltk, closed, tagger
+from lvlm_saliency.studies.behaviour.study import Behaviour
+from lvlm_saliency.studies.behaviour.tables import longest
 from lvlm_saliency.studies.lab import Lab, StudySettings
 from lvlm_saliency.studies.page import CANNOT_TELL, FAILS, HOLDS
-from lvlm_saliency.studies.parts_of_speech import END, OBJECT, REST, by_nltk, closed, tagger
 from lvlm_saliency.studies.texts import Span
 
 WORDS = ["</s>", " a", " cat", " dog", " and", "."]

@@ -10,7 +10,7 @@ from lvlm_saliency.cli import main
 from lvlm_saliency.errors import InputError, SettingError
 from lvlm_saliency.studies import open_studies
 from lvlm_saliency.studies.lab import Lab, StudySettings
-from lvlm_saliency.studies.separation import Separation
+from lvlm_saliency.studies.separation.study import Separation
 from zoo import FAMILIES, picture
 
 

@@ -18,13 +18,13 @@ from lvlm_saliency.errors import InputError
 from lvlm_saliency.evaluation.benchmarks import open_benchmark
 from lvlm_saliency.evaluation.decoding import Decoder
 from lvlm_saliency.evaluation.runner import Silent
-from lvlm_saliency.studies.decay import Decay
-from lvlm_saliency.studies.decay_arms import write
-from lvlm_saliency.studies.decay_effects import taken
+from lvlm_saliency.studies.decay.arms import write
+from lvlm_saliency.studies.decay.effects import taken
+from lvlm_saliency.studies.decay.study import Decay
+from lvlm_saliency.studies.decay.weakening import Strength, Weakening, Written
 from lvlm_saliency.studies.lab import Lab, StudySettings
 from lvlm_saliency.studies.labels import labeller
 from lvlm_saliency.studies.texts import Span
-from lvlm_saliency.studies.weakening import Strength, Weakening, Written
 
 PICTURES = 4
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lvlm_saliency.studies import decay_page
-from lvlm_saliency.studies.decay_arms import Arm
-from lvlm_saliency.studies.decay_effects import Effects
+from lvlm_saliency.studies.decay import page as decay_page
+from lvlm_saliency.studies.decay.arms import Arm
+from lvlm_saliency.studies.decay.effects import Effects
+from lvlm_saliency.studies.decay.weakening import Strength
 from lvlm_saliency.studies.page import CANNOT_TELL, FAILS, HOLDS
-from lvlm_saliency.studies.weakening import Strength
 
 
 class FakeBenchmark:

@@ -14,8 +14,8 @@ import lvlm_saliency as ls
 from lvlm_saliency.cli import main
 from lvlm_saliency.errors import InputError, SettingError
 from lvlm_saliency.evaluation.runner import Silent
-from lvlm_saliency.studies import detect_page
-from lvlm_saliency.studies.detect import Detect, measured, transfers
+from lvlm_saliency.studies.detect import page as detect_page
+from lvlm_saliency.studies.detect.study import Detect, measured, transfers
 from lvlm_saliency.studies.page import CANNOT_TELL, FAILS, HOLDS
 from lvlm_saliency.studies.risk.asked import question, yes_and_no
 from lvlm_saliency.studies.risk.mentions import NEAR, Mentions, joined

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 import lvlm_saliency as ls
 from lvlm_saliency.errors import SettingError
-from lvlm_saliency.studies.halving import LEAST, captions, halve, plan
-from lvlm_saliency.studies.ranges import RANGES, Band, OneOf, Real, Space, Whole
-from lvlm_saliency.studies.search import draw_candidates
+from lvlm_saliency.studies.tune.halving import LEAST, captions, halve, plan
+from lvlm_saliency.studies.tune.ranges import RANGES, Band, OneOf, Real, Space, Whole
+from lvlm_saliency.studies.tune.search import draw_candidates
 
 LAYERS = [0, 1, 2, 3, 4, 5]
 

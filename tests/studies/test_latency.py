@@ -15,10 +15,10 @@ from lvlm_saliency.decoding.steps import Cost, Step
 from lvlm_saliency.errors import SettingError
 from lvlm_saliency.interventions.registry import methods
 from lvlm_saliency.studies.lab import Lab, StudySettings
-from lvlm_saliency.studies.latency import NOISE, Latency, Row, passes
-from lvlm_saliency.studies.latency_page import findings, percent
+from lvlm_saliency.studies.latency.page import findings, percent
+from lvlm_saliency.studies.latency.study import NOISE, Latency, Row, passes
+from lvlm_saliency.studies.latency.timing import LEAST, Paired, paired
 from lvlm_saliency.studies.page import CANNOT_TELL, FAILS, HOLDS
-from lvlm_saliency.studies.timing import LEAST, Paired, paired
 
 CPU = torch.device("cpu")
 
@@ -128,8 +128,8 @@ def test_a_method_that_does_not_fit_is_left_out_when_only_all_asked_for_it(scene
         raise SettingError("not on this model")
 
     monkeypatch.setattr(VCD, "check_model", refuse)
-    monkeypatch.setattr("lvlm_saliency.studies.latency.methods", lambda: ["locore", "vcd"])
-    monkeypatch.setattr("lvlm_saliency.studies.latency.EXTRA", ())
+    monkeypatch.setattr("lvlm_saliency.studies.latency.study.methods", lambda: ["locore", "vcd"])
+    monkeypatch.setattr("lvlm_saliency.studies.latency.study.EXTRA", ())
     lab = Lab(StudySettings(out=tmp_path, n=2), model=scenes[0], processor=scenes[1])
     page = Latency(tokens=4, repeats=1).run(lab)
     assert [row["method"] for row in page.data["latency"]] == [NOISE, "no method", "locore"]

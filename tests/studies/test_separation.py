@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from lvlm_saliency.errors import InputError, SettingError
-from lvlm_saliency.studies import nested, stats
-from lvlm_saliency.studies.bins import binned, spearman, standardised_difference
+from lvlm_saliency.studies import stats
 from lvlm_saliency.studies.page import CANNOT_TELL, FAILS, HOLDS
-from lvlm_saliency.studies.separation import Separation
+from lvlm_saliency.studies.separation import nested
+from lvlm_saliency.studies.separation.bins import binned, spearman, standardised_difference
+from lvlm_saliency.studies.separation.study import Separation
+from lvlm_saliency.studies.separation.words import words
 from lvlm_saliency.studies.verdicts import absent, directional
-from lvlm_saliency.studies.words import words
 
 from .made import table
 

@@ -16,10 +16,10 @@ from lvlm_saliency.evaluation.decoding import Decoder
 from lvlm_saliency.evaluation.systems import systems
 from lvlm_saliency.studies import open_studies, written
 from lvlm_saliency.studies.lab import Lab, StudySettings
-from lvlm_saliency.studies.objective import Objective, measured
 from lvlm_saliency.studies.page import CANNOT_TELL, FAILS, HOLDS
-from lvlm_saliency.studies.search import Halves
-from lvlm_saliency.studies.tune import Tune
+from lvlm_saliency.studies.tune.objective import Objective, measured
+from lvlm_saliency.studies.tune.search import Halves
+from lvlm_saliency.studies.tune.study import Tune
 from zoo import FAMILIES
 
 MENTIONS, OBJECTS = 8, 6

@@ -81,7 +81,7 @@ def tune(as_json: bool, **given: Any) -> None:
 
 
 def _run(given: dict[str, Any]) -> tuple[Any, Path]:
-    from ..studies.tune import Tune
+    from ..studies.tune.study import Tune
 
     chosen = Tune(**{name: given[name] for name in OWN})
     shared = {name: value for name, value in given.items() if name not in OWN}

@@ -14,13 +14,19 @@ from lvlm_saliency.errors import SettingError, did_you_mean
 from lvlm_saliency.interventions.parsing import parse_specs
 
 STUDIES = {
-    "separation": ("separation:Separation", "Do hallucinated words have lower saliency? With the controls."),
-    "decay": ("decay:Decay", "Does weakening the hold on earlier words cause hallucination? A causal experiment."),
-    "behaviour": ("behaviour:Behaviour", "What does SGRS refuse, how often, where, and what becomes of the text?"),
-    "ablation": ("ablation:Ablation", "Which settings matter, and is the score better than chance?"),
-    "latency": ("latency:Latency", "What every method costs on this machine."),
-    "tune": ("tune:Tune", "The best settings for this model on a budget, with their held-out effect."),
-    "detect": ("detect:Detect", "A calibrated risk for every object word, and what each signal adds to it."),
+    "separation": ("separation.study:Separation", "Do hallucinated words have lower saliency? With the controls."),
+    "decay": (
+        "decay.study:Decay",
+        "Does weakening the hold on earlier words cause hallucination? A causal experiment.",
+    ),
+    "behaviour": (
+        "behaviour.study:Behaviour",
+        "What does SGRS refuse, how often, where, and what becomes of the text?",
+    ),
+    "ablation": ("ablation.study:Ablation", "Which settings matter, and is the score better than chance?"),
+    "latency": ("latency.study:Latency", "What every method costs on this machine."),
+    "tune": ("tune.study:Tune", "The best settings for this model on a budget, with their held-out effect."),
+    "detect": ("detect.study:Detect", "A calibrated risk for every object word, and what each signal adds to it."),
 }
 """Name to ("module:Class", the question in a line), in the order in which `all` runs them."""
 

@@ -1,0 +1,1 @@
+"""What SGRS refuses, draw by draw, and what that does to the text."""

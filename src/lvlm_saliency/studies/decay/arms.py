@@ -1,0 +1,118 @@
+"""The arms of `decay`: the same pictures described under every strength, kept answer by answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+
+from lvlm_saliency.benchmarks.counts import CountTable
+from lvlm_saliency.decoding.loop import generate
+from lvlm_saliency.evaluation import store
+from lvlm_saliency.evaluation.benchmarks import Benchmark, Item
+from lvlm_saliency.evaluation.decoding import Batches, Decoder
+from lvlm_saliency.evaluation.scoring import count_table, cut
+from lvlm_saliency.studies import stats
+from lvlm_saliency.studies.collect import digest
+from lvlm_saliency.studies.decay.weakening import Strength, Weakening
+from lvlm_saliency.studies.labels import Labeller
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What was written under one strength, by item index, and its counts per picture."""
+
+    strength: Strength
+    rows: dict[int, dict[str, Any]]
+    benchmark: Benchmark
+
+    @cached_property
+    def result(self) -> dict[str, Any]:
+        return self.benchmark.score({index: row["text"] for index, row in self.rows.items()})["captions"]
+
+    @cached_property
+    def table(self) -> CountTable:
+        return count_table(self.result)
+
+    def cut_like(self, other: Arm) -> Arm:
+        """The same texts cut, one by one, to the number of words that `other` has."""
+        rows = {
+            index: {**row, "text": cut(row["text"], len(other.rows[index]["text"].split()))}
+            for index, row in self.rows.items()
+        }
+        return Arm(self.strength, rows, self.benchmark)
+
+    def figure(self, name: str) -> stats.Statistic:
+        """CHAIR_s, CHAIR_i, recall or length of redrawn pictures."""
+        counts, evaluate = self.table.counts, self.table.evaluate
+        return lambda weights: evaluate(weights @ counts)[name]
+
+    def total(self, name: str) -> float:
+        return float(sum(row[name] for row in self.rows.values()))
+
+    def changed(self, other: Arm) -> float:
+        """Share of the texts that differ from the other arm's."""
+        return float(np.mean([row["text"] != other.rows[index]["text"] for index, row in self.rows.items()]))
+
+
+def write(
+    decoder: Decoder, benchmark: Benchmark, label: Labeller, strength: Strength, folder: Any, listener: Any, name: str
+) -> Arm:
+    """The arm, as far as `folder` does not hold it yet; what it holds of other settings has another name."""
+    settings = decoder.settings
+    file = folder / f"{digest(benchmark.described(), asdict(strength), settings.max_new_tokens)}.jsonl"
+    store.mend(file)
+    rows = {row["index"]: row for row in store.read_lines(file)}
+    waiting = [item for item in benchmark.items if item.index not in rows]
+    listener.begin(name, len(benchmark.items), len(rows))
+    batches = Batches(settings.batch_size, listener.note)
+    for made in batches.run(waiting, lambda items: _decoded(decoder, benchmark, label, strength, items)):
+        store.append(file, made)
+        rows |= {row["index"]: row for row in made}
+        listener.advance(name, len(made))
+    return Arm(strength, dict(sorted(rows.items())), benchmark)
+
+
+def _decoded(
+    decoder: Decoder, benchmark: Benchmark, label: Labeller, strength: Strength, items: Sequence[Item]
+) -> list[dict[str, Any]]:
+    inputs = decoder.inputs([benchmark.picture(item) for item in items], [item.prompt for item in items])
+    weakening = Weakening(
+        strength,
+        decoder.tokenizer,
+        [partial(label, item=item) for item in items],
+        [item.index for item in items],
+        inputs["input_ids"].shape[1],
+        decoder.ends,
+    )
+    out = generate(
+        decoder.model,
+        inputs,
+        methods=[weakening],
+        streamer=weakening,
+        logits_processor=[weakening],
+        max_new_tokens=decoder.settings.max_new_tokens,
+        num_beams=1,
+        do_sample=False,
+        **dict.fromkeys(("temperature", "top_p", "top_k")),
+    )
+    rows = []
+    for item, steps, sample, taken in zip(items, out.steps, weakening.samples, weakening.taken.T.tolist(), strict=True):
+        ids = [step.token_id for step in steps]
+        rows.append(
+            {
+                "index": item.index,
+                "id": item.id,
+                "image": item.image,
+                "text": decoder.tokenizer.decode(ids, skip_special_tokens=True).strip(),
+                "token_ids": ids,
+                "held": len(sample.held),
+                "taken": taken[0],
+                "wanted": taken[1],
+                "attended": taken[2],
+            }
+        )
+    return rows
