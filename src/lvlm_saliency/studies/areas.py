@@ -40,16 +40,9 @@ class Areas:
     resampler: Resampler
 
     @cached_property
-    def _member(self) -> np.ndarray:
-        return np.unique(self.resampler.groups, return_inverse=True)[1]
-
-    @cached_property
     def _drawn(self) -> np.ndarray:
         """How often each group was drawn, float64 `[1 + resamples, groups]`; the first row is the rows as they are."""
-        size, chosen = self._member.max(initial=-1) + 1, self.resampler
-        random = np.random.default_rng(chosen.seed)
-        drawn = random.multinomial(size, np.full(size, 1 / size), size=chosen.resamples)
-        return np.concatenate([np.ones((1, size)), drawn])
+        return np.concatenate([np.ones((1, self.resampler.member.max(initial=-1) + 1)), *self.resampler.redraws()])
 
     def auroc(self, score: np.ndarray, strata: np.ndarray | None = None) -> Draws:
         """P(score of a positive > score of a negative), ties half, pairs within a stratum only: as `stats.auroc`.
@@ -57,12 +50,12 @@ class Areas:
         Args:
             score: float `[N]`, finite; strata: int `[N]`.
         """
-        y = np.asarray(self.y, bool)
+        y, member = np.asarray(self.y, bool), self.resampler.member
         positives, negatives = np.flatnonzero(y), np.flatnonzero(~y)
         if not len(positives) or not len(negatives):
             return Draws(float("nan"), np.full(self.resampler.resamples, np.nan), len(y))
-        negatives = negatives[np.argsort(self._member[negatives], kind="stable")]
-        groups, starts = np.unique(self._member[negatives], return_index=True)
+        negatives = negatives[np.argsort(member[negatives], kind="stable")]
+        groups, starts = np.unique(member[negatives], return_index=True)
         won = np.zeros((self._drawn.shape[1], len(groups)))
         pairs = np.zeros_like(won)
         step = max(1, _BLOCK // len(negatives))
@@ -70,9 +63,9 @@ class Areas:
             block = positives[first : first + step]
             above = np.sign(score[block, None] - score[None, negatives]) / 2 + 0.5
             same = np.ones_like(above) if strata is None else (strata[block, None] == strata[None, negatives]) * 1.0
-            np.add.at(won, self._member[block], np.add.reduceat(above * same, starts, axis=1))
-            np.add.at(pairs, self._member[block], np.add.reduceat(same, starts, axis=1))
-        held = np.unique(self._member[positives])
+            np.add.at(won, member[block], np.add.reduceat(above * same, starts, axis=1))
+            np.add.at(pairs, member[block], np.add.reduceat(same, starts, axis=1))
+        held = np.unique(member[positives])
         left, right = self._drawn[:, held], self._drawn[:, groups]
         with np.errstate(invalid="ignore"):
             values = np.einsum("rg,rg->r", left @ won[held], right) / np.einsum("rg,rg->r", left @ pairs[held], right)

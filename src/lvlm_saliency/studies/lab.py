@@ -91,6 +91,10 @@ class Lab:
         chosen = self.settings
         return load_model(chosen.model, dtype=chosen.dtype, device=chosen.device, revision=chosen.revision)
 
+    def load(self) -> None:
+        """Load the model now, before a bar of progress is drawn over what loading prints."""
+        _ = self._loaded
+
     @property
     def model(self) -> Any:
         return self._loaded[0]

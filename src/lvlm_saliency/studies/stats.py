@@ -7,8 +7,9 @@ takes weights `[resamples, N]` at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -28,10 +29,9 @@ class Estimate:
     def __str__(self) -> str:
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
-    @property
-    def excludes(self) -> Callable[[float], bool]:
-        """`estimate.excludes(0.5)`: whether the interval leaves a value out."""
-        return lambda value: self.low > value or self.high < value
+    def excludes(self, value: float) -> bool:
+        """Whether the interval leaves the value out."""
+        return self.low > value or self.high < value
 
 
 @dataclass(frozen=True)
@@ -42,23 +42,21 @@ class Resampler:
     resamples: int = 2000
     seed: int = 0
 
-    def weights(self) -> np.ndarray:
-        """float32 `[resamples, N]`: how often each row's group was drawn."""
-        known, member = np.unique(self.groups, return_inverse=True)
-        size = len(known)
-        drawn = np.random.default_rng(self.seed).multinomial(size, np.full(size, 1 / size), size=self.resamples)
-        return drawn[:, member].astype(np.float32)
+    @cached_property
+    def member(self) -> np.ndarray:
+        """int `[N]`: each row's group, numbered from 0."""
+        return np.unique(self.groups, return_inverse=True)[1]
+
+    def redraws(self, block: int = 250) -> Iterator[np.ndarray]:
+        """How often each group was drawn, float64 `[at most block, groups]`, until there are `resamples` rows."""
+        size, random = self.member.max(initial=-1) + 1, np.random.default_rng(self.seed)
+        for start in range(0, self.resamples, block):
+            count = min(block, self.resamples - start)
+            yield random.multinomial(size, np.full(size, 1 / size), size=count).astype(np.float64)
 
     def draws(self, statistic: Statistic, block: int = 250) -> np.ndarray:
         """The statistic of every resample, float64 `[resamples]`."""
-        known, member = np.unique(self.groups, return_inverse=True)
-        size, random = len(known), np.random.default_rng(self.seed)
-        parts = []
-        for start in range(0, self.resamples, block):
-            count = min(block, self.resamples - start)
-            drawn = random.multinomial(size, np.full(size, 1 / size), size=count)
-            parts.append(statistic(drawn[:, member].astype(np.float64)))
-        return np.concatenate(parts) if parts else np.empty(0)
+        return np.concatenate([np.empty(0), *(statistic(drawn[:, self.member]) for drawn in self.redraws(block))])
 
     def estimate(self, statistic: Statistic) -> Estimate:
         """The statistic of the rows as they are, with its interval."""

@@ -74,38 +74,40 @@ class _WordGate(_AllScored):
 
 
 @dataclass(frozen=True)
-class ShuffledSGRS(SGRS):
-    """SGRS with the scores of each step's candidates permuted at random, by (seed, sample, step)."""
+class _GatedOtherwise(SGRS):
+    """SGRS step by step, with `gate` in place of its own."""
 
-    name: ClassVar[str] = "sgrs-shuffled"
+    gate: ClassVar[type[SaliencyGate]]
     execution: str = "stepwise"
 
     def selector(self, model, sample_ids):
-        return _ShuffledGate(self, self.target_layers(model), sample_ids)
+        return self.gate(self, self.target_layers(model), sample_ids)
 
 
 @dataclass(frozen=True)
-class TurnedSGRS(SGRS):
+class ShuffledSGRS(_GatedOtherwise):
+    """SGRS with the scores of each step's candidates permuted at random, by (seed, sample, step)."""
+
+    name: ClassVar[str] = "sgrs-shuffled"
+    gate: ClassVar[type[SaliencyGate]] = _ShuffledGate
+
+
+@dataclass(frozen=True)
+class TurnedSGRS(_GatedOtherwise):
     """SGRS with its sign turned: a candidate is accepted when S <= mean S of the recent tokens / alpha; after
     `max_draws` refusals the one of the smallest S is taken. Its record holds -S."""
 
     name: ClassVar[str] = "sgrs-turned"
-    execution: str = "stepwise"
-
-    def selector(self, model, sample_ids):
-        return _TurnedGate(self, self.target_layers(model), sample_ids)
+    gate: ClassVar[type[SaliencyGate]] = _TurnedGate
 
 
 @dataclass(frozen=True)
-class ObjectSGRS(SGRS):
+class ObjectSGRS(_GatedOtherwise):
     """SGRS that may refuse only the tokens `token_ids`, those that open an object word."""
 
     name: ClassVar[str] = "sgrs-objects"
-    execution: str = "stepwise"
+    gate: ClassVar[type[SaliencyGate]] = _WordGate
     token_ids: tuple[int, ...] = ()
-
-    def selector(self, model, sample_ids):
-        return _WordGate(self, self.target_layers(model), sample_ids)
 
 
 @dataclass(frozen=True)

@@ -87,12 +87,13 @@ def _rises(effects: Effects, last: Arm) -> Finding:
         f"{points(trend)} (the paper: {100 * (PAPER[0.2] - PAPER[1.0]):+.1f} points); CHAIR_i "
         f"{points(effects.trend('CHAIR_i'))}, recall {points(effects.trend('recall'))}."
     )
-    begin = {
-        HOLDS: "Hallucination rises as the hold on confident correct words weakens: ",
-        FAILS: "Hallucination does not rise as the hold on confident correct words weakens: ",
-        CANNOT_TELL: "Whether hallucination rises as the hold on confident correct words weakens stays open: ",
-    }
-    return Finding(verdict, begin[verdict] + told)
+    return _begun(
+        verdict,
+        "Hallucination rises as the hold on confident correct words weakens: ",
+        "Hallucination does not rise as the hold on confident correct words weakens: ",
+        "Whether hallucination rises as the hold on confident correct words weakens stays open: ",
+        told,
+    )
 
 
 def _beyond_length(effects: Effects, last: Arm) -> Finding:
@@ -103,12 +104,13 @@ def _beyond_length(effects: Effects, last: Arm) -> Finding:
         f"at r = {last.strength.factor:g} texts are {length.value:+.1f} words [{length.low:+.1f}, {length.high:+.1f}] "
         f"from those of r = 1; with both cut to the shorter of the two, CHAIR_s differs by {points(equal)}."
     )
-    begin = {
-        HOLDS: "It is not a matter of length alone: ",
-        FAILS: "At equal length nothing that matters is left of a rise: ",
-        CANNOT_TELL: "Whether it is more than a matter of length stays open: ",
-    }
-    return Finding(verdict, begin[verdict] + told)
+    return _begun(
+        verdict,
+        "It is not a matter of length alone: ",
+        "At equal length nothing that matters is left of a rise: ",
+        "Whether it is more than a matter of length stays open: ",
+        told,
+    )
 
 
 def _more_than_elsewhere(effects: Effects) -> Finding:
@@ -124,12 +126,18 @@ def _more_than_elsewhere(effects: Effects) -> Finding:
         f"correct words and by {points(elsewhere)} when it is taken from other output tokens (difference "
         f"{points(more)}; with texts cut to equal length {points(equal)})."
     )
-    begin = {
-        HOLDS: "These words matter more than others do: ",
-        FAILS: "These words matter no more than others do: ",
-        CANNOT_TELL: "Whether these words matter more than others do stays open: ",
-    }
-    return Finding(verdict, begin[verdict] + told)
+    return _begun(
+        verdict,
+        "These words matter more than others do: ",
+        "These words matter no more than others do: ",
+        "Whether these words matter more than others do stays open: ",
+        told,
+    )
+
+
+def _begun(verdict: str, holds: str, fails: str, cannot_tell: str, told: str) -> Finding:
+    """What was measured, begun by what it means under this verdict."""
+    return Finding(verdict, {HOLDS: holds, FAILS: fails, CANNOT_TELL: cannot_tell}[verdict] + told)
 
 
 def points(found: Estimate) -> str:

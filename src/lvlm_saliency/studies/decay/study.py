@@ -66,7 +66,7 @@ class Decay:
             name = "r = 1" if factor == 1 else f"r = {factor:g}{', elsewhere' if elsewhere else ''}"
             return write(lab.decoder, benchmark, label, strength, folder, lab.listener, name)
 
-        lab.model  # noqa: B018 (loaded before the first bar of progress)
+        lab.load()
         base = arm(1.0)
         if not base.total("held"):
             raise InputError(

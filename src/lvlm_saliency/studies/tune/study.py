@@ -47,10 +47,9 @@ class Tune:
 
     def __post_init__(self) -> None:
         Space(self.methods)
-        self.aim  # noqa: B018 - checks the objective and the margins
+        self.aim()  # checks the objective and the margins
         plan(self.settings, self.keep, self.budget, len(BASELINES))
 
-    @property
     def aim(self) -> Objective:
         return Objective(self.objective, self.recall_margin, self.length_margin, self.form_margin)
 
@@ -61,7 +60,7 @@ class Tune:
             raise SettingError("tune lets the model describe pictures again and again; --labels must name a benchmark")
         halves = Halves(lab.settings.labels)
         effort = {"settings": self.settings, "keep": self.keep, "budget": self.budget}
-        found = search(lab, halves, Space(self.methods), self.aim, **effort)
+        found = search(lab, halves, Space(self.methods), self.aim(), **effort)
         effect = judge(lab, halves, found)
         shown = page(self, found, effect, lab.setup())
         shown.files["preset.yaml"] = self.preset(lab, found, effect, [f"{f.verdict}: {f.text}" for f in shown.findings])
