@@ -18,13 +18,13 @@ from .conftest import lines
 METHODS = ["locore:beta=1", "sgrs", "sgrs:alpha=0.9,order=greedy+locore"]
 
 
-def test_batch_size_and_shards_do_not_change_any_answer(settings, tiny):
+def test_batch_size_and_shards_do_not_change_any_answer(settings, double):
     shared = {"benchmarks": ["scenes-caption:n=5", "scenes-pope:n=1"], "methods": METHODS, "max_new_tokens": 5}
     whole = settings("whole", batch_size=5, **shared)
-    scores = evaluate(whole, model=tiny[0], processor=tiny[1])
+    scores = evaluate(whole, model=double[0], processor=double[1])
     parts = settings("parts", **shared)
-    assert evaluate(settings("parts", shard="2/2", batch_size=7, **shared), model=tiny[0], processor=tiny[1]) is None
-    merged = evaluate(settings("parts", shard="1/2", batch_size=2, **shared), model=tiny[0], processor=tiny[1])
+    assert evaluate(settings("parts", shard="2/2", batch_size=7, **shared), model=double[0], processor=double[1]) is None
+    merged = evaluate(settings("parts", shard="1/2", batch_size=2, **shared), model=double[0], processor=double[1])
     assert lines(whole.out) == lines(parts.out)
     assert scores == merged
     assert (whole.out / "scores.json").read_bytes() == (parts.out / "scores.json").read_bytes()
@@ -39,12 +39,12 @@ def test_a_shard_does_its_own_items_only(settings, tiny):
     assert not (chosen.out / "scores.json").exists()
 
 
-def test_prompts_of_different_length_share_a_batch(settings, tiny):
+def test_prompts_of_different_length_share_a_batch(settings, double):
     shared = {"benchmarks": ["scenes-pope"], "methods": [], "n": 1, "max_new_tokens": 4}
     alone = settings("alone", batch_size=1, **shared)
     together = settings("together", batch_size=18, **shared)
     for chosen in (alone, together):
-        evaluate(chosen, model=tiny[0], processor=tiny[1])
+        evaluate(chosen, model=double[0], processor=double[1])
     prompts = {
         len(json.loads(row)["prompt"]) for row in (alone.out / "inputs/scenes-pope.jsonl").read_text().splitlines()
     }
@@ -197,7 +197,7 @@ def test_what_is_named_stops_the_run_where_it_cannot_serve_the_model(settings, t
     assert not settings().out.exists()
 
 
-def test_passes_per_token_do_not_grow_with_the_batch(settings, tiny):
+def test_passes_per_token_do_not_grow_with_the_batch(settings, double):
     from lvlm_saliency.evaluation.cost import summed
     from lvlm_saliency.evaluation.folder import RunFolder
     from lvlm_saliency.evaluation.systems import system
@@ -206,7 +206,7 @@ def test_passes_per_token_do_not_grow_with_the_batch(settings, tiny):
         passes = []
         for size in (1, 3):
             chosen = settings(f"{name[:4]}{size}", methods=[name], n=3, batch_size=size, max_new_tokens=4)
-            evaluate(chosen, model=tiny[0], processor=tiny[1])
+            evaluate(chosen, model=double[0], processor=double[1])
             rows = RunFolder(chosen.out).rows("cost", "scenes-caption", system(name, 0))
             passes.append(summed(rows)["forwards_per_token"])
         assert 1 <= passes[1] <= passes[0]
@@ -230,9 +230,9 @@ class Notes:
         self.notes.append(text)
 
 
-def test_out_of_memory_halves_the_batch_and_changes_nothing(settings, tiny, monkeypatch):
+def test_out_of_memory_halves_the_batch_and_changes_nothing(settings, double, monkeypatch):
     plain = settings("plain", n=8, batch_size=8)
-    evaluate(plain, model=tiny[0], processor=tiny[1])
+    evaluate(plain, model=double[0], processor=double[1])
     decode = Decoder.decode
     sizes = []
 
@@ -244,7 +244,7 @@ def test_out_of_memory_halves_the_batch_and_changes_nothing(settings, tiny, monk
 
     monkeypatch.setattr(Decoder, "decode", limited)
     small, notes = settings("small", n=8, batch_size=8), Notes()
-    evaluate(small, model=tiny[0], processor=tiny[1], listener=notes)
+    evaluate(small, model=double[0], processor=double[1], listener=notes)
     assert lines(plain.out) == lines(small.out)
     assert sizes[:4] == [8, 4, 2, 2]
     assert max(sizes[2:]) == 2  # halved for good

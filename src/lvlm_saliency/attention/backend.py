@@ -222,7 +222,7 @@ def _with_bias(mask: Tensor | None, bias: Tensor, query: Tensor, place: Place) -
     if visible is None:
         return bias.to(query.dtype).expand(shape)
     if visible.dtype == torch.bool:
-        return torch.where(visible, bias, torch.finfo(query.dtype).min).to(query.dtype).expand(shape)
+        return torch.where(visible, bias.to(query.dtype), torch.finfo(query.dtype).min).expand(shape)
     return (visible + bias).to(query.dtype)
 
 
