@@ -1,17 +1,14 @@
-"""The rows of the table. Each takes a model and a prompt, and returns `Row`s."""
+"""The rows of the table that time decoding. Each takes a model and a prompt, and returns `Row`s."""
 
 from __future__ import annotations
 
 import functools
-import statistics
-
-import torch
 
 import lvlm_saliency as ls
 from lvlm_saliency import hf
 
 from .models import size
-from .timing import paired, row, seconds_of
+from .timing import paired, row
 
 ALPHAS = (0.0, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6)
 
@@ -29,77 +26,6 @@ def ours(model, inputs, methods, tokens, **settings):
 def upper_half(model) -> list[int]:
     known = hf.attention_layers(model)
     return known[len(known) // 2 :]
-
-
-def trace_against_definition(model, inputs, tokens: int, sampled: int | None, pairs: int):
-    """`trace` of an answer against one full forward and backward per token: transformers' eager attention, its weights
-    in the graph, everything before the token in one pass. `sampled` tokens stand for all where all would take hours."""
-    out = plain(model, inputs, tokens, do_sample=False)
-    n0 = inputs["input_ids"].shape[1]
-    chosen = range(tokens) if sampled is None else [round(i * (tokens - 1) / (sampled - 1)) for i in range(sampled)]
-    rows: dict[int, torch.Tensor] = {}
-
-    def one_by_one():
-        configs = {id(c): c for c in (model.get_decoder().config, hf.text_config(model))}.values()
-        own = [c._attn_implementation for c in configs]
-        for config in configs:
-            config._attn_implementation_internal = "eager"
-        embeddings = model.get_input_embeddings()
-        handle = embeddings.register_forward_hook(lambda _m, _i, o: o.detach().requires_grad_())
-        try:
-            for t in chosen:
-                result = model(
-                    input_ids=out[:, : n0 + t],
-                    pixel_values=inputs["pixel_values"],
-                    output_attentions=True,
-                    use_cache=False,
-                    logits_to_keep=1,
-                )
-                loss = -torch.log_softmax(result.logits[0, -1].double(), -1)[out[0, n0 + t]]
-                grads = torch.autograd.grad(loss, result.attentions)
-                whole = [
-                    (a.detach() * g).abs().float().sum(1)[0, -1] for a, g in zip(result.attentions, grads, strict=True)
-                ]
-                rows[t] = torch.stack([r / r.norm() for r in whole])
-        finally:
-            handle.remove()
-            for config, name in zip(configs, own, strict=True):
-                config._attn_implementation_internal = name
-
-    traced = {}
-
-    def one_pass():
-        traced["trace"] = ls.trace(model, inputs, out)
-
-    ratios, own = paired(one_by_one, one_pass, pairs)
-    share = tokens / len(chosen)
-    speed = [share / r for r in ratios]
-    trace = traced["trace"]
-    text = [t for t in chosen if bool(trace.valid[0, t])]  # a forced answer may hold an end of text: no rows behind it
-    worst = max(float((trace.rows[0, :, t, : n0 + t] - rows[t].cpu()).abs().max()) for t in text)
-    found = row(
-        f"trace, {tokens} tokens after {n0}",
-        "one full pass per token",
-        "at least 150 times faster",
-        [1 / s for s in speed],
-        own,
-        1 / 150,
-        times_faster=statistics.median(speed),
-        largest_row_difference=worst,
-        tokens_timed=len(chosen),
-    )
-    return [found]
-
-
-def trace_after_generation(model, inputs, tokens: int, pairs: int, limit: float):
-    """`trace` of an answer that `ls.generate` has just written, over its cache, as a share of that generation."""
-    kept = {}
-
-    def write():
-        kept["out"] = ours(model, inputs, [], tokens, do_sample=False)
-
-    ratios, own = paired(write, lambda: ls.trace(model, inputs, kept["out"]), pairs)
-    return [row("trace of a fresh answer", "its greedy generation", f"at most {limit:.0%} on top", ratios, own, limit)]
 
 
 def decoding(model, inputs, tokens: int, pairs: int):
@@ -197,31 +123,3 @@ def _limit(rate: float) -> float | None:
 def _bytes_from(model, layer: int) -> int:
     parts = [p for block in model.get_decoder().layers[layer:] for p in block.parameters()]
     return sum(p.numel() * p.element_size() for p in [*parts, *model.lm_head.parameters()])
-
-
-def trace_over_context(model, lengths, tokens: int, repeats: int):
-    """Seconds of a fixed number of traced rows alone (the prompt left out), by context length."""
-    seconds = {}
-    for length in lengths:
-        ids = torch.randint(
-            5, 1000, (1, length), device=model.device, generator=torch.Generator(model.device).manual_seed(0)
-        )
-        inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-        out = ours(model, inputs, [], tokens, do_sample=False)
-        ls.trace(model, inputs, out)
-        again = functools.partial(ls.trace, model, inputs, out)
-        seconds[length] = statistics.median(seconds_of(again) for _ in range(repeats))
-    first, last = lengths[0], lengths[-1]
-    grown = seconds[last] / seconds[first]
-    limit = last / first
-    return [
-        row(
-            f"trace of {tokens} tokens, {first} to {last} context",
-            "time linear in the context",
-            f"at most {limit:g} times",
-            [grown],
-            [seconds[last]],
-            limit,
-            seconds_by_context={str(k): v for k, v in seconds.items()},
-        )
-    ]

@@ -15,7 +15,7 @@ import torch
 
 import lvlm_saliency as ls
 
-from . import cases, floor
+from . import cases, floor, traces
 from .curve import curve
 from .memory import sgrs_memory
 from .models import prompt, random_llava, ready, size
@@ -29,14 +29,14 @@ SMALL, MEDIUM, LARGE = (
 )
 
 
-def scenes():
-    """The model that ships, on one of its pictures."""
+def scenes(pictures: int = 1):
+    """The model that ships, on some of its pictures: 64 tokens each."""
     from lvlm_saliency.scenes.draw import draw_scene
     from lvlm_saliency.scenes.world import demo_scenes
 
     model, processor = ls.load_model("scenes")
-    image = draw_scene(demo_scenes(1, 0)[0])
-    inputs = dict(ls.build_inputs(processor, [image], "Describe the image.", model=model))
+    images = [draw_scene(scene) for scene in demo_scenes(pictures, 0)]
+    inputs = dict(ls.build_inputs(processor, images, "Describe the image.", model=model))
     return ready(model), inputs
 
 
@@ -99,8 +99,8 @@ def main() -> None:
         say(f"scenes, {size(model)[0] / 1e6:.1f} M parameters, float32", begin)
         gated = cases.sgrs(model, inputs, 60, 2 * pairs)
         tables[SMALL] = [
-            *cases.trace_against_definition(model, inputs, 60, None, pairs),
-            *cases.trace_after_generation(model, inputs, 60, 3 * pairs, 0.20),
+            *traces.trace_against_definition(*scenes(pictures=9), 60, 12, pairs),
+            *traces.trace_after_generation(model, inputs, 60, 3 * pairs, 0.20),
             *cases.decoding(model, inputs, 60, 5 * pairs),
             *gated,
         ]
@@ -112,11 +112,11 @@ def main() -> None:
         say(f"random LLaVA, {size(model)[0] / 1e6:.0f} M parameters, float32", begin)
         gated = cases.sgrs(model, inputs, 60, pairs, alphas=(0.0, 0.3, 0.6))
         tables[MEDIUM] = [
-            *cases.trace_against_definition(model, inputs, 60, 6, 1),
-            *cases.trace_after_generation(model, inputs, 60, pairs, 0.20),
+            *traces.trace_against_definition(model, inputs, 60, 6, 1),
+            *traces.trace_after_generation(model, inputs, 60, pairs, 0.20),
             *cases.decoding(model, inputs, 60, pairs),
             *gated,
-            *cases.trace_over_context(model, (1024, 2048, 4096, 8192, 16384), 32, 2),
+            *traces.trace_over_context(model, (1024, 2048, 4096, 8192, 16384), 32, 2),
         ]
         remarks[MEDIUM] = floor_remark(model, inputs, 60)
     if options.only in (None, "large"):
@@ -125,8 +125,8 @@ def main() -> None:
         say(f"random LLaVA, {size(model)[0] / 1e6:.0f} M parameters, bfloat16", begin)
         pairs = 1 if options.quick else 3
         tables[LARGE] = [
-            *cases.trace_against_definition(model, inputs, 60, 2, 1),
-            *cases.trace_after_generation(model, inputs, 60, 1, 0.20),
+            *traces.trace_against_definition(model, inputs, 60, 2, 1),
+            *traces.trace_after_generation(model, inputs, 60, 1, 0.20),
             *cases.decoding(model, inputs, 32, pairs),
             *cases.sgrs(model, inputs, 32, pairs - pairs // 3, alphas=(0.0, 0.6)),
             *sgrs_memory(options.threads),

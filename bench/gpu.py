@@ -17,7 +17,7 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 
 import lvlm_saliency as ls
 
-from . import cases, floor
+from . import cases, floor, traces
 from .curve import curve
 from .models import made, prompt, random_llava
 from .report import write
@@ -68,12 +68,12 @@ def memory(model, inputs, tokens: int = 24) -> list[Row]:
 
 def measure(model, inputs, tokens: int, pairs: int, definition: bool) -> list[Row]:
     rows = [
-        *cases.trace_after_generation(model, inputs, tokens, pairs, 0.05),
+        *traces.trace_after_generation(model, inputs, tokens, pairs, 0.05),
         *cases.decoding(model, inputs, tokens, pairs),
         *cases.sgrs(model, inputs, tokens, pairs, alphas=(0.0, 0.4, 0.6)),
         *memory(model, inputs),
     ]
-    return [*cases.trace_against_definition(model, inputs, tokens, 4, 1), *rows] if definition else rows
+    return [*traces.trace_against_definition(model, inputs, tokens, 4, 1), *rows] if definition else rows
 
 
 def remark(model, inputs, tokens: int, limits: dict[str, float]) -> str:

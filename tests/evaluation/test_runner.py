@@ -23,7 +23,9 @@ def test_batch_size_and_shards_do_not_change_any_answer(settings, double):
     whole = settings("whole", batch_size=5, **shared)
     scores = evaluate(whole, model=double[0], processor=double[1])
     parts = settings("parts", **shared)
-    assert evaluate(settings("parts", shard="2/2", batch_size=7, **shared), model=double[0], processor=double[1]) is None
+    assert (
+        evaluate(settings("parts", shard="2/2", batch_size=7, **shared), model=double[0], processor=double[1]) is None
+    )
     merged = evaluate(settings("parts", shard="1/2", batch_size=2, **shared), model=double[0], processor=double[1])
     assert lines(whole.out) == lines(parts.out)
     assert scores == merged

@@ -40,6 +40,7 @@ HARMLESS = frozenset(
         "output_router_logits",
     ]
 )
+UNDERSTOOD = frozenset(["scaling", "softcap", "s_aux", "dropout"])
 
 
 def attention(
@@ -50,12 +51,21 @@ def attention(
     layer = getattr(module, "layer_idx", None)
     if step is None or layer is None:
         return delegate(module, query, key, value, attention_mask, **kwargs)
-    return _attend(step, layer, module, query, key, value, attention_mask, delegate, kwargs)
+    kind = None
+    if step.capture is None and not torch.is_grad_enabled():
+        kind = step.kind(layer, key)
+        known = None if kind is None else step.shared.get(kind)
+        if known is not None and known[0] is attention_mask:
+            if known[1] is not attention_mask:
+                _refuse_unknown(module, layer, kwargs)
+            return delegate(module, query, key, value, known[1], **kwargs)
+    return _attend(step, layer, kind, module, query, key, value, attention_mask, delegate, kwargs)
 
 
 def _attend(
-    step: Step, layer: int, module, query, key, value, attention_mask, delegate, own_backend: dict
+    step: Step, layer: int, kind, module, query, key, value, attention_mask, delegate, own_backend: dict
 ) -> tuple[Tensor, Tensor | None]:
+    """The whole way; `kind` names, where it is not None, the layers that may share what is found here."""
     capture = step.capture
     differentiate = _starts_or_continues_graph(capture, layer)
     aside = capture is None or (not capture.whole and (capture.graph or not capture.wants(layer)))
@@ -74,6 +84,8 @@ def _attend(
             return _whole(capture, layer, rows), None
         capture.weights[layer], capture.places[layer] = rows.weights(slice(0, place.new)), place
     if edit is None and not differentiate:
+        if kind is not None:
+            step.shared[kind] = attention_mask, attention_mask
         return delegate(module, query, key, value, attention_mask, **own_backend)
 
     if differentiate and edit is not None and not edit.differentiable:
@@ -83,7 +95,10 @@ def _attend(
     additive = edit is not None and edit.additive
     if additive and not differentiate:
         _refuse_unknown(module, layer, kwargs)
-        return delegate(module, *detached, _additive(attention_mask, edit.bias, query, place), **own_backend)
+        mask = _additive(attention_mask, edit.bias, query, place)
+        if kind is not None:
+            step.shared[kind] = attention_mask, mask
+        return delegate(module, *detached, mask, **own_backend)
     rows = _rows(module, *detached, attention_mask, place, scaling, kwargs, edit)
     with torch.no_grad():
         if edit is None or additive:
@@ -149,7 +164,7 @@ def _starts_or_continues_graph(capture: Capture | None, layer: int) -> bool:
 
 
 def _refuse_unknown(module, layer: int, kwargs: dict) -> None:
-    unknown = {k for k, v in kwargs.items() if v is not None and k not in HARMLESS} - {"softcap", "s_aux", "dropout"}
+    unknown = [k for k, v in kwargs.items() if v is not None and k not in HARMLESS and k not in UNDERSTOOD]
     if unknown:
         raise UnsupportedModelError(
             f"layer {layer} of {type(module).__name__} is called with {', '.join(sorted(unknown))}, "

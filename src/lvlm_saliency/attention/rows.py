@@ -67,7 +67,7 @@ class Rows:
         """Edited scores `[B, H, t, K]` in float32 before bias and mask, and d(score)/d(scaled dot product) or None."""
         query = self.query[:, :, block]
         scores = self.grouped(query) @ self.key.transpose(-1, -2)
-        scores = self.ungrouped(scores, query.shape[2]).float() * self.scale
+        scores = self.ungrouped(scores, query.shape[2]).float().mul_(self.scale)
         slope = None
         if self.softcap is not None:
             bounded = torch.tanh(scores / self.softcap)
@@ -98,7 +98,7 @@ class Rows:
         if self.mask is not None:
             mask = rows_of(self.mask, block)
             if mask.dtype == torch.bool:
-                scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+                scores = scores.masked_fill_(~mask, torch.finfo(scores.dtype).min)
             else:
                 scores = scores + mask
         sinks = None if self.sinks is None else self.sinks.float().reshape(1, -1, 1, 1)
@@ -201,18 +201,19 @@ def _block_gradients(
     probabilities, slope = rows.probabilities(block)
     gain = rows.gain(block)
     weights = probabilities if gain is None else probabilities * gain
-    d_weights = rows.weight_gradient(gradient)
+    # In place where it can be: memory that is touched for the first time costs more than the arithmetic on it. The
+    # product is also that of probability and its gradient: a gain goes from the one to the other.
+    product = rows.weight_gradient(gradient).mul_(weights)
     if record is not None:
-        record(block, saliency(weights, d_weights), weights)
+        record(block, product.abs().sum(dim=-3), weights)
     if not needs_input:
         return ()
     count = block.stop - block.start
-    d_probabilities = d_weights if gain is None else d_weights * gain
-    d_scores = probabilities * (d_probabilities - (d_probabilities * probabilities).sum(-1, keepdim=True))
+    d_scores = product.sub_(probabilities * product.sum(-1, keepdim=True))
     d_temper = None if rows.edit is None or rows.edit.temper is None else _temper_gradient(rows, block, d_scores)
     if slope is not None:
         d_scores = d_scores * slope
-    d_scores = d_scores * rows.scale
+    d_scores = d_scores.mul_(rows.scale)
     d_query = rows.ungrouped(rows.grouped(d_scores.to(rows.key.dtype)) @ rows.key, count)
     diagonal = {"offset": rows.own + block.start, "dim1": -2, "dim2": -1}
     own_score = torch.diagonal(d_scores, **diagonal).unsqueeze(-1)  # [..., B, H, t, 1]

@@ -49,7 +49,8 @@ class Session:
 
     prompt: may be set by the one who opened it, or its length alone; the rest is then read off the calls.
     capture: may be set and cleared between forward calls. forwards: how often the decoder was called.
-    acting: the editors of the latest call, those of enclosing sessions among them.
+    acting: the editors of the latest call, those of enclosing sessions among them; traits: some editors,
+    and what those say of each layer (`Step.traits`).
     calls.step: the `Step` of the call that this thread is in, for hooks inside the model.
     """
 
@@ -61,6 +62,7 @@ class Session:
     capture: Capture | None = None
     forwards: int = 0
     acting: tuple[Editor, ...] = ()
+    traits: tuple[tuple[Editor, ...], dict[int, tuple | None]] = ((), {})
     prompts: weakref.WeakKeyDictionary = field(default_factory=weakref.WeakKeyDictionary)
     calls: threading.local = field(default_factory=threading.local)
 
@@ -68,9 +70,14 @@ class Session:
         """The state for one forward call, on top of that of an enclosing session."""
         editors = tuple(self.editors) if outer is None else (*outer.editors, *self.editors)
         self.acting = editors
+        known = self.traits  # read once and put back whole: another thread may come in between
+        if len(editors) != len(known[0]) or any(a is not b for a, b in zip(editors, known[0], strict=True)):
+            known = self.traits = editors, {}
         capture = self.capture if self.capture is not None or outer is None else outer.capture
         prompt = self._prompt(past, new, cache)
-        return Step(past, new, prompt.length, editors, capture, prompt.image, prompt.padding, cache, prompt.shift)
+        step = Step(past, new, prompt.length, editors, capture, prompt.image, prompt.padding, cache, prompt.shift)
+        step.traits = known[1]
+        return step
 
     def _prompt(self, past: int, new: int, cache) -> Prompt:
         if self.prompt is not None:

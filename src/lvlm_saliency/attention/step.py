@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -83,7 +83,11 @@ class Place:
 
 
 class Editor(Protocol):
-    """A method that edits attention rows."""
+    """A method that edits attention rows.
+
+    One whose edit depends on nothing but the rows' place and a trait of the layer may say so with a method
+    `kind_of_layer(layer)` that returns the trait: the layers of a decode step then share the first one's edited mask.
+    """
 
     def edit_rows(self, place: Place) -> RowEdit | None:
         """The edit for this layer and these rows, or None to leave them exactly alone."""
@@ -135,3 +139,14 @@ class Step:
     """New keys and values that still carry a graph, by layer; the cache holds them without."""
     shared: dict = field(default_factory=dict)
     """What the layers of this call hand on to each other."""
+
+    traits: dict[int, tuple | None] = field(default_factory=dict)
+    """By layer what the editors say of it (see `Editor`), None where one says nothing; filled as layers come."""
+
+    def kind(self, layer: int, key: Tensor) -> Hashable | None:
+        """Layers of one kind under one mask are edited alike; None for a layer that has to be looked at by itself."""
+        if layer not in self.traits:
+            told = [getattr(editor, "kind_of_layer", None) for editor in self.editors]
+            self.traits[layer] = None if None in told else tuple(of(layer) for of in told)
+        trait = self.traits[layer]
+        return None if trait is None else (trait, key.shape[2], key.dtype, key.device)

@@ -9,19 +9,19 @@ ordinary step, with the ordinary step's own numbers.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from lvlm_saliency import caches, hf
 from lvlm_saliency.attention.step import Capture
-from lvlm_saliency.decoding.pace import Pace
+from lvlm_saliency.decoding.pace import Pace, memory_of
 from lvlm_saliency.decoding.ragged import Texts
 from lvlm_saliency.decoding.run import Run
 from lvlm_saliency.decoding.scoring import OutputScores
 from lvlm_saliency.decoding.steps import GenerateOutput, Step
-from lvlm_saliency.tracing.one_pass import finite_logits
+from lvlm_saliency.tracing.logits import finite_logits
 
 MARGIN = {torch.float32: 1e-4, torch.float64: 1e-8}
 """How near to its threshold, as a share of it, S may lie before an ordinary step decides; other dtypes: 0.05."""
@@ -56,7 +56,9 @@ class BlockRun(Run):
     def __init__(self, *args, fixed: bool = False):
         super().__init__(*args)
         layers = hf.attention_layers(self.model)
-        self.pace = Pace(fixed, 1 - layers.index(self.selector.layers[0]) / len(layers))
+        setting = repr(replace(self.selector.settings, seed=None)), tuple(self.selector.layers), len(self.ids)
+        share = 1 - layers.index(self.selector.layers[0]) / len(layers)
+        self.pace = Pace(fixed, share, memory_of(self.model, setting))
         self.drafted = self.streamed = 0
         self.ragged = False
 
@@ -64,6 +66,7 @@ class BlockRun(Run):
         outputs = hf.prefill(self.model, self.ids, self.config, model_kwargs)
         # Each sample keeps its own number of tokens of a block, unless a method counts positions in a way of its own.
         self.ragged = all(getattr(editor, "minds_shift", False) for editor in self.state.acting)
+        self.pace.batch = len(self.ids) if self.ragged else 1
         kwargs = hf.advanced(self.model, outputs, model_kwargs)
         self.cache = kwargs["past_key_values"]
         caches.allow_rollback(self.cache)
@@ -90,17 +93,20 @@ class BlockRun(Run):
         """One token of every sample as the step-by-step execution decides it."""
         begin = time.perf_counter()
         capture = self.selector.capture()
-        self._decide(self._logits(1, capture), capture)
-        self.pace.timed("step", time.perf_counter() - begin)
+        refused = self._decide(self._logits(1, capture), capture)
+        self.pace.timed("refusal" if refused else "step", time.perf_counter() - begin)
 
-    def _decide(self, logits: Tensor, capture: Capture | None) -> None:
+    def _decide(self, logits: Tensor, capture: Capture | None) -> bool:
+        """The next token of every sample, put down; whether any of them refused its first draw."""
         ends, active = self.texts.ends, self.alive
         steps = [end - self.start for end in ends]
         made = self.selector.choose(steps, logits, self._processed(logits, ends), capture, active)
         self.drafted += sum(active)
+        refused = [bool(s.rejected) for s in made if s]
         if capture is not None:
-            self._observe([bool(s.rejected) for s in made if s])
+            self._observe(refused)
         self._commit([[s] if s else [] for s in made])
+        return any(refused)
 
     def _observe(self, refused: list[bool]) -> None:
         """Tell the pace of one decided position: the share of refusals where each sample goes its own way."""

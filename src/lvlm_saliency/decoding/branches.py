@@ -14,7 +14,7 @@ from torch import Tensor
 from lvlm_saliency import caches, hf
 from lvlm_saliency.attention.session import Prompt, Session
 from lvlm_saliency.attention.step import Capture
-from lvlm_saliency.tracing.one_pass import finite_logits
+from lvlm_saliency.tracing.logits import finite_logits
 
 
 @dataclass

@@ -19,7 +19,7 @@ from lvlm_saliency import hf
 from lvlm_saliency.attention.session import Prompt, Session
 from lvlm_saliency.attention.step import Editor
 from lvlm_saliency.errors import SettingError
-from lvlm_saliency.tracing.one_pass import finite_logits
+from lvlm_saliency.tracing.logits import finite_logits
 
 
 @dataclass

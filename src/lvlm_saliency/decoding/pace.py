@@ -3,48 +3,75 @@
 from __future__ import annotations
 
 import statistics
+import weakref
 from collections import deque
+from collections.abc import Callable, Hashable
 
 SMALLEST, FIRST, LARGEST = 2, 4, 32
-WARM, PAUSE, PATIENCE = 1, 16, 4
+WARM, PAUSE, PATIENCE = 1, 8, 8
 """Ordinary steps before the first block, and between two looks at whether blocks would be cheaper; and how many looks
-may fail before one is tried in any case."""
+may fail before one is tried in any case, as long as few were ever timed."""
+
+
+class Memory:
+    """What the texts so far taught: what each action cost lately, and how often a first draw is refused.
+
+    It chooses among ways to the same decisions and nothing else, so texts may share it: the second one need not find
+    out again what the first one did.
+    """
+
+    def __init__(self):
+        self.seconds: dict[str, deque[float]] = {}
+        self.refused, self.seen, self.decided = 0.1, 5.0, 0  # a prior of 2 % refusals, soon outweighed
+
+    def observe(self, refused: float) -> None:
+        self.decided += 1
+        self.refused, self.seen = 0.995 * self.refused + refused, 0.995 * self.seen + 1
+
+
+_memories: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+
+
+def memory_of(model, setting: Hashable) -> Memory:
+    """The memory of a model under a setting; it goes with the model."""
+    return _memories.setdefault(model, {}).setdefault(setting, Memory())
 
 
 class Pace:
-    """Chooses the block size, and whether blocks pay, from what was measured so far in this generation.
+    """Chooses the block size, and whether blocks pay, from what was measured so far.
 
-    fixed: blocks whatever they cost; share: f, the part of the layers that the backward pass crosses.
+    fixed: blocks whatever they cost; share: f, the part of the layers that the backward pass crosses; batch: samples
+    that keep their own part of a block each (1 where a block ends for all of them at once).
     """
 
-    def __init__(self, fixed: bool, share: float):
-        self.fixed = fixed
-        self.share = share
-        self.refused, self.seen, self.decided = 0.1, 5.0, 0  # a prior of 2 % refusals, soon outweighed
-        self.seconds: dict[str, deque[float]] = {}
-        self.steps_left, self.looks = 0 if fixed else WARM, 0
+    def __init__(self, fixed: bool, share: float, memory: Memory | None = None):
+        self.fixed, self.share, self.batch = fixed, share, 1
+        self.memory = Memory() if memory is None else memory
+        weight = min(self.memory.seen, 60.0)  # of the texts before, against this one's own refusals
+        self.refused, self.seen = weight * self.memory.refused / self.memory.seen, weight
+        self.steps_left, self.looks = 0 if fixed or self._measured else WARM, 0
 
     def observe(self, refused: float) -> None:
         """Note a decided position, and how large a part of the samples refused its first draw there (any of them counts
         as all where the block of the whole batch ends with it). The past fades, so that the rate follows the text."""
-        self.decided += 1
         self.refused, self.seen = 0.98 * self.refused + refused, 0.98 * self.seen + 1
+        self.memory.observe(refused)
 
     def timed(self, name: str, seconds: float) -> None:
-        """Remember what an action cost lately."""
-        self.seconds.setdefault(name, deque(maxlen=9)).append(seconds)
+        """Remember what an action cost lately: a "draft", a "verify", a "step", or a "refusal": a step that refused."""
+        self.memory.seconds.setdefault(name, deque(maxlen=9)).append(seconds)
 
     @property
     def rate(self) -> float:
         return self.refused / self.seen
 
     def size(self) -> int:
-        """The best block size; while little is known of the text, blocks are short: a long one may be for nothing."""
-        return min(self.best(), max(FIRST, 2 * self.decided))
+        """The best block size; while little is known of the texts, blocks are short: a long one may be for nothing."""
+        return min(self.best(), max(FIRST, 2 * self.memory.decided))
 
     def best(self) -> int:
         """The block size that costs least per kept token; sqrt(2 (1 + f) / r) where passes cost what they read."""
-        return min(range(SMALLEST, LARGEST + 1), key=self.per_token)
+        return min(range(SMALLEST, LARGEST + 1), key=self._cost_by_size())
 
     def blocks_of(self, room: int) -> int:
         """The block size where `room` tokens are left: no small block is left over at the end."""
@@ -57,7 +84,8 @@ class Pace:
             return True
         if self.steps_left == 0:
             self.looks += 1
-            if self.blocks_pay() or self.looks > PATIENCE:
+            untried = self.looks > PATIENCE and len(self.memory.seconds.get("verify", ())) < 3
+            if untried or self.blocks_pay():
                 self.looks = 0
                 return True
             self.steps_left = PAUSE
@@ -66,19 +94,33 @@ class Pace:
 
     def blocks_pay(self) -> bool:
         """Whether the next tokens are cheaper in a block than one by one."""
-        return self.per_token(self.best()) < self._cost("step")
+        refused = 1 - (1 - self.rate) ** self.batch
+        stepwise = (1 - refused) * self._cost("step") + refused * self._cost("refusal")
+        return self._cost_by_size()(self.best()) < stepwise
 
-    def per_token(self, size: int) -> float:
-        """Expected cost of a kept token in blocks of `size`."""
-        keep = 1 - self.rate
-        failed = 1 - keep**size
-        kept = keep * failed / max(self.rate, 1e-9)  # expected tokens before the first refusal, at most `size`
-        block = size * self._cost("draft") + self._cost("verify") + failed * self._cost("step")
-        return block / (kept + failed)
+    def _cost_by_size(self) -> Callable[[int], float]:
+        """Expected cost of a kept token in blocks of a size."""
+        draft, verify, refusal = self._cost("draft"), self._cost("verify"), self._cost("refusal")
+        rate, keep = max(self.rate, 1e-9), 1 - self.rate
+
+        def cost(size: int) -> float:
+            kept = keep * (1 - keep**size) / rate  # expected tokens before the first refusal, at most `size`
+            failed = 1 - keep ** (size * self.batch)  # a step decides behind it, for every sample
+            return (size * draft + verify + failed * refusal) / (kept + failed)
+
+        return cost
+
+    @property
+    def _measured(self) -> bool:
+        known = self.memory.seconds.keys()
+        return {"draft", "verify"} <= known and not known.isdisjoint({"step", "refusal"})
 
     def _cost(self, name: str) -> float:
         """Median seconds of an action (the first call of each kind is far slower than the rest); before every kind was
         measured, passes of a model that reads its weights and does nothing else."""
-        if len(self.seconds) < 3:
-            return 1.0 if name == "draft" else 1 + self.share
-        return statistics.median(self.seconds[name])
+        if not self._measured:
+            return {"draft": 1.0, "refusal": 1 + 2 * self.share}.get(name, 1 + self.share)
+        known = self.memory.seconds
+        if name not in known:  # no step without a refusal was timed, or none with one
+            name = "step" if name == "refusal" else "refusal"
+        return statistics.median(known[name])

@@ -10,7 +10,7 @@ from torch import Tensor
 from lvlm_saliency import hf
 from lvlm_saliency.attention.session import Session
 from lvlm_saliency.decoding.steps import Cost, GenerateOutput, Step
-from lvlm_saliency.tracing.one_pass import finite_logits
+from lvlm_saliency.tracing.logits import finite_logits
 
 
 class Run:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lvlm_saliency.attention.rows import Recorder, saliency
 from lvlm_saliency.attention.step import Capture, Place
-from lvlm_saliency.tracing.one_pass import finite_logits, loss_gradient
+from lvlm_saliency.tracing.logits import finite_logits, loss_gradient
 
 
 class OutputScores:
@@ -40,7 +40,7 @@ class OutputScores:
         Returns:
             float32 `[B, rows]` on the CPU, rows being all of the call's; only the last t mean something.
         """
-        gradient, _ = loss_gradient(finite_logits(logits.detach()), tokens.to(logits.device))
+        gradient = loss_gradient(finite_logits(logits.detach()), tokens.to(logits.device))
         self.parts = []
         torch.autograd.grad(logits, capture.anchor, gradient.to(logits.dtype), retain_graph=keep_graph)
         parts, self.parts = self.parts, None
@@ -67,7 +67,7 @@ def candidate_scores(
     """
     plain = logits.detach().float()[:, -1]
     columns = candidates.to(plain.device).unbind(1)
-    seeds = torch.stack([loss_gradient(plain, column)[0] for column in columns])[:, :, None].to(logits.dtype)
+    seeds = torch.stack([loss_gradient(plain, column) for column in columns])[:, :, None].to(logits.dtype)
     outputs = [capture.outputs[layer] for layer in layers]
 
     def product(seed: Tensor) -> tuple[Tensor, ...]:

@@ -56,10 +56,14 @@ class LocoRE(AttentionMethod):
     def _bias(self) -> float:
         return math.log1p(self.beta)
 
+    def kind_of_layer(self, layer: int) -> bool:
+        """Whether the layer is edited: those that are, and those that are not, are treated alike."""
+        return self.layers is None or layer in self.layers
+
     def edit_rows(self, place: Place) -> RowEdit | None:
         start = place.prompt_length
         last_query = place.past + place.new - 1
-        if not self.beta or last_query <= start or (self.layers is not None and place.layer not in self.layers):
+        if not self.beta or last_query <= start or not self.kind_of_layer(place.layer):
             return None
         name = (id(self), place.keys, place.offset, place.device)  # layers that see the same keys are edited alike
         if name not in place.shared:

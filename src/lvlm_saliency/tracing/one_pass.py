@@ -6,7 +6,6 @@ with a graph from the lowest target layer upward; one backward pass per block gi
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -18,6 +17,7 @@ from lvlm_saliency.attention.step import Capture, Editor, Place
 from lvlm_saliency.errors import NumericalError, SettingError, UnsupportedModelError, did_you_mean
 from lvlm_saliency.inputs import check_inputs
 from lvlm_saliency.regions import placeholder_ids, token_regions
+from lvlm_saliency.tracing.logits import finite_logits, token_odds
 from lvlm_saliency.tracing.result import SaliencyTrace
 from lvlm_saliency.tracing.reuse import prompt_cache, without_pixels
 from lvlm_saliency.tracing.sequences import checked_sequences
@@ -115,39 +115,6 @@ def _ranges(numbers: list[int]) -> str:
     return ", ".join(map(str, numbers))
 
 
-def loss_gradient(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """A positive multiple of d(-log p[target])/d(logits), and log p[target].
-
-    d = (1 - p_c) (q - onehot(c)), where q is the softmax over all other tokens. The factor (1 - p_c) cancels in the
-    normalised row, and leaving it out keeps the gradient of confident tokens from vanishing in any precision.
-
-    Args:
-        logits: float32 `[..., V]`, raw; targets: int64 `[...]`.
-
-    Returns:
-        The gradient `[..., V]`, and log p `[...]`.
-    """
-    targets = targets.unsqueeze(-1)
-    log_p = torch.gather(logits, -1, targets) - torch.logsumexp(logits, -1, keepdim=True)
-    others = torch.softmax(logits.scatter(-1, targets, float("-inf")), dim=-1)
-    return others.scatter(-1, targets, -1.0), log_p.squeeze(-1)
-
-
-def finite_logits(logits: Tensor) -> Tensor:
-    """The logits in float32, checked.
-
-    Raises:
-        NumericalError: NaN, or nothing but -inf, among them.
-    """
-    logits = logits.float()
-    largest = logits.amax(dim=-1).flatten().tolist()  # NaN for a row with a NaN
-    if not all(map(math.isfinite, largest)):
-        raise NumericalError(
-            "the model's logits are not finite: try dtype='float32' or 'bfloat16', and check the weights"
-        )
-    return logits
-
-
 def _one_pass(model, inputs, sequences, layers, valid, state, cache=None):
     count = sequences.shape[1] - inputs["input_ids"].shape[1]
 
@@ -208,13 +175,13 @@ def _block(model, sequences, prompt_length, block, model_kwargs, layers, valid, 
             logits = model(**forward, return_dict=True).logits
             plain = finite_logits(logits.detach())
         targets = sequences[:, prompt_length + block.start : prompt_length + block.stop].to(plain.device)
-        gradient, logprobs = loss_gradient(plain, targets)
-        gradient = gradient * valid[:, block, None].to(plain.device)
+        gradient, logprobs, entropy = token_odds(plain, targets)
+        del plain
+        if not bool(valid[:, block].all()):
+            gradient *= valid[:, block, None].to(gradient.device)
         _backward(logits, gradient, capture, sheet)
     finally:
         state.capture = None
-    log_p = torch.log_softmax(plain, dim=-1)
-    entropy = -(log_p.exp() * log_p.masked_fill(log_p == float("-inf"), 0)).sum(-1)
     return sheet.rows(), sheet.attention(), logprobs.cpu(), entropy.cpu()
 
 
@@ -224,9 +191,8 @@ def _backward(logits: Tensor, gradient: Tensor, capture: Capture, sheet: _Sheet)
     # In float16 small gradients underflow, so the loss is scaled up; too far up they overflow, so it comes down.
     scales = (2.0**10, 2.0**4, 1.0) if logits.dtype == torch.float16 else (1.0,)
     for scale in scales:
-        torch.autograd.grad(
-            logits, capture.anchor, (gradient * scale).to(logits.dtype), retain_graph=scale != scales[-1]
-        )
+        scaled = (gradient if scale == 1 else gradient * scale).to(logits.dtype)
+        torch.autograd.grad(logits, capture.anchor, scaled, retain_graph=scale != scales[-1])
         if sheet.finite():
             return
     raise NumericalError("the gradients overflow in this precision: trace in bfloat16 or float32")

@@ -13,7 +13,7 @@ from lvlm_saliency import hf
 from lvlm_saliency.evaluation import store
 from lvlm_saliency.evaluation.decoding import Batches, Decoder
 from lvlm_saliency.studies.texts import LabelledText
-from lvlm_saliency.tracing.one_pass import finite_logits
+from lvlm_saliency.tracing.logits import finite_logits
 
 QUESTION = "Is there {article} {name} in the image?"
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lvlm_saliency import hf
 from lvlm_saliency.decoding.contrast import with_pictures
-from lvlm_saliency.tracing.one_pass import finite_logits
+from lvlm_saliency.tracing.logits import finite_logits
 from lvlm_saliency.tracing.result import SaliencyTrace
 
 WIDEST = 256

@@ -1,0 +1,73 @@
+"""What logits say of a token: its log-probability, the entropy beside it, and the gradient of its loss.
+
+A vocabulary is wide (32,000 to 250,000), so at a short answer these numbers cost as much as a layer of the model. They
+are made in one buffer of the logits' size, changed in place: memory that is touched for the first time costs more than
+the arithmetic on it.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from lvlm_saliency.errors import NumericalError
+
+GONE = -200.0
+"""exp of it is 0 in float32; no lower logit, above all not -inf, changes a sum."""
+
+
+def finite_logits(logits: Tensor) -> Tensor:
+    """The logits in float32, checked.
+
+    Raises:
+        NumericalError: NaN, or nothing but -inf, among them.
+    """
+    logits = logits.float()
+    largest = logits.amax(dim=-1).flatten().tolist()  # NaN for a row with a NaN
+    if not all(map(math.isfinite, largest)):
+        raise NumericalError(
+            "the model's logits are not finite: try dtype='float32' or 'bfloat16', and check the weights"
+        )
+    return logits
+
+
+def loss_gradient(logits: Tensor, targets: Tensor) -> Tensor:
+    """A positive multiple of d(-log p[target])/d(logits).
+
+    d = (1 - p_c) (q - onehot(c)), where q is the softmax over all other tokens. The factor (1 - p_c) cancels in the
+    normalised row, and leaving it out keeps the gradient of confident tokens from vanishing in any precision.
+
+    Args:
+        logits: float32 `[..., V]`, raw, left as they are; targets: int64 `[...]`.
+
+    Returns:
+        q - onehot(c), float32 `[..., V]`, a tensor of the caller's own.
+    """
+    return _others(logits, targets.unsqueeze(-1))[0]
+
+
+def token_odds(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """`loss_gradient`, log p of the targets and the entropy of the whole distribution in nats, the last two `[...]`."""
+    gradient, others = _others(logits, targets.unsqueeze(-1))
+    chosen = logits.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
+    total = torch.logaddexp(chosen, others)
+    log_p, log_rest = chosen - total, others - total
+    # sum of q x, without the target's -1 and with 0 for what is impossible (0 * -inf).
+    mean = torch.einsum("...v,...v->...", gradient, logits) + chosen
+    if bool(mean.isnan().any()):
+        possible = logits.masked_fill(logits == float("-inf"), 0)
+        mean = (gradient * possible).sum(-1) + chosen
+    entropy = -log_p.exp() * log_p - log_rest.exp() * (mean - total)
+    return gradient, log_p, entropy
+
+
+def _others(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """q - onehot(c), and the log of the sum of exp over all tokens but the target, `[...]`; targets `[..., 1]`."""
+    others = logits.scatter(-1, targets, float("-inf"))
+    largest = others.amax(-1, keepdim=True)
+    others.sub_(largest).clamp_min_(GONE).exp_()
+    total = others.sum(-1, keepdim=True)
+    gradient = others.div_(total).scatter_(-1, targets, -1.0)
+    return gradient, (largest + total.log()).squeeze(-1)
