@@ -95,6 +95,8 @@ def test_runs_are_compared(command, tmp_path):
     [
         (["--benchmark", "scenes"], "did you mean 'scenes-"),
         (["--benchmark", "scenes-caption", "--method", "sgr"], "did you mean 'sgrs'"),
+        (["--benchmark", "scenes-caption", "--method", "al"], "unknown method 'al'; did you mean 'all'"),
+        (["--benchmark", "scenes-caption", "--method", "nothing-like-it"], "known: all, beam, "),
         (["--benchmark", "scenes-caption", "--method", "all+locore"], "give it by itself"),
         (["--benchmark", "scenes-caption", "--shard", "5"], "1/2"),
         (["--benchmark", "pope"], "--data DIR"),

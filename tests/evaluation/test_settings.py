@@ -142,6 +142,13 @@ def test_all_is_no_part_of_a_system(given):
         system(given, 0)
 
 
+@pytest.mark.parametrize("given", ["al:alpha=1", "al+locore", {"al": {}}])
+def test_all_is_not_proposed_where_it_could_not_stand(given):
+    with pytest.raises(SettingError, match="unknown method 'al'") as told:
+        systems([given], 0)
+    assert "'all'" not in str(told.value)
+
+
 @pytest.mark.parametrize("given", ["sgrs+sample", "sgrz", "sgrs:alpa=1", 3, ["locore", "locore"]])
 def test_systems_that_cannot_be_are_refused(given):
     with pytest.raises(SettingError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
@@ -12,6 +13,7 @@ from lvlm_saliency.decoding.rejection import Proposal
 from lvlm_saliency.errors import SettingError
 from lvlm_saliency.interventions.locore import LocoRE
 from lvlm_saliency.interventions.registry import methods
+from lvlm_saliency.studies.ablation.chance import ChanceSGRS
 from lvlm_saliency.studies.ablation.controls import (
     ObjectSGRS,
     ScatteredLocoRE,
@@ -21,7 +23,7 @@ from lvlm_saliency.studies.ablation.controls import (
     _TurnedGate,
     _WordGate,
 )
-from lvlm_saliency.studies.ablation.page import collapse, compared
+from lvlm_saliency.studies.ablation.findings import collapse, compared
 from lvlm_saliency.studies.ablation.study import Ablation
 from lvlm_saliency.studies.lab import Lab, StudySettings
 from lvlm_saliency.studies.page import CANNOT_TELL, FAILS, HOLDS
@@ -73,18 +75,24 @@ def test_the_random_window_boosts_as_many_and_never_the_prompt_and_rows_recomput
     assert torch.equal(method.edit_rows(_place(range(19, 20), 20, 5)).bias[0, 0, 0], whole[-1])
 
 
-@pytest.mark.parametrize("control", [ShuffledSGRS, TurnedSGRS, ObjectSGRS, ScatteredLocoRE])
+@pytest.mark.parametrize("control", [ChanceSGRS, ShuffledSGRS, TurnedSGRS, ObjectSGRS, ScatteredLocoRE])
 def test_controls_are_no_methods_of_the_command_line(control):
     assert control.name not in methods()
 
 
 @pytest.mark.parametrize(
-    ("bounds", "said"), [([-0.05, -0.01], HOLDS), ([0.01, 0.05], FAILS), ([-0.02, 0.02], CANNOT_TELL)]
+    ("bounds", "said", "claim"),
+    [
+        ([-0.05, -0.01], HOLDS, "SGRS hallucinates less than chance: CHAIR_i −3.00 points [−5.00, −1.00] (n = 9)."),
+        ([0.01, 0.05], FAILS, "SGRS hallucinates more, not less, than chance: CHAIR_i +3.00 points [+1.00, +5.00]"),
+        ([-0.02, 0.02], CANNOT_TELL, "No difference between SGRS and chance is shown: CHAIR_i +0.00 points"),
+    ],
 )
-def test_verdicts_follow_the_interval(bounds, said):
-    found = compared("Less?", {"difference": sum(bounds) / 2, "interval": bounds}, "n = 9")
+def test_verdicts_follow_the_interval(bounds, said, claim):
+    found = compared("SGRS", "chance", {"difference": sum(bounds) / 2, "interval": bounds}, "n = 9")
     assert found.verdict == said
-    assert "± 2.0" in found.text
+    assert found.text.startswith(claim)
+    assert ("can show one of about 2.0 points" in found.text) == (said == CANNOT_TELL)
 
 
 def test_the_reading_that_collapses_is_named():
@@ -101,10 +109,20 @@ def test_the_study_from_end_to_end(tmp_path, scenes):
     page = Ablation(pictures=2, alphas="0.6", betas="0", groups="grid/controls").run(lab)
     page.write(tmp_path / "ablation")
     assert len(page.findings) == 10
+    assert not any("?" in finding.text for finding in page.findings)
     assert (tmp_path / "ablation" / "grid-as-written.png").exists()
     rows = {(row["candidates"], row["decoding"]): row for row in page.data["ablation"]}
     assert rows["top-p 0.9", "shuffled"]["refused_per_token"] >= 0
     assert rows["as written", "SGRS"]["system"] == rows["as written", "α 0.6, β 0"]["system"]
+    mine, chance = (rows["as written", name]["refused_per_token"] for name in ("SGRS", "by chance"))
+    assert f"per token {mine:.3f} refusals against {chance:.3f} by chance" in page.findings[2].text
+    files = (tmp_path / "kept" / "gate").rglob("*.jsonl")
+    kept = [[json.loads(line) for line in file.read_text().splitlines()] for file in files]
+    counted = {
+        sum(len(step["rejected"]) for row in texts for step in row["steps"]) / sum(len(row["steps"]) for row in texts)
+        for texts in kept
+    }
+    assert counted == {rows[how, "SGRS"]["refused_per_token"] for how in ("as written", "top-p 0.9")}
 
 
 @pytest.mark.parametrize(

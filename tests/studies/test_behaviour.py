@@ -16,7 +16,7 @@ from lvlm_saliency.errors import SettingError
 from lvlm_saliency.evaluation.benchmarks import open_benchmark
 from lvlm_saliency.evaluation.benchmarks.base import Item
 from lvlm_saliency.scenes import generate_scenes, write_caption
-from lvlm_saliency.studies.behaviour import gate_records
+from lvlm_saliency.studies import gate_records
 from lvlm_saliency.studies.behaviour.diversity import distinct, measures, repeated_sentences
 from lvlm_saliency.studies.behaviour.first_draws import CORRECT, HALLUCINATED, OTHER, Draws, first_draws
 from lvlm_saliency.studies.behaviour.page import of_draws
@@ -203,6 +203,7 @@ def test_what_is_kept_equals_the_steps_and_is_not_written_twice(scenes, tmp_path
         assert row["token_ids"] == [one.token_id for one in steps]
         assert [one["rejected"] for one in row["steps"]] == [one.rejected for one in steps]
         assert [one["fallback"] for one in row["steps"]] == [one.fallback for one in steps]
+        assert [one["candidates"] for one in row["steps"]] == [len(one.candidates) for one in steps]
         assert [one["tested"] for one in row["steps"]] == [one.threshold is not None for one in steps]
     assert sum(len(one["rejected"]) for row in rows for one in row["steps"]) > 0
     (file,) = (tmp_path / "kept").iterdir()
@@ -215,6 +216,10 @@ def test_what_is_kept_equals_the_steps_and_is_not_written_twice(scenes, tmp_path
     told = [[(row["token_ids"], [one["rejected"] for one in row["steps"]]) for row in kept] for kept in (again, rows)]
     assert told[0] == told[1]  # S itself differs in its last digits between batches
     assert 0 < sum(calls) < 5
+    calls.clear()
+    some = open_benchmark("scenes-caption", n=3)  # another study's share of the same pictures
+    assert gate_records.write(lab.decoder, some, method, 0.9, tmp_path / "kept", lab.listener, "") == again[:3]
+    assert not calls
 
 
 @pytest.mark.parametrize(

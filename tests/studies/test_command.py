@@ -39,6 +39,46 @@ def test_what_is_refused(arguments, message, tmp_path, monkeypatch, capsys):
     assert not (tmp_path / "x" / arguments[0].split(":")[0]).exists() if arguments else True
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["--labels", "nope.jsonl"],
+            "nope.jsonl: cannot be read (no such file); give --labels scenes-caption or chair",
+        ),
+        (["--labels", "empty.jsonl"], "empty.jsonl: the file is empty"),
+        (["--labels", "broken.jsonl"], "broken.jsonl:1: 'image' must be text"),
+        (["--labels", "good.jsonl", "--images", "nowhere"], "good.jsonl:1: no picture 'a.png' in nowhere"),
+        (["--images", "nowhere"], "scenes-caption: nowhere is no folder; give one that exists with --images DIR"),
+        (["--labels", "chair", "--data", "nowhere"], "chair: nowhere is no folder; give one that exists with --data"),
+        (["--labels", "chair:data=nowhere"], "chair: nowhere is no folder"),
+        (["--labels", "chair"], "chair: official synonym list not found; give the folder with --data DIR"),
+        (
+            ["--labels", "chair", "--data", "coco"],
+            "chair: COCO val2014 pictures not found; give the folder with --ima",
+        ),
+    ],
+)
+@pytest.mark.parametrize("name", ["separation", "detect"])
+def test_labels_and_folders_are_looked_at_before_a_model_is(name, arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty.jsonl").write_text("\n")
+    (tmp_path / "broken.jsonl").write_text("{}\n")
+    (tmp_path / "good.jsonl").write_text('{"image": "a.png", "prompt": "What?", "text": "A cat.", "spans": []}\n')
+    (tmp_path / "coco").mkdir()
+    for file in ("synonyms.txt", "coco_objects.json"):
+        (tmp_path / "coco" / file).touch()
+    assert main(["study", name, "--model", "./none", "--out", "x", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {message}")
+    assert error.count("\n") == 1
+
+
+def test_the_model_is_told_where_everything_else_is_there(tmp_path, capsys):
+    assert main(["study", "separation", "--model", str(tmp_path / "none"), "--out", str(tmp_path)]) == 2
+    assert str(tmp_path / "none") in capsys.readouterr().err
+
+
 def test_a_study_with_its_settings():
     (found,) = open_studies(["separation:bins=7,token=last"])
     assert found == Separation(7, "last")

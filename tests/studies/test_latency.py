@@ -113,6 +113,7 @@ def test_all_stands_for_every_registered_method():
         ({"tokens": 1}, "tokens must be a whole number"),
         ({"repeats": 0}, "repeats must be a whole number"),
         ({"methods": "locoer"}, "did you mean 'locore'"),
+        ({"methods": "sgrs/al"}, "did you mean 'all'"),
         ({"methods": "greedy"}, "name another method"),
     ],
 )

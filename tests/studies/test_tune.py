@@ -307,6 +307,7 @@ def test_without_out_nothing_is_loaded(capsys):
 def test_a_dev_half_that_is_too_small_is_told_before_anything_is_described(tmp_path, tiny):
     (tmp_path / "synonyms.txt").write_text("dog\n")
     (tmp_path / "coco_objects.json").write_text(json.dumps({str(image): ["dog"] for image in range(1, 21)}))
+    (tmp_path / "COCO_val2014_000000000001.jpg").touch()  # whether there are pictures is looked at earlier still
     settings = StudySettings(out=tmp_path / "out", labels="chair", images=tmp_path, data=tmp_path)
     with pytest.raises(InputError, match=r"pictures in its dev half and this budget needs 140"):
         Tune(settings=4, budget=700, keep=2).run(Lab(settings, model=tiny[0], processor=tiny[1]))

@@ -128,11 +128,26 @@ def check(benchmark: str, data: str | Path | None = None, images: str | Path | N
 
 def complete(found: list[Found]) -> bool:
     """Whether a benchmark can run with what was found: a prepared file stands for the annotation files."""
-    there = {one.need.stem for one in found if one.path}
-    needed = {one.need.stem for one in found if not one.need.optional}
-    if "objects" in there:
-        needed = {stem for stem in needed if not stem.startswith(("instances_", "captions_"))}
-    return needed <= there
+    return not _lacking(found)
+
+
+def _lacking(found: list[Found]) -> list[Need]:
+    prepared = any(one.path and one.need.stem == "objects" for one in found)
+    wanted = [one for one in found if not one.need.optional and not one.path]
+    return [one.need for one in wanted if not (prepared and one.need.stem.startswith(("instances_", "captions_")))]
+
+
+def require(benchmark: str, data: str | Path | None = None, images: str | Path | None = None) -> None:
+    """Raise InputError where a folder is none, or a file or the pictures are missing; no file is read for it."""
+    for option, place in (("--data", data), ("--images", images)):
+        if place is not None and not Path(place).is_dir():
+            raise InputError(f"{benchmark}: {place} is no folder; give one that exists with {option} DIR")
+    for missing in _lacking(check(benchmark, data, images)):
+        option = "--images" if missing.stem == "pictures" else "--data"
+        raise InputError(
+            f"{benchmark}: {missing.what} not found; give the folder with {option} DIR (`lvlm-saliency data check "
+            f"{benchmark}` says what is needed and where it is had)"
+        )
 
 
 def _where(benchmark: str, need: Need, data: str | Path | None, images: str | Path | None) -> Path | None:

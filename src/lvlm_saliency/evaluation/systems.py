@@ -9,8 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lvlm_saliency.errors import LvlmSaliencyError, SettingError
+from lvlm_saliency.errors import LvlmSaliencyError, SettingError, did_you_mean
 from lvlm_saliency.interventions.parsing import parse_methods, parse_specs
+from lvlm_saliency.interventions.preset_files import is_preset
 
 GREEDY = "greedy"
 SAMPLED = "sample"
@@ -67,6 +68,7 @@ def systems(given: Sequence[Any], seed: int) -> list[System]:
             for swept in (system(name, seed) for name in methods()):
                 found.setdefault(swept.label, dataclasses.replace(swept, optional=True))
         else:
+            check_name(one)
             named = system(one, seed)
             found[named.label] = named  # in the place that `all` gave it, but no longer optional
     return list(found.values())
@@ -108,6 +110,19 @@ def system(given: Any, seed: int) -> System:
         dataclasses.replace(method, seed=seed) if getattr(method, "seed", 0) is None else method for method in methods
     ]
     return System(label or GREEDY, tuple(composed(seeded)))
+
+
+def check_name(given: Any) -> None:
+    """Raise SettingError for an unknown name given by itself, with `ALL` among those that may have been meant: for
+    places that take `ALL`, which is no method and so unknown to the registry."""
+    from lvlm_saliency.interventions.registry import methods
+
+    if not isinstance(given, str) or given == GREEDY or is_preset(given):
+        return
+    specs = parse_specs(given)
+    name, knobs = specs[0]
+    if len(specs) == 1 and not knobs and name not in (*methods(), ALL):
+        raise SettingError(f"unknown method {name!r}{did_you_mean(name, [*methods(), ALL])}")
 
 
 def _is_all(given: Any) -> bool:

@@ -17,6 +17,7 @@ from lvlm_saliency.evaluation.folder import RunFolder
 from lvlm_saliency.evaluation.report.content import RunData
 from lvlm_saliency.evaluation.runner import Listener, Silent, evaluate
 from lvlm_saliency.evaluation.settings import Settings
+from lvlm_saliency.evaluation.sources import require
 from lvlm_saliency.evaluation.systems import GREEDY, System, system, systems
 from lvlm_saliency.interventions.parsing import parse_specs
 from lvlm_saliency.studies.collect import Extra, collect, digest
@@ -84,12 +85,28 @@ class Lab:
 
     @cached_property
     def _loaded(self) -> tuple[Any, Any]:
+        self._check_sources()
         if self._given[0] is not None:
             return self._given
         from lvlm_saliency.models import load_model
 
         chosen = self.settings
         return load_model(chosen.model, dtype=chosen.dtype, device=chosen.device, revision=chosen.revision)
+
+    def _check_sources(self) -> None:
+        """Tell what is wrong with labels and folders before a model is loaded, which may take minutes.
+
+        Raises:
+            InputError: a file or a folder is missing, or the file of labelled texts cannot be used.
+        """
+        chosen = self.settings
+        if self.from_file:
+            from lvlm_saliency.studies.label_files import checked
+
+            checked(chosen.labels, chosen.images, chosen.n)
+        else:
+            asked = open_benchmark(chosen.labels, n=chosen.n, images=chosen.images, data=chosen.data)
+            require(asked.name, asked.data, asked.images)
 
     def load(self) -> None:
         """Load the model now, before a bar of progress is drawn over what loading prints."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 from lvlm_saliency.benchmarks.records import read_rows
 from lvlm_saliency.errors import InputError
 from lvlm_saliency.images import open_image
-from lvlm_saliency.studies.labels import spans_of
+from lvlm_saliency.studies.labels import LABELLED, spans_of
 from lvlm_saliency.studies.texts import LabelledText, Span, tokenised
 
 LAYOUT = '{"image", "prompt", "text", "spans": [{"start", "end", "hallucinated"}]}'
@@ -36,35 +37,66 @@ def read_labelled(
     Raises:
         InputError: the file, or a line of it, cannot be used; the message says which and why.
     """
+    return [_text(line, tokenizer) for line in checked(path, images, n)]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of the file that can be used. where: file and number, for messages; picture: file of its picture."""
+
+    row: Mapping[str, Any]
+    where: str
+    picture: Path
+    spans: tuple[Span, ...]
+
+
+def checked(path: str | Path, images: str | Path | None, n: int | None = None) -> list[Line]:
+    """The lines of a file, with all that can be told of them without a tokenizer; arguments as in `read_labelled`.
+
+    Raises:
+        InputError: the file, or a line of it, cannot be used; the message says which and why.
+    """
+    if not Path(path).is_file():
+        raise InputError(
+            f"{path}: cannot be read (no such file); give --labels {' or '.join(LABELLED)}, or a file of labelled "
+            f"texts, a line of it {LAYOUT}"
+        )
     rows = read_rows(path)
     folder = Path(path).parent if images is None else Path(images)
     keep = set(list(dict.fromkeys(str(row.get("image")) for row in rows))[:n])
     chosen = [(row, line) for row, line in zip(rows, rows.lines, strict=True) if str(row.get("image")) in keep]
-    return [_text(row, f"{path}:{line}", folder, tokenizer) for row, line in chosen]
+    return [_line(row, f"{path}:{line}", folder) for row, line in chosen]
 
 
-def _text(row: Mapping[str, Any], where: str, folder: Path, tokenizer: Any) -> LabelledText:
+def _line(row: Mapping[str, Any], where: str, folder: Path) -> Line:
     for name in ("image", "prompt", "text"):
         if not isinstance(row.get(name), str) or not row[name].strip():
             raise InputError(f"{where}: {name!r} must be text that is not empty; a line is {LAYOUT}")
-    if not (folder / row["image"]).is_file():
+    picture = folder / row["image"]
+    if not picture.is_file():
         raise InputError(f"{where}: no picture {row['image']!r} in {folder}; give its folder with --images DIR")
-    text = row["text"]
+    return Line(row, where, picture, tuple(_spans(row.get("spans"), row["text"], where)))
+
+
+def _text(line: Line, tokenizer: Any) -> LabelledText:
+    row, text = line.row, line.row["text"]
     try:
         token_ids, pieces = tokenised(tokenizer, text)
     except InputError as error:
-        raise InputError(f"{where}: {error}") from error
+        raise InputError(f"{line.where}: {error}") from error
     if tokenizer.unk_token_id is not None and tokenizer.unk_token_id in token_ids:
         word = pieces[token_ids.index(tokenizer.unk_token_id)].strip()
-        raise InputError(f"{where}: the model's tokenizer does not know {word!r}, so the model cannot have written it")
+        raise InputError(
+            f"{line.where}: the model's tokenizer does not know {word!r}, so the model cannot have written it"
+        )
     return LabelledText(
         image=row["image"],
         prompt=row["prompt"],
         text=text,
         token_ids=tuple(token_ids),
         pieces=tuple(pieces),
-        spans=tuple(_spans(row.get("spans"), text, where)),
-        picture=partial(open_image, folder / row["image"]),
+        spans=line.spans,
+        picture=partial(open_image, line.picture),
     )
 
 

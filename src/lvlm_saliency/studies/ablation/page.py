@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from lvlm_saliency.evaluation.report.figures import FIGURES, interval, number, verdict
-from lvlm_saliency.evaluation.systems import GREEDY, SAMPLED
-from lvlm_saliency.interventions.locore import SPACES
+from lvlm_saliency.evaluation.systems import GREEDY
+from lvlm_saliency.studies.ablation.findings import AIM, booster_findings, gate_findings
 from lvlm_saliency.studies.figures import panels
-from lvlm_saliency.studies.page import CANNOT_TELL, FAILS, HOLDS, Cell, Finding, Page, Part, Picture, Table
+from lvlm_saliency.studies.page import Cell, Page, Part, Picture, Table
 
 if TYPE_CHECKING:
+    from lvlm_saliency.studies.ablation.chance import Refusals
     from lvlm_saliency.studies.ablation.study import Ablation, Measured
 
 PAPER = (
@@ -19,7 +20,6 @@ PAPER = (
     "(.6, .15) 35.6 / 8.2; (.6, 1) 50.2 / 20.9. Qwen2-VL: (0, 0) 25.0 / 7.3; (0, .2) 23.5 / 6.8; (.6, 0) 20.5 / 5.6; "
     "(.6, .2) 19.3 / 5.1. It shows no control of the score and no interval."
 )
-AIM = FIGURES["CHAIR_i"]
 SHOWN = tuple(FIGURES[name] for name in ("CHAIR_i", "CHAIR_s", "recall", "length"))
 
 
@@ -39,7 +39,10 @@ def page(study: Ablation, both: Mapping[str, Measured], n: int, setup: Mapping[s
             )
             picture = Picture(f"grid-{how.replace(' ', '-')}", caption, heat(study, measured))
             parts.append(Part(f"Grid of alpha and beta, {how}", "", [_table("Grid", grid, measured, n)], [picture]))
-        parts.append(Part(f"One factor at a time and controls, {how}", "", [_table("Settings", rest, measured, n)]))
+        tables = [_table("Settings", rest, measured, n)]
+        tables += [_rates_table(measured.refusals)] if measured.refusals is not None else []
+        parts.append(Part(f"One factor at a time and controls, {how}", "", tables))
+    refused = [row for how, one in both.items() if one.refusals is not None for row in _refused(one.refusals, how)]
     return Page(
         title="Which settings matter, and is the score better than chance?",
         paper=PAPER,
@@ -49,70 +52,9 @@ def page(study: Ablation, both: Mapping[str, Measured], n: int, setup: Mapping[s
         ],
         parts=parts,
         setup=dict(setup) | {"pictures described": str(n)},
-        data={"ablation": [row for how, measured in both.items() for row in _rows(measured, how, n)]},
+        data={"ablation": [row for how, measured in both.items() for row in _rows(measured, how, n)]}
+        | ({"refusals": refused} if refused else {}),
     )
-
-
-def compared(claim: str, found: Mapping[str, Any], where: str) -> Finding:
-    """A claim that CHAIR_i is lower: HOLDS where the whole interval is below 0, FAILS where it is above."""
-    low, high = found["interval"]
-    said = HOLDS if high < 0 else FAILS if low > 0 else CANNOT_TELL
-    lead = {HOLDS: "Yes", FAILS: "No, the opposite", CANNOT_TELL: "Not shown"}[said]
-    return Finding(
-        said,
-        f"{claim} {lead}: CHAIR_i {_points(found['difference'])} points [{_points(low)}, {_points(high)}], "
-        f"± {number(AIM, (high - low) / 2)} ({where}).",
-    )
-
-
-def _points(share: float) -> str:
-    """To two places: a bound near 0 shows on which side of it it lies."""
-    return f"{100 * share:+.2f}".replace("-", "−")
-
-
-def gate_findings(measured: Measured, where: str) -> list[Finding]:
-    """The verdicts on SGRS for one candidate set, from paired intervals over pictures."""
-    aim = AIM.name
-    found = [
-        compared("Does SGRS hallucinate less than plain sampling?", measured.against("SGRS", SAMPLED)[aim], where),
-        compared("Does SGRS hallucinate less than greedy decoding?", measured.against("SGRS")[aim], where),
-    ]
-    if "shuffled" in measured.names:
-        mine, theirs = measured.rejected("SGRS"), measured.rejected("shuffled")
-        rates = f"{where}; {mine:.3f} refusals per token against {theirs:.3f} shuffled"
-        claim = "Does the score of SGRS do better than the same scores shuffled?"
-        found.append(compared(claim, measured.against("SGRS", "shuffled")[aim], rates))
-        claim = "Does SGRS do better than with its sign turned?"
-        found.append(compared(claim, measured.against("SGRS", "turned")[aim], where))
-    return found
-
-
-def booster_findings(measured: Measured, where: str) -> list[Finding]:
-    """The verdicts on LocoRE, which draws nothing, so that no candidate set is part of them."""
-    from lvlm_saliency.studies.ablation.study import reading
-
-    aim = AIM.name
-    claim = "Does LocoRE hallucinate less than greedy captions of the same length?"
-    found = [compared(claim, measured.matched("LocoRE")[aim], where)]
-    if "window" in measured.names:
-        claim = "Does the window of LocoRE do better than as many positions at random?"
-        found.append(compared(claim, measured.against("window", "random window")[aim], where))
-    if reading(SPACES[0], 1.0) in measured.names:
-        found.append(collapse({space: measured.against(reading(space, 1.0))[aim] for space in SPACES}, where))
-    return found
-
-
-def collapse(found: Mapping[str, Mapping[str, Any]], where: str) -> Finding:
-    """Which readings of Eq. 9 hallucinate more than greedy decoding at beta 1, as the paper reports (+7 points)."""
-    worse = [space for space, one in found.items() if one["interval"][0] > 0]
-    told = "; ".join(
-        f"{space} {number(AIM, one['difference'], sign=True)} {interval(AIM, one['interval'], sign=True)}"
-        for space, one in found.items()
-    )
-    absent = all(one["interval"][1] <= 0 for one in found.values())
-    said = HOLDS if worse else FAILS if absent else CANNOT_TELL
-    lead = f"is seen in the reading {' and '.join(worse)}" if worse else "is not seen in any reading"
-    return Finding(said, f"The collapse at beta 1.0 {lead}: CHAIR_i against greedy {told} ({where}).")
 
 
 def heat(study: Ablation, measured: Measured) -> Any:
@@ -150,21 +92,47 @@ def _table(title: str, names: list[str], measured: Measured, n: int) -> Table:
                 else f"{number(figure, one['difference'], sign=True)} " + interval(figure, one["interval"], sign=True)
             )
             cells.append(Cell(number(figure, values[figure.name]), note, verdict(figure, one) if one else ""))
-        rate = measured.rejected(name)
-        rows.append((*cells, Cell("–" if rate != rate else f"{rate:.3f}")))
+        gate = (measured.rejected(name), measured.fallbacks(name))
+        rows.append((*cells, *(Cell("–" if rate != rate else f"{rate:.3f}") for rate in gate)))
     note = (
         f"n = {n} pictures. Percentages; length in words. Below each, the difference to greedy decoding with its 95 % "
         "interval, paired over pictures, with no correction for looking at many."
     )
-    return Table(title, ("decoding", *(f.shown for f in SHOWN), "refused per token"), tuple(rows), note)
+    head = ("decoding", *(f.shown for f in SHOWN), "refused per token", "fallbacks per token")
+    return Table(title, head, tuple(rows), note)
+
+
+def _rates_table(refusals: Refusals) -> Table:
+    """What "by chance" refuses with, for the numbers of candidates that steps had."""
+    draws = range(1 + max((draw for _, draw in refusals.made), default=0))
+    lines = []
+    for of in sorted({of for of, _ in refusals.made}):
+        counts = [(refusals.refused[of, draw], refusals.made[of, draw]) for draw in draws]
+        cells = [Cell(f"{100 * out / made:.1f} %", f"of {made:,}") if made else Cell("–") for out, made in counts]
+        lines.append((Cell(str(of)), *cells))
+    note = (
+        "Share of the draws that SGRS refused on these pictures where there was a threshold, by how many candidates "
+        "the step had. “by chance” refuses with these probabilities and takes any candidate when all draws are used "
+        "up. It writes other texts, whose steps have other numbers of candidates, so that its refusals per token come "
+        "near those of SGRS and are not the same."
+    )
+    return Table("How often SGRS refuses", ("candidates", *(f"draw {draw + 1}" for draw in draws)), tuple(lines), note)
 
 
 def _rows(measured: Measured, how: str, n: int) -> list[dict[str, Any]]:
     return [
         {"candidates": how, "n": n, "decoding": name, "system": measured.label(name), "figure": figure.name}
-        | {"value": measured.figures(name)[figure.name], "refused_per_token": measured.rejected(name)}
+        | {"value": measured.figures(name)[figure.name]}
+        | {"refused_per_token": measured.rejected(name), "fallbacks_per_token": measured.fallbacks(name)}
         | {"difference": one["difference"], "low": one["interval"][0], "high": one["interval"][1]}
         for name in measured.names
         for figure in SHOWN
         for one in [measured.against(name)[figure.name]]
+    ]
+
+
+def _refused(refusals: Refusals, how: str) -> list[dict[str, Any]]:
+    return [
+        {"candidates": how, "of": of, "draw": draw + 1, "made": made, "refused": refusals.refused[of, draw]}
+        for (of, draw), made in sorted(refusals.made.items())
     ]

@@ -8,11 +8,14 @@ from typing import Any, ClassVar
 
 from lvlm_saliency.benchmarks.bootstrap import Bootstrap
 from lvlm_saliency.errors import SettingError
+from lvlm_saliency.evaluation.benchmarks import open_benchmark
 from lvlm_saliency.evaluation.scoring import count_table
 from lvlm_saliency.evaluation.systems import GREEDY, SAMPLED, system
 from lvlm_saliency.interventions.locore import SPACES, LocoRE
 from lvlm_saliency.interventions.sgrs import SGRS
+from lvlm_saliency.studies.ablation.chance import ChanceSGRS, Refusals
 from lvlm_saliency.studies.ablation.controls import ObjectSGRS, ScatteredLocoRE, ShuffledSGRS, TurnedSGRS
+from lvlm_saliency.studies.gate_records import write
 from lvlm_saliency.studies.lab import Lab
 from lvlm_saliency.studies.page import Page
 
@@ -66,8 +69,8 @@ class Ablation:
             for b in self.numbers("betas")
         }
 
-    def methods(self, lab: Lab) -> dict[str, list[Any]]:
-        """Every way of decoding by the name that the page gives it."""
+    def methods(self, lab: Lab, refusals: Refusals | None) -> dict[str, list[Any]]:
+        """Every way of decoding by the name that the page gives it; controls where there are `refusals` of SGRS."""
         seed, wanted = lab.settings.seed, self.groups.split("/")
         plain = {"seed": seed, "execution": "stepwise"}
         found: dict[str, list[Any]] = {"SGRS": [SGRS(**plain)], "LocoRE": [LocoRE()]}
@@ -84,8 +87,9 @@ class Ablation:
             found |= {f"LocoRE w {w}": [LocoRE(window=w)] for w in (1, 5, 50)}
             found |= {f"LocoRE {k} third": [LocoRE(layers=tuple(v))] for k, v in thirds.items() if len(v)}
             found |= {reading(s, b): [LocoRE(beta=b, space=s)] for s in SPACES for b in (0.15, 1.0)}
-        if "controls" in wanted:
+        if refusals is not None:
             found |= {
+                "by chance": [ChanceSGRS(seed=seed, rates=refusals.rates(SGRS(**plain)))],
                 "shuffled": [ShuffledSGRS(seed=seed)],
                 "turned": [TurnedSGRS(seed=seed)],
                 "object words": [ObjectSGRS(seed=seed, token_ids=openers(lab))],
@@ -100,18 +104,28 @@ class Ablation:
         if lab.from_file:
             raise SettingError("ablation lets the model describe pictures anew; --labels must name a benchmark")
         n = self.pictures if lab.settings.n is None else min(self.pictures, lab.settings.n)
-        methods = self.methods(lab)
-        both = {
-            "as written": Measured(lab, methods, n=n),
-            f"top-p {self.top_p:g}": Measured(lab, methods, n=n, top_p=self.top_p),
-        }
+        both = {}
+        for how, top_p in (("as written", 1.0), (f"top-p {self.top_p:g}", self.top_p)):
+            refusals = self.refusals(lab, n, top_p, how) if "controls" in self.groups.split("/") else None
+            both[how] = Measured(lab, self.methods(lab, refusals), refusals, n=n, top_p=top_p)
         return page(self, both, n, lab.setup())
+
+    @staticmethod
+    def refusals(lab: Lab, n: int, top_p: float, how: str) -> Refusals:
+        """What SGRS refuses on the first `n` pictures, draw by draw: an evaluation keeps no more than sums of it."""
+        chosen, method = lab.settings, SGRS(seed=lab.settings.seed, execution="stepwise")
+        benchmark = open_benchmark(chosen.labels, n=n, images=chosen.images, data=chosen.data)
+        benchmark.check()
+        folder = lab.kept / "gate" / lab.fingerprint
+        return Refusals.of(write(lab.decoder, benchmark, method, top_p, folder, lab.listener, f"SGRS, {how}"))
 
 
 class Measured:
-    """One evaluation of all methods, asked by the page's names ("greedy" and "sample" besides)."""
+    """One evaluation of all methods, asked by the page's names ("greedy" and "sample" besides). refusals: of SGRS
+    under the same candidate set, None where nothing is to refuse like it."""
 
-    def __init__(self, lab: Lab, methods: Mapping[str, list[Any]], **changes: Any):
+    def __init__(self, lab: Lab, methods: Mapping[str, list[Any]], refusals: Refusals | None, **changes: Any):
+        self.refusals = refusals
         distinct = {system(m, lab.settings.seed).label: m for m in methods.values()}
         data, _ = lab.run(list(distinct.values()), **changes)
         self.names = [GREEDY, SAMPLED, *methods]
@@ -134,6 +148,10 @@ class Measured:
         """Refused candidates per token; NaN for what refuses none."""
         return self._scores["answers"][self.label(name)].get("rejected_per_token", float("nan"))
 
+    def fallbacks(self, name: str) -> float:
+        """Share of tokens that were taken because every draw was refused; NaN for what refuses none."""
+        return self._scores["answers"][self.label(name)].get("fallbacks_per_token", float("nan"))
+
     def against(self, name: str, other: str = GREEDY) -> Mapping[str, Mapping[str, Any]]:
         """Paired differences over pictures, with intervals, by figure."""
         return self._draws.differences(self._tables[self.label(name)], self._tables[self.label(other)])
@@ -153,7 +171,6 @@ def reading(space: str, beta: float) -> str:
 
 def openers(lab: Lab) -> tuple[int, ...]:
     """Tokens that open an object word of the labels, written after a space or at the start, ascending."""
-    from lvlm_saliency.evaluation.benchmarks import open_benchmark
     from lvlm_saliency.scenes.classes import PLURALS
 
     tokenizer, settings = lab.decoder.tokenizer, lab.settings

@@ -15,8 +15,8 @@ from lvlm_saliency.interventions.base import number
 from lvlm_saliency.interventions.sgrs import SGRS
 from lvlm_saliency.studies.behaviour.diversity import measures
 from lvlm_saliency.studies.behaviour.first_draws import Draws, first_draws
-from lvlm_saliency.studies.behaviour.gate_records import write
 from lvlm_saliency.studies.behaviour.parts_of_speech import tagger
+from lvlm_saliency.studies.gate_records import write
 from lvlm_saliency.studies.lab import Lab
 from lvlm_saliency.studies.labels import labeller
 from lvlm_saliency.studies.page import Page
@@ -85,7 +85,7 @@ class Behaviour:
         texts = self._plain(lab, len(benchmark.items))
         for top_p in (1.0, self.top_p):
             name = f"top-{self.top_k}" if top_p == 1 else f"top-{self.top_k} in top-p {top_p:g}"
-            folder = lab.kept / "behaviour" / lab.fingerprint
+            folder = lab.kept / "gate" / lab.fingerprint
             rows = write(lab.decoder, benchmark, method, top_p, folder, lab.listener, f"SGRS, {name}")
             draws[name] = first_draws(rows, benchmark, label, tokenizer, tag)
             texts[f"SGRS, {name}"] = measures([row["text"] for row in rows])

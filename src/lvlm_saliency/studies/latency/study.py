@@ -15,7 +15,7 @@ from lvlm_saliency.decoding.steps import Cost, Step
 from lvlm_saliency.errors import LvlmSaliencyError, SettingError
 from lvlm_saliency.evaluation.benchmarks import open_benchmark
 from lvlm_saliency.evaluation.cost import PeakMemory
-from lvlm_saliency.evaluation.systems import ALL, GREEDY, SAMPLED, System, served, system
+from lvlm_saliency.evaluation.systems import ALL, GREEDY, SAMPLED, System, check_name, served, system
 from lvlm_saliency.inputs import check_inputs
 from lvlm_saliency.interventions.base import number
 from lvlm_saliency.interventions.registry import methods
@@ -95,6 +95,7 @@ class Latency:
         found: dict[str, System] = {}
         for name in str(self.methods).split("/"):
             whole = name.strip().lower() == ALL
+            check_name(name.strip())
             for one in (*methods(), *EXTRA) if whole else (name.strip(),):
                 made = dataclasses.replace(system(one, seed), optional=whole)
                 if made.label == GREEDY and not whole:

@@ -21,14 +21,16 @@ def write(
 ) -> list[dict[str, Any]]:
     """A row per item, in order: index, image, text, token_ids, and `steps`, one `record` for each token.
 
-    The candidates are the most probable of those inside `top_p`. What `folder` holds already is not decoded again.
+    The candidates are the most probable of those inside `top_p`. What `folder` holds already is not decoded again,
+    neither for this study nor for another one that asks for more or fewer of the same items.
     """
     tokens = decoder.settings.max_new_tokens
-    file = folder / f"{digest(benchmark.described(), asdict(method), top_p, tokens)}.jsonl"
+    asked = {name: value for name, value in benchmark.described().items() if name != "n"}
+    file = folder / f"{digest(asked, asdict(method), top_p, tokens)}.jsonl"
     store.mend(file)
     rows = {row["index"]: row for row in store.read_lines(file)}
     waiting = [item for item in benchmark.items if item.index not in rows]
-    listener.begin(name, len(benchmark.items), len(rows))
+    listener.begin(name, len(benchmark.items), len(benchmark.items) - len(waiting))
     batches = Batches(decoder.settings.batch_size, listener.note)
     for made in batches.run(waiting, lambda items: _decoded(decoder, benchmark, method, top_p, items)):
         store.append(file, made)
@@ -38,10 +40,12 @@ def write(
 
 
 def record(step: Step) -> dict[str, Any]:
-    """What is kept of a step. tested: it had a threshold to reach; rejected: ids that were drawn and refused, in
-    order; fallback: all draws were refused; top: id of the most probable candidate, None where none was listed."""
+    """What is kept of a step. tested: it had a threshold to reach; candidates: how many there were; rejected: ids that
+    were drawn and refused, in order; fallback: all draws were refused; top: id of the most probable candidate, None
+    where none was listed."""
     return {
         "tested": step.threshold is not None,
+        "candidates": len(step.candidates),
         "rejected": list(step.rejected),
         "fallback": step.fallback,
         "top": next(iter(step.candidates), None),
