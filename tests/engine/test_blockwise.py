@@ -148,6 +148,53 @@ def test_pace_follows_the_refusals():
     assert turns.count(True) == 200 // (pacing.PAUSE * pacing.PATIENCE + 1), "now and then it looks again"
 
 
+def test_steps_behind_a_block_do_not_make_steps_look_dear():
+    """Nearly every step that follows a block refuses; blocks are weighed against steps as they would come."""
+    pace = pacing.Pace(fixed=False, share=0.5)
+    for name, seconds in (("draft", 1.0), ("verify", 3.0), ("step", 1.6), ("refusal", 40.0)):
+        for _ in range(3):
+            pace.timed(name, seconds)
+    seen(pace, True, 40)
+    seen(pace, False, 400)
+    assert pace.rate < 0.01
+    assert pace.blocks_pay()  # drafts at 1 against steps at 1.6, and 40 too seldom to matter
+    pace.memory.seconds["step"].extend([1.05] * 9)
+    assert not pace.blocks_pay()
+
+
+def test_the_first_time_of_an_action_gives_way():
+    pace = pacing.Pace(fixed=False, share=0.5)
+    for seconds in (50.0, 1.0, 2.0):
+        pace.timed("draft", seconds)
+    assert list(pace.memory.seconds["draft"]) == [1.0, 2.0]
+
+
+def test_one_text_teaches_the_next_and_only_of_its_own_setting():
+    class Model:
+        pass
+
+    model, other = Model(), Model()
+    memory = pacing.memory_of(model, ("alpha", 0.6))
+    assert pacing.memory_of(model, ("alpha", 0.6)) is memory
+    assert pacing.memory_of(model, ("alpha", 0.3)) is not memory
+    assert pacing.memory_of(other, ("alpha", 0.6)) is not memory
+    first = pacing.Pace(False, 0.5, memory)
+    assert not first.next_is_block()  # nothing is known: an ordinary step
+    assert first.size() <= pacing.FIRST
+    for name, seconds in (("draft", 1.0), ("verify", 3.0), ("step", 1.6)):
+        first.timed(name, seconds)
+    seen(first, False, 300)
+    second = pacing.Pace(False, 0.5, memory)
+    assert second.next_is_block()
+    assert second.size() == pacing.LARGEST
+    assert second.rate == pytest.approx(memory.refused / memory.seen)
+    seen(second, True, 300)
+    assert not pacing.Pace(False, 0.5, memory).next_is_block()
+    count = len(pacing._memories)
+    del other
+    assert len(pacing._memories) == count - 1  # it goes with its model
+
+
 def test_a_batch_that_is_refused_at_every_step_runs_step_by_step():
     model, _ = FAMILIES["llava"].build()
     inputs = FAMILIES["llava"].inputs(n=4)

@@ -113,6 +113,29 @@ def test_layers_limit_where_it_acts():
     assert not torch.equal(some.logits[4], default.logits[4])
 
 
+class Unsaid(ls.LocoRE):
+    """LocoRE that says nothing of the layers' kinds: each is looked at by itself."""
+
+    kind_of_layer = None
+
+    def edit_rows(self, place):
+        return ls.LocoRE(self.beta, self.window, self.layers).edit_rows(place)
+
+
+@pytest.mark.parametrize("layers", [None, (1,)])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_layers_that_share_an_edited_mask_compute_what_each_would_by_itself(family, layers, batch):
+    model, _ = family.build()
+    inputs = family.inputs(n=batch)
+    settings = {"max_new_tokens": 7, "min_new_tokens": 7, "do_sample": False, "output_logits": True}
+    alone, shared = (
+        ls.generate(model, inputs, [kind(beta=1.3, window=3, layers=layers)], **settings)
+        for kind in (Unsaid, ls.LocoRE)
+    )
+    assert alone.sequences.equal(shared.sequences)
+    assert all(torch.equal(a, b) for a, b in zip(alone.logits, shared.logits, strict=True))
+
+
 def test_the_first_two_tokens_are_never_touched():
     """No output stands before the first generated token's own key: prompt pass and first decode step stay bit-equal."""
     family = FAMILIES["qwen2_vl"]

@@ -22,7 +22,19 @@ class Memory:
 
     def __init__(self):
         self.seconds: dict[str, deque[float]] = {}
+        self.cold: set[str] = set()
         self.refused, self.seen, self.decided = 0.1, 5.0, 0  # a prior of 2 % refusals, soon outweighed
+
+    def timed(self, name: str, seconds: float) -> None:
+        """Keep the latest nine of each action; the very first, far slower than the rest, gives way to the second."""
+        known = self.seconds.get(name)
+        if known is None:
+            self.seconds[name] = known = deque(maxlen=9)
+            self.cold.add(name)
+        elif name in self.cold:
+            self.cold.discard(name)
+            known.clear()
+        known.append(seconds)
 
     def observe(self, refused: float) -> None:
         self.decided += 1
@@ -59,7 +71,7 @@ class Pace:
 
     def timed(self, name: str, seconds: float) -> None:
         """Remember what an action cost lately: a "draft", a "verify", a "step", or a "refusal": a step that refused."""
-        self.memory.seconds.setdefault(name, deque(maxlen=9)).append(seconds)
+        self.memory.timed(name, seconds)
 
     @property
     def rate(self) -> float:
@@ -116,8 +128,8 @@ class Pace:
         return {"draft", "verify"} <= known and not known.isdisjoint({"step", "refusal"})
 
     def _cost(self, name: str) -> float:
-        """Median seconds of an action (the first call of each kind is far slower than the rest); before every kind was
-        measured, passes of a model that reads its weights and does nothing else."""
+        """Median seconds of an action; before every kind was measured, passes of a model that reads its weights and
+        does nothing else."""
         if not self._measured:
             return {"draft": 1.0, "refusal": 1 + 2 * self.share}.get(name, 1 + self.share)
         known = self.memory.seconds
