@@ -112,7 +112,7 @@ def main() -> None:
         say(f"random LLaVA, {size(model)[0] / 1e6:.0f} M parameters, float32", begin)
         gated = cases.sgrs(model, inputs, 60, pairs, alphas=(0.0, 0.3, 0.6))
         tables[MEDIUM] = [
-            *traces.trace_against_definition(model, inputs, 60, 6, 1),
+            *traces.trace_against_definition(model, inputs, 60, 6, 3 if pairs > 1 else 1),
             *traces.trace_after_generation(model, inputs, 60, pairs, 0.20),
             *cases.decoding(model, inputs, 60, pairs),
             *gated,
@@ -125,8 +125,8 @@ def main() -> None:
         say(f"random LLaVA, {size(model)[0] / 1e6:.0f} M parameters, bfloat16", begin)
         pairs = 1 if options.quick else 3
         tables[LARGE] = [
-            *traces.trace_against_definition(model, inputs, 60, 2, 1),
-            *traces.trace_after_generation(model, inputs, 60, 1, 0.20),
+            *traces.trace_against_definition(model, inputs, 60, 2, pairs),
+            *traces.trace_after_generation(model, inputs, 60, pairs, 0.20),
             *cases.decoding(model, inputs, 32, pairs),
             *cases.sgrs(model, inputs, 32, pairs - pairs // 3, alphas=(0.0, 0.6)),
             *sgrs_memory(options.threads),

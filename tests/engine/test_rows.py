@@ -313,3 +313,18 @@ def test_a_prompt_that_ends_with_a_picture_is_refused():
     cut = {k: v[:, :last] if k in ("input_ids", "attention_mask") else v for k, v in inputs.items()}
     with pytest.raises(UnsupportedModelError, match="ends with a picture"):
         ls.trace(model, cut, answer(model, cut, 3))
+
+
+def test_heads_in_pieces_give_the_same_rows(monkeypatch):
+    """Long rows are worked on a few heads at a time; short ones, as everywhere in these tests, all at once."""
+    family = FAMILIES["qwen2_vl"]
+    model, _ = family.build()
+    inputs = family.inputs(n=2)
+    out = model.generate(**inputs, max_new_tokens=5, do_sample=False)
+    whole = ls.trace(model, inputs, out)
+    pieces = []
+    few = attention_rows._few_heads
+    monkeypatch.setattr(attention_rows, "_few_heads", lambda x: pieces.append(len(few(x))) or few(x))
+    monkeypatch.setattr(attention_rows, "SMALL_ELEMENTS", 1)
+    torch.testing.assert_close(ls.trace(model, inputs, out).rows, whole.rows, atol=1e-6, rtol=1e-5)
+    assert min(pieces) > 1

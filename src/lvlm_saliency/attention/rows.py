@@ -21,6 +21,8 @@ from lvlm_saliency.attention.edits import RowEdit, combined, rows_of
 
 BLOCK_ELEMENTS = 2**24
 """Upper bound of `B * H * rows * K` in one block: 64 MiB per float32 temporary."""
+SMALL_ELEMENTS = 2**17
+"""Of a temporary over some of the heads, on a CPU: 512 KiB in float32."""
 
 
 @dataclass
@@ -205,11 +207,13 @@ def _block_gradients(
     # product is also that of probability and its gradient: a gain goes from the one to the other.
     product = rows.weight_gradient(gradient).mul_(weights)
     if record is not None:
-        record(block, product.abs().sum(dim=-3), weights)
+        record(block, _sum_of_sizes(product), weights)
     if not needs_input:
         return ()
     count = block.stop - block.start
-    d_scores = product.sub_(probabilities * product.sum(-1, keepdim=True))
+    d_scores, sums = product, product.sum(-1, keepdim=True)
+    for heads in _few_heads(product):
+        d_scores[..., heads, :, :].sub_(probabilities[..., heads, :, :] * sums[..., heads, :, :])
     d_temper = None if rows.edit is None or rows.edit.temper is None else _temper_gradient(rows, block, d_scores)
     if slope is not None:
         d_scores = d_scores * slope
@@ -226,6 +230,23 @@ def _block_gradients(
         d_query = d_query + (d_temper * temper.query_slope * rows.query[:, :, block]).to(d_query.dtype)
         d_key = d_key + (d_temper * temper.key_slope * own_keys).to(d_key.dtype)
     return d_query, d_key, d_value
+
+
+def _few_heads(x: Tensor) -> list[slice]:
+    """Slices over the heads of `[..., H, t, K]`: what is made of one of them is small on a CPU, where memory that was
+    not in use before costs more than the arithmetic on it. A small tensor is one slice, and so is one on another
+    device."""
+    heads = x.shape[-3]
+    step = heads if x.device.type != "cpu" else max(1, SMALL_ELEMENTS * heads // max(1, x.numel()))
+    return [slice(first, first + step) for first in range(0, heads, step)]
+
+
+def _sum_of_sizes(x: Tensor) -> Tensor:
+    """sum over heads of |x|, `[..., H, t, K]` -> `[..., t, K]`."""
+    first, *rest = (x[..., heads, :, :].abs().sum(dim=-3) for heads in _few_heads(x))
+    for part in rest:
+        first += part
+    return first
 
 
 def _temper_gradient(rows: Rows, block: slice, d_scores: Tensor) -> Tensor:
