@@ -89,6 +89,10 @@ def _text(line: Line, tokenizer: Any) -> LabelledText:
         raise InputError(
             f"{line.where}: the model's tokenizer does not know {word!r}, so the model cannot have written it"
         )
+    special = set(tokenizer.all_special_ids)
+    for token, piece in zip(token_ids, pieces, strict=True):
+        if token in special:
+            raise InputError(f"{line.where}: {piece.strip()!r} is a special token, not text: write the text without it")
     return LabelledText(
         image=row["image"],
         prompt=row["prompt"],
