@@ -51,14 +51,13 @@ def attention(
     layer = getattr(module, "layer_idx", None)
     if step is None or layer is None:
         return delegate(module, query, key, value, attention_mask, **kwargs)
-    kind = None
-    if step.capture is None and not torch.is_grad_enabled():
-        kind = step.kind(layer, key)
-        known = None if kind is None else step.shared.get(kind)
-        if known is not None and known[0] is attention_mask:
-            if known[1] is not attention_mask:
+    kind = step.kind(layer, key)
+    if kind in step.masks and step.capture is None and not torch.is_grad_enabled():
+        mask, edited = step.masks[kind]
+        if mask is attention_mask:
+            if edited is not mask:
                 _refuse_unknown(module, layer, kwargs)
-            return delegate(module, query, key, value, known[1], **kwargs)
+            return delegate(module, query, key, value, edited, **kwargs)
     return _attend(step, layer, kind, module, query, key, value, attention_mask, delegate, kwargs)
 
 
@@ -77,7 +76,7 @@ def _attend(
     detached = (query.detach(), key.detach(), value.detach())
     # The place comes as an argument: a cycle would keep every step's keys and values until the garbage collector runs.
     place.make_rows = lambda place: _rows(module, *detached, attention_mask, place, scaling, kwargs, None)
-    edit = _edit(step, place)
+    edit = _edit(step, place, kind)
     if not aside:
         rows = _rows(module, query, key, value, attention_mask, place, scaling, kwargs, edit)
         if capture.whole:
@@ -85,7 +84,7 @@ def _attend(
         capture.weights[layer], capture.places[layer] = rows.weights(slice(0, place.new)), place
     if edit is None and not differentiate:
         if kind is not None:
-            step.shared[kind] = attention_mask, attention_mask
+            step.masks[kind] = attention_mask, attention_mask
         return delegate(module, query, key, value, attention_mask, **own_backend)
 
     if differentiate and edit is not None and not edit.differentiable:
@@ -95,14 +94,12 @@ def _attend(
     additive = edit is not None and edit.additive
     if additive and not differentiate:
         _refuse_unknown(module, layer, kwargs)
-        mask = _additive(attention_mask, edit.bias, query, place)
-        if kind is not None:
-            step.shared[kind] = attention_mask, mask
+        mask = _additive(step, kind, attention_mask, edit.bias, query, place)
         return delegate(module, *detached, mask, **own_backend)
     rows = _rows(module, *detached, attention_mask, place, scaling, kwargs, edit)
     with torch.no_grad():
         if edit is None or additive:
-            mask = attention_mask if edit is None else _additive(attention_mask, edit.bias, query, place)
+            mask = attention_mask if edit is None else _additive(step, kind, attention_mask, edit.bias, query, place)
             output, _ = delegate(module, *detached, mask, **own_backend)
         elif edit.head is not None:
             output = _one_head_for_the_prompt(rows, place)
@@ -113,12 +110,16 @@ def _attend(
     return _differentiable(step, layer, place, rows, query, key, value, output), None
 
 
-def _edit(step: Step, place: Place) -> RowEdit | None:
-    """What all the step's methods together do to these rows."""
+def _edit(step: Step, place: Place, kind) -> RowEdit | None:
+    """What all the step's methods together do to these rows; found once for the layers of a kind."""
+    if kind in step.edits:
+        return step.edits[kind]
     edit = None
     for editor in step.editors:
         more = editor.edit_rows(place)
         edit = more if edit is None or more is None else edit.then(more)
+    if kind is not None:
+        step.edits[kind] = edit
     return edit
 
 
@@ -142,7 +143,6 @@ def _place(step: Step, layer: int, query: Tensor, key: Tensor) -> Place:
         step.image,
         step.padding,
         shift=None if step.shift is None else step.shift.to(query.device),
-        shared=step.shared,
     )
 
 
@@ -220,15 +220,16 @@ def _visible(mask: Tensor | None, place: Place, window: int | None, causal: bool
     return visible
 
 
-def _additive(mask: Tensor | None, bias: Tensor, query: Tensor, place: Place) -> Tensor:
-    """The backend's mask with the edit's bias on it, in the query's dtype: `[B, 1 or H, T, K]`.
-
-    Layers that share mask and bias share the result: the last one is kept for the length of the call.
-    """
-    known = place.shared.get(_additive)
-    if known is None or known[0] is not mask or known[1] is not bias:
-        known = place.shared[_additive] = (mask, bias, _with_bias(mask, bias, query, place))
-    return known[2]
+def _additive(step: Step, kind, mask: Tensor | None, bias: Tensor, query: Tensor, place: Place) -> Tensor:
+    """The backend's mask with the edit's bias on it, in the query's dtype: `[B, 1 or H, T, K]`; made once for the
+    layers of a kind, as long as they come with the same mask."""
+    known = step.masks.get(kind)
+    if known is not None and known[0] is mask:
+        return known[1]
+    edited = _with_bias(mask, bias, query, place)
+    if kind is not None:
+        step.masks[kind] = mask, edited
+    return edited
 
 
 def _with_bias(mask: Tensor | None, bias: Tensor, query: Tensor, place: Place) -> Tensor:

@@ -161,7 +161,7 @@ class Rows:
 
 def saliency(weights: Tensor, gradient: Tensor) -> Tensor:
     """sum over heads of |A * dL/dA| (paper, Eq. 4): `[..., B, H, t, K]` twice -> `[..., B, t, K]`, not normalised."""
-    return (weights * gradient).abs().sum(dim=-3)
+    return _sum_of_sizes(weights * gradient)
 
 
 Recorder = Callable[[slice, Tensor, Tensor], None]

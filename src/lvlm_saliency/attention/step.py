@@ -26,8 +26,7 @@ class Place:
     positions (padding counted); keys: number of key columns; offset: absolute position of key column 0; image, padding:
     which positions of the prompt hold pictures and which hold nothing, bool `[batch, n0]`, None where there are none;
     shift: how many columns of padding stand left of each sample's prompt where samples have come unequally far, int64
-    `[batch]`, else None: a sample's positions are then those columns further right;
-    shared: what the layers of one forward call may hand on to each other.
+    `[batch]`, else None: a sample's positions are then those columns further right.
     """
 
     layer: int
@@ -41,7 +40,6 @@ class Place:
     padding: Tensor | None = None
     make_rows: Callable[[Place], Rows] | None = field(default=None, repr=False)
     shift: Tensor | None = None
-    shared: dict = field(default_factory=dict, repr=False)
 
     @functools.cached_property
     def rows(self) -> Rows:
@@ -86,7 +84,7 @@ class Editor(Protocol):
     """A method that edits attention rows.
 
     One whose edit depends on nothing but the rows' place and a trait of the layer may say so with a method
-    `kind_of_layer(layer)` that returns the trait: the layers of a decode step then share the first one's edited mask.
+    `kind_of_layer(layer)` that returns the trait: the layers of a call then share what the first of them found.
     """
 
     def edit_rows(self, place: Place) -> RowEdit | None:
@@ -137,11 +135,11 @@ class Step:
     shift: Tensor | None = None
     fresh: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
     """New keys and values that still carry a graph, by layer; the cache holds them without."""
-    shared: dict = field(default_factory=dict)
-    """What the layers of this call hand on to each other."""
-
     traits: dict[int, tuple | None] = field(default_factory=dict)
     """By layer what the editors say of it (see `Editor`), None where one says nothing; filled as layers come."""
+    edits: dict[Hashable, RowEdit | None] = field(default_factory=dict)
+    masks: dict[Hashable, tuple[Tensor | None, Tensor | None]] = field(default_factory=dict)
+    """By `kind` of layer, as the first of each finds them: the edit, and the backend's mask before and after it."""
 
     def kind(self, layer: int, key: Tensor) -> Hashable | None:
         """Layers of one kind under one mask are edited alike; None for a layer that has to be looked at by itself."""

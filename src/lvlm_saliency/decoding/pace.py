@@ -27,14 +27,12 @@ class Memory:
 
     def timed(self, name: str, seconds: float) -> None:
         """Keep the latest nine of each action; the very first, far slower than the rest, gives way to the second."""
-        known = self.seconds.get(name)
-        if known is None:
-            self.seconds[name] = known = deque(maxlen=9)
-            self.cold.add(name)
-        elif name in self.cold:
-            self.cold.discard(name)
-            known.clear()
-        known.append(seconds)
+        if name not in self.seconds or name in self.cold:
+            # A new one, never an empty one: another thread may be reading.
+            (self.cold.discard if name in self.seconds else self.cold.add)(name)
+            self.seconds[name] = deque([seconds], maxlen=9)
+        else:
+            self.seconds[name].append(seconds)
 
     def observe(self, refused: float) -> None:
         self.decided += 1

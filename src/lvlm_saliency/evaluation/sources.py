@@ -142,10 +142,10 @@ def require(benchmark: str, data: str | Path | None = None, images: str | Path |
     for option, place in (("--data", data), ("--images", images)):
         if place is not None and not Path(place).is_dir():
             raise InputError(f"{benchmark}: {place} is no folder; give one that exists with {option} DIR")
-    for missing in _lacking(check(benchmark, data, images)):
-        option = "--images" if missing.stem == "pictures" else "--data"
+    if lacking := _lacking(check(benchmark, data, images)):
+        option = "--images" if lacking[0].stem == "pictures" else "--data"
         raise InputError(
-            f"{benchmark}: {missing.what} not found; give the folder with {option} DIR (`lvlm-saliency data check "
+            f"{benchmark}: {lacking[0].what} not found; give the folder with {option} DIR (`lvlm-saliency data check "
             f"{benchmark}` says what is needed and where it is had)"
         )
 

@@ -22,7 +22,7 @@ LOSS = 0.02
 """What does not matter: AUROC that a transfer costs or a signal adds, and risk that is off on average."""
 
 PAPER = (
-    "The paper proposes saliency over earlier output tokens as the sign of hallucination; it fits no detector, ignores "
+    "saliency over earlier output tokens is the sign of hallucination; it fits no detector, ignores "
     "saliency on the image, and does not set its score beside the token's own probability."
 )
 
