@@ -18,7 +18,7 @@ from lvlm_saliency.report.html import write_html
 from .browser import browser, complaints, open_page, requests, wait_until
 from .fabricated import CAPTION, fabricated, layout, picture
 
-LOCAL = ("file:", "data:", "blob:", "chrome:")  # chrome: is the browser's own empty tab
+LOCAL = ("file:", "data:", "blob:", "chrome:", "chrome-untrusted:")  # the last two are the browser's own empty tab
 CANVASES = "return [...document.querySelectorAll('.case canvas')].map((canvas) => canvas.toDataURL())"
 
 
