@@ -26,8 +26,9 @@ def keep_graph_out_of_cache(cache, fresh: dict[int, tuple[Tensor, Tensor]]) -> N
     update = type(cache).update.__get__(cache)
 
     def detached_update(key, value, layer_idx, *args, **kwargs):
-        if key.requires_grad:
-            fresh[layer_idx] = (key, value)
+        if not key.requires_grad and not value.requires_grad:
+            return update(key, value, layer_idx, *args, **kwargs)
+        fresh[layer_idx] = (key, value)
         with torch.no_grad():
             return update(key.detach(), value.detach(), layer_idx, *args, **kwargs)
 

@@ -174,6 +174,16 @@ def is_hybrid(model) -> bool:
     return len(layers) > len(attention_layers(model))
 
 
+def last_to_write(model) -> int | None:
+    """The layer behind whose attention a forward call writes nothing more into the cache, so that it may be broken off
+    there; None where the last layer is of another kind, or where weights that were brought from the memory of the host
+    or a disk are put back when a module returns."""
+    top = attention_layers(model)[-1]
+    places = set(map(str, (getattr(model, "hf_device_map", None) or {}).values()))
+    offloaded = len(places) > 1 and places & {"cpu", "disk"}
+    return None if offloaded or top != len(decoder_layers(model)) - 1 else top
+
+
 # --- the switch ------------------------------------------------------------------------------------------------------
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lvlm_saliency.attention.edits import RowEdit
 from lvlm_saliency.attention.rows import RowAttention, Rows
-from lvlm_saliency.attention.step import STEP, Capture, Place, Step
+from lvlm_saliency.attention.step import STEP, Capture, KeysMadeError, Place, Step
 from lvlm_saliency.errors import SettingError, UnsupportedModelError
 
 # Arguments whose effect is already in the mask or in query and key, or that change nothing about a row's numbers.
@@ -66,6 +66,8 @@ def _attend(
 ) -> tuple[Tensor, Tensor | None]:
     """The whole way; `kind` names, where it is not None, the layers that may share what is found here."""
     capture = step.capture
+    if capture is not None and capture.keys_only and capture.wants(layer):
+        raise KeysMadeError
     differentiate = _starts_or_continues_graph(capture, layer)
     aside = capture is None or (not capture.whole and (capture.graph or not capture.wants(layer)))
     if aside and not differentiate and not step.editors:

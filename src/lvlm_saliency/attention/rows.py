@@ -23,6 +23,7 @@ BLOCK_ELEMENTS = 2**24
 """Upper bound of `B * H * rows * K` in one block: 64 MiB per float32 temporary."""
 SMALL_ELEMENTS = 2**17
 """Of a temporary over some of the heads, on a CPU: 512 KiB in float32."""
+NO_EDIT = RowEdit()
 
 
 @dataclass
@@ -74,7 +75,7 @@ class Rows:
         if self.softcap is not None:
             bounded = torch.tanh(scores / self.softcap)
             scores, slope = bounded * self.softcap, 1 - bounded**2
-        edit = RowEdit() if self.edit is None else self.edit.rows(block)
+        edit = NO_EDIT if self.edit is None else self.edit.rows(block)
         if edit.magnitude is not None:
             factor = 1 + edit.magnitude * scores.sign()
             scores, slope = scores * factor, factor if slope is None else slope * factor
@@ -94,7 +95,7 @@ class Rows:
     def probabilities(self, block: slice) -> tuple[Tensor, Tensor | None]:
         """Post-softmax rows `[B, H, t, K]` in float32, before any gain, and d(score)/d(scaled dot product) or None."""
         scores, slope = self.scores(block)
-        edit = RowEdit() if self.edit is None else self.edit.rows(block)
+        edit = NO_EDIT if self.edit is None else self.edit.rows(block)
         if edit.bias is not None:
             scores = scores + edit.bias
         if self.mask is not None:
@@ -189,7 +190,7 @@ class RowAttention(torch.autograd.Function):
         parts = [_block_gradients(rows, block, gradient, needs_input, record) for block in rows.blocks(first)]
         if not needs_input:  # the lowest target layer: recorded, and the pass ends here
             return None, None, None, gradient.new_zeros(()), None, None, None, None
-        grads = [torch.cat(pieces, dim=-2) for pieces in zip(*parts, strict=True)]
+        grads = parts[0] if len(parts) == 1 else [torch.cat(pieces, dim=-2) for pieces in zip(*parts, strict=True)]
         if first:
             grads = [torch.nn.functional.pad(g, (0, 0, first, 0)) for g in grads]
         return *grads, None, None, None, None, None
@@ -259,4 +260,4 @@ def _temper_gradient(rows: Rows, block: slice, d_scores: Tensor) -> Tensor:
 def _sum_group(x: Tensor, groups: int) -> Tensor:
     """`[..., B, H, t, D]` -> `[..., B, G, t, D]`: gradients of the query heads that share a key/value head, added."""
     *lead, heads, rows, width = x.shape
-    return x.reshape(*lead, groups, heads // groups, rows, width).sum(dim=-3)
+    return x if heads == groups else x.reshape(*lead, groups, heads // groups, rows, width).sum(dim=-3)

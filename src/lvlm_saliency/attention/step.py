@@ -91,6 +91,10 @@ class Editor(Protocol):
         """The edit for this layer and these rows, or None to leave them exactly alone."""
 
 
+class KeysMadeError(Exception):
+    """Ends a forward call of which nothing but keys and values was wanted: the cache has them (`Capture.keys_only`)."""
+
+
 @dataclass
 class Capture:
     """Asks for rows of saliency: which layers, from which query row on, and where the records go.
@@ -101,6 +105,9 @@ class Capture:
     Without `graph` nothing is differentiated: the layers run as ever, and `weights[layer]` holds the post-softmax rows
     `[B, H, T, K]` in float32 as the edits left them.
 
+    With `keys_only` the call ends with `KeysMadeError` where one of `layers` would attend: its keys and values are in
+    the cache by then.
+
     With `whole` the layers run eagerly inside the ordinary autograd graph and `weights[layer]` holds the full map
     `[B, H, T, K]`: the definition itself, at its full price.
     """
@@ -110,6 +117,7 @@ class Capture:
     recorder: Callable[[int, Place], Recorder] | None = None
     graph: bool = True
     whole: bool = False
+    keys_only: bool = False
     anchor: Tensor | None = None
     weights: dict[int, Tensor] = field(default_factory=dict)
     outputs: dict[int, Tensor] = field(default_factory=dict)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ class OutputScores:
 
     def __init__(self, layers: Sequence[int]):
         self.layers = list(layers)
-        self.parts: list[tuple[slice, Tensor]] | None = None
+        self.found: dict[Hashable, list[tuple[slice, Tensor, Place]]] | None = None
 
     def capture(self) -> Capture:
         """What the forward call has to keep."""
@@ -25,8 +25,9 @@ class OutputScores:
 
     def _recorder(self, _layer: int, place: Place) -> Recorder:
         def record(block: slice, row_saliency: Tensor, _rows: Tensor) -> None:
-            if self.parts is not None:  # another product may cross the same graph later
-                self.parts.append((block, output_score(row_saliency, place, block)))
+            if self.found is not None:  # another product may cross the same graph later
+                alike = block.start, block.stop, place.offset, place.keys, place.device
+                self.found.setdefault(alike, []).append((block, row_saliency, place))
 
         return record
 
@@ -41,14 +42,16 @@ class OutputScores:
             float32 `[B, rows]` on the CPU, rows being all of the call's; only the last t mean something.
         """
         gradient = loss_gradient(finite_logits(logits.detach()), tokens.to(logits.device))
-        self.parts = []
+        self.found = {}
         torch.autograd.grad(logits, capture.anchor, gradient.to(logits.dtype), retain_graph=keep_graph)
-        parts, self.parts = self.parts, None
-        device = parts[0][1].device
-        total = torch.zeros(len(logits), max(block.stop for block, _ in parts), device=device)
-        for block, score in parts:
-            total[:, block] += score.to(device)
-        return total.cpu() / len(self.layers)
+        found, self.found = self.found.values(), None
+        total = torch.zeros(len(logits), max(alike[0][0].stop for alike in found))
+        for alike in found:  # layers that see the same keys, scored together
+            block, _, place = alike[0]
+            scores = output_score(torch.stack([row_saliency for _, row_saliency, _ in alike]), place, block)
+            for score in scores.cpu():
+                total[:, block] += score
+        return total / len(self.layers)
 
 
 def candidate_scores(

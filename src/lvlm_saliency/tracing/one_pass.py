@@ -6,6 +6,7 @@ with a graph from the lowest target layer upward; one backward pass per block gi
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from lvlm_saliency import caches, hf
 from lvlm_saliency.attention.session import Prompt, session
-from lvlm_saliency.attention.step import Capture, Editor, Place
+from lvlm_saliency.attention.step import Capture, Editor, KeysMadeError, Place
 from lvlm_saliency.errors import NumericalError, SettingError, UnsupportedModelError, did_you_mean
 from lvlm_saliency.inputs import check_inputs
 from lvlm_saliency.regions import placeholder_ids, token_regions
@@ -121,9 +122,9 @@ def _one_pass(model, inputs, sequences, layers, valid, state, cache=None):
     def loop(model, input_ids, logits_processor, stopping_criteria, generation_config, **model_kwargs):
         target = sequences.to(input_ids.device)
         if cache is None:
-            with torch.no_grad():
-                outputs = _prefill(model, input_ids, model_kwargs)
-        model_kwargs["past_key_values"] = outputs.past_key_values if cache is None else cache
+            _prefill(model, input_ids, model_kwargs, state)
+        else:
+            model_kwargs["past_key_values"] = cache
         model_kwargs["logits_to_keep"] = 0
         if count > 1:
             model_kwargs = hf.extended(model, {}, model_kwargs, count - 1)
@@ -140,8 +141,9 @@ def _one_pass(model, inputs, sequences, layers, valid, state, cache=None):
     return hf.prepared(model, inputs, loop, past_key_values=caches.new_cache(model), **settings)
 
 
-def _prefill(model, input_ids, model_kwargs):
-    """The prompt without its last token, whose row is the first that predicts an answer token."""
+def _prefill(model, input_ids, model_kwargs, state) -> None:
+    """The prompt's keys and values into the cache, but for its last token, whose row is the first that predicts an
+    answer token. What the topmost layer would make of them, and the head, nobody reads."""
     if input_ids.shape[1] < 2:
         raise UnsupportedModelError(
             "the prompt is a single token: there is nothing before it to hang on; give a longer one"
@@ -149,7 +151,14 @@ def _prefill(model, input_ids, model_kwargs):
     image = placeholder_ids(model)
     if image and bool(torch.isin(input_ids[:, -1], torch.tensor(image, device=input_ids.device)).any()):
         raise UnsupportedModelError("the prompt ends with a picture: put some text (a question, or a newline) after it")
-    return model(**hf.prefill_inputs(model, input_ids, model_kwargs, drop=1), return_dict=True)
+    inputs = hf.prefill_inputs(model, input_ids, model_kwargs, drop=1)
+    if (top := hf.last_to_write(model)) is not None:
+        state.capture = Capture(frozenset([top]), graph=False, keys_only=True)
+    try:
+        with torch.no_grad(), contextlib.suppress(KeysMadeError):
+            model(**inputs, return_dict=True)
+    finally:
+        state.capture = None
 
 
 def _row_blocks(model, batch: int, count: int):
