@@ -24,6 +24,17 @@ def measured(device: str, dtype: torch.dtype, megabytes: int = 1024, width: int 
     return {"bytes_per_second": 2 * block.numel() / copy, "flops_per_second": 2 * width**3 / product}
 
 
+def emulated(dtype: torch.dtype, width: int = 1024) -> float:
+    """How many times longer than in float32 a matrix product takes on this processor in `dtype`; 0 where it does not:
+    processors without instructions for bfloat16 convert each number."""
+    seconds = {}
+    for kind in (torch.float32, dtype):
+        a = torch.ones(width, width, dtype=kind)
+        seconds[kind] = _best(lambda a=a: torch.mm(a, a), 2)
+    times = seconds[dtype] / seconds[torch.float32]
+    return times if times > 2 else 0
+
+
 def _best(call, repeats: int = 5) -> float:
     call()
     return min(seconds_of(call) for _ in range(repeats))

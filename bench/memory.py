@@ -1,4 +1,4 @@
-"""Peak memory of decoding, in a process of its own: `python -m bench.memory sgrs 2`.
+"""Peak memory of decoding, in a process of its own: `python -m bench.memory sgrs 2 bfloat16`.
 
 The peak is counted from the first token on: building the model and reading the prompt need more than any decode step,
 and would hide what SGRS adds to one.
@@ -21,11 +21,11 @@ from .timing import Row
 TOKENS = 12
 
 
-def sgrs_memory(threads: int) -> list[Row]:
+def sgrs_memory(threads: int, dtype: torch.dtype) -> list[Row]:
     """Extra peak of SGRS over plain decoding, as a share of model and cache."""
     peaks = {}
     for what in ("plain", "sgrs"):
-        command = [sys.executable, "-m", "bench.memory", what, str(threads)]
+        command = [sys.executable, "-m", "bench.memory", what, str(threads), str(dtype).removeprefix("torch.")]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         peaks[what], base = map(int, done.stdout.split())
     extra = (peaks["sgrs"] - peaks["plain"]) / base
@@ -58,9 +58,9 @@ class FromFirstToken:
         return scores
 
 
-def main(what: str, threads: int) -> None:
+def main(what: str, threads: int, dtype: torch.dtype) -> None:
     torch.set_num_threads(threads)
-    model = random_llava(24, 1152, 18, 3072)
+    model = random_llava(24, 1152, 18, 3072, dtype=dtype)
     inputs = prompt(model)
     methods = (
         [ls.SGRS(alpha=0.6, seed=0, layers=cases.upper_half(model), execution="stepwise")] if what == "sgrs" else []
@@ -74,4 +74,4 @@ def main(what: str, threads: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2]), getattr(torch, sys.argv[3]))

@@ -9,6 +9,9 @@ from dataclasses import asdict, dataclass, field
 
 import torch
 
+ROW_SECONDS = 30
+"""After so long, warming up included, no further pair of a row begins."""
+
 
 @dataclass
 class Row:
@@ -44,13 +47,17 @@ def _idle() -> None:
         torch.cuda.synchronize()
 
 
-def paired(baseline: Callable[[], object], method: Callable[[], object], pairs: int, warm: int = 1):
-    """Time both in turn, changing who goes first; returns (ratios, method's seconds), one each per pair."""
-    for _ in range(warm):
-        baseline()
-        method()
+def paired(baseline: Callable[[], object], method: Callable[[], object], pairs: int):
+    """Time both in turn, changing who goes first; returns (ratios, method's seconds), one each per pair.
+
+    A slow machine gets fewer pairs than asked for, two at least: see `ROW_SECONDS`."""
+    begin = time.perf_counter()
+    baseline()
+    method()
     ratios, own = [], []
     for number in range(pairs):
+        if number >= 2 and time.perf_counter() - begin > ROW_SECONDS:
+            break
         if number % 2:
             mine, base = seconds_of(method), seconds_of(baseline)
         else:
@@ -61,7 +68,11 @@ def paired(baseline: Callable[[], object], method: Callable[[], object], pairs: 
 
 
 def row(what: str, against: str, goal: str, ratios, own, limit: float | None = None, **notes) -> Row:
-    """A table row; `limit` is the largest ratio that meets the goal (None: nothing to meet)."""
+    """A table row; `limit` is the largest ratio that meets the goal (None: nothing to meet).
+
+    The note `fastest` is the fastest run over the fastest of the baseline: others on the machine only ever add time."""
     ratio = statistics.median(ratios)
     met = None if limit is None else ratio <= limit
+    if len(own) > 1:
+        notes["fastest"] = min(own) / min(mine / r for mine, r in zip(own, ratios, strict=True))
     return Row(what, against, goal, ratio, min(ratios), max(ratios), len(ratios), statistics.median(own), met, notes)
