@@ -1,4 +1,4 @@
-"""Peak memory of decoding, in a process of its own: `python -m bench.memory sgrs 2 bfloat16`.
+"""Peak memory of decoding, in a process of its own: `python -m bench.memory sgrs 24 2 bfloat16`.
 
 The peak is counted from the first token on: building the model and reading the prompt need more than any decode step,
 and would hide what SGRS adds to one.
@@ -21,11 +21,12 @@ from .timing import Row
 TOKENS = 12
 
 
-def sgrs_memory(threads: int, dtype: torch.dtype) -> list[Row]:
+def sgrs_memory(layers: int, threads: int, dtype: torch.dtype) -> list[Row]:
     """Extra peak of SGRS over plain decoding, as a share of model and cache."""
     peaks = {}
     for what in ("plain", "sgrs"):
-        command = [sys.executable, "-m", "bench.memory", what, str(threads), str(dtype).removeprefix("torch.")]
+        settings = what, str(layers), str(threads), str(dtype).removeprefix("torch.")
+        command = [sys.executable, "-m", "bench.memory", *settings]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         peaks[what], base = map(int, done.stdout.split())
     extra = (peaks["sgrs"] - peaks["plain"]) / base
@@ -58,9 +59,9 @@ class FromFirstToken:
         return scores
 
 
-def main(what: str, threads: int, dtype: torch.dtype) -> None:
+def main(what: str, layers: int, threads: int, dtype: torch.dtype) -> None:
     torch.set_num_threads(threads)
-    model = random_llava(24, 1152, 18, 3072, dtype=dtype)
+    model = random_llava(layers, 1152, 18, 3072, dtype=dtype)
     inputs = prompt(model)
     methods = (
         [ls.SGRS(alpha=0.6, seed=0, layers=cases.upper_half(model), execution="stepwise")] if what == "sgrs" else []
@@ -74,4 +75,4 @@ def main(what: str, threads: int, dtype: torch.dtype) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), getattr(torch, sys.argv[3]))
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), getattr(torch, sys.argv[4]))

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 
 import torch
 
-ROW_SECONDS = 30
+ROW_SECONDS = 20
 """After so long, warming up included, no further pair of a row begins."""
 
 

@@ -23,7 +23,7 @@ def trace_against_definition(model, inputs, tokens: int, sampled: int | None, pa
     of every weight is made too), and a kinder one of ours that asks for the gradients of the attention alone."""
     out = plain(model, inputs, tokens, do_sample=False)
     n0 = inputs["input_ids"].shape[1]
-    chosen = range(tokens) if sampled is None else [round(i * (tokens - 1) / (sampled - 1)) for i in range(sampled)]
+    chosen = range(tokens) if sampled is None else [int((i + 0.5) * tokens / sampled) for i in range(sampled)]
     found = []
     for released in (True, False):
         rows: dict[int, torch.Tensor] = {}
