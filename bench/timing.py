@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 
 import torch
 
-ROW_SECONDS = 20
+ROW_SECONDS = 15
 """After so long, warming up included, no further pair of a row begins."""
 
 
