@@ -1,4 +1,4 @@
-"""The CPU table: `python -m bench.cpu` (or `make bench`), under 15 minutes on two cores."""
+"""The CPU table: `python -m bench.cpu` (or `make bench`), about a quarter of an hour on two cores."""
 
 from __future__ import annotations
 

@@ -45,10 +45,10 @@ class OutputScores:
         self.found = {}
         torch.autograd.grad(logits, capture.anchor, gradient.to(logits.dtype), retain_graph=keep_graph)
         found, self.found = self.found.values(), None
-        total = torch.zeros(len(logits), max(alike[0][0].stop for alike in found))
-        for alike in found:  # layers that see the same keys, scored together
-            block, _, place = alike[0]
-            scores = output_score(torch.stack([row_saliency for _, row_saliency, _ in alike]), place, block)
+        total = torch.zeros(len(logits), max(group[0][0].stop for group in found))
+        for group in found:  # layers that see the same keys, scored together
+            block, _, place = group[0]
+            scores = output_score(torch.stack([row_saliency for _, row_saliency, _ in group]), place, block)
             for score in scores.cpu():
                 total[:, block] += score
         return total / len(self.layers)

@@ -153,7 +153,7 @@ def _prefill(model, input_ids, model_kwargs, state) -> None:
         raise UnsupportedModelError("the prompt ends with a picture: put some text (a question, or a newline) after it")
     inputs = hf.prefill_inputs(model, input_ids, model_kwargs, drop=1)
     if (top := hf.last_to_write(model)) is not None:
-        state.capture = Capture(frozenset([top]), graph=False, keys_only=True)
+        state.capture = Capture(frozenset([top]), keys_only=True)
     try:
         with torch.no_grad(), contextlib.suppress(KeysMadeError):
             model(**inputs, return_dict=True)
