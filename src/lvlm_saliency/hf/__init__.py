@@ -1,0 +1,45 @@
+"""Everything that touches transformers' private names, in one place.
+
+When a new transformers release renames something, this package is the one to mend. Checked with 5.23. Callers write
+`hf.name`, whichever room the name lives in: `backends` (our attention function and its names), `decoder` (the language
+model inside a model), `switch` (our function on and off), `call` (one forward call), `generation` (what `generate`
+prepares).
+"""
+
+# ruff: noqa: F401 (this file gives other files' names one address)
+
+from lvlm_saliency.hf.backends import BACKENDS, NAMES
+from lvlm_saliency.hf.call import lengths
+from lvlm_saliency.hf.decoder import (
+    attention_layers,
+    decoder_layers,
+    eager_vision,
+    final_norm,
+    is_hybrid,
+    last_to_write,
+    supported_decoder,
+    text_config,
+    tied_head,
+    vision_layers,
+)
+from lvlm_saliency.hf.generation import (
+    PER_TOKEN,
+    advanced,
+    cut,
+    decode_call,
+    end_tokens,
+    extended,
+    moved,
+    next_inputs,
+    offsets_kept,
+    pad_token,
+    prefill,
+    prefill_calls,
+    prefill_inputs,
+    prepared,
+    prepared_alone,
+    processed_rows,
+    row_inputs,
+    without_prompt_inputs,
+)
+from lvlm_saliency.hf.switch import _switches, switched

@@ -1,0 +1,156 @@
+"""What `generate` prepares, and the keyword state that a model keeps from step to step."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lvlm_saliency import caches
+
+PER_TOKEN = ("attention_mask", "position_ids", "token_type_ids", "mm_token_type_ids")
+"""Model inputs that run along the sequence (last axis)."""
+
+
+def prepared(model, inputs: dict, loop: Callable, **settings):
+    """Let `model.generate` prepare everything (features, positions, cache, processors), then call our `loop`."""
+    return model.generate(**inputs, custom_generate=loop, **settings)
+
+
+def prepared_alone(model, inputs: dict, length: int, answers: int, use_cache: bool) -> tuple[Tensor, Any, dict]:
+    """What `generate` hands to its loop for these inputs: token ids, configuration and keyword state, with a cache of
+    their own; `answers` rows for each sample. Positions are explicit, and the model's own state stays as it was."""
+
+    def loop(model, input_ids, logits_processor, stopping_criteria, generation_config, **model_kwargs):
+        return input_ids, generation_config, model_kwargs
+
+    settings: dict[str, Any] = {"max_new_tokens": max(1, length), "num_beams": 1, "num_return_sequences": answers}
+    if use_cache:
+        settings["past_key_values"] = caches.new_cache(model)
+    with offsets_kept(model):
+        # several answers to one prompt need sampling, as far as the check of the settings goes
+        return prepared(model, dict(inputs), loop, use_cache=use_cache, do_sample=answers > 1, **settings)
+
+
+@contextmanager
+def offsets_kept(model) -> Iterator[None]:
+    """Restore the position offsets that m-RoPE families remember from their last prompt."""
+    inner = getattr(model, "model", None)
+    before = getattr(inner, "rope_deltas", None)
+    try:
+        yield
+    finally:
+        if hasattr(inner, "rope_deltas"):
+            inner.rope_deltas = before
+
+
+def prefill_inputs(model, input_ids: Tensor, model_kwargs: dict, drop: int = 0) -> dict:
+    """Forward inputs for the prompt without its last `drop` tokens."""
+    inputs = model.prepare_inputs_for_generation(input_ids, is_first_iteration=True, **model_kwargs)
+    return cut(inputs, ("input_ids", *PER_TOKEN), slice(0, input_ids.shape[1] - drop)) if drop else inputs
+
+
+def cut(inputs: dict, names: tuple[str, ...], span: slice) -> dict:
+    """The inputs with the named per-token tensors restricted to `span` of their last axis."""
+    changed = {k: inputs[k][..., span] for k in names if isinstance(inputs.get(k), Tensor)}
+    return {**inputs, **changed}
+
+
+def moved(inputs: dict, index: Tensor) -> dict:
+    """The inputs with every per-token tensor read at `index`, int64 `[B, N]`; where it is negative there is nothing."""
+    batch, length = index.shape
+    inputs = dict(inputs)
+    if not isinstance(inputs.get("attention_mask"), Tensor):  # generate leaves a mask out that hides nothing
+        inputs["attention_mask"] = index.new_ones((batch, int(index.max()) + 1))
+    for name in PER_TOKEN:
+        x = inputs.get(name)
+        if isinstance(x, Tensor):
+            x = x.expand(*x.shape[:-2], batch, x.shape[-1])
+            at = index.clamp(0, x.shape[-1] - 1).to(x.device).expand(*x.shape[:-2], batch, length)
+            inputs[name] = x.gather(-1, at)
+    inputs["attention_mask"] = inputs["attention_mask"].masked_fill(index.to(inputs["attention_mask"].device) < 0, 0)
+    return inputs
+
+
+def extended(model, outputs, model_kwargs: dict, new: int) -> dict:
+    """The model's keyword state once `new` text tokens have been appended to the sequence."""
+    types = model_kwargs.get("token_type_ids")
+    rest = {k: v for k, v in model_kwargs.items() if k != "token_type_ids"}
+    rest = model._update_model_kwargs_for_generation(outputs, rest, num_new_tokens=new)
+    if types is not None:  # transformers repeats the last `new` types, which reach back into the image
+        rest["token_type_ids"] = torch.cat([types, types.new_zeros((types.shape[0], new))], dim=-1)
+    return rest
+
+
+def advanced(model, outputs, model_kwargs: dict) -> dict:
+    """The model's keyword state after one ordinary step, as `generate` keeps it."""
+    return model._update_model_kwargs_for_generation(outputs, model_kwargs)
+
+
+def next_inputs(model, input_ids: Tensor, new: int | None, model_kwargs: dict) -> dict:
+    """Forward inputs for the last `new` tokens of `input_ids` over the cache (all of them without one: None)."""
+    return model.prepare_inputs_for_generation(input_ids, next_sequence_length=new, **model_kwargs)
+
+
+def prefill(model, input_ids: Tensor, generation_config, model_kwargs: dict):
+    """The ordinary prompt pass of `generate` (chunked where the configuration asks for it)."""
+    return model._prefill(input_ids, generation_config, model_kwargs)
+
+
+def decode_call(model, generation_config, model_kwargs: dict) -> Callable:
+    """The call that makes a decode step where nothing acts on it: compiled exactly where `generate` would compile it
+    (a static cache on a card, or a compile_config that asks for it), else the model itself."""
+    if model._valid_auto_compile_criteria(model_kwargs, generation_config):
+        return model.get_compiled_call(generation_config.compile_config)
+    return model
+
+
+def prefill_calls(input_ids: Tensor, generation_config) -> int:
+    """How many forward calls the prompt takes."""
+    chunk = getattr(generation_config, "prefill_chunk_size", None)
+    return 1 if not chunk else -(-input_ids.shape[1] // chunk)
+
+
+def without_prompt_inputs(model_kwargs: dict) -> dict:
+    """The keyword state without cache and pictures: what decode steps over a forked cache need."""
+    return {
+        k: v
+        for k, v in model_kwargs.items()
+        if k in PER_TOKEN or not (isinstance(v, Tensor) or k in ("past_key_values", "mm_encoder_outputs"))
+    }
+
+
+def row_inputs(model_kwargs: dict, rows: Tensor, batch: int) -> dict:
+    """The keyword state for these rows of a batch; position ids may be `[1, N]` (shared) or `[k, batch, N]`."""
+    selected = {
+        k: v.index_select(-2, rows.to(v.device))
+        for k, v in model_kwargs.items()
+        if k in PER_TOKEN and isinstance(v, Tensor) and v.shape[-2] == batch
+    }
+    return {**model_kwargs, **selected}
+
+
+def processed_rows(processors, origin: Tensor, ids: Tensor, scores: Tensor) -> Tensor:
+    """The scores `[R, V]` after the processors that were made for a batch; row r belongs to its sample `origin[r]`."""
+    for processor in processors:
+        own = processor
+        padding = getattr(processor, "prompt_ignore_length", None)
+        if isinstance(padding, Tensor):
+            own = copy.copy(processor)
+            own.prompt_ignore_length = padding[origin]
+        scores = own(ids, scores)
+    return scores
+
+
+def end_tokens(generation_config) -> tuple[int, ...]:
+    """The ids that end a text, as this call of `generate` has them."""
+    ends = generation_config._eos_token_tensor
+    return () if ends is None else tuple(ends.flatten().tolist())
+
+
+def pad_token(generation_config) -> Tensor | None:
+    return generation_config._pad_token_tensor

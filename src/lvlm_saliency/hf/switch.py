@@ -1,0 +1,41 @@
+"""The switch: the language model's attention routed through our function, and back."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from lvlm_saliency.hf.backends import NAMES
+from lvlm_saliency.hf.decoder import text_config
+
+_switches: dict[int, tuple[Any, str, int]] = {}  # config id -> (config, its own backend, how many sessions are open)
+_switch_lock = threading.Lock()
+
+
+def _configs(model) -> list:
+    """The configuration objects that choose the language model's attention and masks, and only those."""
+    configs = {id(c): c for c in (model.get_decoder().config, text_config(model))}
+    return list(configs.values())
+
+
+@contextmanager
+def switched(model) -> Iterator[None]:
+    """Route the language model's attention through our function; counted, so that sessions may nest and overlap."""
+    configs = _configs(model)
+    with _switch_lock:
+        for config in configs:
+            _, own, count = _switches.get(id(config), (config, config._attn_implementation, 0))
+            _switches[id(config)] = (config, own, count + 1)
+            config._attn_implementation_internal = NAMES[own]
+    try:
+        yield
+    finally:
+        with _switch_lock:
+            for config in configs:
+                _, own, count = _switches.pop(id(config))
+                if count > 1:
+                    _switches[id(config)] = (config, own, count - 1)
+                else:
+                    config._attn_implementation_internal = own
