@@ -90,7 +90,7 @@ def test_the_model_in_the_package_is_widened_on_a_cpu(tmp_path, monkeypatch):
     assert "not part of this installation" in refusal("scenes")
 
 
-@pytest.mark.parametrize("device", ["cpu", "auto", {"": "cpu"}, torch.device("cpu")])
+@pytest.mark.parametrize("device", ["cpu", "auto", "spread", {"": "cpu"}, torch.device("cpu")])
 def test_devices(device):
     pytest.importorskip("accelerate")
     assert load_model(FAMILIES["llama"].folder(), device=device)[0].device.type == "cpu"

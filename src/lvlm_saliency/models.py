@@ -16,6 +16,7 @@ from transformers.models.auto.modeling_auto import (
 )
 
 from lvlm_saliency.checkpoints import SCENES, Checkpoint, find_checkpoint, first_line
+from lvlm_saliency.devices import placement
 from lvlm_saliency.errors import ModelError
 from lvlm_saliency.inputs import build_inputs, check_inputs
 from lvlm_saliency.processors import load_processor
@@ -52,8 +53,8 @@ def load_model(
         name_or_path: "scenes" for the model inside this package, a folder, or a hub id such as
             "llava-hf/llava-1.5-7b-hf".
         dtype: "auto" is the checkpoint's own (float32 for "scenes" on the CPU); else a torch dtype or its name.
-        device: None for the GPU when there is one, a device, "auto" to spread the model over what there is, or a
-            `device_map`.
+        device: None or "auto" for the GPU when there is one, else the CPU; a device; "spread" to spread the model over
+            every GPU that there is and then memory; or a `device_map`.
         revision: branch, tag or commit of a hub id.
         local_files_only: True never asks the hub, False insists on it, None falls back to the cache.
         quantization_config: passed on to `from_pretrained` (bitsandbytes, torchao). bitsandbytes' own packing of 4-bit
@@ -65,15 +66,15 @@ def load_model(
 
     Raises:
         ModelError: in one line, why it cannot be loaded. Pickles and remote code are never run.
+        InputError: this machine does not have the device.
     """
+    place, spread = placement(device)
     checkpoint = find_checkpoint(os.fspath(name_or_path), revision, local_files_only)
     shown = str(name_or_path)
     config = _config(checkpoint, shown)
-    if device is None:
-        device = "cuda" if torch.cuda.is_available() else "cpu"
     options = {"quantization_config": quantization_config, "attn_implementation": attn_implementation}
     given = {name: value for name, value in options.items() if value is not None}
-    model = _model(checkpoint, shown, config, _dtype(dtype, checkpoint, device), device, given)
+    model = _model(checkpoint, shown, config, _dtype(dtype, checkpoint, place), place, spread, given)
     try:
         processor = load_processor(checkpoint.source, config, **checkpoint.hub)
     except _LOADING as error:
@@ -137,15 +138,20 @@ def _dtype(dtype: str | torch.dtype, checkpoint: Checkpoint, device: Any) -> str
 
 
 def _model(
-    checkpoint: Checkpoint, shown: str, config: PreTrainedConfig, dtype: Any, device: Any, options: dict[str, Any]
+    checkpoint: Checkpoint,
+    shown: str,
+    config: PreTrainedConfig,
+    dtype: Any,
+    place: Any,
+    spread: Any,
+    options: dict[str, Any],
 ) -> Any:
     auto = AutoModelForImageTextToText if type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING else AutoModelForCausalLM
-    placed = device == "auto" or isinstance(device, dict)
-    if placed:
-        options["device_map"] = device
+    if spread is not None:
+        options["device_map"] = spread
     elif "quantization_config" in options or getattr(config, "quantization_config", None) is not None:
         # A quantised model is put in its place while it is read, not afterwards.
-        placed, options["device_map"] = True, {"": device}
+        options["device_map"] = {"": place}
     try:
         model, report = auto.from_pretrained(
             checkpoint.source,
@@ -159,12 +165,12 @@ def _model(
             **options,
             **checkpoint.hub,
         )
-        if not placed:
-            model = model.to(device)
+        if "device_map" not in options:
+            model = model.to(place)
     except torch.OutOfMemoryError as error:
         raise ModelError(
-            f"{shown} does not fit into the memory of {device}: "
-            "try device='auto', a smaller dtype or a quantised checkpoint"
+            f"{shown} does not fit into the memory of {'this machine' if place is None else place}: "
+            "try device='spread', a smaller dtype or a quantised checkpoint"
         ) from error
     except _LOADING as error:
         raise ModelError(f"the weights of {shown} cannot be loaded: {first_line(error)}") from error

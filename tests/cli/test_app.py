@@ -132,3 +132,10 @@ def test_json_survives_a_terminal_without_unicode():
     code = "from lvlm_saliency.cli.output import print_json; print_json(['\\u732b', float('nan')])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, env=ASCII)
     assert json.loads(done.stdout) == ["\u732b", None]
+
+
+def test_runs_as_the_package():
+    done = python("-m", "lvlm_saliency", "--version")
+    assert done.returncode == 0
+    assert __version__ in done.stdout
+    assert python("-m", "lvlm_saliency", "explan").stderr.startswith("error: unknown command 'explan'")

@@ -7,6 +7,7 @@ import json
 import pytest
 
 import lvlm_saliency as ls
+from lvlm_saliency.families import FAMILIES
 
 
 def test_methods_are_those_of_python_with_their_defaults(run):
@@ -85,3 +86,21 @@ def test_data_scenes_does_not_mix_with_other_files(run, tmp_path):
     assert result.status == 2
     assert str(tmp_path) in result.error
     assert (tmp_path / "mine.txt").read_text() == "keep me"
+
+
+@pytest.mark.parametrize("columns", ["60", "80", "179", "180", "250"])
+def test_models_can_be_read_at_any_width(run, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", columns)
+    lines = [line.rstrip() for line in run("models").out.splitlines()]
+    assert max(map(len, lines)) <= int(columns)
+    words = "".join("".join(lines).split())
+    for family in FAMILIES:
+        for cell in (family.name, family.model_type, *family.checkpoints, family.refused or family.no_grid):
+            assert "".join(cell.split()) in words or int(columns) >= 180, cell
+        assert all(any(checkpoint in line for line in lines) for checkpoint in family.checkpoints)
+    if int(columns) < 180:
+        titles = [line for line in lines if line and not line.startswith(" ")]
+        assert titles[: len(FAMILIES) + 1] == ["scenes (shipped)", *(family.name for family in FAMILIES)]
+        assert sum(line.startswith("  LocoRE preset ") for line in lines) == sum(not f.refused for f in FAMILIES)
+    else:
+        assert "".join(lines[0].split()) == "familymodeltypestateheatmapLocoREpresetSGRSlayerscheckpointsnotes"

@@ -7,13 +7,19 @@ import sys
 import traceback
 from collections.abc import Sequence
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 import click
 
 from .. import __version__
 from ..errors import LvlmSaliencyError, did_you_mean
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
 PROGRAM = "lvlm-saliency"
+COMPLETION = "_LVLM_SALIENCY_COMPLETE"
+"""Set by a shell that asks for completions."""
 COMMANDS = {
     "explain": ("explain:explain", "Show what every word of an answer hangs on: earlier words, picture, prompt."),
     "generate": ("generate:generate", "Answer with LocoRE, SGRS or both, and compare with greedy and sampled answers."),
@@ -40,6 +46,13 @@ class LazyGroup(click.Group):
         module, _, attribute = COMMANDS[cmd_name][0].partition(":")
         return getattr(import_module(f".{module}", __package__), attribute)
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        if incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        from .completion import items
+
+        return items([(name, line) for name, (_, line) in COMMANDS.items()], incomplete)
+
     def resolve_command(self, ctx: click.Context, args: list[str]):
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
             raise click.UsageError(f"unknown command {args[0]!r}{did_you_mean(args[0], COMMANDS)}", ctx)
@@ -63,6 +76,10 @@ def app() -> None:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """See `lvlm_saliency.cli.main`."""
+    if COMPLETION in os.environ:
+        from .completion import answered
+
+        return answered(app, PROGRAM)
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments or os.environ.get("LVLM_SALIENCY_DEBUG", "") not in ("", "0")
     for stream in (sys.stdout, sys.stderr):

@@ -14,7 +14,7 @@ class Asked:
     prompt: str
     model: str
     revision: str | None
-    device: str
+    device: str | None
     dtype: str
     frame: int | None
     methods: Sequence[str]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from . import completion
 from .options import debug_option, json_option
 from .output import print_json
 
@@ -48,7 +49,7 @@ def data(ctx, as_json):
 
 
 @data.command(epilog="Example:  lvlm-saliency data check pope --data POPE/output/coco --images coco/val2014")
-@click.argument("benchmarks", nargs=-1, required=True)
+@click.argument("benchmarks", nargs=-1, required=True, shell_complete=completion.benchmark_names)
 @click.option("--data", "folder", type=_FOLDER, help="Folder of the official files.")
 @click.option("--images", type=_FOLDER, help="Folder of the pictures.")
 @json_option

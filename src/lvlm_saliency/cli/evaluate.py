@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import debug_option, json_option
+from . import completion
+from .options import MODEL, debug_option, device_option, json_option
 from .output import console, print_json
 from .progress import progress_bar
 from .quiet import quiet
@@ -32,12 +33,18 @@ Examples:
 @click.command(epilog=EXAMPLE)
 @click.argument("runs", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--report", is_flag=True, help="Run nothing: compare the finished RUNS (one or several folders).")
-@click.option("--model", metavar="ID", help="scenes (the one in the package), a hub id or a folder.")
+@click.option(
+    "--model",
+    metavar="ID",
+    shell_complete=completion.models,
+    help=MODEL,
+)
 @click.option(
     "--benchmark",
     "benchmarks",
     multiple=True,
     metavar="NAME",
+    shell_complete=completion.benchmark_names,
     help="scenes-caption, scenes-pope, pope, chair, mme or amber; with settings as in pope:parser=opera. Repeatable.",
 )
 @click.option(
@@ -45,10 +52,16 @@ Examples:
     "methods",
     multiple=True,
     metavar="SPEC",
+    shell_complete=completion.evaluated_methods,
     help="NAME or NAME:SETTING=VALUE,... as in sgrs:alpha=0.9,order=greedy; sgrs+locore for both; a preset FILE.yaml; "
     "all for every registered method by itself at its default settings. Repeatable.",
 )
-@click.option("--out", metavar="DIR", help="The run's folder; the same command goes on where it stopped.")
+@click.option(
+    "--out",
+    metavar="DIR",
+    shell_complete=completion.folder,
+    help="The run's folder; the same command goes on where it stopped.",
+)
 @click.option("--n", type=int, help="Pictures of each benchmark (for mme: of each task), the first of its list.")
 @click.option("--seed", type=int, help="Of every random draw.  [default: 0]")
 @click.option("--max-new-tokens", type=int, help="The same for all systems.  [default: 512]")
@@ -58,10 +71,15 @@ Examples:
 @click.option(
     "--shard", metavar="I/K", help="Do the I-th of K parts; other processes do the others in the same folder."
 )
-@click.option("--images", metavar="DIR", help="Folder of the pictures.")
-@click.option("--data", metavar="DIR", help="Folder of the official files, or hub for pope and mme.")
+@click.option("--images", metavar="DIR", shell_complete=completion.folder, help="Folder of the pictures.")
+@click.option(
+    "--data",
+    metavar="DIR",
+    shell_complete=completion.folder,
+    help="Folder of the official files, or hub for pope and mme.",
+)
 @click.option("--dtype", help="auto, float32, bfloat16 or float16.  [default: auto]")
-@click.option("--device", help="cpu, cuda, cuda:1, ...  [default: a GPU when there is one]")
+@device_option
 @click.option("--revision", metavar="REV", help="Branch, tag or commit of a hub checkpoint.")
 @click.option("--skip-errors", is_flag=True, default=None, help="Leave out, and count, pictures that cannot be read.")
 @click.option("--resamples", type=int, help="Bootstrap resamples behind each interval.  [default: 2000]")

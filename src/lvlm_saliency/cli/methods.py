@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .blocks import pairs, print_blocks
+from .completion import method_names
 from .options import debug_option, json_option
 from .quiet import quiet
 
@@ -39,7 +41,7 @@ UNKNOWN = 140
 
 
 @click.command(epilog=EXAMPLE)
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=method_names)
 @json_option
 @debug_option
 def methods(name, as_json):
@@ -81,31 +83,14 @@ def _print_table(out: Console, found: Sequence[dict[str, Any]]) -> None:
 
 
 def _print_blocks(out: Console, found: Sequence[dict[str, Any]]) -> None:
-    from rich.text import Text
-
-    for number, data in enumerate(found):
-        out.print(Text("\n" * bool(number)).append(data["name"], style="bold"))
-        out.print(_pairs([(head, data[key] or "–") for head, key, _ in COLUMNS]))
+    print_blocks(out, [(data["name"], [(head, data[key] or "–") for head, key, _ in COLUMNS]) for data in found])
 
 
 def _print_one(out: Console, data: dict[str, Any]) -> None:
     out.print(data["name"], style="bold")
     out.print(f"{data['summary']}\n\n{data['description']}\n")
     settings = ", ".join(f"{key}={_shown(value)}" for key, value in data["settings"].items())
-    out.print(_pairs([*((head, data[key] or "–") for head, key, _ in COLUMNS), ("settings", settings or "none")]))
-
-
-def _pairs(lines: Sequence[tuple[str, str]]) -> Any:
-    """Heads and texts side by side, the texts wrapped within their own column."""
-    from rich.padding import Padding
-    from rich.table import Table
-
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(style="dim", no_wrap=True, min_width=max(len(head) for head, _, _ in COLUMNS))
-    grid.add_column(overflow="fold")
-    for head, text in lines:
-        grid.add_row(head, text)
-    return Padding(grid, (0, 0, 0, 2))
+    out.print(pairs([*((head, data[key] or "–") for head, key, _ in COLUMNS), ("settings", settings or "none")]))
 
 
 def _describe(name: str, kind: type) -> dict[str, Any]:

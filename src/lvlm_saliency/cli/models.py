@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
+from .blocks import print_blocks
 from .options import debug_option, json_option
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ..families import FamilyInfo
 
 EXAMPLE = """\b
 Example:
   lvlm-saliency models
 """
+
+
+TABLE = 180
+"""From so many columns on there is room for a table; below, every family has a block of its own."""
+COLUMNS = ("family", "model type", "state", "heat map", "LocoRE preset", "SGRS layers", "checkpoints", "notes")
+SHIPPED = (
+    "scenes (shipped)", "llava", "tested", "yes", "", "", "scenes",
+    "three million parameters; the default of every command",
+)  # fmt: skip
 
 
 @click.command(epilog=EXAMPLE)
@@ -28,21 +45,38 @@ def models(as_json):
     if as_json:
         print_json([{**dataclasses.asdict(family), "tested": family.tested} for family in FAMILIES])
         return
-    from rich.table import Table
-
     out = console()
-    table = Table(box=None, pad_edge=False)
-    for column in ("family", "model type", "state", "heat map", "LocoRE preset", "SGRS layers", "notes"):
-        table.add_column(column, overflow="fold", no_wrap=column in ("model type", "LocoRE preset", "SGRS layers"))
-    shipped = "three million parameters; the default of every command"
-    table.add_row("scenes (shipped)", "llava", "tested", "yes", "", "", shipped)
-    for family in FAMILIES:
-        state = "refused" if family.refused else "tested" if family.tested else "traced"
-        heat = "yes" if family.grid else "no"
-        preset = "" if family.refused else f"locore:beta={family.beta:g},window={family.window}"
-        depth = "" if family.refused else f"{family.depth[0]:.0%} to {family.depth[1]:.0%}"
-        notes = family.refused or family.no_grid or family.notes
-        table.add_row(family.name, family.model_type, state, heat, preset, depth, notes)
-    out.print(table)
+    rows = [SHIPPED, *map(_row, FAMILIES)]
+    (_print_table if out.width >= TABLE else _print_blocks)(out, rows)
+    out.print()
     out.print("LocoRE presets are for --method, as they stand; SGRS takes its layers by itself.", style="dim")
     out.print("lvlm-saliency tune looks for settings that suit a model better, and writes a preset file.", style="dim")
+
+
+def _row(family: FamilyInfo) -> tuple[str, ...]:
+    """A family's cells, in the order of `COLUMNS`."""
+    return (
+        family.name,
+        family.model_type,
+        "refused" if family.refused else "tested" if family.tested else "traced",
+        "yes" if family.grid else "no",
+        "" if family.refused else f"locore:beta={family.beta:g},window={family.window}",
+        "" if family.refused else f"{family.depth[0]:.0%} to {family.depth[1]:.0%}",
+        "\n".join(family.checkpoints),
+        family.refused or family.no_grid or family.notes,
+    )
+
+
+def _print_table(out: Console, rows: Sequence[tuple[str, ...]]) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for column in COLUMNS:
+        table.add_column(column, overflow="fold", no_wrap=column != "notes")
+    for row in rows:
+        table.add_row(*row)
+    out.print(table)
+
+
+def _print_blocks(out: Console, rows: Sequence[tuple[str, ...]]) -> None:
+    print_blocks(out, [(name, list(zip(COLUMNS[1:], cells, strict=True))) for name, *cells in rows])

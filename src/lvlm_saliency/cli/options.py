@@ -9,6 +9,7 @@ import click
 
 from ..errors import LvlmSaliencyError
 from ..interventions.parsing import parse_layers
+from . import completion
 
 
 class Layers(click.ParamType):
@@ -37,12 +38,36 @@ def options(*decorators: Callable) -> Callable:
 debug_option = click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of a failure.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, and nothing else, on stdout.")
 
+MODEL = "scenes (the one in the package), a hub id or a folder."
+model_option = click.option(
+    "--model",
+    default="scenes",
+    show_default=True,
+    metavar="ID",
+    shell_complete=completion.models,
+    help=MODEL,
+)
+device_option = click.option(
+    "--device",
+    metavar="DEVICE",
+    shell_complete=completion.devices,
+    help="auto (a GPU when there is one, else the processor), spread (over every GPU there is, then memory), cpu, "
+    "cuda, cuda:1, mps, ...  [default: auto]",
+)
+
 input_options = options(
-    click.option("--image", "images", multiple=True, metavar="PATH", help="A picture ('-': stdin). Repeatable."),
+    click.option(
+        "--image",
+        "images",
+        multiple=True,
+        metavar="PATH",
+        shell_complete=completion.file,
+        help="A picture ('-': stdin). Repeatable.",
+    ),
     click.option("--prompt", required=True, help="The question or instruction."),
-    click.option("--model", default="scenes", show_default=True, metavar="ID", help="Hub id or folder."),
+    model_option,
     click.option("--revision", metavar="REV", help="Branch, tag or commit of a hub checkpoint."),
-    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps, ..."),
+    device_option,
     click.option(
         "--dtype", type=click.Choice(["auto", "float32", "bfloat16", "float16"]), default="auto", show_default=True
     ),
@@ -55,6 +80,7 @@ decoding_options = options(
         "methods",
         multiple=True,
         metavar="SPEC",
+        shell_complete=completion.method_names,
         help="NAME or NAME:SETTING=VALUE,... as in sgrs:alpha=0.9,layers=4-6+9; sgrs+locore for both; or "
         "a preset FILE.yaml. Repeatable.",
     ),

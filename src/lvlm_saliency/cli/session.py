@@ -66,26 +66,11 @@ def begin(asked: Asked, images: list[Image]) -> Session:
 
     if not sys.stderr.isatty():
         logging.disable_progress_bar()
-    check_device(asked.device)
-    device = None if asked.device == "auto" else asked.device
-    model, processor = load_model(asked.model, dtype=asked.dtype, device=device, revision=asked.revision)
+    model, processor = load_model(asked.model, dtype=asked.dtype, device=asked.device, revision=asked.revision)
     for line in notes(asked.methods, model):
         click.echo(f"note: {line}", err=True)
     inputs = build_inputs(processor, images, asked.prompt, model=model)
     return Session(model, processor, images, asked.prompt, inputs, asked.model)
-
-
-def check_device(device: str) -> None:
-    """Raise `InputError` for a device that torch does not know or this machine does not have."""
-    import torch
-
-    if device == "auto":
-        return
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).split("\n", maxsplit=1)[0].rstrip(".")
-        raise InputError(f"device {device!r} cannot be used here ({reason}); try --device cpu") from error
 
 
 def seeded(methods: Sequence[Any], seed: int) -> list[Any]:

@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from .options import debug_option, json_option, options
+from . import completion
+from .options import debug_option, device_option, json_option, model_option, options
 from .progress import progress_bar
 from .quiet import quiet
 
@@ -22,7 +23,7 @@ Examples:
 """
 
 study_options = options(
-    click.option("--model", default="scenes", show_default=True, metavar="ID", help="Hub id or folder."),
+    model_option,
     click.option(
         "--labels",
         default="scenes-caption",
@@ -36,17 +37,19 @@ study_options = options(
     click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of every draw and resample."),
     click.option("--max-new-tokens", type=click.IntRange(1), default=128, show_default=True),
     click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Texts at a time."),
-    click.option("--images", metavar="DIR", help="Folder of the pictures."),
-    click.option("--data", metavar="DIR", help="Folder of the benchmark's official files."),
+    click.option("--images", metavar="DIR", shell_complete=completion.folder, help="Folder of the pictures."),
+    click.option(
+        "--data", metavar="DIR", shell_complete=completion.folder, help="Folder of the benchmark's official files."
+    ),
     click.option("--dtype", type=click.Choice(["auto", "float32", "bfloat16", "float16"]), default="auto"),
-    click.option("--device", help="cpu, cuda, cuda:1, ...  [default: a GPU when there is one]"),
+    device_option,
     click.option("--revision", metavar="REV", help="Branch, tag or commit of a hub checkpoint."),
     click.option("--resamples", type=click.IntRange(0), default=2000, show_default=True, help="Behind each interval."),
 )
 
 
 @click.command(epilog=EXAMPLE)
-@click.argument("names", nargs=-1, metavar="NAME...")
+@click.argument("names", nargs=-1, metavar="NAME...", shell_complete=completion.study_names)
 @click.option("--list", "listed", is_flag=True, help="List the studies and what each asks.")
 @study_options
 @json_option

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from . import completion
 from .options import debug_option, json_option, options
 from .quiet import quiet
 from .study import conduct, show, spelled, study_options
@@ -26,6 +27,7 @@ tune_options = options(
         default="locore",
         show_default=True,
         metavar="SPEC",
+        shell_complete=completion.method_names,
         help="What is tuned: locore, sgrs, sgrs+locore, farsight, pai, tame, vcd; locore:space=logit holds a setting.",
     ),
     click.option(
