@@ -120,9 +120,11 @@ def session(model, editors: Sequence[Editor] = (), *, everywhere: bool = False) 
             generation acts on its own calls only).
 
     Raises:
-        UnsupportedModelError: the model's attention cannot be captured; the message says why.
+        UnsupportedModelError: the model's attention cannot be captured, or training mode makes its calls draw numbers
+            or go without a cache; the message says why.
     """
     decoder = hf.supported_decoder(model)
+    hf.refuse_training(model)
     state = Session(
         model, tuple(e for e in editors if hasattr(e, "edit_rows")), None if everywhere else threading.get_ident()
     )
@@ -138,6 +140,8 @@ def session(model, editors: Sequence[Editor] = (), *, everywhere: bool = False) 
     def carry_step(_module, args, kwargs):
         if elsewhere():
             return None
+        if decoder.training:  # switched on since the block was opened
+            hf.refuse_training(model)
         past, new, cache = hf.lengths(args, kwargs)
         state.forwards += 1
         step = state.calls.step = state.step(past, new, cache, kwargs.get(STEP))

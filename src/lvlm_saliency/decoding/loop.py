@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lvlm_saliency import hf
+from lvlm_saliency.attention.given import given_methods, shapes
 from lvlm_saliency.attention.session import Prompt, session
 from lvlm_saliency.decoding.contrast import with_pictures
 from lvlm_saliency.decoding.run import Run
@@ -72,20 +73,14 @@ def composed(methods: Sequence) -> list:
     """The methods as a list, checked to go together.
 
     Raises:
-        SettingError: two that decide the tokens or make the logits, or the same method twice; the message says why.
+        SettingError: no methods at all but names or classes, two that decide the tokens or make the logits, or the same
+            method twice; the message says why.
     """
-    methods = [methods] if not isinstance(methods, (list, tuple)) else list(methods)
-    for method in methods:
-        if not any(hasattr(method, part) for part in ("edit_rows", "hooks", "selector", "search", "shaper")):
-            raise SettingError(f"{method!r} is not a method: pass LocoRE(...), SGRS(...) or ls.method(name, ...)")
-    names = [method.name for method in methods]
-    for name in names:
-        if names.count(name) > 1:
-            raise SettingError(f"{name} is given twice: its two settings would act on top of each other; give one")
+    methods = given_methods(methods)
     deciding = [method.name for method in methods if hasattr(method, "selector") or hasattr(method, "search")]
     if len(deciding) > 1:
         raise SettingError(f"{' and '.join(deciding)} each decide the next token; choose one of them")
-    shaping = [method.name for method in methods if _shapes(method)]
+    shaping = [method.name for method in methods if shapes(method)]
     if len(shaping) > 1:
         raise SettingError(f"{' and '.join(shaping)} each make new logits of the model's; choose one of them")
     searching = [method.name for method in methods if hasattr(method, "search")]
@@ -94,11 +89,6 @@ def composed(methods: Sequence) -> list:
             f"{shaping[0]} makes its logits for one text per sample and cannot feed {searching[0]}'s beams"
         )
     return methods
-
-
-def _shapes(method) -> bool:
-    """Whether the method, as it is set, makes new logits of the model's."""
-    return hasattr(method, "shaper") and getattr(method, "shapes_logits", True)
 
 
 def _setting(model, settings: dict, name: str):
@@ -130,7 +120,7 @@ def _with_stop_strings(settings: dict) -> dict:
 def _by_transformers(model, inputs, methods, streamer, settings) -> GenerateOutput:
     """Decoding modes that transformers runs itself (beams, assistants); attention methods act inside them."""
     for method in methods:
-        if hasattr(method, "selector") or _shapes(method):
+        if hasattr(method, "selector") or shapes(method):
             does = "decides each token" if hasattr(method, "selector") else "makes its logits for one text per sample"
             raise SettingError(f"{method.name} {does} and cannot run under beams or an assistant; drop those")
     begin = time.perf_counter()
@@ -169,7 +159,7 @@ def decode_with(
     editors = [m for m in methods if hasattr(m, "edit_rows") or hasattr(m, "hooks")]
     decider = next((m for m in methods if hasattr(m, "selector")), None)
     selector = None if decider is None else decider.selector(model, numbers)
-    shaper = next((m.shaper(model, given, numbers) for m in methods if _shapes(m)), None)
+    shaper = next((m.shaper(model, given, numbers) for m in methods if shapes(m)), None)
     kind = _kind_of_run(decider, model, generation_config, model_kwargs, shaper)
     hooked = [shaper] if hasattr(shaper, "hooks") else []
     idle = selector is None and shaper is None and not editors

@@ -2,8 +2,8 @@
 
 When a new transformers release renames something, this package is the one to mend. Checked with 5.23. Callers write
 `hf.name`, whichever room the name lives in: `backends` (our attention function and its names), `decoder` (the language
-model inside a model), `switch` (our function on and off), `call` (one forward call), `generation` (what `generate`
-prepares).
+model inside a model), `mode` (training or not), `switch` (our function on and off), `call` (one forward call),
+`generation` (what `generate` prepares).
 """
 
 # ruff: noqa: F401 (this file gives other files' names one address)
@@ -42,4 +42,5 @@ from lvlm_saliency.hf.generation import (
     row_inputs,
     without_prompt_inputs,
 )
+from lvlm_saliency.hf.mode import refuse_training
 from lvlm_saliency.hf.switch import _switches, switched

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lvlm_saliency import caches, hf
+from lvlm_saliency.attention.given import traced_methods
 from lvlm_saliency.attention.session import Prompt, session
 from lvlm_saliency.attention.step import Capture, Editor, KeysMadeError, Place
 from lvlm_saliency.errors import NumericalError, SettingError, UnsupportedModelError, did_you_mean
@@ -56,12 +57,14 @@ def trace(
     Raises:
         InputError: inputs that the model would stumble over or misread.
         SequenceError: the sequences do not start with the prompt, or nothing was generated.
-        SettingError: a layer that does not exist or has no attention, or an unknown normalisation.
-        UnsupportedModelError: the model's attention cannot be captured.
+        SettingError: a layer that does not exist or has no attention, an unknown normalisation, or a method that edits
+            no attention rows (a name, a class, one that chooses tokens or contrasts passes).
+        UnsupportedModelError: the model's attention cannot be captured, or training mode changes it.
         NumericalError: the model's logits are not finite.
     """
     if normalise not in ("row", "matrix"):
         raise SettingError(f"unknown normalise={normalise!r}{did_you_mean(str(normalise), ('row', 'matrix'))}")
+    methods = traced_methods(methods)
     layers = target_layers(model, layers)
     check_inputs(model, inputs)
     generated, sequences = sequences, checked_sequences(inputs, sequences)

@@ -1,0 +1,52 @@
+"""Whether a model does in a call what it does in every other: training mode makes it draw numbers, or keep no cache."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
+
+from lvlm_saliency.errors import UnsupportedModelError
+
+
+def refuse_training(model) -> None:
+    """Refuse a model of which some part behaves in training mode as it would not in eval mode.
+
+    Training mode alone does no harm: what counts is a dropout above 0 (of attention, of layers, of an adapter), noise
+    on a router, a normalisation over the batch, or gradient checkpointing, wherever it stands in the model.
+
+    Raises:
+        UnsupportedModelError: naming what was found.
+    """
+    found = next(_at_work(model), None)
+    if found is not None:
+        raise UnsupportedModelError(
+            f"{found}, so that a call would not give the rows that wrote the text: call model.eval() first"
+        )
+
+
+def _at_work(model) -> Iterator[str]:
+    for name, module in model.named_modules() if any(m.training for m in model.modules()) else ():
+        if not module.training:
+            continue
+        where = f" ({name})" if name else ""
+        if getattr(module, "gradient_checkpointing", False):
+            yield "the model is in training mode with gradient checkpointing on"
+        if isinstance(module, _BatchNorm):
+            yield f"a batch normalisation is in training mode{where}"
+        if isinstance(module, _DropoutNd):
+            if module.p > 0:
+                yield f"dropout is active{where}"
+            continue
+        for setting, value in vars(module).items():
+            if ("drop" in setting or "jitter" in setting) and _positive(value):
+                kind = "attention dropout" if "att" in setting else setting.strip("_")
+                yield f"{kind} is active{where}"
+
+
+def _positive(value) -> bool:
+    if isinstance(value, torch.Tensor):
+        return False
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
