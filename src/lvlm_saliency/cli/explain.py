@@ -75,7 +75,7 @@ class Files:
 
 def check_options(asked: Asked, files: Files, text: str | None) -> None:
     """Refuse what cannot go together, and files that cannot be written, before the model runs."""
-    from ..report.files import check_writable
+    from ..files import check_writable
 
     if files.token is not None and files.png is None:
         raise click.UsageError("--token chooses what --png draws; give --png FILE as well")
@@ -118,7 +118,7 @@ def check_token(token: int, count: int) -> None:
 
 def write_files(session: Any, answer: Any, trace: Any, files: Files, risk: Any = None) -> list[str]:
     """Write every file that was asked for; returns their paths."""
-    from ..report.files import replacing
+    from ..files import replacing
     from ..report.html import write_trace
     from .session import layouts_of
 

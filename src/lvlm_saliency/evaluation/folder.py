@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lvlm_saliency.errors import InputError, SettingError
-from lvlm_saliency.evaluation import store
+from lvlm_saliency.evaluation import rows, store
+from lvlm_saliency.evaluation.benchmarks.base import Item
 from lvlm_saliency.evaluation.settings import Shard
 from lvlm_saliency.evaluation.systems import System
+from lvlm_saliency.files import read_json
 
 FORMAT = 1
 FREE = ("machine",)  # parts of a configuration that may differ between processes of one run
@@ -44,14 +47,14 @@ class RunFolder:
         if not target.exists():
             if any(entry.name[0] != "." for entry in self.path.iterdir()):
                 raise InputError(f"{self.path} is not empty and holds no run; give another --out")
-            temporary = self.path / f".config.{os.getpid()}"
-            temporary.write_text(store.as_json(config, indent=1), encoding="utf-8")
+            temporary = self.path / f".config.{secrets.token_hex(6)}"
             try:
+                store.write_whole(temporary, store.as_json(config, indent=1))
                 os.link(temporary, target)  # unlike a rename, fails where another shard was first
             except FileExistsError:
                 pass
             finally:
-                temporary.unlink()
+                temporary.unlink(missing_ok=True)
         differences = list(_differences(self.config(), config))
         if differences:
             name, old, new = differences[0]
@@ -67,12 +70,12 @@ class RunFolder:
     def load(self, name: str) -> dict[str, Any]:
         """A JSON file of the folder. InputError when it is missing or damaged."""
         path = self.path / name
-        try:
-            return json.loads(path.read_text(encoding="utf-8"))
-        except OSError:
-            raise InputError(f"{self.path} holds no finished run: {name} is missing") from None
-        except ValueError as error:
-            raise InputError(f"{path} is damaged: {error}") from error
+        if not path.exists():
+            raise InputError(f"{self.path} holds no finished run: {name} is missing")
+        found = read_json(path)
+        if not isinstance(found, dict):
+            raise InputError(f"{path} is damaged: no JSON object; delete it, and the same command makes it again")
+        return found
 
     def file(self, kind: str, benchmark: str, system: System, shard: Shard) -> Path:
         """The items or the cost file of one shard; `kind` is "items" or "cost"."""
@@ -84,16 +87,22 @@ class RunFolder:
     def rows(self, kind: str, benchmark: str, system: System) -> list[dict[str, Any]]:
         """The lines of all shards."""
         files = sorted((self.path / kind / benchmark).glob(f"{_escaped(system.slug)}.*-of-*.jsonl"))
-        return [row for file in files for row in store.read_lines(file)]
+        check = rows.check_cost if kind == "cost" else rows.check_answer
+        return [row for file in files for row in store.read_lines(file, check)]
 
-    def answers(self, benchmark: str, system: System) -> dict[int, dict[str, Any]]:
+    def answers(self, benchmark: str, system: System, items: Sequence[Item] | None = None) -> dict[int, dict[str, Any]]:
         """The answers (and failures) of all shards by item index, in order.
 
         Raises:
-            InputError: two shards answered an item differently.
+            InputError: two shards answered an item differently, or an answer belongs to none of `items`.
         """
         found: dict[int, dict[str, Any]] = {}
         for row in self.rows("items", benchmark, system):
+            if items is not None and (fault := rows.check_item(row, items)):
+                raise InputError(
+                    f"{self.path / 'items' / benchmark}: an answer by {system.label} is not this run's ({fault}); "
+                    "delete its line or its file, and its items are done anew"
+                )
             if found.setdefault(row["index"], row) != row:
                 raise InputError(
                     f"{self.path}: item {row['index']} of {benchmark} has two different answers by {system.label}; "

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from lvlm_saliency.errors import ImageError, SettingError
-from lvlm_saliency.evaluation import provenance, store
+from lvlm_saliency.evaluation import provenance, rows, store
 from lvlm_saliency.evaluation.benchmarks import Benchmark, Item, open_benchmark
 from lvlm_saliency.evaluation.folder import RunFolder
 from lvlm_saliency.evaluation.settings import Settings
@@ -92,6 +92,9 @@ class Run:
         self.folder.open(self._config(decoder, digests))
         with store.locked(self.folder.lock(self.settings.part)):
             self._write_inputs(digests)
+            for benchmark in self.benchmarks:
+                for system in self.systems:
+                    self._mend(benchmark, system)
             work = [(b, s, self._waiting(b, s)) for b in self.benchmarks for s in self.systems]
             total = sum(self._share(benchmark) for benchmark, _, _ in work)
             self.listener.begin("answers", total, total - sum(len(items) for _, _, items in work))
@@ -102,8 +105,12 @@ class Run:
 
     def finish(self) -> dict[str, Any] | None:
         """Score and summarise once every item of every shard is there."""
-        answers = {b.name: {s.label: self.folder.answers(b.name, s) for s in self.systems} for b in self.benchmarks}
-        missing = sum(len(b.items) - len(rows) for b in self.benchmarks for rows in answers[b.name].values())
+        answers = {
+            b.name: {s.label: self.folder.answers(b.name, s, b.items) for s in self.systems} for b in self.benchmarks
+        }
+        missing = sum(
+            item.index not in found for b in self.benchmarks for found in answers[b.name].values() for item in b.items
+        )
         if missing:
             self.listener.note(
                 f"{missing} answers are still to come from other shards; the last to finish scores the run"
@@ -123,18 +130,39 @@ class Run:
         part = self.settings.part
         items_file = self.folder.file("items", benchmark.name, system, part)
         cost_file = self.folder.file("cost", benchmark.name, system, part)
-        for file in (items_file, cost_file):
-            store.mend(file)
-        for rows, cost in batches.run(items, lambda batch: decoder.decode(benchmark, system, batch)):
-            store.append(items_file, rows)
+        for answers, cost in batches.run(items, lambda batch: decoder.decode(benchmark, system, batch)):
+            # The cost first: a kill in between leaves a cost without answers, which `_mend` can tell; the other way
+            # round the answers would be kept and their cost lost for good.
             store.append(cost_file, [cost])
-            self.listener.advance(f"{benchmark.name} · {system.label}", len(rows))
-            for row in rows:
+            store.append(items_file, answers)
+            self.listener.advance(f"{benchmark.name} · {system.label}", len(answers))
+            for row in answers:
                 if "error" in row:
                     self.listener.note(f"left out: {row['error']}")
 
+    def _mend(self, benchmark: Benchmark, system: System) -> None:
+        """Take away what a kill left half done in this part's files: a torn line, and batches whose cost is there and
+        whose answers are not all."""
+        kinds = {"items": rows.check_answer, "cost": rows.check_cost}
+        files = {kind: self.folder.file(kind, benchmark.name, system, self.settings.part) for kind in kinds}
+        for file in files.values():
+            store.mend(file)
+        answers, costs = (store.read_lines(files[kind], check) for kind, check in kinds.items())
+        done = {row["index"] for row in answers}
+        torn = [cost for cost in costs if not done.issuperset(cost["items"])]
+        if not torn:
+            return
+        again = {index for cost in torn for index in cost["items"]}
+        # Answers go first: should this be killed as well, the next start finds the same batches torn.
+        for kind, kept in (
+            ("items", [row for row in answers if row["index"] not in again]),
+            ("cost", [cost for cost in costs if done.issuperset(cost["items"])]),
+        ):
+            if files[kind].exists():
+                store.write_whole(files[kind], "".join(store.as_json(row) + "\n" for row in kept))
+
     def _waiting(self, benchmark: Benchmark, system: System) -> list[Item]:
-        done = self.folder.answers(benchmark.name, system)
+        done = self.folder.answers(benchmark.name, system, benchmark.items)
         return [item for item in benchmark.items if item.index in self.settings.part and item.index not in done]
 
     def _share(self, benchmark: Benchmark) -> int:

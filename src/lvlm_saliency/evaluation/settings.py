@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lvlm_saliency.errors import SettingError, did_you_mean
-from lvlm_saliency.yaml_files import read_mapping
+from lvlm_saliency.files import read_mapping
 
 
 @dataclass(frozen=True)

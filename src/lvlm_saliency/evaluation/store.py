@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from lvlm_saliency.errors import InputError
+from lvlm_saliency.files import append_bytes, parse_json, read_bytes, write_text
 
 try:
     import fcntl
@@ -18,23 +19,26 @@ except ImportError:  # not a POSIX system: two processes of one shard are then n
     fcntl = None
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
+def read_lines(path: Path, check: Callable[[dict[str, Any]], str] = lambda row: "") -> list[dict[str, Any]]:
     """Every whole line; a torn one at the end, which a killed or a still writing process left, is left out.
 
+    `check` says what is wrong with a row, nothing when it can be used.
+
     Raises:
-        InputError: a line in the midst of the file is no JSON object.
+        InputError: a line in the midst of the file is no JSON object, or not one that can be used.
     """
     if not path.exists():
         return []
-    *whole, _ = path.read_bytes().split(b"\n")
+    *whole, _ = read_bytes(path).split(b"\n")
     rows = []
     for number, line in enumerate(whole, 1):
         try:
-            row = json.loads(line)
-        except ValueError:
-            row = None
-        if not isinstance(row, dict):
-            raise InputError(f"{path}:{number}: damaged; delete the file, and its items are done anew")
+            row = parse_json(line)
+            fault = check(row) if isinstance(row, dict) else "no JSON object"
+        except ValueError as error:
+            row, fault = None, f"not JSON: {error}"
+        if fault:
+            raise InputError(f"{path}:{number}: damaged ({fault}); delete the file, and its items are done anew")
         rows.append(row)
     return rows
 
@@ -43,7 +47,7 @@ def mend(path: Path) -> int:
     """Cut a torn line off the end of the file and return how many bytes went."""
     if not path.exists():
         return 0
-    content = path.read_bytes()
+    content = read_bytes(path)
     torn = len(content) - (content.rfind(b"\n") + 1)
     if torn:
         os.truncate(path, len(content) - torn)
@@ -52,19 +56,12 @@ def mend(path: Path) -> int:
 
 def append(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Add the rows, one line each, and see them on the disk."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab", buffering=0) as file:
-        for row in rows:
-            file.write(as_json(row).encode() + b"\n")
-        os.fsync(file.fileno())
+    append_bytes(path, b"".join(as_json(row).encode() + b"\n" for row in rows))
 
 
 def write_whole(path: Path, text: str) -> None:
     """Put the text there at once: a reader sees the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    write_text(path, text)
 
 
 def as_json(value: Any, indent: int | None = None) -> str:

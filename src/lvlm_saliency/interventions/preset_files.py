@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from lvlm_saliency.errors import InputError, SettingError
-from lvlm_saliency.yaml_files import read_mapping
+from lvlm_saliency.files import read_mapping
 
 FORMAT = 1
 ENDINGS = (".yaml", ".yml")

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
+from ..files import write_text
 from .content import Case, Report, run_of
-from .files import write_text
 from .notebook import fragment
 from .pack import ROW_BUDGET
 from .page import page_data

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InputError, SettingError, did_you_mean
+from ..files import replacing
 from .content import Run, run_of
 from .falls import falls, thresholds
-from .files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

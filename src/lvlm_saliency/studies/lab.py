@@ -182,7 +182,9 @@ class Lab:
         )
         n = changes.get("n", self.settings.n)
         benchmark = open_benchmark(spec, n=n, images=self.settings.images, data=self.settings.data)
-        answers = data.folder.answers(benchmark.name, system(method, changes.get("seed", self.settings.seed)))
+        answers = data.folder.answers(
+            benchmark.name, system(method, changes.get("seed", self.settings.seed)), benchmark.items
+        )
         return labelled(benchmark, answers, self.decoder.tokenizer)
 
     @cached_property

@@ -1,0 +1,66 @@
+"""What a line of a run's files must hold: answers of items, and what a batch of them cost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lvlm_saliency.evaluation.benchmarks.base import Item
+from lvlm_saliency.evaluation.cost import SUMS
+
+ENDS = ("stop", "length")
+
+
+def check_answer(row: Mapping[str, Any]) -> str:
+    """What is wrong with a line of items/, nothing when it can be used."""
+    if not is_whole(row.get("index")):
+        return "index is no whole number from 0"
+    texts = ("id", "image", "error") if "error" in row else ("id", "image", "text")
+    if strange := [name for name in texts if not isinstance(row.get(name), str)]:
+        return f"{strange[0]} is no text"
+    return "" if "error" in row else _check_written(row)
+
+
+def _check_written(row: Mapping[str, Any]) -> str:
+    ids = row.get("token_ids")
+    if not isinstance(ids, list) or not all(map(is_whole, ids)):
+        return "token_ids are no whole numbers from 0"
+    if row.get("finish") not in ENDS:
+        return f"finish is none of {', '.join(ENDS)}"
+    strange = [name for name in ("rejected", "fallbacks") if not is_whole(row.get(name, 0))]
+    return f"{strange[0]} is no whole number from 0" if strange else ""
+
+
+def check_cost(row: Mapping[str, Any]) -> str:
+    """What is wrong with a line of cost/, nothing when it can be used."""
+    for name in (*SUMS, "peak_bytes"):
+        if not _is_amount(row.get(name)):
+            return f"{name} is no number from 0"
+    items = row.get("items")
+    if not isinstance(items, list) or not all(map(is_whole, items)):
+        return "items are no whole numbers from 0"
+    for name in ("batch_size", "rows_per_token"):
+        if not is_whole(row.get(name)) or row[name] < 1:
+            return f"{name} is no whole number from 1"
+    return ""
+
+
+def check_item(row: Mapping[str, Any], items: Sequence[Item]) -> str:
+    """What keeps an answer from belonging to its item, nothing when it does."""
+    if row["index"] >= len(items):
+        return f"item {row['index']}, and the list ends at {len(items) - 1}"
+    item = items[row["index"]]
+    if (row["id"], row["image"]) != (item.id, item.image):
+        return f"item {row['index']} is {item.id!r} on {item.image!r}, not {row['id']!r} on {row['image']!r}"
+    return ""
+
+
+def is_whole(value: Any) -> bool:
+    """Whether this is a whole number from 0 that an index or an id can be."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+
+
+def _is_amount(value: Any) -> bool:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return number and value >= 0 and value < 2**63 and math.isfinite(value)

@@ -1,0 +1,98 @@
+"""Safetensors files of our own kinds: looked at before they are opened, and sealed, so that a flipped bit is found."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from lvlm_saliency.errors import InputError
+
+from .json_values import parse_json
+from .opening import UnreadableError, open_file
+
+LONGEST_HEADER = 16 << 20
+SEAL = "sha256"
+"""The entry of a file's metadata that holds `seal` of its tensors and its other entries."""
+
+_PLAIN = ("F64", "F32", "F16", "I64", "I32", "I16", "I8", "U8", "BOOL")
+
+
+def read_tensors(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The tensors and the metadata of a safetensors file. `kind`: what it should be, for messages ("a trace").
+
+    A file that was sealed is compared with its seal; older ones have none. The seal is not among the metadata returned.
+
+    Raises:
+        InputError: no ordinary file, no safetensors file, damaged, or a tensor of a type that none of ours has.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    metadata = read_metadata(path, kind)
+    try:
+        with open_file(path) as file:
+            tensors = load(file.read())
+    except (SafetensorError, OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} cannot be read as {kind}: {error}") from error
+    if SEAL in metadata and metadata.pop(SEAL) != seal(tensors, metadata):
+        raise InputError(f"{path} is damaged: its content is not what was written (SHA-256 differs); make it again")
+    return tensors, metadata
+
+
+def read_metadata(path: str | os.PathLike[str], kind: str) -> dict[str, str]:
+    """The metadata of a safetensors file, whose header is checked on the way: its length, its JSON, types of tensors.
+
+    Raises:
+        InputError: as `read_tensors`.
+    """
+    header = read_header(path, kind)
+    metadata = header.pop("__metadata__", None) or {}
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise InputError(f"{path} cannot be read as {kind}: its metadata are not texts")
+    for name, about in header.items():
+        if not isinstance(about, dict) or about.get("dtype") not in _PLAIN:
+            raise InputError(f"{path} cannot be read as {kind}: {name[:60]!r} is of no type that {kind} holds")
+    return metadata
+
+
+def read_header(path: str | os.PathLike[str], kind: str) -> dict[str, Any]:
+    """The header of a safetensors file. Raises `InputError` as `read_tensors`."""
+    try:
+        with open_file(path) as file:
+            size, start = os.fstat(file.fileno()).st_size, file.read(8)
+            length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
+            if not 2 <= length <= min(size - 8, LONGEST_HEADER):
+                raise InputError(f"{path} cannot be read as {kind}: a header of {length:,} bytes in a file of {size:,}")
+            header = parse_json(file.read(length))
+    except (OSError, ValueError) as failure:
+        _tell_missing(path, failure)
+        raise InputError(f"{path} cannot be read as {kind}: its header is damaged ({failure})") from failure
+    if not isinstance(header, dict):
+        raise InputError(f"{path} cannot be read as {kind}: its header is no JSON object")
+    return header
+
+
+def _tell_missing(path: str | os.PathLike[str], failure: Exception) -> None:
+    """Raise what `open_file` and our own checks said; let other errors pass."""
+    if isinstance(failure, UnreadableError) and failure.missing:
+        raise InputError(f"{path} does not exist") from failure
+    if isinstance(failure, InputError):
+        raise failure
+
+
+def seal(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> str:
+    """SHA-256, as hex, of names, types, shapes and bytes of the tensors and of the metadata, in the order of names."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        values = np.ascontiguousarray(tensors[name])
+        digest.update(repr((name, values.dtype.str, values.shape)).encode())
+        digest.update(memoryview(values.reshape(-1)).cast("B") if values.size else b"")
+    digest.update(repr(sorted(metadata.items())).encode())
+    return digest.hexdigest()

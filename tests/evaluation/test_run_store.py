@@ -1,0 +1,123 @@
+"""A run's folder between two writes, on a full disk, and with lines that are not its own."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+
+import pytest
+
+from lvlm_saliency.errors import InputError
+from lvlm_saliency.evaluation import evaluate, runner, store
+from lvlm_saliency.evaluation.systems import system
+
+from .conftest import lines
+
+
+class Killed(BaseException):
+    """Stands for signal 9: nothing of the run's own code handles it."""
+
+
+def counted(folder, label="locore:beta=1") -> list[int]:
+    """The items that the cost rows of a system speak of."""
+    (file,) = folder.glob(f"cost/scenes-caption/{system(label, 0).slug}.*")
+    return [index for row in store.read_lines(file) for index in row["items"]]
+
+
+@pytest.mark.parametrize("moment", range(1, 13))
+def test_a_kill_before_any_write_loses_neither_an_answer_nor_a_cost(settings, tiny, monkeypatch, moment):
+    """The n-th write of the run never happens; before or after it, another one has."""
+    model, processor = tiny
+    evaluate(settings("whole"), model=model, processor=processor)
+    writes = iter(range(1, 1000))
+
+    def append(path, rows):
+        if next(writes) == moment:
+            raise Killed
+        real(path, rows)
+
+    real = store.append
+    monkeypatch.setattr(runner.store, "append", append)
+    with pytest.raises(Killed):
+        evaluate(settings("killed"), model=model, processor=processor)
+    monkeypatch.setattr(runner.store, "append", real)
+    evaluate(settings("killed"), model=model, processor=processor)
+    whole, killed = settings("whole").out, settings("killed").out
+    assert lines(killed) == lines(whole)
+    for label in ("greedy", "sample", "locore:beta=1"):
+        assert sorted(counted(killed, label)) == list(range(6))
+
+
+def test_a_batch_whose_answers_were_torn_is_done_again_with_its_cost(settings, tiny):
+    model, processor = tiny
+    chosen = settings(methods=[])
+    evaluate(chosen, model=model, processor=processor)
+    whole = lines(chosen.out)
+    file = chosen.out / "items/scenes-caption/greedy.1-of-1.jsonl"
+    first, second, *_ = file.read_bytes().split(b"\n")
+    file.write_bytes(first + b"\n" + second[:20])  # of the first batch of four, one answer and a part of the next
+    (chosen.out / "scores.json").unlink()
+    evaluate(chosen, model=model, processor=processor)
+    assert lines(chosen.out) == whole
+    assert sorted(counted(chosen.out, "greedy")) == list(range(6))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"index": 6}, "item 6, and the list ends at 5"),
+        ({"index": -1}, "index is no whole number"),
+        ({"index": True}, "index is no whole number"),
+        ({"index": 10**30}, "index is no whole number"),
+        ({"image": "other.png"}, "item 5 is"),
+        ({"text": None}, "text is no text"),
+        ({"token_ids": [1, 2.5]}, "token_ids are no whole numbers"),
+        ({"finish": "perhaps"}, "finish is none of"),
+    ],
+)
+def test_a_line_that_is_not_of_the_run_is_named(settings, tiny, change, words):
+    chosen = settings(methods=[])
+    evaluate(chosen, model=tiny[0], processor=tiny[1])
+    file = chosen.out / "items/scenes-caption/greedy.1-of-1.jsonl"
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    file.write_text("".join(json.dumps(row) + "\n" for row in [*rows[:-1], {**rows[-1], **change}]))
+    with pytest.raises(InputError, match=words) as caught:
+        evaluate(chosen, model=tiny[0], processor=tiny[1])
+    assert "items" in str(caught.value)
+    assert "scenes-caption" in str(caught.value)
+
+
+def test_what_is_still_to_come_is_counted_item_by_item(settings, tiny):
+    told = []
+
+    class Listener(runner.Silent):
+        def note(self, text):
+            told.append(text)
+
+    evaluate(settings(methods=[], shard="1/2"), model=tiny[0], processor=tiny[1], listener=Listener())
+    assert any(note.startswith("6 answers are still to come") for note in told)  # three of each of two systems
+
+
+def test_a_full_disk_is_one_line_and_leaves_no_part_of_a_line(settings, tiny, monkeypatch):
+    """The disk fills up at some write; once there is room, the same command ends as if nothing had been."""
+    chosen = settings(methods=[])
+    real, written = os.fsync, []
+
+    def fsync(descriptor):
+        written.append(descriptor)
+        if len(written) == 3:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(InputError, match=r"cannot write .*No space left"):
+        evaluate(chosen, model=tiny[0], processor=tiny[1])
+    monkeypatch.setattr(os, "fsync", real)
+    assert not [path for path in chosen.out.rglob(".*") if not path.name.startswith(".lock")]
+    for file in chosen.out.glob("items/*/*"):
+        assert file.read_bytes()[-1:] in (b"", b"\n")
+    evaluate(chosen, model=tiny[0], processor=tiny[1])
+    evaluate(settings("whole", methods=[]), model=tiny[0], processor=tiny[1])
+    assert lines(chosen.out) == lines(settings("whole").out)
+    assert sorted(counted(chosen.out, "greedy")) == list(range(6))
