@@ -15,7 +15,8 @@ from torch import Tensor
 from lvlm_saliency.errors import InputError, UnsupportedModelError
 
 # Families name the placeholder's id differently; a model that has none of these shows its pictures elsewhere.
-_PLACEHOLDERS = ("image_token_id", "image_token_index", "video_token_id", "video_token_index")
+_PICTURES = ("image_token_id", "image_token_index")
+_PLACEHOLDERS = (*_PICTURES, "video_token_id", "video_token_index")
 _PIXELS = ("pixel_values", "pixel_values_videos")
 
 
@@ -120,9 +121,10 @@ def output_lengths(model: Any, sequences: Tensor, prompt_length: int) -> Tensor:
     return lengths
 
 
-def placeholder_ids(model: Any) -> list[int]:
-    """The ids that stand for picture or video features in a prompt, ascending; empty for a text model."""
-    found = {getattr(model.config, name, None) for name in _PLACEHOLDERS}
+def placeholder_ids(model: Any, videos: bool = True) -> list[int]:
+    """The ids that stand for picture or (with `videos`) video features in a prompt, ascending; empty for a text
+    model."""
+    found = {getattr(model.config, name, None) for name in (_PLACEHOLDERS if videos else _PICTURES)}
     return sorted(i for i in found if isinstance(i, int))
 
 

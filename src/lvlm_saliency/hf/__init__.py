@@ -33,6 +33,7 @@ from lvlm_saliency.hf.generation import (
     next_inputs,
     offsets_kept,
     pad_token,
+    picture_lengths,
     prefill,
     prefill_calls,
     prefill_inputs,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+import inspect
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lvlm_saliency import caches
+from lvlm_saliency.errors import UnsupportedModelError
 
 PER_TOKEN = ("attention_mask", "position_ids", "token_type_ids", "mm_token_type_ids")
 """Model inputs that run along the sequence (last axis)."""
@@ -46,6 +48,26 @@ def offsets_kept(model) -> Iterator[None]:
     finally:
         if hasattr(inner, "rope_deltas"):
             inner.rope_deltas = before
+
+
+def picture_lengths(model, inputs: Mapping) -> list[int]:
+    """How many feature vectors the model's own encoder makes of each picture (or row of pictures) of the inputs.
+
+    Raises:
+        UnsupportedModelError: it has no encoder that can be called by itself, or one that does not say.
+    """
+    encode = getattr(model.base_model, "get_image_features", None)
+    if encode is None:
+        raise UnsupportedModelError(f"{type(model).__name__} has no get_image_features: pass the samples one by one")
+    taken = inspect.signature(encode).parameters
+    with torch.no_grad():
+        made = encode(**{name: value for name, value in inputs.items() if name in taken}, return_dict=True)
+    features = getattr(made, "pooler_output", None)
+    if features is None:
+        raise UnsupportedModelError(
+            f"the encoder of {type(model).__name__} does not say which features are whose: pass the samples one by one"
+        )
+    return [feature.shape[:-1].numel() for feature in features]
 
 
 def prefill_inputs(model, input_ids: Tensor, model_kwargs: dict, drop: int = 0) -> dict:

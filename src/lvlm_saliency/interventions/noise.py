@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from lvlm_saliency import families
 from lvlm_saliency.decoding.draws import generator
 from lvlm_saliency.errors import InputError
-from lvlm_saliency.regions import placeholder_ids
+from lvlm_saliency.pictures import tile_owners
 
 STEPS = 1000
 
@@ -35,45 +36,48 @@ def noised(model, inputs: dict, step: int, seed: int, numbers: Sequence[int]) ->
     """
     pixels = inputs["pixel_values"]
     keep, spread = (float(values[step]) for values in schedule())
-    eps = torch.empty(pixels.shape)
-    row = 0
-    for number, count in zip(numbers, rows_of_samples(model, inputs), strict=True):
+    owners = tile_owners(model, inputs)
+    tiles, owners = pixels.flatten(0, owners.dim() - 1), owners.flatten()
+    sizes = _own_sizes(model, inputs)
+    eps = torch.zeros(tiles.shape)
+    for sample, number in enumerate(numbers):
         draws = generator(seed, number)
-        for _ in range(count):
-            eps[row] = _drawn(model, pixels[row], draws)
-            row += 1
-    x = pixels.float()
-    empty = (x == 0).flatten(-3).all(-1)[..., None, None, None] if x.dim() >= 4 else torch.zeros((), dtype=torch.bool)
-    return torch.where(empty.to(x.device), x, keep * x + spread * eps.to(x.device)).to(pixels.dtype)
+        for tile in (owners == sample).nonzero().flatten().tolist():
+            drawn = _drawn(
+                model, tiles[tile] if sizes is None else tiles[tile][:, : sizes[tile][0], : sizes[tile][1]], draws
+            )
+            eps[tile][tuple(map(slice, drawn.shape))] = drawn
+    x = tiles.float()
+    given = (owners >= 0).view(-1, *[1] * (x.dim() - 1)).to(x.device)
+    return torch.where(given, keep * x + spread * eps.to(x.device), x).to(pixels.dtype).view(pixels.shape)
 
 
 def _drawn(model, pixels: Tensor, draws: torch.Generator) -> Tensor:
-    """eps for one row of `pixel_values`: a picture `[C, H, W]`, its tiles `[n, C, H, W]`, or a flat patch."""
-    if pixels.dim() == 4:  # tile by tile, so that how many empty ones follow changes nothing
-        return torch.stack([torch.randn(tile.shape, generator=draws) for tile in pixels])
+    """eps for a picture or a tile `[C, H, W]`, or for a flat patch."""
     if pixels.dim() == 1:
         vision = model.config.vision_config
-        frames, channels = vision.temporal_patch_size, getattr(vision, "in_channels", 3)
+        frames, channels = getattr(vision, "temporal_patch_size", 1), getattr(vision, "in_channels", 3)
         one = torch.randn((channels, 1, pixels.shape[0] // frames // channels), generator=draws)
         return one.expand(-1, frames, -1).reshape(-1)
     return torch.randn(pixels.shape, generator=draws)
 
 
+def _own_sizes(model, inputs: dict) -> list | None:
+    """Height and width of each picture, where smaller ones are filled up to the largest of the batch (Pixtral)."""
+    sizes, family = inputs.get("image_sizes"), families.find(model.config.model_type)
+    if sizes is None or inputs["pixel_values"].dim() != 4 or (family is not None and family.grid != "crop:crop"):
+        return None  # tiles have one size; there the sizes are those of the pictures before they were cut
+    return [[int(height), int(width)] for height, width in sizes]
+
+
 def rows_of_samples(model, inputs: dict) -> list[int]:
-    """How many rows of `pixel_values` each sample has.
+    """How many rows of `pixel_values` each sample has, by its image tokens.
 
     Raises:
-        InputError: neither the image tokens nor the shape tells.
+        InputError: it cannot be told, or a row holds pictures of several samples.
     """
-    ids, rows = inputs["input_ids"], inputs["pixel_values"].shape[0]
-    if rows == len(ids):
-        return [1] * rows
-    image = torch.isin(ids.cpu(), torch.tensor(placeholder_ids(model), dtype=ids.dtype))
-    if inputs["pixel_values"].dim() < 5:  # every tile, or every patch, makes the same number of tokens
-        shares = [tokens * rows / max(1, int(image.sum())) for tokens in image.sum(1).tolist()]
-    else:  # tiles are joined to one run of tokens per picture
-        starts = image & ~torch.nn.functional.pad(image, (1, 0))[:, :-1]
-        shares = starts.sum(1).tolist()
-    if any(share != int(share) for share in shares) or sum(shares) != rows:
-        raise InputError("it cannot be told which pictures belong to which sample: pass the samples one by one")
-    return [int(share) for share in shares]
+    owners = tile_owners(model, inputs).view(len(inputs["pixel_values"]), -1)
+    first = owners.amax(1)
+    if bool(((owners >= 0) & (owners != first[:, None])).any()):
+        raise InputError("a row of pixel_values holds pictures of several samples: pass the samples one by one")
+    return [int((first == sample).sum()) for sample in range(len(inputs["input_ids"]))]

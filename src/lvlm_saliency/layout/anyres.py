@@ -7,6 +7,7 @@ padding's rows or columns again, and every row that is left ends in a newline to
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from transformers.image_processing_utils import select_best_resolution
@@ -65,23 +66,56 @@ def _among_several(facts: Facts) -> bool:
     return per_picture[facts.number] != 1
 
 
+@dataclass(frozen=True)
+class Joined:
+    """The one grid that a picture's tiles are joined to: `rows` x `cols` cells over a canvas of `width` x `height`
+    pixels, of which `top` rows on either side (or `left` columns) hold nothing but padding."""
+
+    width: int
+    height: int
+    rows: int
+    cols: int
+    top: int
+    left: int
+
+    @classmethod
+    def of(cls, width: int, height: int, pinpoints: Sequence[Sequence[int]], side: int, grid: int) -> Joined:
+        """For a picture of `width` x `height` pixels and an encoder of `side` pixels and `grid` cells along a side."""
+        canvas_height, canvas_width = select_best_resolution((height, width), pinpoints)
+        rows, cols = canvas_height // side * grid, canvas_width // side * grid
+        # Whole rows (or columns) of padding are taken away again, as many at the top as at the bottom.
+        top = left = 0
+        if width / height > cols / rows:
+            top = (rows - int(round(height * (cols / width), 7))) // 2
+        else:
+            left = (cols - int(round(width * (rows / height), 7))) // 2
+        return cls(canvas_width, canvas_height, rows, cols, top, left)
+
+    @property
+    def kept(self) -> tuple[int, int]:
+        """Rows and columns without the padding."""
+        return self.rows - 2 * self.top, self.cols - 2 * self.left
+
+    def resampled(self, grid: int, limit: str | None) -> tuple[int, int]:
+        """The rows and columns that are left: OneVision shrinks a grid that holds too many tokens (`limit`
+        "anyres_max_9": nine tiles' worth)."""
+        rows, cols = self.kept
+        if not limit:
+            return rows, cols
+        ratio = math.sqrt(rows * cols / (int(limit.removeprefix("anyres_max_")) * grid**2))
+        return (int(rows // ratio), int(cols // ratio)) if ratio > 1.1 else (rows, cols)
+
+
 def _joined(facts: Facts, cursor: Cursor, encoder: Encoder) -> None:
     pinpoints = facts.setting("image_grid_pinpoints")
     if not pinpoints:
         raise ModelError("the processor has no image_grid_pinpoints: its tiles cannot be placed")
-    height, width = select_best_resolution((facts.height, facts.width), pinpoints)
-    rows, cols = height // encoder.side * encoder.grid, width // encoder.side * encoder.grid
-    canvas = _fitted(facts, width, height)
+    joined = Joined.of(facts.width, facts.height, pinpoints, encoder.side, encoder.grid)
+    rows, cols, top, left = joined.rows, joined.cols, joined.top, joined.left
+    canvas = _fitted(facts, joined.width, joined.height)
+    kept = joined.kept
 
-    # Whole rows (or columns) of padding are taken away again, as many at the top as at the bottom.
-    top = left = 0
-    if facts.width / facts.height > cols / rows:
-        top = (rows - int(round(facts.height * (cols / facts.width), 7))) // 2
-    else:
-        left = (cols - int(round(facts.width * (rows / facts.height), 7))) // 2
-    kept = rows - 2 * top, cols - 2 * left
-
-    shrunk = _shrunk(facts, encoder, *kept)
+    shrunk = joined.resampled(encoder.grid, facts.setting("vision_aspect_ratio"))
     if shrunk != kept:
         # Resampled as one picture: cells no longer know the seams between tiles.
         start_x, start_y = _pixel(left, encoder), _pixel(top, encoder)
@@ -117,15 +151,6 @@ def _fitted(facts: Facts, width: int, height: int) -> Canvas:
         canvas.resize(min(math.ceil(facts.width * down), width), height)
     canvas.center_pad(width, height)
     return canvas
-
-
-def _shrunk(facts: Facts, encoder: Encoder, rows: int, cols: int) -> tuple[int, int]:
-    """OneVision resamples a joined grid that holds too many tokens ("anyres_max_9": nine tiles' worth)."""
-    limit = facts.setting("vision_aspect_ratio")
-    if not limit:
-        return rows, cols
-    ratio = math.sqrt(rows * cols / (int(limit.removeprefix("anyres_max_")) * encoder.grid**2))
-    return (int(rows // ratio), int(cols // ratio)) if ratio > 1.1 else (rows, cols)
 
 
 def _pixel(patch: int, encoder: Encoder, end: bool = False) -> float:

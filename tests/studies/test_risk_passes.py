@@ -1,0 +1,21 @@
+"""The two passes that the risk of a token is read from."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import lvlm_saliency as ls
+from lvlm_saliency.studies.risk.passes import of_passes
+
+
+def test_every_family_that_sees_can_be_shown_a_blank_picture(family):
+    """Idefics3 takes a tile of zeros for none: its blank picture still has every tile."""
+    if family.text_only:
+        return
+    model, _ = family.build()
+    inputs = family.inputs(n=2, images=2)
+    texts = ls.generate(model, inputs, max_new_tokens=3, min_new_tokens=3, do_sample=False)
+    groups = of_passes(model, inputs, ls.trace(model, inputs, texts), np.array([5, 6]))
+    assert groups["blank picture"].shape == (2, 3, 4)
+    assert np.isfinite(groups["blank picture"]).all()
+    assert np.abs(groups["blank picture"][..., 0]).max() > 0, "without its picture a token is as likely as with it"
