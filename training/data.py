@@ -14,6 +14,7 @@ from lvlm_saliency.scenes.world import generate_scenes
 from training.build import IMAGE_SIZE, PATCH_SIZE
 
 CELLS = IMAGE_SIZE // PATCH_SIZE
+LABELS = 4  # class, colour, place of the instance, number
 _CHUNK = 500
 
 
@@ -23,7 +24,7 @@ def shrink(picture: Image.Image) -> np.ndarray:
 
 
 def painted(folder: Path, n: int, seed: int, split: str, workers: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures uint8 [n, 64, 64, 3] and dense labels uint8 [n, 2, 64] (class + 1, colour + 1 per patch).
+    """Pictures uint8 [n, 64, 64, 3] and dense labels uint8 [n, 4, 64] (see `label_maps`).
 
     Painted on the first call, at about 300 scenes per second and core, and cached in `folder`.
     """
@@ -34,7 +35,7 @@ def painted(folder: Path, n: int, seed: int, split: str, workers: int) -> tuple[
         pictures = np.lib.format.open_memmap(
             pictures_file, mode="w+", dtype=np.uint8, shape=(n, IMAGE_SIZE, IMAGE_SIZE, 3)
         )
-        labels = np.zeros((n, 2, CELLS * CELLS), dtype=np.uint8)
+        labels = np.zeros((n, LABELS, CELLS * CELLS), dtype=np.uint8)
         jobs = [(split, seed, start, min(_CHUNK, n - start)) for start in range(0, n, _CHUNK)]
         with get_context("spawn").Pool(workers) as pool:
             for start, some_pictures, some_labels in pool.imap_unordered(_paint, jobs):
@@ -48,9 +49,8 @@ def painted(folder: Path, n: int, seed: int, split: str, workers: int) -> tuple[
 def _paint(job: tuple[str, int, int, int]) -> tuple[int, np.ndarray, np.ndarray]:
     split, seed, start, count = job
     pictures = np.zeros((count, IMAGE_SIZE, IMAGE_SIZE, 3), dtype=np.uint8)
-    labels = np.zeros((count, 2, CELLS * CELLS), dtype=np.uint8)
+    labels = np.zeros((count, LABELS, CELLS * CELLS), dtype=np.uint8)
     for row, scene in enumerate(generate_scenes(count, seed, split, start=start)):
         pictures[row] = shrink(draw_scene(scene))
-        for which, cells in enumerate(label_maps(scene, list(CLASSES), list(COLOURS), CELLS)):
-            labels[row, which] = cells.reshape(-1)
+        labels[row] = label_maps(scene, list(CLASSES), list(COLOURS), CELLS).reshape(LABELS, -1)
     return start, pictures, labels

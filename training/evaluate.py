@@ -19,11 +19,13 @@ from lvlm_saliency.scenes.draw import draw_scene
 from lvlm_saliency.scenes.grammar import NUMBERS, PLACES
 from lvlm_saliency.scenes.labels import label_mentions, parses
 from lvlm_saliency.scenes.questions import POPE_CATEGORIES, pope_questions
+from lvlm_saliency.scenes.statements import KINDS, label_statements
 from lvlm_saliency.scenes.world import Scene, generate_scenes
 
 PROMPT = "Describe the image."
 MODEL = Path("src/lvlm_saliency/scenes/model")
 ATTRIBUTES = ("colour", "place", "count")
+STATED = (*(kind for kind in KINDS if kind != "object"), "several")
 Figures = dict[str, list[float]]
 
 
@@ -49,6 +51,9 @@ def evaluate(folder: Path, scenes: Sequence[Scene], resamples: int = 2000) -> Fi
             "chair_i": sums["wrong"] / max(sums["mentions"], 1),
             "words": sums["words"] / len(rows),
         }
+        found |= {f"said_{kind}": sums[f"said_{kind}_right"] / max(sums[f"said_{kind}"], 1) for kind in STATED}
+        found |= {f"{kind}s_per_caption": sums[f"said_{kind}"] / len(rows) for kind in ("place", "relation")}
+        found["said_all"] = sums["statements_right"] / max(sums["statements"], 1)
         found |= {name: sums[f"{name}_right"] / sums[f"{name}_asked"] for name in ATTRIBUTES}
         found |= {f"pope_{name}": sums[f"{name}_right"] / sums[f"{name}_asked"] for name in POPE_CATEGORIES}
         found["pope_random_minus_adversarial"] = found["pope_random"] - found["pope_adversarial"]
@@ -92,10 +97,27 @@ def caption_counts(captions: Sequence[str], scenes: Sequence[Scene]) -> dict[str
             "found": len({mention.class_name for mention in mentions if mention.correct}),
             "present": len(scene.present),
             "words": len(text.split()),
-        }
+        } | _statement_counts(text, scene)
         for name, value in row.items():
             counts.setdefault(name, []).append(float(value))
     return {name: np.array(values) for name, values in counts.items()}
+
+
+def _statement_counts(text: str, scene: Scene) -> dict[str, int]:
+    """Statements about what is in the picture, by kind, and how many are true; "several" are the numbers above one.
+
+    "statements" are all of them, those about absent objects too.
+    """
+    counts = dict.fromkeys([f"said_{kind}{end}" for kind in STATED for end in ("", "_right")], 0)
+    statements = label_statements(text, scene)
+    for each in statements:
+        if each.kind == "object" or not each.present:
+            continue
+        several = each.kind == "count" and text[each.start_char : each.end_char].lower() not in {"a", "an"}
+        for kind in (each.kind, "several") if several else (each.kind,):
+            counts[f"said_{kind}"] += 1
+            counts[f"said_{kind}_right"] += each.correct
+    return counts | {"statements": len(statements), "statements_right": sum(each.correct for each in statements)}
 
 
 @torch.no_grad()

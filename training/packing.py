@@ -13,7 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lvlm_saliency.scenes import grammar
 from lvlm_saliency.scenes.captions import write_caption
+from lvlm_saliency.scenes.classes import COLOURS
 from lvlm_saliency.scenes.questions import CAPTION_PROMPTS, training_question
 from lvlm_saliency.scenes.world import Scene
 from training.build import BOS, EOS, IMAGE, IMAGE_TOKENS, PAD, UNK, vocabulary
@@ -22,6 +24,18 @@ _WORD = {word: number for number, word in enumerate(vocabulary())}
 _PREFIX = [BOS, _WORD["USER:"], *[IMAGE] * IMAGE_TOKENS]
 _ASSISTANT = _WORD["ASSISTANT:"]
 IGNORE = -100
+_DECIDED = {
+    _WORD[word]
+    for words in (
+        *grammar.PLACES.values(),
+        *(text for text in grammar.RELATIONS),
+        *list(grammar.NUMBERS.values())[1:],
+        *COLOURS,
+    )
+    for word in [*words.split(), words.split()[0].capitalize()]
+    if word in _WORD and word not in {"the", "to", "of"}
+}
+_ENDS = {_WORD["top"], _WORD["bottom"]}
 _UNKNOWN = "zzz"  # any word outside the vocabulary
 
 
@@ -30,7 +44,8 @@ class Packed:
     """A packed batch, T the longest row.
 
     ids, positions, branch [B, T] int64 (branch 0 is the shared prefix, -1 padding); targets [B, T] int64: the id that
-    follows within the answer, IGNORE elsewhere; weights [B, T] float32: the loss weight of each target.
+    follows within the answer, IGNORE elsewhere; weights [B, T] float32: the loss weight of each target. Branches 1 to
+    `captions` are captions, the others questions.
     """
 
     ids: Tensor
@@ -38,6 +53,7 @@ class Packed:
     branch: Tensor
     targets: Tensor
     weights: Tensor
+    captions: int
 
     def mask(self, dtype: torch.dtype) -> Tensor:
         """The additive attention mask [B, 1, T, T]: the prefix and one's own branch, causally."""
@@ -62,13 +78,15 @@ def pack(
     question_weight: float = 2.0,
     extra_where: float = 0.0,
     doubt: float | None = None,
+    decided_weight: float = 1.0,
 ) -> Packed:
     """A batch with fresh wording for every scene: `captions` captions each, then questions until the row is full.
 
     `extra_where` is the share of questions that ask for a place on top of those that do anyway; `doubt` is that of
-    `training_question`.
+    `training_question`. `decided_weight` is the loss weight of a caption's words that the picture decides (places,
+    relations, colours, numbers) beside 1 for those that are the writer's choice.
     """
-    rows = [_row(scene, rng, captions, length, question_weight, extra_where, doubt) for scene in scenes]
+    rows = [_row(scene, rng, captions, length, question_weight, extra_where, doubt, decided_weight) for scene in scenes]
     longest = max(len(row[0]) for row in rows)
     fills = (PAD, 0, -1, IGNORE, 0.0)
     columns = [
@@ -76,7 +94,7 @@ def pack(
         for fill, columns_of in zip(fills, zip(*rows, strict=True), strict=True)
     ]
     ids, positions, branch, targets, weights = (torch.from_numpy(column) for column in columns)
-    return Packed(ids, positions, branch, targets, weights.float())
+    return Packed(ids, positions, branch, targets, weights.float(), captions)
 
 
 def _row(
@@ -87,6 +105,7 @@ def _row(
     question_weight: float,
     extra_where: float,
     doubt: float | None,
+    decided_weight: float,
 ) -> tuple:
     ids, positions = list(_PREFIX), list(range(len(_PREFIX)))
     branch, targets, weights = [0] * len(_PREFIX), [IGNORE] * len(_PREFIX), [0.0] * len(_PREFIX)
@@ -95,20 +114,29 @@ def _row(
         number += 1
         if number <= captions:
             prompt, answer = CAPTION_PROMPTS[rng.integers(len(CAPTION_PROMPTS))], write_caption(scene, rng)
-            weight = 1.0
+            said = [*encode(answer), EOS]
+            weighted = _caption_weights(said, decided_weight)
         else:
             where = extra_where > 0 and rng.random() < extra_where
             prompt, answer = training_question(scene, rng, "where" if where else None, doubt)
-            weight = question_weight
+            said = [*encode(answer), EOS]
+            weighted = [question_weight] * len(said)
         asked = [*encode(_roughened(prompt, rng)), _ASSISTANT]
-        said = [*encode(answer), EOS]
         if number > captions and len(ids) + len(asked) + len(said) > length:
             return ids, positions, branch, targets, weights
         ids += asked + said
         positions += range(len(_PREFIX), len(_PREFIX) + len(asked) + len(said))
         branch += [number] * (len(asked) + len(said))
         targets += [IGNORE] * (len(asked) - 1) + said + [IGNORE]
-        weights += [0.0] * (len(asked) - 1) + [weight] * len(said) + [0.0]
+        weights += [0.0] * (len(asked) - 1) + weighted + [0.0]
+
+
+def _caption_weights(ids: list[int], decided: float) -> list[float]:
+    """Per word `decided` or 1; what follows "top" and "bottom" is decided too: "at the top" may end there or not."""
+    return [
+        decided if word in _DECIDED or before in _ENDS else 1.0
+        for before, word in zip([None, *ids[:-1]], ids, strict=True)
+    ]
 
 
 def _roughened(prompt: str, rng: np.random.Generator) -> str:

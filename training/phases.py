@@ -13,12 +13,16 @@ from torch.nn import functional
 from transformers import LlavaForConditionalGeneration
 
 from lvlm_saliency.scenes.classes import CLASSES, COLOURS
+from lvlm_saliency.scenes.grammar import NUMBERS, PLACES
 from lvlm_saliency.scenes.world import Scene
 from training.build import MEAN, STD
 from training.data import CELLS
 from training.muon import Muon
 from training.packing import IGNORE, Packed, encode, pack
+from training.precision import training_dtype
 
+# What a patch may show: classes, colours, places of the object it belongs to, number of its class; each with "nothing".
+OPTIONS = (len(CLASSES) + 1, len(COLOURS) + 1, len(PLACES) + 1, len(NUMBERS) + 1)
 WORD_NORM = 1.0  # norm of a word embedding at the start, and the norm that projected patches are held to
 
 
@@ -29,7 +33,7 @@ class Learner(nn.Module):
         super().__init__()
         self.model = model
         width = model.config.vision_config.hidden_size
-        self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, len(CLASSES) + 1 + len(COLOURS) + 1))
+        self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, sum(OPTIONS)))
         words = model.get_input_embeddings().weight
         nn.init.normal_(words, std=WORD_NORM / math.sqrt(words.shape[1]))
 
@@ -40,13 +44,18 @@ class Learner(nn.Module):
         hidden = self.model.model.vision_tower(pixels, output_hidden_states=True).hidden_states
         return hidden[self.model.config.vision_feature_layer][:, 1:]
 
-    def dense_loss(self, patches: Tensor, labels: np.ndarray) -> Tensor:
-        """Cross-entropy of class and colour per patch; labels are uint8 [B, 2, 64]."""
+    def dense_loss(self, patches: Tensor, labels: np.ndarray) -> tuple[Tensor, dict[str, float]]:
+        """Cross-entropy of class, colour, the object's place and its number per patch; labels are uint8 [B, 4, 64].
+
+        The place is that of the whole object: a patch's own position is not, for objects reach over several patches.
+        """
         truth = torch.from_numpy(labels).long()
-        classes, colours = self.head(patches).split([len(CLASSES) + 1, len(COLOURS) + 1], dim=-1)
-        return functional.cross_entropy(classes.transpose(1, 2), truth[:, 0]) + functional.cross_entropy(
-            colours.transpose(1, 2), truth[:, 1]
-        )
+        each = [
+            functional.cross_entropy(logits.transpose(1, 2), truth[:, which])
+            for which, logits in enumerate(self.head(patches).float().split(OPTIONS, dim=-1))
+        ]
+        named = zip(("class", "colour", "place", "number"), each, strict=True)
+        return torch.stack(each).sum(), {f"dense_{name}": loss.item() for name, loss in named}
 
     def project(self, patches: Tensor) -> Tensor:
         """Image tokens [B, 64, 160]."""
@@ -59,22 +68,28 @@ def norm_penalty(tokens: Tensor) -> Tensor:
 
 
 def projector_loss(learner: Learner, patches: Tensor, labels: np.ndarray) -> Tensor:
-    """Projected patches are to point at the words of what they show (class, colour) and of where they are."""
+    """Projected patches are to point at the words of what they show: class, colour, number, and where the object is.
+
+    A patch that shows nothing points at the words of its own place.
+    """
     words = learner.model.get_input_embeddings().weight
-    tokens = learner.project(patches)
+    tokens = learner.project(patches).float()
     truth = torch.from_numpy(labels).long()
     third = torch.arange(CELLS) * 3 // CELLS
-    rows, columns = third.repeat_interleave(CELLS), third.repeat(CELLS)
-    loss = norm_penalty(tokens)
     shown = truth[:, 0] > 0
+    row = torch.where(shown, (truth[:, 2] - 1) // 3, third.repeat_interleave(CELLS))
+    column = torch.where(shown, (truth[:, 2] - 1) % 3, third.repeat(CELLS))
+    everywhere = torch.ones_like(shown)
+    loss = norm_penalty(tokens)
     for names, target, where in (
         (list(CLASSES), truth[:, 0] - 1, shown),
         (list(COLOURS), truth[:, 1] - 1, shown),
-        (["top", "middle", "bottom"], rows.expand(len(tokens), -1), torch.ones_like(shown)),
-        (["left", "middle", "right"], columns.expand(len(tokens), -1), torch.ones_like(shown)),
+        (list(NUMBERS.values()), truth[:, 3] - 1, shown),
+        (["top", "middle", "bottom"], row, everywhere),
+        (["left", "middle", "right"], column, everywhere),
     ):
         options = words[[encode(name)[0] for name in names]]
-        logits = 16 * tokens @ options.T
+        logits = 16 * tokens @ options.float().T
         loss = loss + functional.cross_entropy(logits[where], target[where])
     return loss
 
@@ -98,13 +113,15 @@ def joint_loss(
         use_cache=False,
     ).last_hidden_state
     answered = batch.targets != IGNORE
-    logits = learner.model.lm_head(hidden[answered]).float()
+    with torch.autocast("cpu", enabled=False):
+        logits = learner.model.lm_head(hidden[answered].float())
     each = functional.cross_entropy(logits, batch.targets[answered], reduction="none")
     weights = batch.weights[answered]
     words = (each * weights).sum() / weights.sum()
-    dense, norm = learner.dense_loss(patches, labels), norm_penalty(tokens)
-    captions = each[weights == 1.0].mean().item()
-    questions = each[weights != 1.0].mean().item()
+    dense, norm = learner.dense_loss(patches, labels)[0], norm_penalty(tokens)
+    of_caption = batch.branch[answered] <= batch.captions
+    captions = each[of_caption].mean().item()
+    questions = each[~of_caption].mean().item()
     return words + 0.2 * dense + 0.1 * norm, {
         "caption": captions,
         "question": questions,
@@ -149,8 +166,7 @@ class Phase:
     ) -> tuple[Tensor, dict[str, float]]:
         """The phase's loss on one batch, and figures for the log."""
         if self.kind == "see":
-            loss = learner.dense_loss(learner.patches(pictures), labels)
-            return loss, {"dense": loss.item()}
+            return learner.dense_loss(learner.patches(pictures), labels)
         if self.kind == "project":
             with torch.no_grad():
                 patches = learner.patches(pictures)
@@ -178,5 +194,5 @@ class Phase:
             torch.optim.AdamW(groups, lr=self.adam_lr, betas=(0.9, 0.98), weight_decay=0.0)
         ]
         if matrices:
-            found.append(Muon(matrices, lr=self.muon_lr, weight_decay=0.02))
+            found.append(Muon(matrices, lr=self.muon_lr, weight_decay=0.02, dtype=training_dtype()))
         return found

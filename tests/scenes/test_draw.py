@@ -52,10 +52,17 @@ def test_classes_differ_in_outline(mirrored: bool) -> None:
 def test_label_maps_point_at_what_is_there() -> None:
     names, colours = list(CLASSES), list(COLOURS)
     for scene in generate_scenes(20, 5):
-        classes, shades = label_maps(scene, names, colours)
+        classes, shades, places, numbers = label_maps(scene, names, colours)
         assert classes.shape == shades.shape == (8, 8)
-        assert ((classes > 0) == (shades > 0)).all()
+        for other in (shades, places, numbers):
+            assert ((classes > 0) == (other > 0)).all()
         assert {names[index - 1] for index in np.unique(classes) if index} == scene.present
-        of = {item.name: item.colour for item in scene.objects}
-        for index, shade in zip(classes.ravel(), shades.ravel(), strict=True):
-            assert not index or of[names[index - 1]] == colours[shade - 1]
+        of = {item.name: item for item in scene.objects}
+        for row, column in zip(*np.nonzero(classes), strict=True):
+            item = of[names[classes[row, column] - 1]]
+            assert item.colour == colours[shades[row, column] - 1]
+            assert item.count == numbers[row, column]
+            instance = item.cells.index(divmod(int(places[row, column]) - 1, 3))
+            left, top, right, bottom = item.boxes[instance]
+            assert left - 32 < 32 * column < right
+            assert top - 32 < 32 * row < bottom

@@ -46,16 +46,34 @@ def noun_phrase(item: SceneObject, rng: np.random.Generator, colour_rate: float 
     return f"{article(words)} {words}"
 
 
-def relation(item: SceneObject, anchor: SceneObject, rng: np.random.Generator) -> str:
-    """How the first (single) instance lies to the second: the longer of the two distances decides."""
-    right = _centre(item)[0] - _centre(anchor)[0]
-    down = _centre(item)[1] - _centre(anchor)[1]
-    near = max(abs(a - b) for a, b in zip(item.cells[0], anchor.cells[0], strict=True)) <= 1
-    if near and rng.random() < 0.25:
-        return "next to"
+def lies(item: SceneObject, anchor: SceneObject, one: int = 0, other: int = 0) -> set[str]:
+    """Every relation in which instance `one` of the item stands to instance `other` of the anchor.
+
+    "next to" when their places touch, at a corner too; else the longer of the two distances between their centres
+    decides whether one is to the left of, to the right of, above or below the other.
+    """
+    (x, y), (anchor_x, anchor_y) = _centre(item, one), _centre(anchor, other)
+    right, down = x - anchor_x, y - anchor_y
     if abs(right) >= abs(down):
-        return "to the left of" if right < 0 else "to the right of"
-    return "above" if down < 0 else "below"
+        found = {"to the left of" if right < 0 else "to the right of"}
+    else:
+        found = {"above" if down < 0 else "below"}
+    rows, columns = _steps(item, anchor, one, other)
+    return found | {"next to"} if max(rows, columns) <= 1 else found
+
+
+def relation(item: SceneObject, anchor: SceneObject, rng: np.random.Generator) -> str | None:
+    """How the first (single) instance lies to the second, or None where nobody could tell.
+
+    On a diagonal a few pixels decide which of the two distances is the longer: there a caption says "next to" of
+    neighbours and nothing of others.
+    """
+    rows, columns = _steps(item, anchor)
+    if max(rows, columns) <= 1 and (rows == columns or rng.random() < 0.25):
+        return "next to"
+    if rows == columns:
+        return None
+    return next(iter(lies(item, anchor) - {"next to"}))
 
 
 def _mention_order(scene: Scene, rng: np.random.Generator) -> list[SceneObject]:
@@ -86,8 +104,10 @@ def _body(rng: np.random.Generator, waiting: list[SceneObject], said: list[Scene
     draw = rng.random()
     if anchors and draw < 0.45:
         anchor = anchors[rng.integers(len(anchors))]
-        text = _pick(rng, grammar.ONE_ANCHORED).replace("{anchor}", anchor.name)
-        return _fill(text.replace("{relation}", relation(item, anchor, rng)), waiting, rng), 1
+        how = relation(item, anchor, rng)
+        if how is not None:
+            text = _pick(rng, grammar.ONE_ANCHORED).replace("{anchor}", anchor.name)
+            return _fill(text.replace("{relation}", how), waiting, rng), 1
     if draw < 0.92:
         text = _pick(rng, grammar.ONE_PLACED).replace("{place}", grammar.PLACES[item.cells[0]])
         return _fill(text, waiting, rng), 1
@@ -108,6 +128,12 @@ def _pick(rng: np.random.Generator, choices: Sequence[str]) -> str:
     return choices[rng.integers(len(choices))]
 
 
-def _centre(item: SceneObject) -> tuple[float, float]:
-    left, top, right, bottom = item.boxes[0]
+def _centre(item: SceneObject, instance: int) -> tuple[float, float]:
+    left, top, right, bottom = item.boxes[instance]
     return (left + right) / 2, (top + bottom) / 2
+
+
+def _steps(item: SceneObject, anchor: SceneObject, one: int = 0, other: int = 0) -> tuple[int, int]:
+    """Rows and columns of the grid of places between two instances."""
+    (row, column), (anchor_row, anchor_column) = item.cells[one], anchor.cells[other]
+    return abs(row - anchor_row), abs(column - anchor_column)

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 
 from lvlm_saliency.scenes.classes import COLOURS
 from lvlm_saliency.scenes.sprites import sprite
-from lvlm_saliency.scenes.world import PICTURE_SIZE, Scene, SceneObject
+from lvlm_saliency.scenes.world import GRID, PICTURE_SIZE, Scene, SceneObject
 
 PALE_ALPHA = 0.32
 
@@ -29,28 +29,31 @@ def drawing_order(scene: Scene) -> list[SceneObject]:
     return sorted(scene.objects, key=lambda item: item.look != "occluded")
 
 
-def label_maps(scene: Scene, classes: list[str], colours: list[str], cells: int = 8) -> tuple[np.ndarray, np.ndarray]:
-    """Dense labels for pretraining a vision tower: per patch the object that covers most of it.
+def label_maps(scene: Scene, classes: list[str], colours: list[str], cells: int = 8) -> np.ndarray:
+    """Dense labels for pretraining a vision tower: per patch the instance that covers most of it.
 
-    Returns two uint8 arrays [cells, cells]: class index + 1 and colour index + 1, 0 where under 6 % is covered.
+    Returns uint8 [4, cells, cells]: class index + 1, colour index + 1, the place of the instance (3 row + column + 1 of
+    the grid of places: not the patch's own), and how many of the class there are; 0 where under 6 % is covered.
     """
     owner = np.zeros((PICTURE_SIZE, PICTURE_SIZE), dtype=np.uint8)
-    ordered = drawing_order(scene)
-    for number, item in enumerate(ordered, start=1):
-        for box in item.boxes:
-            stamp = _stamp(item, box).getchannel("A").point(lambda alpha: 255 if alpha > 24 else 0)
-            left, top, right, bottom = box
-            region = owner[max(top, 0) : bottom, max(left, 0) : right]
-            mask = np.asarray(stamp)[max(-top, 0) :, max(-left, 0) :][: region.shape[0], : region.shape[1]] > 0
-            region[mask] = number
+    instances = [
+        (item, box, cell) for item in drawing_order(scene) for box, cell in zip(item.boxes, item.cells, strict=True)
+    ]
+    for number, (item, box, _) in enumerate(instances, start=1):
+        stamp = _stamp(item, box).getchannel("A").point(lambda alpha: 255 if alpha > 24 else 0)
+        left, top, right, bottom = box
+        region = owner[max(top, 0) : bottom, max(left, 0) : right]
+        mask = np.asarray(stamp)[max(-top, 0) :, max(-left, 0) :][: region.shape[0], : region.shape[1]] > 0
+        region[mask] = number
     side = PICTURE_SIZE // cells
     patches = owner.reshape(cells, side, cells, side).swapaxes(1, 2).reshape(cells, cells, -1)
-    cover = np.stack([(patches == number).mean(-1) for number in range(1, len(ordered) + 1)])
-    best = cover.argmax(0)
-    covered = cover.max(0) >= 0.06
-    class_of = np.array([classes.index(item.name) + 1 for item in ordered], dtype=np.uint8)
-    colour_of = np.array([colours.index(item.colour) + 1 for item in ordered], dtype=np.uint8)
-    return class_of[best] * covered, colour_of[best] * covered
+    cover = np.stack([(patches == number).mean(-1) for number in range(1, len(instances) + 1)])
+    values = [
+        (classes.index(item.name) + 1, colours.index(item.colour) + 1, GRID * row + column + 1, item.count)
+        for item, _, (row, column) in instances
+    ]
+    best = np.array(values, dtype=np.uint8)[cover.argmax(0)]
+    return (best * (cover.max(0) >= 0.06)[..., None]).transpose(2, 0, 1)
 
 
 def _stamp(item: SceneObject, box: tuple[int, int, int, int]) -> Image.Image:
