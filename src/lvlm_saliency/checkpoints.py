@@ -37,6 +37,11 @@ class Checkpoint:
         return path if path.is_dir() else None
 
 
+def is_shipped(model: Any) -> bool:
+    """Whether this is the model inside the package."""
+    return str(model.config.name_or_path) == str(SCENES)
+
+
 def find_checkpoint(name_or_path: str, revision: str | None, local_files_only: bool | None) -> Checkpoint:
     """Find the folder or the hub repository, and check its files as far as that goes without loading it.
 

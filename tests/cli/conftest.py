@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
-from PIL import Image
 
-from lvlm_saliency.cli import main
+from lvlm_saliency.cli import main, notes
+from lvlm_saliency.scenes import demo_scenes, draw_scene
 
 
 @dataclass
@@ -45,7 +45,13 @@ def run(capsys, monkeypatch):
 
 @pytest.fixture
 def picture(tmp_path):
-    """A picture that can be read."""
+    """A picture that can be read, and that the shipped model knows the like of."""
     path = tmp_path / "picture.png"
-    Image.new("RGB", (64, 64), "white").save(path)
+    draw_scene(demo_scenes(1)[0]).save(path)
     return path
+
+
+@pytest.fixture(autouse=True)
+def nothing_told(monkeypatch):
+    """Notes that are told once a process are told anew in every test."""
+    monkeypatch.setattr(notes, "_told", set())

@@ -13,6 +13,7 @@ from .options import MODEL, debug_option, device_option, json_option
 from .output import console, print_json
 from .progress import progress_bar
 from .quiet import quiet
+from .wide import print_table
 
 if TYPE_CHECKING:
     from ..evaluation.report.build import Report
@@ -140,20 +141,25 @@ def _compared(runs: Sequence[Path], out: str | None) -> tuple[Report, Any, Path 
 def _print_report(shown: Report) -> None:
     """Findings and figures of each benchmark; the controls and the plots are in the files."""
     from rich import box
+    from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
 
+    from ..cut_off import CUT
+
     out = console()
-    if not out.is_terminal:
-        out.width = 200
     tones = {"better": "green", "worse": "red", "changed": "yellow"}
     for section in shown.sections:
         out.print(Text(f"\n{section.title}", style="bold"), Text(section.lead, style="dim"))
         for table in section.tables[:2]:
-            grid = Table(*table.head, box=box.SIMPLE_HEAD, pad_edge=False)
+            grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+            for head in table.head:
+                grid.add_column(Text(head), overflow="fold")
             for row in table.rows:
                 cells = [Text(f"{cell.text}\n{cell.note}".strip(), style=tones.get(cell.tone, "")) for cell in row]
                 grid.add_row(*cells)
-            out.print(grid)
+            print_table(out, grid)
+            if any(cell.note == CUT for row in table.rows for cell in row):
+                out.print(Text(f"{CUT}: the limit on new tokens ended some of these answers", style="dim"))
         for finding in section.findings:
-            out.print(Text(f"  {finding}"))
+            out.print(Padding(Text(finding), (0, 0, 0, 2)))

@@ -134,6 +134,7 @@ def write_files(session: Any, answer: Any, trace: Any, files: Files, risk: Any =
             name=answer.name,
             steps=answer.output.steps if answer.output is not None else None,
             risk=None if risk is None else [risk.of_objects],
+            cut=[answer.cut],
         )
     if files.png:
         trace.plot(files.png, files.token, processor=session.processor, images=session.images, layouts=places)
@@ -161,11 +162,11 @@ def show(answer: Any, trace: Any, region: str, written: list[str], risk: Any = N
     if risk is not None:
         from ..report.risk import print_risk
 
-        print_risk(console(), answer.tokens, risk.of_objects)
+        print_risk(console(), answer.tokens, risk.of_objects, answer.cut)
     else:
         from ..report.terminal import print_trace
 
         scores = trace.scores(region)[0, : len(answer.tokens)].tolist()
-        print_trace(console(), answer.tokens, scores, label=f"saliency on {region}")
+        print_trace(console(), answer.tokens, scores, label=f"saliency on {region}", cut=answer.cut)
     for path in written:
         click.echo(f"wrote {path}", err=True)

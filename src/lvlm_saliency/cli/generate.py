@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from ..cut_off import CUT, LEGEND
 from .asked import Asked
 from .options import debug_option, decoding_options, input_options, json_option
 from .quiet import quiet
@@ -40,6 +41,9 @@ def generate(compare, explain, as_json, **shared):
         _print_json(asked, answers, traces)
     elif not streaming:
         _print(answers, traces, compare)
+    elif answers[0].cut:
+        # Not on stdout, which holds what the model wrote and nothing else.
+        click.echo(f"{LEGEND}; --max-new-tokens gives it more than {asked.max_new_tokens}", err=True)
 
 
 def _write(asked: Asked, compare: bool, explain: bool, streaming: bool) -> tuple[list, list]:
@@ -99,12 +103,14 @@ def _print(answers: list, traces: list, compare: bool) -> None:
         if compare:
             out.print(answer.name, style="bold")
         if trace is None:
-            out.print(answer.text, soft_wrap=False)
+            out.print(f"{answer.text} {CUT}" if answer.cut else answer.text, soft_wrap=False)
         else:
-            print_trace(out, answer.tokens, trace.scores("output")[0, : len(answer.tokens)].tolist())
+            print_trace(out, answer.tokens, trace.scores("output")[0, : len(answer.tokens)].tolist(), cut=answer.cut)
             _print_rejections(out, answer)
         if compare:
             out.print()
+    if any(answer.cut and trace is None for answer, trace in zip(answers, traces, strict=True)):
+        out.print(LEGEND, style="dim")
     if compare:
         _print_table(out, answers)
 
@@ -112,8 +118,10 @@ def _print(answers: list, traces: list, compare: bool) -> None:
 def _print_table(out: Any, answers: list) -> None:
     from rich.table import Table
 
+    from .wide import print_table
+
     table = Table(box=None, pad_edge=False)
-    table.add_column("run")
+    table.add_column("run", overflow="fold")
     for name in ("tokens", "words", "forward passes", "backward passes", "seconds", "s/token"):
         table.add_column(name, justify="right")
     for answer in answers:
@@ -121,14 +129,14 @@ def _print_table(out: Any, answers: list) -> None:
         words = len(answer.text.split())
         table.add_row(
             answer.name,
-            str(count),
+            f"{count} {CUT}" if answer.cut else str(count),
             str(words),
             str(cost.forwards),
             str(cost.backwards),
             f"{cost.seconds:.2f}",
             f"{cost.seconds / max(count, 1):.3f}",
         )
-    out.print(table)
+    print_table(out, table)
 
 
 def _print_rejections(out: Any, answer: Any) -> None:
@@ -145,7 +153,8 @@ def _print_rejections(out: Any, answer: Any) -> None:
         return
     table = Table(box=None, pad_edge=False, title=f"rejected draws ({share})", title_justify="left")
     for name in ("token", "kept", "its score", "threshold", "rejected (score)", "why"):
-        table.add_column(name, justify="right" if name in ("token", "its score", "threshold") else "left")
+        number = name in ("token", "its score", "threshold")
+        table.add_column(name, justify="right" if number else "left", no_wrap=number, overflow="fold")
     for at, step in rejected:
         refused = ", ".join(f"{answer.names[token]} ({_score(step.candidates.get(token))})" for token in step.rejected)
         why = "every draw fell: largest score kept" if step.fallback else "score below threshold"

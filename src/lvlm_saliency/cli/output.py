@@ -57,6 +57,7 @@ def answer_data(answer: Answer) -> dict[str, Any]:
         "methods": method_data(answer.methods),
         "text": answer.text,
         "tokens": answer.tokens,
+        "finish": answer.finish,
     }
     if answer.output is not None:
         data["steps"] = [dataclasses.asdict(step) for step in answer.output.steps[0]]

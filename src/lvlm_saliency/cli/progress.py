@@ -1,10 +1,17 @@
-"""A bar on stderr for long work: what is done, how fast, how long it will take, and notes above it."""
+"""Long work on stderr: what is done, how fast, how long it will take. A bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+import click
+
+EVERY = 30.0
+"""Seconds between two lines about the same work."""
 
 
 class Bar:
@@ -36,9 +43,51 @@ class Bar:
         self.progress.console.print(text, style="yellow")
 
 
+class Lines:
+    """As `Bar`, for a log or a pipe: a line as work begins and ends, and one every `EVERY` seconds between."""
+
+    def __init__(self) -> None:
+        self.label, self.total, self.done, self.written = "", 0, 0, 0
+        self.begun = self.told = time.monotonic()
+
+    def begin(self, label: str, total: int, done: int) -> None:
+        if done >= total:
+            return
+        self.label, self.total, self.done, self.written = label, total, done, 0
+        self.begun = self.told = time.monotonic()
+        self.note(f"going on: {done} of {total} {label} are there" if done else f"{label}: 0 of {total}")
+
+    def advance(self, label: str, count: int) -> None:
+        self.done += count
+        self.written += count
+        now = time.monotonic()
+        if now - self.told < EVERY and self.done < self.total:
+            return
+        self.told = now
+        spent = max(now - self.begun, 1e-9)
+        if self.done >= self.total:
+            self.note(f"{self.label}: {self.done} of {self.total} after {_seconds(spent)}")
+            return
+        left = (self.total - self.done) * spent / max(self.written, 1)
+        rate = f"{self.written / spent:.1f}/s, about {_seconds(left)} left"
+        self.note(f"{self.label}: {self.done} of {self.total}, {rate} ({label})")
+
+    def note(self, text: str) -> None:
+        click.echo(text, err=True)
+
+
+def _seconds(count: float) -> str:
+    if count < 100:
+        return f"{count:.0f} s"
+    return f"{count / 60:.0f} min" if count < 100 * 60 else f"{count / 3600:.1f} h"
+
+
 @contextmanager
-def progress_bar() -> Iterator[Bar]:
-    """A `Bar` that is drawn for the length of the block."""
+def progress_bar() -> Iterator[Bar | Lines]:
+    """A `Bar` that is drawn for the length of the block; `Lines` where stderr is no terminal."""
+    if not sys.stderr.isatty():
+        yield Lines()
+        return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

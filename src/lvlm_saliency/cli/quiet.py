@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -13,9 +14,12 @@ from contextlib import contextmanager
 def quiet(as_json: bool = False) -> Iterator[None]:
     """Silence the warnings of libraries (their errors are raised, and told by us).
 
-    With `as_json` whatever is printed inside the block goes to stderr, so that stdout holds one JSON document.
+    With `as_json` whatever is printed inside the block goes to stderr, so that stdout holds one JSON document. Where
+    stderr is no terminal, libraries draw no bars.
     """
     level, out = logging.root.manager.disable, sys.stdout
+    if not sys.stderr.isatty():
+        _no_bars()
     logging.disable(logging.WARNING)
     try:
         with warnings.catch_warnings():
@@ -26,3 +30,13 @@ def quiet(as_json: bool = False) -> Iterator[None]:
     finally:
         sys.stdout = out
         logging.disable(level)
+
+
+def _no_bars() -> None:
+    """Switch the bars of transformers and of the hub off for this process: in a log they are noise."""
+    # Read by both when they are imported, which a command that needs neither must not wait for.
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    if "transformers" in sys.modules:
+        from transformers.utils import logging as transformers_logging
+
+        transformers_logging.disable_progress_bar()

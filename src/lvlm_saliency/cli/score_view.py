@@ -13,8 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .output import console
-
-_FILE_WIDTH = 120  # columns, where the output is no terminal
+from .wide import print_table
 
 
 class Column(NamedTuple):
@@ -62,19 +61,18 @@ _DIMENSION = Column("F1 %", "f1")
 def print_tables(results: list[dict[str, Any]]) -> None:
     """One table for each task among `results`, a row each, then what the rows were made with and what was left out."""
     out = console()
-    if not out.is_terminal:
-        out.width = _FILE_WIDTH
     for _, same in groupby(sorted(results, key=_kind), key=_kind):
         rows = list(same)
-        out.print(_scores(rows))
+        print_table(out, _scores(rows))
         if "tasks" in rows[0] or "dimensions" in rows[0]:
-            out.print(_parts(rows))
+            print_table(out, _parts(rows))
         if "versus" in rows[0]:
-            out.print(_differences(rows))
-        out.print(_made_with(rows[0]), style="dim")
+            print_table(out, _differences(rows))
+        # Prose stays on its line, so that it can be searched for; the terminal wraps it.
+        out.print(_made_with(rows[0]), style="dim", soft_wrap=True)
         for row in rows:
             for note in _notes(row):
-                out.print(f"{row['file']}: {note}", style="yellow")
+                out.print(f"{row['file']}: {note}", style="yellow", soft_wrap=True)
 
 
 def _kind(result: Mapping[str, Any]) -> str:

@@ -44,6 +44,13 @@ class Answer:
     output: GenerateOutput | None = None
     names: dict[int, str] = field(default_factory=dict)
     """Texts of the candidates that SGRS looked at."""
+    finish: str | None = None
+    """"stop", or "length" where the limit on new tokens ended the text; None for a text that was brought."""
+
+    @property
+    def cut(self) -> bool:
+        """Whether the limit on new tokens ended the text."""
+        return self.finish == "length"
 
 
 def open_images(asked: Asked) -> list[Image]:
@@ -59,16 +66,14 @@ def open_images(asked: Asked) -> list[Image]:
 
 def begin(asked: Asked, images: list[Image]) -> Session:
     """Load the model and encode the prompt with its pictures."""
-    from transformers.utils import logging
-
     from .. import build_inputs, load_model
     from ..interventions.preset_files import notes
+    from .notes import about_pictures
 
-    if not sys.stderr.isatty():
-        logging.disable_progress_bar()
     model, processor = load_model(asked.model, dtype=asked.dtype, device=asked.device, revision=asked.revision)
     for line in notes(asked.methods, model):
         click.echo(f"note: {line}", err=True)
+    about_pictures(model, processor, images)
     inputs = build_inputs(processor, images, asked.prompt, model=model)
     return Session(model, processor, images, asked.prompt, inputs, asked.model)
 
@@ -102,10 +107,15 @@ def write_answer(
     import torch
 
     from .. import generate
+    from ..cut_off import finish
+    from ..regions import end_token_ids
 
     torch.manual_seed(seed)
     output = generate(session.model, session.inputs, methods=seeded(methods, seed), streamer=streamer, **settings)
-    return answer_of(session, name, output.sequences, methods, output)
+    answer = answer_of(session, name, output.sequences, methods, output)
+    ids = [step.token_id for step in output.steps[0]]
+    answer.finish = finish(ids, end_token_ids(session.model), settings["max_new_tokens"])
+    return answer
 
 
 def given_answer(session: Session, text: str, methods: Sequence[Any]) -> Answer:

@@ -33,12 +33,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     from rich.console import Console
 
+    from ..report.terminal import print_cut_legend
+
     begin = time.perf_counter()
     console = Console(highlight=False, markup=False)
     with quiet():
         demo = write_captions(options.scenes, lambda way: console.print(f"captioning: {way} ...", style="dim"))
         for number in range(len(demo.scenes)):
             print_captions(console, demo, number)
+        # Those of greedy captions stand under them already.
+        print_cut_legend(console, any(caption.run.cut for way in demo.ways[1:] for caption in way.captions))
         tables = [mention_table(demo), method_table(demo)]
         files = write_files(options.out, demo, tables)
     for table in tables:
@@ -61,7 +65,7 @@ def print_captions(console: Any, demo: Demo, number: int) -> None:
         made_up = {t for mark in caption.hallucinated for t in range(mark.start, mark.end)}
         count = f"{len(caption.hallucinated)} of {len(caption.mentions)} mentions made up"
         console.print(f"{way.name}: {count}", style="dim")
-        print_trace(console, run.tokens, scores, hallucinated=made_up, legend=way is demo.ways[0])
+        print_trace(console, run.tokens, scores, hallucinated=made_up, legend=way is demo.ways[0], cut=run.cut)
 
 
 def print_table(console: Any, table: Table) -> None:
@@ -69,13 +73,15 @@ def print_table(console: Any, table: Table) -> None:
     from rich import box
     from rich.table import Table as Grid
 
+    from ..cli.wide import print_table as print_wide
+
     grid = Grid(title=table.title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for at, column in enumerate(table.columns):
         grid.add_column(column, justify="left" if at == 0 else "right")
     for row in table.rows:
         grid.add_row(*row)
     console.print()
-    console.print(grid)
+    print_wide(console, grid)
     console.print(table.note, style="dim")
 
 

@@ -67,6 +67,8 @@ def write_way(
     import torch
 
     from .. import build_inputs, generate, image_layouts, trace
+    from ..cut_off import finish
+    from ..regions import end_token_ids
 
     # One prompt for all, so every row has the same length and none needs padding.
     single = [build_inputs(processor, [image], PROMPT, model=model) for image in images]
@@ -80,7 +82,8 @@ def write_way(
         mentions = labelled(tokens, scene)
         marks = [mark for mark, _ in mentions]
         steps = output.steps[at]
-        run = run_of(found, processor, name=name, sample=at, layouts=layouts[at], marks=marks, steps=steps)
+        cut = finish([step.token_id for step in steps], end_token_ids(model), MAX_NEW_TOKENS) == "length"
+        run = run_of(found, processor, name=name, sample=at, layouts=layouts[at], marks=marks, steps=steps, cut=cut)
         ids = found.token_ids[at][found.valid[at]]
         captions.append(Caption(processor.tokenizer.decode(ids, skip_special_tokens=True).strip(), run, mentions))
     return Way(name, captions, output.cost.seconds)

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from lvlm_saliency.cut_off import finish
 from lvlm_saliency.decoding.loop import generate
 from lvlm_saliency.errors import ImageError, LvlmSaliencyError, ModelError
 from lvlm_saliency.evaluation.benchmarks import Benchmark, Item
@@ -133,7 +134,7 @@ class Decoder:
             "image": item.image,
             "text": self.tokenizer.decode(ids, skip_special_tokens=True).strip(),
             "token_ids": ids,
-            "finish": "stop" if ids[-1] in self.ends else "length",
+            "finish": finish(ids, self.ends, self.settings.max_new_tokens),
         }
         if any(step.threshold is not None for step in steps):
             row["rejected"] = sum(len(step.rejected) for step in steps)

@@ -1,6 +1,7 @@
-"""The colour scale of words, the same in the terminal, the notebook and the plots (the page has it in its style sheet).
+"""The colour scales of words: in the terminal, the notebook, the plots and, for light and dark screens, the page.
 
-Pale to deep blue is ordered in lightness, so it survives every kind of colour blindness and a grey print.
+Whatever the background, the letters on it are of a colour that can be read: a contrast of at least `READABLE`. Pale to
+deep blue is ordered in lightness, so it survives every kind of colour blindness and a grey print.
 """
 
 from __future__ import annotations
@@ -13,6 +14,19 @@ WEAK, STRONG = (238, 243, 248), (11, 79, 138)
 RISKY = (166, 54, 3)
 FALL, MADE_UP = (179, 38, 30), (163, 25, 91)
 INK, PAPER = (28, 30, 33), (255, 255, 255)
+BLACK, WHITE = (0, 0, 0), (255, 255, 255)
+READABLE = 4.5
+"""The least contrast of letters, as WCAG 2 asks of text (level AA)."""
+STEPS = 101
+Colour = tuple[int, int, int]
+SCHEMES: dict[str, tuple[Colour, Colour]] = {"light": (INK, PAPER), "dark": ((233, 231, 226), (13, 17, 22))}
+"""Letters on weak and on strong backgrounds, where they can be read there."""
+SCALES: dict[str, dict[str, tuple[Colour, Colour]]] = {
+    "score": {"light": (WEAK, STRONG), "dark": ((34, 39, 45), (116, 184, 242))},
+    "row": {"light": ((251, 243, 230), (201, 93, 0)), "dark": ((43, 38, 32), (255, 162, 74))},
+    "risk": {"light": (WEAK, RISKY), "dark": ((34, 39, 45), (255, 133, 92))},
+}
+"""Weakest and strongest background of each colouring of the page."""
 
 
 @dataclass(frozen=True)
@@ -38,16 +52,46 @@ class Scale:
         return min(math.log(score / self.low) / (math.log(self.high / self.low) or 1.0), 1.0)
 
 
-def mix(share: float, strongest: tuple[int, int, int] = STRONG) -> tuple[int, int, int]:
+def mix(share: float, strongest: Colour = STRONG, weakest: Colour = WEAK) -> Colour:
     """Background of a word."""
-    return tuple(round(weak + share * (strong - weak)) for weak, strong in zip(WEAK, strongest, strict=True))
+    return tuple(round(weak + share * (strong - weak)) for weak, strong in zip(weakest, strongest, strict=True))
 
 
-def ink(share: float) -> tuple[int, int, int]:
-    """Colour of the letters on that background."""
-    return PAPER if share > 0.5 else INK
+def ink(background: Colour, preferred: Sequence[Colour] = SCHEMES["light"]) -> Colour:
+    """Colour of the letters on that background: the first of `preferred` that can be read, else black or white (one of
+    the two always can)."""
+    best = max(BLACK, WHITE, key=lambda colour: contrast(colour, background))
+    return next((colour for colour in preferred if contrast(colour, background) >= READABLE), best)
 
 
-def css(colour: tuple[int, int, int]) -> str:
+def contrast(one: Colour, other: Colour) -> float:
+    """Contrast ratio of WCAG 2, 1 to 21."""
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def luminance(colour: Colour) -> float:
+    """Relative luminance of an sRGB colour, 0 to 1 (WCAG 2)."""
+    shares = (channel / 255 for channel in colour)
+    linear = [share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in shares]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def palettes() -> dict[str, dict[str, list[list[str]]]]:
+    """For the page: by colouring and scheme (light, dark) `STEPS` pairs of background and letters, weak to strong."""
+    return {
+        name: {
+            scheme: [_pair(mix(step / (STEPS - 1), strong, weak), SCHEMES[scheme]) for step in range(STEPS)]
+            for scheme, (weak, strong) in schemes.items()
+        }
+        for name, schemes in SCALES.items()
+    }
+
+
+def _pair(background: Colour, preferred: Sequence[Colour]) -> list[str]:
+    return [css(background), css(ink(background, preferred))]
+
+
+def css(colour: Colour) -> str:
     """`#rrggbb`."""
     return "#{:02x}{:02x}{:02x}".format(*colour)

@@ -37,7 +37,8 @@ class Run:
 
     `tokens` are the generated tokens' texts, which joined give the answer; `steps` the decisions of SGRS
     (`GenerateOutput.steps[sample]`), if it ran; `layouts` one `ImageLayout` per picture of the case;
-    `risk` that of every token, if a risk model read the text (NaN: no object word).
+    `risk` that of every token, if a risk model read the text (NaN: no object word); `cut`: whether the limit on new
+    tokens ended the text.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Run:
     candidate_names: dict[int, str] = field(default_factory=dict)
     note: str = ""
     risk: Sequence[float] | None = None
+    cut: bool = False
 
     @property
     def length(self) -> int:
@@ -71,7 +73,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Table:
-    """A small table for the head of a page."""
+    """A small table for the end of a page."""
 
     title: str
     columns: Sequence[str]
@@ -81,7 +83,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Report:
-    """A page: its cases from top to bottom under a title, a paragraph and tables."""
+    """A page: a title, a paragraph, its cases from top to bottom, and tables about all of them."""
 
     title: str
     cases: Sequence[Case]
@@ -100,6 +102,7 @@ def run_of(
     steps: Sequence[Any] | None = None,
     note: str = "",
     risk: Sequence[float] | None = None,
+    cut: bool = False,
 ) -> Run:
     """Gather one sample of a trace. Without a processor, tokens are shown by their ids."""
     ids = [int(token) for token in trace.token_ids[sample][trace.valid[sample]]]
@@ -115,6 +118,7 @@ def run_of(
         candidate_names={} if processor is None else candidate_texts(tokenizer_of(processor), steps or ()),
         note=note,
         risk=risk,
+        cut=cut,
     )
 
 

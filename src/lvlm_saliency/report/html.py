@@ -50,6 +50,7 @@ def write_trace(
     name: str = "answer",
     steps: Sequence[Sequence[Step]] | None = None,
     risk: Sequence[Sequence[float]] | None = None,
+    cut: Sequence[bool] | None = None,
     budget: int = ROW_BUDGET,
 ) -> Path:
     """Write a trace as a page, one section per sample; what `SaliencyTrace.to_html` calls.
@@ -60,7 +61,9 @@ def write_trace(
             without a layout is shown without a heat map.
         sample: the row of the batch to show, default all.
         steps: `GenerateOutput.steps`, to show what SGRS looked at for each token.
-        risk: per sample the risk of every token (0 to 1, NaN for what is no object word), to show it over the text.
+        risk: per sample the risk of every token (0 to 1, NaN for what is no object word); the page opens coloured by
+            it.
+        cut: per sample whether the limit on new tokens ended the text.
 
     Raises:
         InputError: the file cannot be written, or pictures and samples do not match.
@@ -75,7 +78,8 @@ def write_trace(
         places = _of_sample(layouts, row, "layouts")
         decisions = None if steps is None else _of_sample(steps, row, "steps")
         risks = None if risk is None else _of_sample(risk, row, "risk")
-        run = run_of(trace, processor, name=name, sample=row, layouts=places, steps=decisions, risk=risks)
+        ended = cut is not None and bool(cut[row])
+        run = run_of(trace, processor, name=name, sample=row, layouts=places, steps=decisions, risk=risks, cut=ended)
         label = f"Answer {row + 1}" if len(chosen) > 1 else "The answer"
         cases.append(Case(title=label, images=pictures, runs=[run], prompt=prompt))
     return write_html(path, Report(title=title, cases=cases, lead=_about(trace)), budget=budget)

@@ -73,7 +73,7 @@ def _word(text: str, score: float, scale: Scale, fell: bool) -> str:
         style = "padding:.15em .1em"
     else:
         share = scale.share(score)
-        style = f"padding:.15em .1em;border-radius:4px;background:{css(mix(share))};color:{css(ink(share))}"
+        style = f"padding:.15em .1em;border-radius:4px;background:{css(mix(share))};color:{css(ink(mix(share)))}"
     mark = f'<sup style="color:{css(FALL)};line-height:0">&#9662;</sup>' if fell else ""
     title = "no score" if math.isnan(score) else f"score {score:.4g}"
     return (

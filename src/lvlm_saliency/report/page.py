@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from ..cut_off import CUT, LEGEND
+from .colours import palettes
 from .content import Case, Report, Run
 from .falls import ALPHA, WINDOW
 from .pack import ROW_BUDGET, layer_groups, pack_floats, pack_rows
@@ -24,6 +26,8 @@ def page_data(report: Report, budget: int = ROW_BUDGET) -> dict[str, Any]:
     runs = sum(len(case.runs) for case in report.cases)
     return {
         "regions": list(REGIONS),
+        "palettes": palettes(),
+        "cut": {"mark": CUT, "legend": LEGEND},
         "alpha": ALPHA,
         "window": WINDOW,
         "cases": [_case(case, budget // max(runs, 1)) for case in report.cases],
@@ -60,6 +64,7 @@ def _run(run: Run, budget: int) -> dict[str, Any]:
         },
         "logprobs": _numbers(trace.logprobs[run.sample, :length]),
         "entropy": _numbers(trace.entropy[run.sample, :length]),
+        "cut": run.cut,
         "risk": None if run.risk is None else [_number(value) for value in run.risk],
         "marks": [[mark.start, mark.end, mark.kind] for mark in run.marks],
         "context": [[item.position, item.text, item.region] for item in run.context],

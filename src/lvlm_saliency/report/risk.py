@@ -9,20 +9,21 @@ from rich.console import Console
 from rich.text import Text
 
 from .colours import RISKY, mix
-from .terminal import BARS, DIGITS, can_show, colourless, print_words, style, word_of
+from .terminal import BARS, DIGITS, can_show, colourless, print_cut_legend, print_words, style, word_of
 
 LISTED = 5
 
 
-def print_risk(console: Console, tokens: Sequence[str], risk: Sequence[float]) -> None:
+def print_risk(console: Console, tokens: Sequence[str], risk: Sequence[float], cut: bool = False) -> None:
     """Print `tokens` (which joined are the text) coloured by `risk` (0 to 1; NaN: no object word, left plain).
 
     The scale is the same for every text, 0 to 1. Under it stand the legend and the words of the highest risk. Where the
-    console has no colour, a line of bars under each line of text shows the risk.
+    console has no colour, a line of bars under each line of text shows the risk. `cut` as in `print_trace`.
     """
     shares = [None if math.isnan(value) else min(max(value, 0.0), 1.0) for value in risk]
-    print_words(console, [word_of(*pair) for pair in zip(tokens, shares, strict=True)], RISKY)
+    print_words(console, [word_of(*pair) for pair in zip(tokens, shares, strict=True)], RISKY, cut)
     _print_legend(console)
+    print_cut_legend(console, cut)
     known = sorted(((v, t) for t, v in enumerate(risk) if not math.isnan(v)), key=lambda pair: (-pair[0], pair[1]))
     if not known:
         console.print(Text("no word here is an object word that the risk model knows", style="dim"))

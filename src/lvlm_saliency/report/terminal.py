@@ -10,6 +10,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
+from ..cut_off import CUT, LEGEND
 from .colours import FALL, MADE_UP, STRONG, Scale, ink, mix
 from .falls import ALPHA, WINDOW, falls
 
@@ -37,21 +38,33 @@ def print_trace(
     label: str = "saliency on earlier words",
     hallucinated: Collection[int] = (),
     legend: bool = True,
+    cut: bool = False,
 ) -> None:
     """Print `tokens` (which joined are the text) coloured by `scores` (NaN: no score), with a legend.
 
     A token that falls (see `falls`) stands behind a red triangle. Where the console has no colour, falls are set in
     brackets and a line of bars under each line of text shows the scores; where it has no Unicode, digits do.
-    `hallucinated`: the tokens that are known to name what is not there; a cross follows them.
+    `hallucinated`: the tokens that are known to name what is not there; a cross follows them. `cut`: whether the limit
+    on new tokens ended the text, which is then marked at its end.
     """
     scale = Scale.of(scores)
-    print_words(console, list(_words(tokens, scores, scale, hallucinated)))
+    print_words(console, list(_words(tokens, scores, scale, hallucinated)), cut=cut)
     if legend:
         _print_legend(console, scale, label, can_show(console, BARS))
+        print_cut_legend(console, cut)
 
 
-def print_words(console: Console, words: Sequence[Word], strongest: tuple[int, int, int] = STRONG) -> None:
-    """Print words on a ground that deepens to `strongest`, or with bars under them."""
+def print_cut_legend(console: Console, cut: bool) -> None:
+    """What the mark of a text that was cut off means, where there is one."""
+    if cut:
+        console.print(Text(LEGEND, style="dim"))
+
+
+def print_words(
+    console: Console, words: Sequence[Word], strongest: tuple[int, int, int] = STRONG, cut: bool = False
+) -> None:
+    """Print words on a ground that deepens to `strongest`, or with bars under them; `cut`: and the mark at the end."""
+    words = [*words, Word(" ", CUT, None, False)] if cut else words
     unicode = can_show(console, BARS)
     if colourless(console):
         _print_bars(console, words, BARS if unicode else DIGITS)
@@ -89,7 +102,8 @@ def _print_colours(console: Console, words: Sequence[Word], unicode: bool, stron
         if word.share is None:
             line.append(word.text)
         else:
-            line.append(word.text, style=f"{style(ink(word.share))} on {style(mix(word.share, strongest))}")
+            ground = mix(word.share, strongest)
+            line.append(word.text, style=f"{style(ink(ground))} on {style(ground)}")
         if word.made_up:
             line.append(CROSS if unicode else "(x)", style=style(MADE_UP) + " bold")
     console.print(line, soft_wrap=False)

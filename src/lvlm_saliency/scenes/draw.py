@@ -132,3 +132,4 @@ _BACKGROUNDS = {
     "street": _street,
     "beach": _beach,
 }
+KINDS = tuple(_BACKGROUNDS)

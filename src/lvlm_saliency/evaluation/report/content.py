@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from lvlm_saliency.cut_off import CUT
 from lvlm_saliency.evaluation.cost import summed
 from lvlm_saliency.evaluation.folder import RunFolder
 from lvlm_saliency.evaluation.report.figures import FIGURES, Figure, interval, number, shown, verdict
@@ -100,7 +101,8 @@ WHOLE = ("captions", "answers", "all")
 
 COST_HEAD = ("cut off", "ms/token", "fwd/token", "bwd/token", "peak memory", "skipped")
 COST_NOTE = (
-    "length, words: mean per answer; cut off: share of answers that the limit on new tokens ended; rejected: draws per "
+    f"length, words: mean per answer; cut off: share of answers that the limit on new tokens ended ({CUT} where there "
+    "are any: what they would have said next counts for nothing); rejected: draws per "
     "token; fwd, bwd: forward and backward passes per token, a batch counting as one (with beams, each sample has the "
     "said number of rows in it); skipped: items whose picture cannot be read."
 )
@@ -160,7 +162,7 @@ def _cost_cells(row: Row, benchmark: str, shape: dict[str, Any]) -> tuple[Cell, 
     rows = cost["rows_per_token"]
     sizes = ", ".join(map(str, cost["batch_sizes"][-2:]))
     return (
-        Cell(_percent(shape["cut_off"])),
+        Cell(_percent(shape["cut_off"]), CUT if shape["cut_off"] else ""),
         Cell(f"{1000 * cost['seconds_per_token']:.1f}", f"batch {sizes}"),
         Cell(f"{cost['forwards_per_token']:.2f}", f"of {rows} rows" if rows > 1 else ""),
         Cell(f"{cost['backwards_per_token']:.2f}"),

@@ -97,6 +97,8 @@ function element(tag, attributes = {}, ...children) {
   return node;
 }
 
+const percent = (value) => `${Math.round(100 * value)} %`;
+
 function figure(value) {
   if (!isNumber(value)) return "\u2013";
   const size = Math.abs(value);

@@ -1,5 +1,6 @@
 // The page: one toolbar for all cases, one section per case.
-const shared = {region: DATA.regions[0], measure: MEASURES[0], view: "", alpha: DATA.alpha, strength: 0.8};
+const HAS_RISK = CASES.some((data) => data.runs.some((run) => run.risk));
+const shared = {colour: HAS_RISK ? "risk" : "hold", region: DATA.regions[0], measure: MEASURES[0], view: "", alpha: DATA.alpha, strength: 0.8};
 const sections = [];
 let current = null;
 
@@ -7,7 +8,12 @@ function choice(id, names, labels) {
   const box = document.getElementById(id);
   for (const name of names) {
     const input = element("input", {type: "radio", name: id, value: name, checked: shared[id] === name,
-      onchange: () => { shared[id] = name; repaint(); }});
+      onchange: () => {
+        shared[id] = name;
+        if (id !== "colour") shared.colour = "hold";  // whoever chooses a region wants to see it
+        for (const other of document.querySelectorAll("#colour input")) other.checked = other.value === shared.colour;
+        repaint();
+      }});
     box.append(element("label", {}, input, element("span", {}, labels[name] ?? name)));
   }
 }
@@ -41,7 +47,7 @@ class Section {
 
   tab(run, at) {
     const made = run.marks.filter(([, , kind]) => kind === "hallucinated").length;
-    const facts = `${run.length} tokens${run.marks.length ? `, ${made} made up` : ""}`;
+    const facts = `${run.length} tokens${run.cut ? ` ${DATA.cut.mark}` : ""}${run.marks.length ? `, ${made} made up` : ""}`;
     return element("label", {}, element("input", {type: "radio", name: `run-${this.index}`, value: at, checked: at === 0,
       onchange: () => this.show(at)}), element("span", {}, element("b", {}, run.name), element("small", {}, facts)));
   }
@@ -107,6 +113,8 @@ function keys(event) {
 }
 
 async function begin() {
+  choice("colour", ["risk", "hold"], {risk: "risk of being made up", hold: "how they hang on"});
+  document.getElementById("colour").parentNode.hidden = !HAS_RISK;
   choice("region", DATA.regions, REGION_NAMES);
   choice("measure", MEASURES, {});
   const views = [...new Set(CASES.flatMap((data) => data.runs.flatMap((run) => run.views)))];

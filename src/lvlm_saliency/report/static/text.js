@@ -31,6 +31,7 @@ class TextView {
     this.run = run;
     this.words = run.tokens.map((text, t) => this.word(text, t));
     this.answer.replaceChildren(...this.words.flatMap(({before, span, after}) => [before, span, after]));
+    if (run.cut) this.answer.append(" ", element("span", {class: "cut", title: DATA.cut.legend}, DATA.cut.mark));
     this.context = [];
     const groups = [];
     let next = 0;
@@ -55,33 +56,53 @@ class TextView {
     return {before, span, after};
   }
 
-  // state: {region, measure, view, alpha, chosen, row}
+  // state: {colour, region, measure, view, alpha, chosen, row}
   paint(state, scores, bounds) {
     const scale = colourScale(scores);
     const earlier = state.chosen === null ? null : this.rowShares(state.row);
+    const risks = state.colour === "risk" ? this.run.risk : null;
     this.words.forEach(({span}, t) => {
       const fell = scores[t] < bounds[t];
       const chosen = state.chosen === t;
-      span.classList.toggle("fall", fell);
+      span.classList.toggle("fall", fell && !risks);
       span.classList.toggle("chosen", chosen);
       span.classList.toggle("later", state.chosen !== null && t > state.chosen);
       span.tabIndex = t === (state.chosen ?? 0) ? 0 : -1;
       if (earlier && t < state.chosen) this.fill(span, "row", earlier[this.run.start + t]);
-      else if (Number.isNaN(scores[t]) || earlier) this.fill(span, "none", 0);
+      else if (earlier) this.fill(span, "none", 0);
+      else if (risks) this.fill(span, isNumber(risks[t]) ? "risk" : "none", risks[t] ?? 0);
+      else if (Number.isNaN(scores[t])) this.fill(span, "none", 0);
       else this.fill(span, "score", scale.share(scores[t]));
       const truth = this.run.mark(t);
       span.setAttribute("aria-pressed", chosen);
-      span.setAttribute("aria-label", `${span.textContent}, score ${figure(scores[t])}${fell ? ", falls" : ""}${truth ? `, ${truth}` : ""}`);
-      span.title = `score ${figure(scores[t])}${isNumber(bounds[t]) ? `, threshold ${figure(bounds[t])}` : ""}, log p ${figure(this.run.logprobs[t])}`;
+      const risk = isNumber(this.run.risk?.[t] ?? null) ? `, risk ${percent(this.run.risk[t])}` : "";
+      span.setAttribute("aria-label", `${span.textContent}, score ${figure(scores[t])}${risk}${fell ? ", falls" : ""}${truth ? `, ${truth}` : ""}`);
+      span.title = `score ${figure(scores[t])}${isNumber(bounds[t]) ? `, threshold ${figure(bounds[t])}` : ""}, log p ${figure(this.run.logprobs[t])}${risk}`;
     });
-    for (const {position, span} of this.context) this.fill(span, earlier ? "row" : "none", earlier ? earlier[position] : 0);
+    for (const {position, span} of this.context) {
+      const share = earlier ? earlier[position] : 0;
+      this.fill(span, share > 0.005 ? "row" : "none", share);
+    }
     this.paintLegend(state, scale);
   }
 
   fill(span, kind, share) {
     span.dataset.fill = kind;
     span.style.setProperty("--share", `${(100 * share).toFixed(1)}%`);
-    span.classList.toggle("deep", share > 0.55 && kind !== "none");
+    if (kind === "none") return;
+    for (const [scheme, steps] of Object.entries(DATA.palettes[kind])) {
+      const [ground, letters] = steps[Math.round(share * (steps.length - 1))];
+      span.style.setProperty(`--ground-${scheme}`, ground);
+      span.style.setProperty(`--letters-${scheme}`, letters);
+    }
+  }
+
+  ramp(kind) {
+    const node = element("span", {class: "ramp"});
+    for (const [scheme, steps] of Object.entries(DATA.palettes[kind])) {
+      node.style.setProperty(`--ramp-${scheme}`, `linear-gradient(90deg, ${steps[0][0]}, ${steps[steps.length - 1][0]})`);
+    }
+    return node;
   }
 
   // Shares of the strongest text position; pictures have their own panel.
@@ -92,12 +113,12 @@ class TextView {
   }
 
   paintLegend(state, scale) {
-    const chosen = state.chosen !== null;
-    const parts = [element("span", {class: "ramp-row"},
-      chosen ? "hung on weakly" : `weak ${figure(scale.low)}`,
-      element("span", {class: `ramp ${chosen ? "row" : "score"}`}),
-      chosen ? "strongly" : `strong ${figure(scale.high)}`)];
-    parts.push(element("span", {}, element("span", {class: "fall-mark", "aria-hidden": true}, "\u25be"), " falls"));
+    const kind = state.chosen !== null ? "row" : state.colour === "risk" && this.run.risk ? "risk" : "score";
+    const [weak, strong] = {row: ["hung on weakly", "strongly"], score: [`weak ${figure(scale.low)}`, `strong ${figure(scale.high)}`],
+      risk: ["risk that the object is not there: 0 %", "100 %; other words have none"]}[kind];
+    const parts = [element("span", {class: "ramp-row"}, weak, this.ramp(kind), strong)];
+    if (kind !== "risk") parts.push(element("span", {}, element("span", {class: "fall-mark", "aria-hidden": true}, "\u25be"), " falls"));
+    if (this.run.cut) parts.push(element("span", {}, DATA.cut.legend));
     if (this.run.marks.length) {
       parts.push(element("span", {}, element("span", {class: "sample correct"}, "word"), " in the picture"));
       parts.push(element("span", {}, element("span", {class: "sample hallucinated"}, "word"), " not in the picture"));

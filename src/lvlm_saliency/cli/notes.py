@@ -1,0 +1,35 @@
+"""What a user should know of pictures and model before reading the answer: each said once a process, on stderr."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from ..checkpoints import is_shipped
+
+NO_PICTURE = "no picture was given to a model that sees pictures: its answer is about none; --image gives it one"
+NOT_A_SCENE = (
+    "the shipped model knows nothing but its own drawn scenes, and this picture is not one of them: what it says of "
+    "photographs and other pictures means nothing; --model takes a model that sees them"
+)
+_told: set[str] = set()
+
+
+def about_pictures(model: Any, processor: Any, images: Sequence[Any]) -> None:
+    """Say when a model that sees pictures has none, and when the shipped model is shown what it cannot know."""
+    if not images and hasattr(processor, "image_processor"):
+        once(NO_PICTURE)
+    if images and is_shipped(model):
+        from ..scenes.recognise import is_scene
+
+        if not all(map(is_scene, images)):
+            once(NOT_A_SCENE)
+
+
+def once(line: str) -> None:
+    """Print `note: line` on stderr, unless this process has said it before."""
+    if line not in _told:
+        _told.add(line)
+        click.echo(f"note: {line}", err=True)

@@ -1,0 +1,61 @@
+"""Tables that never lose a column: what does not fit beside the others goes below them, under the same row names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+
+def print_table(out: Console, table: Table) -> None:
+    """Print `table`; where it is wider than the console, as several tables that repeat its first column."""
+    for part in stacked(out, table):
+        out.print(part)
+
+
+def stacked(out: Console, table: Table) -> list[Table]:
+    """`table`, or its columns as several tables of which each fits (or holds the first column and one other)."""
+    if out.measure(table).maximum <= out.width or len(table.columns) < 2:
+        return [table]
+    groups: list[list[int]] = []
+    for at in range(1, len(table.columns)):
+        if groups and out.measure(_part(table, [0, *groups[-1], at])).maximum <= out.width:
+            groups[-1].append(at)
+        else:
+            groups.append([at])
+    parts = [_part(table, [0, *group], titled=number == 0) for number, group in enumerate(groups)]
+    for part in parts:
+        if out.measure(part).maximum > out.width:
+            for column in part.columns:
+                column.no_wrap, column.overflow, column.min_width = False, "fold", None
+    return parts
+
+
+def _part(table: Table, columns: Sequence[int], titled: bool = True) -> Table:
+    """Some columns of a table; `titled`: with its title."""
+    from rich.table import Table
+
+    part = Table(
+        box=table.box,
+        pad_edge=table.pad_edge,
+        show_edge=table.show_edge,
+        title=table.title if titled else None,
+        title_justify=table.title_justify,
+        title_style=table.title_style,
+    )
+    chosen = [table.columns[at] for at in columns]
+    for column in chosen:
+        part.add_column(
+            column.header,
+            justify=column.justify,
+            style=column.style,
+            no_wrap=column.no_wrap,
+            overflow=column.overflow,
+            min_width=column.min_width,
+        )
+    for row in zip(*(column.cells for column in chosen), strict=True):
+        part.add_row(*row)
+    return part
