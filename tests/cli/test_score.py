@@ -202,7 +202,87 @@ def test_amber(run, amber_files):
     assert "none.json: cannot be read" in err
 
 
-@pytest.mark.parametrize("name", ["chair", "pope", "mme", "amber"])
+@pytest.fixture
+def judged_files(tmp_path):
+    """`judged_files(name)`: arguments of that score command, on small files."""
+    rating = {"score": [0.5], "content": ["0.5"]}
+    entry = {
+        "category": "VD",
+        "subcategory": "map",
+        "set_id": "0",
+        "figure_id": "0",
+        "question_id": "0",
+        "visual_input": "1",
+        "gt_answer": "1",
+        "correctness_reply": "correct",
+        "same_reply": "same",
+    }
+    people = [{"answer": "cup"}] * 10
+    values = {
+        "llava-bench": ([{"category": "conv", "content": "8 4\n[red]fine[/red]"}], {}),
+        "mm-vet": ({"v1_0": rating}, {"--metadata": {"v1_0": {"imagename": "a.png", "capability": ["ocr"]}}}),
+        "vizwiz": ([{"image": "a.jpg", "answer": "cup"}], {"--annotations": [{"image": "a.jpg", "answers": people}]}),
+        "scienceqa": (
+            [{"question_id": "1", "prompt": "<image>", "text": "A"}],
+            {"--problems": {"1": {"choices": ["x", "y"], "answer": 0}}, "--splits": {"test": ["1"]}},
+        ),
+        "hallusionbench": ([entry], {}),
+        "mmhal-bench": (["Rating: 4"] * 8, {}),
+        "mmvp": (["yes", "yes"], {"--answers": [{"question_id": n, "answer": "(a)"} for n in (1, 2)]}),
+    }
+
+    def made(name):
+        judged, options = values[name]
+        arguments = [name]
+        for option, value in [("file", judged), *options.items()]:
+            path = tmp_path / f"{option.strip('-')}.json"
+            path.write_text(json.dumps(value))
+            arguments += [path] if option == "file" else [option, path]
+        return arguments
+
+    return made
+
+
+@pytest.mark.parametrize(
+    ("name", "figure", "value"),
+    [
+        ("llava-bench", "relative", 50.0),
+        ("mm-vet", "total", 50.0),
+        ("vizwiz", "accuracy", 100.0),
+        ("scienceqa", "image_accuracy", 100.0),
+        ("hallusionbench", "qAcc", 100.0),
+        ("mmhal-bench", "average_score", 4.0),
+        ("mmvp", "pair_accuracy", 1.0),
+    ],
+)
+def test_judged_benchmarks(run, judged_files, name, figure, value):
+    arguments = judged_files(name)
+    status, out, _ = run(*arguments, "--json", "--resamples", "20")
+    assert status == 0
+    result = json.loads(out)
+    assert result[figure] == value
+    assert not any(key.startswith("per_") and isinstance(value, list) for key, value in result.items())
+    status, out, err = run(*arguments, "--versus", arguments[1], "--resamples", "20")
+    assert (status, err) == (0, "")
+    assert f"{value * (100 if name == 'mmvp' else 1):.1f}" in out
+    assert "minus" in out
+    arguments[1].write_text("[1]")
+    status, _, err = run(*arguments)
+    assert status == 2
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+
+
+def test_an_unknown_split_is_told_of_the_nearest(run, judged_files):
+    status, _, err = run(*judged_files("scienceqa"), "--split", "tset")
+    assert status == 2
+    assert "did you mean 'test'" in err
+
+
+JUDGED = ["llava-bench", "mm-vet", "vizwiz", "scienceqa", "hallusionbench", "mmhal-bench", "mmvp"]
+
+
+@pytest.mark.parametrize("name", ["chair", "pope", "mme", "amber", *JUDGED])
 def test_help_has_examples_and_is_quick(name, run):
     started = time.perf_counter()
     status, out, _ = run(name, "--help")

@@ -7,7 +7,7 @@ from typing import Any
 
 from lvlm_saliency.errors import InputError
 
-from . import amber, chair, mme, pope
+from . import amber, chair, hallusionbench, llava_bench, mm_vet, mme, mmhal_bench, mmvp, pope, scienceqa, vizwiz
 from .bootstrap import Bootstrap
 from .counts import CountTable
 from .records import Problems, image_key
@@ -20,6 +20,17 @@ _ITEMS: dict[str, tuple[str, Callable[[Result], Hashable], Callable[[Result], Co
     "pope": ("per_question", lambda item: (item["image"], item["question_id"]), pope.table),
     "mme": ("per_image", lambda item: (item["task"], item["line"], item["image"]), mme.table),
     "amber": ("per_response", lambda item: item["id"], amber.table),
+    "llava-bench": ("per_question", lambda item: item["question_id"], llava_bench.table),
+    "mm-vet": ("per_question", lambda item: item["question_id"], mm_vet.table),
+    "vizwiz": ("per_question", lambda item: item["image"], vizwiz.table),
+    "scienceqa": ("per_question", lambda item: item["question_id"], scienceqa.table),
+    "hallusionbench": (
+        "per_question",
+        lambda item: tuple(item[part] for part in hallusionbench.PLACE),
+        hallusionbench.table,
+    ),
+    "mmhal-bench": ("per_question", lambda item: item["question"], mmhal_bench.table),
+    "mmvp": ("per_pair", lambda item: item["pair"], mmvp.table),
 }
 
 

@@ -1,7 +1,7 @@
 """HallusionBench: yes/no questions on pictures, edited pictures and none, read by a judge (Guan et al. 2024).
 
-Official source: tianyi-lab/HallusionBench `evaluation.py`. A judge says of every answer whether it is correct, and whether
-it is the same as the answer to the same question at the original figure.
+Official source: tianyi-lab/HallusionBench `evaluation.py`. A judge says of every answer whether it is correct, and
+whether it is the same as the answer to the same question at the original figure.
 """
 
 from __future__ import annotations
@@ -50,17 +50,17 @@ def score(
 ) -> dict[str, Any]:
     """HallusionBench of `judged` entries, or a file of them.
 
-    Each has `category`, `subcategory`, `set_id`, `figure_id`, `question_id`, `visual_input`, `gt_answer` and the judge's
-    two replies, `correctness_reply` and `same_reply` (or what the official script stores: `correct`, 0, 1 or 2, and
-    `same`, 0 or 1). `questions`: the official file, which fills in what an entry does not repeat.
+    Each has `category`, `subcategory`, `set_id`, `figure_id`, `question_id`, `visual_input`, `gt_answer` and the
+    judge's two replies, `correctness_reply` and `same_reply` (or what the official script stores: `correct`, 0, 1 or
+    2, and `same`, 0 or 1). `questions`: the official file, which fills in what an entry does not repeat.
 
-    Returns, as the official script prints them: in percent with 4 decimals `aAcc` (questions), `qAcc` (the same question at
-    all figures of a set right), `fAcc` (all questions of a figure right), `easy_aAcc` and `hard_aAcc` (qAcc's rule over
-    entries with visual_input other than 2, and 2: not accuracies per question, for all their names), `consistency`
-    (figures `correct`, `inconsistent`, `wrong`) and the causes `LH` (language), `VI` (visual), `Mixed`, shares of the
-    errors that have one; as fractions `yes_percentage_difference` (said yes less true yes; an unclear answer counts as
-    the opposite of the truth) and `fp_ratio` (of wrong answers, those whose truth is no). `counts` by category, `unclear`,
-    `intervals` (sets are redrawn), `per_question`. Raises `InputError`.
+    Returns, as the official script prints them: in percent with 4 decimals `aAcc` (questions), `qAcc` (the same
+    question at all figures of a set right), `fAcc` (all questions of a figure right), `easy_aAcc` and `hard_aAcc`
+    (qAcc's rule over entries with visual_input other than 2, and 2: not accuracies per question, for all their names),
+    `consistency` (figures `correct`, `inconsistent`, `wrong`) and the causes `LH` (language), `VI` (visual), `Mixed`,
+    shares of the errors that have one; as fractions `yes_percentage_difference` (said yes less true yes; an unclear
+    answer counts as the opposite of the truth) and `fp_ratio` (of wrong answers, those whose truth is no). `counts` by
+    category, `unclear`, `intervals` (sets are redrawn), `per_question`. Raises `InputError`.
     """
     problems = Problems(errors)
     entries = _entries(judged, questions, problems)

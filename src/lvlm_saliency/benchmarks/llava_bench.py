@@ -27,10 +27,10 @@ def parse(reply: str) -> tuple[float, float]:
     """The marks of the reference and of the model in a judge's reply; (-1, -1) where the official rule finds none.
 
     The first line, commas read as blanks, cut at every single blank, must be exactly two numbers. So "8,9" is read and
-    "8, 9", " 8 9", "8/10 9/10" and an empty first line are not. There is no check of the range. A mark that is no finite
-    number, which the official rule takes, counts as none: it would make every mean NaN.
+    "8, 9", " 8 9", "8/10 9/10" and an empty first line are not. There is no check of the range. A mark that is no
+    finite number, which the official rule takes, counts as none: it would make every mean NaN.
     """
-    parts = reply.split("\n")[0].replace(",", " ").split(" ")
+    parts = reply.split("\n", maxsplit=1)[0].replace(",", " ").split(" ")
     if len(parts) != 2:
         return FAILED
     try:
@@ -43,10 +43,10 @@ def parse(reply: str) -> tuple[float, float]:
 def score(reviews: Rows, *, errors: str = "raise") -> dict[str, dict[str, float]]:
     """LLaVA-Bench of a judge's `reviews`, records of `category` and `content` (the reply as it came), or a file.
 
-    Returns for every category and for "all": `relative` (100 model / reference, from means rounded to 3 decimals, itself
-    rounded to 1: the published figure), `reference` and `model` (the means times 10, rounded to 1), `n` reviews, `failed`
-    of them without readable marks, which officially count as -1 in both means; `judged_relative` is the careful figure
-    without those, unrounded. NaN where there is nothing to divide by. Raises `InputError`.
+    Returns for every category and for "all": `relative` (100 model / reference, from means rounded to 3 decimals,
+    itself rounded to 1: the published figure), `reference` and `model` (the means times 10, rounded to 1), `n`
+    reviews, `failed` of them without readable marks, which officially count as -1 in both means; `judged_relative` is
+    the careful figure without those, unrounded. NaN where there is nothing to divide by. Raises `InputError`.
     """
     return _figures(_entries(reviews, Problems(errors)))
 

@@ -29,7 +29,7 @@ def parse(reply: str) -> float | None:
     So " 0.8" has none (nothing stands before its blank), and "0.5 because", "1" and "5e-1" have one.
     """
     try:
-        mark = float(reply.split(" ")[0].strip())
+        mark = float(reply.split(" ", maxsplit=1)[0].strip())
     except ValueError:
         return None
     return mark if 0.0 <= mark <= 1.0 else None
@@ -45,13 +45,14 @@ def score(
 ) -> dict[str, Any]:
     """MM-Vet of `grades`, the official object id -> `{"score": [one per run], "content": [...]}`, or a file of it.
 
-    `metadata`: the official `mm-vet.json`, id -> `{"imagename", "capability", ...}`. `subset`: only these ids. Shares are
-    of all questions of the metadata (of the subset), so that one without a grade counts as 0; `ungraded` says how many.
+    `metadata`: the official `mm-vet.json`, id -> `{"imagename", "capability", ...}`. `subset`: only these ids. Shares
+    are of all questions of the metadata (of the subset), so that one without a grade counts as 0; `ungraded` says how
+    many.
 
     Returns percentages rounded to 1 decimal, as the official script prints them: `total`, `std` (over runs, not over
-    questions; population form), `runs` (the total of each), `capabilities` and `combinations` (exact sets, names sorted and
-    joined by "+"), each the mean over runs, and `questions` of each; `disagreeing` counts marks that are not those of
-    their stored reply; `intervals` (pictures are redrawn), `per_question`. Raises `InputError`.
+    questions; population form), `runs` (the total of each), `capabilities` and `combinations` (exact sets, names
+    sorted and joined by "+"), each the mean over runs, and `questions` of each; `disagreeing` counts marks that are
+    not those of their stored reply; `intervals` (pictures are redrawn), `per_question`. Raises `InputError`.
     """
     asked = _object(metadata, "metadata")
     if subset is not None:
@@ -96,7 +97,11 @@ def table(found: Mapping[str, Any]) -> CountTable:
     rows = (
         (
             entry["image"],
-            {f"{group}:{what}": value for group in entry["groups"] for what, value in (("n", 1), ("mark", entry["score"]))},
+            {
+                f"{group}:{what}": value
+                for group in entry["groups"]
+                for what, value in (("n", 1), ("mark", entry["score"]))
+            },
         )
         for entry in found["per_question"]
     )

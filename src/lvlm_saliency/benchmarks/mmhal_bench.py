@@ -1,6 +1,7 @@
 """MMHal-Bench: a judge's rating from 0 to 6 of 96 answers in eight types of question (Sun et al. 2023).
 
-Official sources: llava-rlhf/LLaVA-RLHF `summarize_gpt_mmhal.py`; RLHF-V's `summarize_gpt_mmhal_review.py` (informativeness).
+Official sources: llava-rlhf/LLaVA-RLHF `summarize_gpt_mmhal.py`; RLHF-V's `summarize_gpt_mmhal_review.py`
+(informativeness).
 """
 
 from __future__ import annotations
@@ -47,9 +48,9 @@ def score(
 
     `types`: the type of each question; by default the eight in turn, which is the order of the official file.
 
-    Returns `average_score` (0 to 6), `hallucination_rate` (fraction below 3), `per_type` (average score), unrounded (the
-    official script prints 2 decimals), `informativeness` (RLHF-V, percent), `replies`, `unparsable`: a reply without a
-    readable rating, which officially counts as 0 and so as a hallucination. `judged_average_score` and
+    Returns `average_score` (0 to 6), `hallucination_rate` (fraction below 3), `per_type` (average score), unrounded
+    (the official script prints 2 decimals), `informativeness` (RLHF-V, percent), `replies`, `unparsable`: a reply
+    without a readable rating, which officially counts as 0 and so as a hallucination. `judged_average_score` and
     `judged_hallucination_rate` are the careful figures without those. `intervals` (questions are redrawn within their
     type), `per_question`. Raises `InputError`.
     """
@@ -111,14 +112,15 @@ def _entry(index: int, kind: str, rating: int | None) -> dict[str, Any]:
 def _texts(replies: Any) -> list[str]:
     if isinstance(replies, str) or not isinstance(replies, Sequence):
         raise InputError("replies: expected a list of texts, one for each question")
-    texts = []
-    for index, reply in enumerate(replies):
-        if isinstance(reply, Mapping):
-            try:
-                reply = reply["choices"][0]["message"]["content"]
-            except (KeyError, IndexError, TypeError):
-                raise InputError(f"replies[{index}]: no text at choices[0].message.content") from None
-        if not isinstance(reply, str):
-            raise InputError(f"replies[{index}]: expected a text, found {type(reply).__name__}")
-        texts.append(reply)
-    return texts
+    return [_text(reply, f"replies[{index}]") for index, reply in enumerate(replies)]
+
+
+def _text(reply: Any, where: str) -> str:
+    if isinstance(reply, Mapping):
+        try:
+            reply = reply["choices"][0]["message"]["content"]
+        except (KeyError, IndexError, TypeError):
+            raise InputError(f"{where}: no text at choices[0].message.content") from None
+    if not isinstance(reply, str):
+        raise InputError(f"{where}: expected a text, found {type(reply).__name__}")
+    return reply

@@ -24,7 +24,7 @@ COLUMNS = ("pairs", "both_right", "right", "questions", "unclear")
 
 
 def parse(reply: str) -> str | None:
-    """"yes" or "no" where the reply, in lower case, is exactly that; None for all else, "Yes." too."""
+    """ "yes" or "no" where the reply, in lower case, is exactly that; None for all else, "Yes." too."""
     lowered = reply.lower()
     return lowered if lowered in ("yes", "no") else None
 
@@ -39,12 +39,12 @@ def score(
     """MMVP of a judge's `replies` to `answers`, one reply each, in the order of the answers, or files of them.
 
     `answers`: `[{"question_id", "prompt", "answer", "response"}]`. Rows 2k and 2k + 1 are a pair, as officially by
-    position alone; ids that contradict this (a missing line shifts all that follow) are a problem ("mismatched"). A reply
-    that is neither yes nor no counts as wrong.
+    position alone; ids that contradict this (a missing line shifts all that follow) are a problem ("mismatched"). A
+    reply that is neither yes nor no counts as wrong.
 
-    Returns the fractions `pair_accuracy` (the official figure) and `accuracy` (of single questions), the counts `pairs`,
-    `both_right`, `questions`, `right`, `unclear` (replies that are neither), `intervals` (pairs are redrawn), `per_pair`.
-    Raises `InputError`.
+    Returns the fractions `pair_accuracy` (the official figure) and `accuracy` (of single questions), the counts
+    `pairs`, `both_right`, `questions`, `right`, `unclear` (replies that are neither), `intervals` (pairs are redrawn),
+    `per_pair`. Raises `InputError`.
     """
     problems = Problems(errors)
     rows = read_rows(answers, problems, keep_places=True) if isinstance(answers, str | Path) else answers

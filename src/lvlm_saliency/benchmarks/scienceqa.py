@@ -1,7 +1,7 @@
 """ScienceQA: questions with two to five options, half of them with a picture (Lu et al. 2022).
 
-Official sources: haotian-liu/LLaVA `eval_science_qa.py`; lupantech/ScienceQA `evaluate_acc.py` (categories). Papers that
-report LLaVA-1.5 mean the accuracy on questions with a picture.
+Official sources: haotian-liu/LLaVA `eval_science_qa.py`; lupantech/ScienceQA `evaluate_acc.py` (categories). Papers
+that report LLaVA-1.5 mean the accuracy on questions with a picture.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ COLUMNS = ("questions", "correct", "image_questions", "image_correct")
 _SAID = re.compile(r"The answer is ([A-Z]).")
 
 SUBJECTS = {"natural": "natural science", "social": "social science", "language": "language science"}
-TOPICS = """
+_TOPICS = """
 punctuation literacy-in-science verbs pronouns civics culture word-study economics physics units-and-measurement
 science-and-engineering-practices reading-comprehension global-studies grammar figurative-language us-history
-writing-strategies world-history reference-skills biology earth-science phonological-awareness capitalization chemistry
-vocabulary geography
-""".split()
+writing-strategies world-history reference-skills biology earth-science phonological-awareness capitalization
+chemistry vocabulary geography
+"""
 
 
 def parse(text: str) -> str:
     """The letter that `text` gives, or "FAILED".
 
-    The text is one of A to E; or begins with such a letter, a full stop and a blank; or holds "The answer is X" with one
-    character behind X exactly once. Case counts, and nothing is stripped: "a", " A", "B.", "(C)" and "The answer is D"
-    fail.
+    The text is one of A to E; or begins with such a letter, a full stop and a blank; or holds "The answer is X" with
+    one character behind X exactly once. Case counts, and nothing is stripped: "a", " A", "B.", "(C)" and "The answer
+    is D" fail.
     """
     if text in LETTERS:
         return text
@@ -68,14 +68,15 @@ def score(
 ) -> dict[str, Any]:
     """ScienceQA of `answers` (`[{"question_id", "prompt", "text"}]`, LLaVA's layout) to the questions `ids`.
 
-    `problems`: the official `problems.json`, or a file of it. `variant` "llava": as the released script, a missing answer
-    is wrong, and, since it looks for a picture in the answer's prompt, drops out of the picture figure. "normal": whether
-    there is a picture is read from the problem, and a missing answer is an error (or skipped and counted).
+    `problems`: the official `problems.json`, or a file of it. `variant` "llava": as the released script, a missing
+    answer is wrong, and, since it looks for a picture in the answer's prompt, drops out of the picture figure.
+    "normal": whether there is a picture is read from the problem, and a missing answer is an error (or skipped and
+    counted).
 
-    Returns `accuracy` and `image_accuracy` in percent, unrounded (the script prints 2 decimals; NaN without a question),
-    the counts `questions`, `correct`, `image_questions`, `image_correct`, `failed` (no letter found), `out_of_range` (a
-    letter that the question does not have), `missing`, `categories` (percent, 2 decimals, -1 where there is no question),
-    `intervals` (questions are redrawn), `per_question`. Raises `InputError`, `SettingError`.
+    Returns `accuracy` and `image_accuracy` in percent, unrounded (the script prints 2 decimals; NaN without a
+    question), the counts `questions`, `correct`, `image_questions`, `image_correct`, `failed` (no letter found),
+    `out_of_range` (a letter that the question does not have), `missing`, `categories` (percent, 2 decimals, -1 where
+    there is no question), `intervals` (questions are redrawn), `per_question`. Raises `InputError`, `SettingError`.
     """
     if variant not in VARIANTS:
         raise SettingError(f"no ScienceQA variant {variant!r}{did_you_mean(variant, VARIANTS)}")
@@ -157,7 +158,7 @@ def _categories(entries: Sequence[Mapping[str, Any]], problems: Mapping[str, Any
         "grade_1_6": share(grades(1, 6)),
         "grade_7_12": share(grades(7, 12)),
         "average": share(lambda problem: True),
-        **{topic: share(lambda problem, t=topic: problem.get("topic") == t) for topic in TOPICS},
+        **{topic: share(lambda problem, t=topic: problem.get("topic") == t) for topic in _TOPICS.split()},
     }
 
 

@@ -53,9 +53,66 @@ _COLUMNS = {
         Column("recall %", "recall", "{right_no}/{true_no}"),
         Column("F1 %", "f1"),
     ],
+    "llava-bench": [
+        Column("relative %", "relative", "{n} reviews", factor=1),
+        Column("reference x10", "reference", factor=1),
+        Column("model x10", "model", factor=1),
+        Column("unread", "failed", digits=0, factor=1),
+    ],
+    "mm-vet": [Column("total %", "total", "{ungraded} ungraded", factor=1), Column("std of runs", "std", factor=1)],
+    "vizwiz": [
+        Column("accuracy %", "fraction", "{questions} questions", digits=2),
+        Column("says unanswerable %", "unanswerable_share"),
+        Column("people say so %", "truth_unanswerable_share"),
+    ],
+    "scienceqa": [
+        Column("accuracy %", "accuracy", "{correct}/{questions}", digits=2, factor=1),
+        Column("with picture %", "image_accuracy", "{image_correct}/{image_questions}", digits=2, factor=1),
+        Column("no letter", "failed", digits=0, factor=1),
+    ],
+    "hallusionbench": [
+        Column("qAcc %", "qAcc", digits=2, factor=1),
+        Column("fAcc %", "fAcc", digits=2, factor=1),
+        Column("easy %", "easy_aAcc", digits=2, factor=1),
+        Column("hard %", "hard_aAcc", digits=2, factor=1),
+        Column("aAcc %", "aAcc", digits=2, factor=1),
+    ],
+    "mmhal-bench": [
+        Column("score 0..6", "average_score", "{replies} replies", digits=2, factor=1),
+        Column("below 3 %", "hallucination_rate", digits=1),
+        Column("unread", "unparsable", digits=0, factor=1),
+    ],
+    "mmvp": [
+        Column("pairs right %", "pair_accuracy", "{both_right}/{pairs}"),
+        Column("questions right %", "accuracy", "{right}/{questions}"),
+        Column("unclear", "unclear", digits=0, factor=1),
+    ],
 }
-_TASK = Column("score", "score", digits=2, factor=1)
-_DIMENSION = Column("F1 %", "f1")
+
+
+class Parts(NamedTuple):
+    """Figures of a benchmark's parts: under which name the result holds them, and how each is shown.
+
+    `figure`: its name within a part (None: a part is a number). `interval`: the name of its interval, out of the
+    part's. `none`: the number that says that there is nothing to count.
+    """
+
+    name: str
+    column: Column
+    figure: str | None = None
+    interval: str = "{}"
+    none: float | None = None
+
+
+_PARTS = {
+    "mme": Parts("tasks", Column("", "score", digits=2, factor=1), "score"),
+    "amber discriminative": Parts("dimensions", Column("F1 %", "f1"), "f1", "{}_f1"),
+    "llava-bench": Parts("categories", Column("relative %", "relative", factor=1), "relative"),
+    "mm-vet": Parts("capabilities", Column("%", "", factor=1)),
+    "vizwiz": Parts("per_type", Column("accuracy %", ""), interval="type {}"),
+    "scienceqa": Parts("categories", Column("%", "", digits=2, factor=1), interval="", none=-1.0),
+    "mmhal-bench": Parts("per_type", Column("score", "", digits=2, factor=1)),
+}
 
 
 def print_tables(results: list[dict[str, Any]]) -> None:
@@ -64,8 +121,9 @@ def print_tables(results: list[dict[str, Any]]) -> None:
     for _, same in groupby(sorted(results, key=_kind), key=_kind):
         rows = list(same)
         print_table(out, _scores(rows))
-        if "tasks" in rows[0] or "dimensions" in rows[0]:
-            print_table(out, _parts(rows))
+        parts = _PARTS.get(_kind(rows[0]))
+        if parts is not None and rows[0][parts.name]:
+            print_table(out, _parts(parts, rows))
         if "versus" in rows[0]:
             print_table(out, _differences(rows))
         # Prose stays on its line, so that it can be searched for; the terminal wraps it.
@@ -111,20 +169,23 @@ def _value(row: Mapping[str, Any], figure: str, dimension: str = "all") -> float
     return printed[figure] / 100
 
 
-def _parts(rows: list[dict[str, Any]]) -> Table:
-    """MME's tasks or AMBER's dimensions: one line each, the systems side by side."""
-    part = "tasks" if "tasks" in rows[0] else "dimensions"
-    table = _table(f"{rows[0]['benchmark']} {part}", _names(rows), first="")
-    for name in dict.fromkeys(name for row in rows for name in row[part]):
-        cells = [_part(row, part, name) if name in row[part] else "" for row in rows]
-        table.add_row(name if part == "tasks" else f"{name} F1 %", *cells)
+def _parts(parts: Parts, rows: list[dict[str, Any]]) -> Table:
+    """The parts of a benchmark, MME's tasks say: one line each, the systems side by side."""
+    table = _table(f"{rows[0]['benchmark']} {parts.name.removeprefix('per_')}", _names(rows), first="")
+    for name in dict.fromkeys(name for row in rows for name in row[parts.name]):
+        cells = [_part(parts, row, name) if name in row[parts.name] else "" for row in rows]
+        table.add_row(f"{name} {parts.column.heading}".strip(), *cells)
     return table
 
 
-def _part(row: Mapping[str, Any], part: str, name: str) -> Text:
-    if part == "tasks":
-        return _cell(_TASK, row["tasks"][name]["score"], row["intervals"][name], beside=True)
-    return _cell(_DIMENSION, _value(row, "f1", name), row["intervals"][f"{name}_f1"], beside=True)
+def _part(parts: Parts, row: Mapping[str, Any], name: str) -> Text:
+    found = row[parts.name][name]
+    value = found if parts.figure is None else found[parts.figure]
+    if "printed" in row:
+        value = _value(row, parts.figure, name)
+    if value == parts.none:
+        value = math.nan
+    return _cell(parts.column, value, row["intervals"].get(parts.interval.format(name)), beside=True)
 
 
 def _differences(rows: list[dict[str, Any]]) -> Table:
@@ -189,6 +250,8 @@ def _notes(row: Mapping[str, Any]) -> list[str]:
     notes = [
         f"skipped {count} ({kind.replace('_', ' ')})" for counts in skipped for kind, count in sorted(counts.items())
     ]
+    if row.get("disagreeing"):
+        notes.append(f"{row['disagreeing']} stored marks are not those of their reply")
     if row.get("unanswered"):
         notes.append(f"{row['unanswered']} records of this task have no response")
     return notes

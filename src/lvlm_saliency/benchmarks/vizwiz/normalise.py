@@ -9,8 +9,9 @@ from lvlm_saliency.errors import SettingError, did_you_mean
 VARIANTS = ("vizwiz_api", "llava_m4c")
 
 # Both ways delete each of these, or put a blank in its place.
-_MARKS = ";/[]\"{}()=+\\_-><@`,?!"
-_NUMBERS = dict(zip("none zero one two three four five six seven eight nine ten".split(), (0, *range(11)), strict=True))
+_MARKS = ';/[]"{}()=+\\_-><@`,?!'
+_DIGITS = "none zero one two three four five six seven eight nine ten"
+_NUMBERS = dict(zip(_DIGITS.split(), (0, *range(11)), strict=True))
 _ARTICLES = ("a", "an", "the")
 _FULL_STOP = re.compile(r"\.(?!\d)")
 _COMMAS = {"llava_m4c": re.compile(r"(?<=\d),+(?=\d)"), "vizwiz_api": re.compile(r"\d,\d")}
@@ -19,17 +20,17 @@ _AT_MOST = int(re.UNICODE)
 
 # Contractions that lose their one apostrophe ("dont" -> "don't"). Forms with a capital never meet lower-cased text.
 _ONE = """
-ain't aren't can't could've couldn't didn't doesn't don't hadn't hasn't haven't he'd he's how'd how'll how's isn't it'd
-it'll ma'am might've mightn't must've mustn't needn't not've o'clock oughtn't shan't should've shouldn't somebody'll
-somebody's someone'd someone'll someone's something'd something'll that's there'd there're there's they'd they'll they're
-they've 'twas wasn't we've weren't what'll what're what's what've when's where'd where's where've who'd who'll who's who've
-why'll why're why's won't would've wouldn't y'all you'd you'll you're you've
-""".split()
+ain't aren't can't could've couldn't didn't doesn't don't hadn't hasn't haven't he'd he's how'd how'll how's isn't
+it'd it'll ma'am might've mightn't must've mustn't needn't not've o'clock oughtn't shan't should've shouldn't
+somebody'll somebody's someone'd someone'll someone's something'd something'll that's there'd there're there's they'd
+they'll they're they've 'twas wasn't we've weren't what'll what're what's what've when's where'd where's where've
+who'd who'll who's who've why'll why're why's won't would've wouldn't y'all you'd you'll you're you've
+"""
 # Contractions with two, of which either may be missing.
 _TWO = """
-couldn't've hadn't've he'd've it'd've mightn't've she'd've shouldn't've somebody'd've someone'd've something'd've there'd've
-they'd've we'd've who'd've wouldn't've y'all'll you'd've
-""".split()
+couldn't've hadn't've he'd've it'd've mightn't've she'd've shouldn't've somebody'd've someone'd've something'd've
+there'd've they'd've we'd've who'd've wouldn't've y'all'll you'd've
+"""
 # The tables' own odd rows.
 _ODD = {
     "let's": "let's",
@@ -48,8 +49,8 @@ _STRAIGHT_KEYS = ("couldn'tve", "hadn'tve")
 
 
 def _table() -> dict[str, str]:
-    found = {word.replace("'", ""): word for word in _ONE}
-    for word in _TWO:
+    found = {word.replace("'", ""): word for word in _ONE.split()}
+    for word in _TWO.split():
         first = word.index("'")
         second = word.index("'", first + 1)
         for place in (first, second):
@@ -74,8 +75,8 @@ def normalise(text: str, variant: str = "vizwiz_api") -> str:
 
     "vizwiz_api" (VizWiz's own) and "llava_m4c" (LLaVA's and lmms-eval's, which also makes upload files) both delete
     punctuation or put blanks in its place, drop full stops that no digit follows, articles, and spell small numbers in
-    digits; "llava_m4c" first lower-cases, deletes commas and question marks and sets "'s" apart; "vizwiz_api" lower-cases
-    last, and its table of contractions has typographic marks that no ground truth has.
+    digits; "llava_m4c" first lower-cases, deletes commas and question marks and sets "'s" apart; "vizwiz_api"
+    lower-cases last, and its table of contractions has typographic marks that no ground truth has.
 
     Raises:
         SettingError: an unknown variant.

@@ -37,10 +37,10 @@ def score(
     `variant` "vizwiz_api": p is normalised, the people's answers stay as they are, however many; "llava_m4c" (LLaVA,
     lmms-eval): both are normalised, and exactly ten are required.
 
-    Returns `accuracy` as the official scorer prints it (vizwiz_api: percent, 2 decimals; llava_m4c: fraction), `fraction`
-    (unrounded, either way), `unanswerable_share` (of the answers; a model that always says so scores too) and
-    `truth_unanswerable_share` (of the people's answers), `per_type` where annotated, `unanswerability` (vizwiz_api and
-    `answerable` given: average precision and F1 in percent, an answer other than "unanswerable" being read as
+    Returns `accuracy` as the official scorer prints it (vizwiz_api: percent, 2 decimals; llava_m4c: fraction),
+    `fraction` (unrounded, either way), `unanswerable_share` (of the answers; a model that always says so scores too)
+    and `truth_unanswerable_share` (of the people's answers), `per_type` where annotated, `unanswerability` (vizwiz_api
+    and `answerable` given: average precision and F1 in percent, an answer other than "unanswerable" being read as
     answerable), `questions`, `intervals` (pictures are redrawn), `per_question`. Raises `InputError`, `SettingError`.
 
     These are figures of the split that the annotations are of. Published ones are of test-dev, from the upload server.
@@ -102,8 +102,9 @@ def table(found: Mapping[str, Any]) -> CountTable:
 
 
 def submission(questions: Rows, answers: Rows, *, errors: str = "raise") -> list[dict[str, str]]:
-    """The upload file of LLaVA `answers` (`[{"question_id", "text"}]`) to `questions` (`[{"question_id", "image"}]`): one
-    `{"image", "answer"}` a question, in their order, each answer normalised as LLaVA does it. Raises `InputError`."""
+    """The upload file of LLaVA `answers` (`[{"question_id", "text"}]`) to `questions` (`[{"question_id", "image"}]`):
+    one `{"image", "answer"}` a question, in their order, each answer normalised as LLaVA does it. Raises
+    `InputError`."""
     problems = Problems(errors)
     given = read_rows(answers, problems) if isinstance(answers, str | Path) else answers
     asked = read_rows(questions, problems) if isinstance(questions, str | Path) else questions
