@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor, LlavaForConditionalGeneration, LlavaProcessor
 
+from lvlm_saliency import hf
 from lvlm_saliency.scenes.classes import PLURALS
 from lvlm_saliency.scenes.draw import draw_scene
 from lvlm_saliency.scenes.grammar import NUMBERS, PLACES
@@ -172,12 +173,13 @@ def pope_counts(
         inputs = _inputs(processor, some, [questions[0]["text"]] * len(some))
         ids = inputs["input_ids"]
         split = int((ids[0] == model.config.image_token_id).nonzero().max()) + 1
-        cache = model(input_ids=ids[:, :split], pixel_values=inputs["pixel_values"], use_cache=True).past_key_values
+        read = model(input_ids=ids[:, :split], pixel_values=inputs["pixel_values"], use_cache=True)
+        cache = hf.cache_of(read)
         owners = torch.tensor([int(question["image"]) - start for question in questions])
         cache.batch_select_indices(owners)
         tails = [f"{question['text']} ASSISTANT:" for question in questions]
         tail = processor.tokenizer(tails, add_special_tokens=False, return_tensors="pt")["input_ids"]
-        answers = model(input_ids=tail, past_key_values=cache, use_cache=True).logits[:, -1].argmax(-1)
+        answers = model(input_ids=tail, use_cache=True, **{hf.CACHE: cache}).logits[:, -1].argmax(-1)
         for question, owner, answer in zip(questions, owners.tolist(), answers.tolist(), strict=True):
             right, asked = counts[question["category"]]
             right[start + owner] += answer == (yes if question["label"] == "yes" else no)

@@ -69,7 +69,7 @@ def test_nothing_of_the_broken_off_call_is_left(monkeypatch):
     seen, block = [], one_pass._block
 
     def looking(model, sequences, prompt_length, rows, model_kwargs, layers, valid, state):
-        cache = model_kwargs["past_key_values"]
+        cache = hf.cache_of(model_kwargs)
         seen.append((cache.get_seq_length(), vars(cache).get("update"), state.calls.step, state.capture))
         assert not torch.is_grad_enabled()
         return block(model, sequences, prompt_length, rows, model_kwargs, layers, valid, state)

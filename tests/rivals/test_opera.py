@@ -175,7 +175,7 @@ def fresh_logits(model, inputs, answer):
             outputs = model(**hf.next_inputs(model, input_ids, 1, kwargs), return_dict=True)
         return outputs.logits[0, -1].float()
 
-    return hf.prepared(model, dict(inputs), loop, past_key_values=cache, max_new_tokens=2, do_sample=False)
+    return hf.prepared(model, {**inputs, hf.CACHE: cache}, loop, max_new_tokens=2, do_sample=False)
 
 
 def test_what_was_chosen_there_is_never_chosen_there_again(monkeypatch):

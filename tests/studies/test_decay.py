@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from lvlm_saliency import hf
 from lvlm_saliency.attention.session import session
 from lvlm_saliency.attention.step import Capture
 from lvlm_saliency.cli import main
@@ -109,7 +110,8 @@ def test_rows_of_attention_are_those_of_the_factor(lab):
             weakening.samples[0].ids = list(text.token_ids[:9])
             weakening.places = weakening._mask([held]) if weakened else None
             state.capture = Capture(graph=False, layers=frozenset([0]))
-            model(input_ids=whole[:, -1:], attention_mask=torch.ones_like(whole), past_key_values=cache.past_key_values)
+            told = {"attention_mask": torch.ones_like(whole), hf.CACHE: hf.cache_of(cache)}
+            model(input_ids=whole[:, -1:], **told)
         return state.capture.weights[0][0, :, 0].numpy(), weakening.taken
 
     (before, _), (after, noted) = rows(False), rows(True)

@@ -33,6 +33,7 @@ HARMLESS = frozenset(
         "cache_position",
         "position_embeddings",
         "return_dict",
+        "cache",
         "past_key_values",
         "num_items_in_batch",
         "token_type_ids",

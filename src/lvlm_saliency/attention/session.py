@@ -142,7 +142,7 @@ def session(model, editors: Sequence[Editor] = (), *, everywhere: bool = False) 
             return None
         if decoder.training:  # switched on since the block was opened
             hf.refuse_training(model)
-        past, new, cache = hf.lengths(args, kwargs)
+        past, new, cache = hf.lengths(decoder, args, kwargs)
         state.forwards += 1
         step = state.calls.step = state.step(past, new, cache, kwargs.get(STEP))
         if step.capture is None and not step.editors:
@@ -153,8 +153,8 @@ def session(model, editors: Sequence[Editor] = (), *, everywhere: bool = False) 
 
     def release_cache(_module, _args, kwargs, _output):
         state.calls.step = None
-        if kwargs.get("past_key_values") is not None:
-            caches.release_cache(kwargs["past_key_values"])
+        if (cache := hf.cache_of(kwargs)) is not None:
+            caches.release_cache(cache)
 
     with hf.switched(model):
         hooks = [

@@ -43,7 +43,7 @@ def obstacle(model, config, model_kwargs: dict) -> str:
     """Why blocks cannot be used in this generation; empty where they can."""
     if hf.is_hybrid(model):
         return "layers without attention cannot take tokens back"
-    if not model_kwargs.get("use_cache", True) or not caches.can_roll_back(model_kwargs.get("past_key_values")):
+    if not model_kwargs.get("use_cache", True) or not caches.can_roll_back(hf.cache_of(model_kwargs)):
         return "the cache cannot take tokens back: use the default dynamic cache"
     if config.output_scores or config.output_logits or config.output_hidden_states:
         return "per-step scores, logits and hidden states are kept step by step only"
@@ -68,7 +68,7 @@ class BlockRun(Run):
         self.ragged = all(getattr(editor, "minds_shift", False) for editor in self.state.acting)
         self.pace.batch = len(self.ids) if self.ragged else 1
         kwargs = hf.advanced(self.model, outputs, model_kwargs)
-        self.cache = kwargs["past_key_values"]
+        self.cache = hf.cache_of(kwargs)
         caches.allow_rollback(self.cache)
         self.texts = Texts(self.model, self.ids, kwargs, 0 if self.pad is None else int(self.pad))
         self.start = self.streamed = self.ids.shape[1]
@@ -83,7 +83,7 @@ class BlockRun(Run):
             self.streamer.end()
         self.texts.settle(self.cache, self.alive)
         self.ids = self.texts.ids[:, : max(self.texts.ends)]
-        out = self._output({"past_key_values": self.cache}, self.state.forwards)
+        out = self._output({hf.CACHE: self.cache}, self.state.forwards)
         out.cost.drafted = self.drafted
         return out
 

@@ -41,12 +41,12 @@ class Branch:
         Raises:
             SettingError: the cache cannot be forked.
         """
-        caches.forkable(model_kwargs.get("past_key_values"))
+        caches.forkable(hf.cache_of(model_kwargs))
         outputs = hf.prefill(model, input_ids, config, model_kwargs)
         rest = hf.without_prompt_inputs(model_kwargs)
         rows = torch.arange(len(input_ids), device=input_ids.device)
         single = edited or hf.is_hybrid(model)
-        branch = cls(model, session, input_ids, rows, outputs.past_key_values, rest, session.prompt, single)
+        branch = cls(model, session, input_ids, rows, hf.cache_of(outputs), rest, session.prompt, single)
         return branch, _last_logits(outputs, input_ids)
 
     def fork(self, rows: Tensor) -> Branch:
@@ -65,7 +65,7 @@ class Branch:
         new = tokens.shape[1]
         self.ids = torch.cat([self.ids, tokens], dim=-1)
         self.kwargs = hf.extended(self.model, {}, self.kwargs, new)
-        inputs = hf.next_inputs(self.model, self.ids, new, {**self.kwargs, "past_key_values": self.cache})
+        inputs = hf.next_inputs(self.model, self.ids, new, {**self.kwargs, hf.CACHE: self.cache})
         masks = (None if mask is None else mask[self.origin] for mask in (self.prompt.image, self.prompt.padding))
         with self.session.acting_on(Prompt(self.prompt.length, *masks)):
             self.session.capture = capture

@@ -126,7 +126,7 @@ def _by_transformers(model, inputs, methods, streamer, settings) -> GenerateOutp
     begin = time.perf_counter()
     with session(model, methods) as state:
         state.prompt_length = inputs["input_ids"].shape[1]
-        out = model.generate(**inputs, streamer=streamer, **settings)
+        out = model.generate(**hf.with_cache_named({**inputs, **settings}), streamer=streamer)
     sequences = getattr(out, "sequences", out)
     lengths = output_lengths(model, sequences, state.prompt_length).tolist()
     steps = [

@@ -113,4 +113,4 @@ class Run:
             seconds=time.perf_counter() - self.begin,
         )
         extras = {name: tuple(values) or None for name, values in self.kept.items()}
-        return GenerateOutput(self.ids, self.steps, cost, past_key_values=model_kwargs.get("past_key_values"), **extras)
+        return GenerateOutput(self.ids, self.steps, cost, past_key_values=hf.cache_of(model_kwargs), **extras)

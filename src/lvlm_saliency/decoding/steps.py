@@ -44,8 +44,8 @@ class Cost:
 class GenerateOutput:
     """sequences: int64 `[batch, n0 + T]`, prompt included, right-padded after a sample's end; steps: one list per
     sample; scores, logits: per step float32 `[batch, V]` (with output_scores / output_logits); hidden_states: per step
-    (with output_hidden_states); past_key_values: the cache; sequences_scores: of a search, float32 `[batch]`. A search
-    has beams in place of samples in scores and logits, and no cache to give."""
+    (with output_hidden_states); past_key_values: the cache, also as `cache`; sequences_scores: of a search, float32
+    `[batch]`. A search has beams in place of samples in scores and logits, and no cache to give."""
 
     sequences: Tensor
     steps: list[list[Step]]
@@ -55,3 +55,8 @@ class GenerateOutput:
     hidden_states: tuple | None = None
     past_key_values: object | None = None
     sequences_scores: Tensor | None = None
+
+    @property
+    def cache(self) -> object | None:
+        """The cache under the name that transformers gives it from 5.24 on."""
+        return self.past_key_values

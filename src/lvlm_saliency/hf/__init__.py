@@ -1,15 +1,15 @@
 """Everything that touches transformers' private names, in one place.
 
-When a new transformers release renames something, this package is the one to mend. Checked with 5.23. Callers write
-`hf.name`, whichever room the name lives in: `backends` (our attention function and its names), `decoder` (the language
-model inside a model), `mode` (training or not), `switch` (our function on and off), `call` (one forward call),
-`generation` (what `generate` prepares).
+When a new transformers release renames something, this package is the one to mend; `docs/versions.md` says which
+releases it was checked with. Callers write `hf.name`, whichever room the name lives in: `backends` (our attention
+function and its names), `decoder` (the language model inside a model), `mode` (training or not), `switch` (our function
+on and off), `call` (one forward call), `generation` (what `generate` prepares).
 """
 
 # ruff: noqa: F401 (this file gives other files' names one address)
 
 from lvlm_saliency.hf.backends import BACKENDS, NAMES
-from lvlm_saliency.hf.call import lengths
+from lvlm_saliency.hf.call import CACHE, CACHE_NAMES, cache_of, lengths, with_cache_named
 from lvlm_saliency.hf.decoder import (
     attention_layers,
     decoder_layers,

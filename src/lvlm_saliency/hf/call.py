@@ -2,14 +2,72 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Mapping
 from typing import Any
 
+from transformers import Cache, GenerationMixin
+from transformers.utils import ModelOutput
 
-def lengths(args: tuple, kwargs: dict) -> tuple[int, int, Any]:
-    """Of a decoder call: tokens in the cache before it, tokens that come in, and the cache (or None)."""
-    tokens = kwargs.get("inputs_embeds")
+from lvlm_saliency.errors import UnsupportedModelError
+
+CACHE_NAMES = ("cache", "past_key_values")
+"""What decoders call the key/value cache: transformers 5.24 renamed the second to the first."""
+
+
+@functools.cache
+def _parameters(function) -> tuple[str, ...]:
+    return tuple(inspect.signature(function).parameters)
+
+
+_KNOWN = _parameters(GenerationMixin.prepare_inputs_for_generation)
+CACHE = next(name for name in CACHE_NAMES if name in _KNOWN)
+"""The one of them that this transformers uses, as a keyword and as a field of what a model returns."""
+
+
+def with_cache_named(keywords: Mapping) -> dict:
+    """The keywords with their cache, if they hold one, under the name that this transformers uses."""
+    found = dict(keywords)
+    for name in CACHE_NAMES:
+        if name != CACHE and found.get(name) is not None and found.get(CACHE) is None:
+            found[CACHE] = found.pop(name)
+    return found
+
+
+def cache_of(holder: Any) -> Any:
+    """The cache among the keywords of a call, or in what a forward call or a generation returned; None without one."""
+    if isinstance(holder, ModelOutput):
+        return holder.get(CACHE)
+    get = holder.get if isinstance(holder, Mapping) else functools.partial(getattr, holder)
+    return next((cache for name in (CACHE, *CACHE_NAMES) if (cache := get(name, None)) is not None), None)
+
+
+def lengths(decoder, args: tuple, kwargs: dict) -> tuple[int, int, Any]:
+    """Of a decoder call: tokens in the cache before it, tokens that come in, and the cache (or None).
+
+    Raises:
+        UnsupportedModelError: the call carries no tokens, or a cache under a name or of a kind that is not known here.
+            Taken for a call without cache, it would give wrong rows.
+    """
+    named = {**dict(zip(_parameters(type(decoder).forward)[1:], args, strict=False)), **kwargs} if args else kwargs
+    tokens = named.get("inputs_embeds")
+    tokens = named.get("input_ids") if tokens is None else tokens
     if tokens is None:
-        tokens = kwargs.get("input_ids", args[0] if args else None)
-    cache = kwargs.get("past_key_values")
+        raise UnsupportedModelError(
+            f"{type(decoder).__name__} was called with neither input_ids nor inputs_embeds: "
+            "which tokens come in is not known here"
+        )
+    for name, value in named.items():
+        if name not in CACHE_NAMES and (isinstance(value, Cache) or hasattr(value, "get_seq_length")):
+            raise UnsupportedModelError(
+                f"{type(decoder).__name__} takes its cache as {name!r}, a name that is not known here "
+                f"({' or '.join(CACHE_NAMES)}): how many tokens it holds cannot be told"
+            )
+    cache = cache_of(named)
+    if cache is not None and not hasattr(cache, "get_seq_length"):
+        raise UnsupportedModelError(
+            f"the cache is a {type(cache).__name__}, not a Cache of transformers: leave it out or pass a DynamicCache"
+        )
     past = 0 if cache is None else int(cache.get_seq_length())
     return past, tokens.shape[1], cache

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lvlm_saliency import caches
 from lvlm_saliency.errors import UnsupportedModelError
+from lvlm_saliency.hf.call import CACHE, CACHE_NAMES, with_cache_named
 
 PER_TOKEN = ("attention_mask", "position_ids", "token_type_ids", "mm_token_type_ids")
 """Model inputs that run along the sequence (last axis)."""
@@ -20,7 +21,7 @@ PER_TOKEN = ("attention_mask", "position_ids", "token_type_ids", "mm_token_type_
 
 def prepared(model, inputs: dict, loop: Callable, **settings):
     """Let `model.generate` prepare everything (features, positions, cache, processors), then call our `loop`."""
-    return model.generate(**inputs, custom_generate=loop, **settings)
+    return model.generate(**with_cache_named({**inputs, **settings}), custom_generate=loop)
 
 
 def prepared_alone(model, inputs: dict, length: int, answers: int, use_cache: bool) -> tuple[Tensor, Any, dict]:
@@ -32,7 +33,7 @@ def prepared_alone(model, inputs: dict, length: int, answers: int, use_cache: bo
 
     settings: dict[str, Any] = {"max_new_tokens": max(1, length), "num_beams": 1, "num_return_sequences": answers}
     if use_cache:
-        settings["past_key_values"] = caches.new_cache(model)
+        settings[CACHE] = caches.new_cache(model)
     with offsets_kept(model):
         # several answers to one prompt need sampling, as far as the check of the settings goes
         return prepared(model, dict(inputs), loop, use_cache=use_cache, do_sample=answers > 1, **settings)
@@ -142,7 +143,7 @@ def without_prompt_inputs(model_kwargs: dict) -> dict:
     return {
         k: v
         for k, v in model_kwargs.items()
-        if k in PER_TOKEN or not (isinstance(v, Tensor) or k in ("past_key_values", "mm_encoder_outputs"))
+        if k in PER_TOKEN or not (isinstance(v, Tensor) or k in (*CACHE_NAMES, "mm_encoder_outputs"))
     }
 
 

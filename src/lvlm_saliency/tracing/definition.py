@@ -25,7 +25,7 @@ def by_definition(model, inputs, sequences: Tensor, layers: list[int], valid: Te
 
     def loop(model, input_ids, logits_processor, stopping_criteria, generation_config, **model_kwargs):
         target = sequences.to(input_ids.device)
-        kwargs = {**model_kwargs, "logits_to_keep": 0, "use_cache": False, "past_key_values": None}
+        kwargs = {**model_kwargs, "logits_to_keep": 0, "use_cache": False, hf.CACHE: None}
         if count > 1:
             kwargs = hf.extended(model, {}, kwargs, count - 1)
         tokens = [

@@ -127,7 +127,7 @@ def _one_pass(model, inputs, sequences, layers, valid, state, cache=None):
         if cache is None:
             _prefill(model, input_ids, model_kwargs, state)
         else:
-            model_kwargs["past_key_values"] = cache
+            model_kwargs[hf.CACHE] = cache
         model_kwargs["logits_to_keep"] = 0
         if count > 1:
             model_kwargs = hf.extended(model, {}, model_kwargs, count - 1)
@@ -141,7 +141,7 @@ def _one_pass(model, inputs, sequences, layers, valid, state, cache=None):
 
     settings = {"use_cache": True, "max_new_tokens": 1, "do_sample": False, "num_beams": 1}
     inputs = dict(inputs) if cache is None else without_pixels(inputs)
-    return hf.prepared(model, inputs, loop, past_key_values=caches.new_cache(model), **settings)
+    return hf.prepared(model, {**inputs, hf.CACHE: caches.new_cache(model)}, loop, **settings)
 
 
 def _prefill(model, input_ids, model_kwargs, state) -> None:

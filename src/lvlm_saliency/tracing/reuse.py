@@ -22,7 +22,7 @@ def prompt_cache(model, generated: Any, sequences: Tensor, prompt_length: int):
     Returns:
         A cache of its own over the same memory: the generation's cache stays as it was.
     """
-    cache = getattr(generated, "past_key_values", None)
+    cache = hf.cache_of(generated)
     if cache is None or hf.is_hybrid(model) or not caches.can_roll_back(cache):
         return None
     if cache.get_seq_length() != sequences.shape[1] - 1 or caches.cache_batch(cache) != len(sequences):
