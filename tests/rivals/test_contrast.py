@@ -107,7 +107,8 @@ def test_the_released_flag_leaves_the_first_token_alone():
     inputs = family.inputs(n=1)
 
     def run(**knobs):
-        return ls.generate(model, inputs, [PAI(gamma=1.5, beta=0, **knobs)], **SETTINGS, output_logits=True)
+        method = PAI(gamma=1.5, beta=0, **knobs)
+        return ls.generate(model, inputs, [method], max_new_tokens=2, do_sample=False, output_logits=True)
 
     plain, paper, released = run(alpha=0), run(alpha=4.0), run(alpha=4.0, mode="official_code")
     assert torch.equal(released.logits[0], plain.logits[0])
@@ -156,6 +157,53 @@ def test_no_constraint_masks_nothing():
     main, other = logits_of(3)
     assert constrained(other, main, 0) is other
     assert plausible(main, 0).all()
+
+
+def penalised(logits, ids, penalty):
+    """What repetition_penalty does: the logits of all ids so far are divided by it, or multiplied where negative."""
+    seen = logits.gather(1, ids)
+    return logits.scatter(1, ids, torch.where(seen < 0, seen * penalty, seen / penalty))
+
+
+@pytest.mark.parametrize("mode", ["paper", "official_code"])
+def test_a_penalty_acts_before_the_released_guidance_and_after_the_papers(mode):
+    """The released guidance is a logits processor, and transformers puts a call's penalties before those."""
+    family = FAMILIES["llava"]
+    model, _ = family.build()
+    inputs = family.inputs(n=1)
+    method, penalty = PAI(alpha=0, gamma=1.6, beta=0.05, mode=mode), 1.7
+    bare = without_pictures(model, inputs)
+    out = ls.generate(model, inputs, [method], **SETTINGS, repetition_penalty=penalty, output_scores=True)
+    n0, differ = inputs["input_ids"].shape[1], 0
+    for t in range(5):
+        ids = out.sequences[:, : n0 + t]
+        text = torch.cat([bare["input_ids"], ids[:, n0:]], 1)
+        with torch.no_grad():
+            seen = model(**{**inputs, "input_ids": ids, "attention_mask": torch.ones_like(ids)}).logits[:, -1]
+            unseen = model(input_ids=text, attention_mask=torch.ones_like(text)).logits[:, -1]
+
+        def guided(main, other=unseen):
+            a, u = torch.log_softmax(main, -1), torch.log_softmax(other, -1)
+            kept = a >= a.amax(-1, keepdim=True) + math.log(0.05)
+            return (u + 1.6 * (a - u)).masked_fill(~kept, float("-inf"))
+
+        before, after = guided(penalised(seen, ids, penalty)), penalised(guided(seen), ids, penalty)
+        want = before if mode == "official_code" else after
+        torch.testing.assert_close(out.scores[t], want, atol=2e-3, rtol=1e-3)
+        differ += not torch.allclose(before, after, atol=2e-3)
+    assert differ > 2
+    torch.manual_seed(0)
+    drawn = ls.generate(
+        model,
+        inputs,
+        [method],
+        max_new_tokens=1,
+        do_sample=True,
+        temperature=0.5,
+        repetition_penalty=penalty,
+        output_scores=True,
+    )
+    torch.testing.assert_close(drawn.scores[0], 2 * out.scores[0], atol=2e-3, rtol=1e-3)
 
 
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS.keys())

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lvlm_saliency as ls
+from engine.reference import alone
 from lvlm_saliency.errors import UnsupportedModelError
+from lvlm_saliency.interventions import counterfactual
 from lvlm_saliency.interventions.causalmm import LANGUAGE_EDITS, VISION_EDITS, CausalMM
 from lvlm_saliency.interventions.counterfactual import (
     clip_tower,
@@ -151,6 +155,45 @@ def test_the_released_loop_subtracts_at_the_first_token_only(branch):
     off = run(gamma=0, epsilon=0, mode="official_code")
     plain = ls.generate(model, inputs, **SETTINGS, output_logits=True)
     assert all(torch.equal(a, b) for a, b in zip(off.logits, plain.logits, strict=True))
+
+
+@pytest.mark.parametrize("edit", ["uniform", "random"])
+def test_the_released_rows_are_normalised_before_they_are_masked(edit, monkeypatch):
+    """Each is brought to sum 1 over the whole prompt, and then loses what lies behind its own position."""
+    family = FAMILIES["llava"]
+    model, _ = family.build()
+    inputs = family.inputs(n=2)
+    seen, made = [], counterfactual.edited_rows
+
+    def watched(weights, visible, *rest):
+        seen.append((visible.expand(len(weights), -1, -1, -1), rest[2], made(weights, visible, *rest)))
+        return seen[-1][-1]
+
+    monkeypatch.setattr(counterfactual, "edited_rows", watched)
+    method = CausalMM(language_edit=edit, seed=3, epsilon=0.01, mode="official_code")
+    both = ls.generate(model, inputs, [method], **SETTINGS)
+    width = inputs["input_ids"].shape[1]
+    released = torch.cat([rows for _, _, rows in seen], 2)[:, :, :width]  # the first layer's
+    for sample in range(2):
+        pad = int((inputs["attention_mask"][sample] == 0).sum())
+        rows, n = released[sample, :, pad:, pad:], width - pad
+        full = torch.ones(rows.shape)
+        if edit == "random":
+            at = torch.arange(n)
+            full = hashed_uniform(3, torch.tensor([sample]), 0, len(rows), at, at, torch.tensor([0]))[0]
+        torch.testing.assert_close(rows, (full / full.sum(-1, keepdim=True)).tril())
+        assert rows[:, 0].sum(-1).max() < 0.2
+        torch.testing.assert_close(rows[:, -1].sum(-1), torch.ones(len(rows)))
+        own = alone(family, 2, sample)
+        single = ls.generate(model, own, [method], **SETTINGS, sample_ids=[sample]).sequences
+        assert torch.equal(single[0, -5:], both.sequences[sample, -5:])
+    paper = dataclasses.replace(method, mode="paper")
+    seen.clear()
+    ls.generate(model, inputs, [paper], max_new_tokens=1)
+    assert all(
+        torch.allclose(rows.sum(-1)[visible.any(-1).expand_as(rows.sum(-1))], torch.tensor(1.0))
+        for visible, _, rows in seen
+    )
 
 
 def test_other_towers_are_refused():

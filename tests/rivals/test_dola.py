@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lvlm_saliency as ls
+from lvlm_saliency import hf
 from lvlm_saliency.errors import SettingError
 from lvlm_saliency.interventions.dola import DoLa
 from zoo import FAMILIES
@@ -84,6 +85,26 @@ def test_it_reads_the_hidden_states_before_the_last_norm(name, monkeypatch):
             want = model.get_output_embeddings()(hidden[number][:, -1]).float()
             want = want if cap is None else cap * torch.tanh(want / cap)
             torch.testing.assert_close(logits, want, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("depth", "low", "high"),
+    [  # the released commands, for 7, 13, 30 and 65 billion parameters
+        (32, range(0, 16, 2), range(16, 32, 2)),
+        (40, range(0, 20, 2), range(20, 40, 2)),
+        (60, range(0, 20, 2), range(40, 60, 2)),
+        (80, range(0, 20, 2), range(60, 80, 2)),
+        (42, range(0, 20, 2), range(22, 42, 2)),  # and depths that they do not name
+        (45, range(0, 20, 2), range(26, 45, 2)),
+        (3, range(0, 2, 2), range(2, 3, 2)),
+    ],
+)
+def test_the_buckets_of_the_released_commands(depth, low, high, monkeypatch):
+    monkeypatch.setattr(hf, "decoder_layers", lambda _model: [None] * depth)
+    model, _ = FAMILIES["llava"].build()
+    for mode in ("paper", "official_code"):
+        assert DoLa(mode=mode).layers(model) == list(low)
+        assert DoLa(mode=mode, candidate_layers="high").layers(model) == list(high)
 
 
 def test_candidate_layers():

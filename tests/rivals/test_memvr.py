@@ -129,6 +129,29 @@ def test_the_picture_is_that_of_the_call(calls):
     assert not calls, "no picture, nothing to look at"
 
 
+def test_the_released_code_for_qwen_reads_the_entropy_without_the_last_norm(monkeypatch):
+    """That for LLaVA reads it through the norm, as the other mode does for both."""
+    family = FAMILIES["qwen2_vl"]
+    model, _ = family.build()
+    inputs = family.inputs(n=1)
+    with torch.no_grad():
+        states = model(**inputs, output_hidden_states=True).hidden_states
+    number = MemVR().layers(model)[0]
+    bare = model.lm_head(states[number])
+    through = model.lm_head(model.get_decoder().norm(states[number]))
+    assert (entropy(bare) - entropy(through)).abs().max() > 0.05
+    seen = []
+    monkeypatch.setattr(retracing, "entropy", lambda logits: seen.append(logits) or entropy(logits))
+    for activation, mode, want in (
+        ("silu", "official_code", bare),
+        ("silu", "paper", through),
+        ("identity", "official_code", through),
+    ):
+        seen.clear()
+        ls.generate(model, inputs, [MemVR(activation=activation, mode=mode)], max_new_tokens=1)
+        torch.testing.assert_close(seen[0][:, -1], want[:, -1], atol=1e-4, rtol=1e-4)
+
+
 def test_a_gamma_that_is_never_reached_is_off():
     family = FAMILIES["llava"]
     model, _ = family.build()

@@ -36,7 +36,7 @@ class Contrast:
     """The branches of one generation; `combine(logits, others)` makes one float32 `[B, V]` of the branches' logits.
 
     With `first_only` the branches read their prompts and no more: from the second token on the main logits stand in
-    for theirs.
+    for theirs. With `behind_processors` the main logits come in as the processors leave them (see `Run`).
     """
 
     def __init__(
@@ -44,8 +44,10 @@ class Contrast:
         readings: Sequence[Reading],
         combine: Callable[[Tensor, list[Tensor]], Tensor],
         first_only: bool = False,
+        behind_processors: bool = False,
     ):
         self.readings, self.combine, self.first_only = list(readings), combine, first_only
+        self.behind_processors = behind_processors
         self.branches: list[_Branch] = []
 
     def open(self, model, state: Session, batch: int, length: int, use_cache: bool) -> None:

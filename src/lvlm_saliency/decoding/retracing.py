@@ -94,7 +94,8 @@ class Retracing:
         call: _Call | None = self.calls.call
         if call is None:
             return
-        unsure = entropy(self.lens(hidden.detach()[:, call.first :])) > self.settings.gamma
+        logits = self.lens(hidden.detach()[:, call.first :], normalised=self.settings.normalised)
+        unsure = entropy(logits) > self.settings.gamma
         call.armed = unsure if call.fired is None else unsure & ~call.fired
         call.fired = unsure if call.fired is None else unsure | call.fired
 

@@ -64,9 +64,7 @@ class Run:
     def _choose(self, step: int, outputs, capture) -> Tensor:
         """The next token of each sample, `[B]`; finished samples get the padding token."""
         raw = finite_logits(outputs.logits.detach()[:, -1]).to(self.ids.device, copy=True)
-        if self.shaper is not None:
-            raw = self.shaper.shaped(raw)
-        processed = self.processor(self.ids, raw)
+        raw, processed = self._processed(raw)
         self._keep(outputs, raw, processed)
         if self.selector is not None:
             made = self.selector.choose(step, outputs.logits, processed, capture, self.alive)
@@ -83,6 +81,18 @@ class Run:
         if self.pad is None or all(self.alive):
             return tokens
         return torch.where(self.active, tokens, self.pad.to(tokens.device))
+
+    def _processed(self, raw: Tensor) -> tuple[Tensor, Tensor]:
+        """The logits that the methods make of the model's, and what processors and warpers make of those to choose
+        from. A shaper may ask to come between the two."""
+        if self.shaper is None:
+            return raw, self.processor(self.ids, raw)
+        processor = self.processor
+        if getattr(self.shaper, "behind_processors", False):
+            before, processor = hf.warpers_apart(processor)
+            raw = before(self.ids, raw)
+        raw = self.shaper.shaped(raw)
+        return raw, processor(self.ids, raw)
 
     def _keep(self, outputs, raw, processed) -> None:
         if self.config.output_scores:

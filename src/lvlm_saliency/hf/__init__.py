@@ -41,6 +41,7 @@ from lvlm_saliency.hf.generation import (
     prepared_alone,
     processed_rows,
     row_inputs,
+    warpers_apart,
     without_prompt_inputs,
 )
 from lvlm_saliency.hf.mode import refuse_training

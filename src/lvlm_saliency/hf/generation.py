@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import LogitsProcessorList
 
 from lvlm_saliency import caches
 from lvlm_saliency.errors import UnsupportedModelError
@@ -167,6 +168,15 @@ def processed_rows(processors, origin: Tensor, ids: Tensor, scores: Tensor) -> T
             own.prompt_ignore_length = padding[origin]
         scores = own(ids, scores)
     return scores
+
+
+def warpers_apart(processors) -> tuple[LogitsProcessorList, LogitsProcessorList]:
+    """The processors (penalties, bans, the caller's own) and, behind them, the warpers that shape a distribution to
+    draw from (temperature, top-k, ...) with what `generate` puts behind those."""
+    last = ("LogitNormalization", "WatermarkLogitsProcessor", "SynthIDTextWatermarkLogitsProcessor")
+    kinds = [type(processor).__name__ for processor in processors]
+    first = next((n for n, kind in enumerate(kinds) if kind.endswith("Warper") or kind in last), len(kinds))
+    return LogitsProcessorList(processors[:first]), LogitsProcessorList(processors[first:])
 
 
 def end_tokens(generation_config) -> tuple[int, ...]:

@@ -71,6 +71,11 @@ class ContrastMethod(Method):
         """Whether the further passes are made for the first token alone."""
         return False
 
+    @property
+    def behind_processors(self) -> bool:
+        """Whether penalties and the like act on the model's own logits, before they are combined, not behind that."""
+        return False
+
     def readings(self, model, inputs: dict, numbers: Sequence[int]) -> list:
         """What else is read, as `decoding.contrast.Reading`s; `numbers` names the samples to seeded draws."""
         raise NotImplementedError(f"{type(self).__name__} does not say what it reads")
@@ -92,7 +97,7 @@ class ContrastMethod(Method):
         if inputs is None:
             raise SettingError(f"{self.name} needs the inputs themselves: call lvlm_saliency.generate")
         readings = self.readings(model, inputs, numbers[:: len(numbers) // len(inputs["input_ids"])])
-        return Contrast(readings, self.combine, self.first_only)
+        return Contrast(readings, self.combine, self.first_only, self.behind_processors)
 
 
 def number(owner: str, name: str, value, low: float, high: float = float("inf"), *, whole: bool = False) -> None:

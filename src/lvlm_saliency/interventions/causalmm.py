@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -47,7 +48,9 @@ class CausalMM(ContrastMethod):
         mode: "paper": every branch keeps a cache of its own and is subtracted at every token. "official_code": in the
             released decode loop the branches go on from the factual cache after the first token, so that from the
             second one on nothing is subtracted and only the plausibility constraint acts; one-word answers are the
-            same. The default is "paper".
+            same. There "uniform" and "random" rows are also brought to sum 1 over the whole prompt before the mask
+            takes away what a row does not see, so that early rows sum to less ("reverse" is masked first, there too);
+            here a row's visible keys sum to 1. The default is "paper".
     """
 
     name: ClassVar[str] = "causalmm"
@@ -142,15 +145,21 @@ class _EditedRows:
             return None
 
         def rewrite(weights: Tensor, visible: Tensor, block: slice) -> Tensor:
-            noise = None
+            noise = total = None
+            pads = torch.zeros(len(weights), dtype=torch.int64, device=weights.device)
+            if place.padding is not None:
+                pads += place.padding.sum(1).to(pads).repeat_interleave(len(pads) // len(place.padding))
             if settings.language_edit == "random":
-                pads = torch.zeros(len(weights), dtype=torch.int64, device=weights.device)
-                if place.padding is not None:
-                    pads += place.padding.sum(1).to(pads).repeat_interleave(len(pads) // len(place.padding))
                 numbers = torch.tensor(self.numbers, device=weights.device)
                 numbers = numbers.repeat_interleave(len(weights) // len(numbers))
-                at = (place.query_positions[block], place.key_positions)
-                noise = hashed_uniform(self.seed, numbers, place.layer, weights.shape[1], *at, pads)
-            return edited_rows(weights, visible, settings.language_edit, settings.normalise, noise)
+                drawn = functools.partial(hashed_uniform, self.seed, numbers, place.layer, weights.shape[1])
+                noise = drawn(place.query_positions[block], place.key_positions, pads)
+            if settings.first_only and settings.normalise:  # as released: over all keys of the prompt, also later ones
+                keys = torch.arange(place.prompt_length, device=weights.device)
+                total = (keys >= pads[:, None])[:, None, None].float()
+                if noise is not None:
+                    total = drawn(place.query_positions[block], keys, pads) * total
+                total = total.sum(-1, keepdim=True)
+            return edited_rows(weights, visible, settings.language_edit, settings.normalise, noise, total)
 
         return RowEdit(rewrite=rewrite)

@@ -14,13 +14,23 @@ from lvlm_saliency.decoding.draws import generator
 from lvlm_saliency.interventions.noise import rows_of_samples
 
 
-def edited_rows(weights: Tensor, visible: Tensor, edit: str, normalise: bool, noise: Tensor | None = None) -> Tensor:
+def edited_rows(
+    weights: Tensor,
+    visible: Tensor,
+    edit: str,
+    normalise: bool,
+    noise: Tensor | None = None,
+    total: Tensor | None = None,
+) -> Tensor:
     """Counterfactual rows, float32 `[B, H, t, K]`, zero where `visible` (broadcastable bool) is False.
 
     Args:
         weights: post-softmax rows; edit: "reverse", "uniform" or "random"; normalise: to sum 1; noise: uniform numbers
-            of the same shape, for "random".
+            of the same shape, for "random"; total: what "uniform" and "random" rows are divided by in place of their
+            own sum (broadcastable), so that they sum to less where it counts keys that a row does not see.
     """
+    if total is not None and edit != "reverse":
+        return (torch.ones_like(weights) if edit == "uniform" else noise) * visible / total
     if edit == "uniform":
         edited = torch.ones_like(weights) * visible
         return edited / edited.sum(-1, keepdim=True).clamp_min(1)

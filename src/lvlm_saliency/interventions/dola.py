@@ -14,6 +14,8 @@ from lvlm_saliency.interventions.base import Method, choice, layer_numbers, numb
 
 MODES = ("paper", "official_code")
 BUCKETS = ("low", "high")
+BUCKET = 20
+"""Layers that a bucket holds at most: models of 40, 60 and 80 layers have two, three and four."""
 
 
 @dataclass(frozen=True)
@@ -26,9 +28,10 @@ class DoLa(Method):
     log p - contrast * log q_M among the tokens v with p(v) >= relative_top max p.
 
     Args:
-        candidate_layers: numbers of hidden states, or "low" / "high": every second one of the lower or upper half,
-            without the embeddings where the head is tied to them. Long texts by LLaVA-1.5 in the literature: 0, 2, ..,
-            14.
+        candidate_layers: numbers of hidden states, or "low" / "high": every second one of the lower or upper half, or
+            of the lowest or highest 20 layers of a deeper model (as in the released commands: 0, 2, .., 18 and 40, 42,
+            .., 58 of 60), without the embeddings where the head is tied to them. Long texts by LLaVA-1.5 in the
+            literature: 0, 2, .., 14.
         relative_top: plausibility constraint, 0 for none. Paper: 0.1.
         contrast: 1 is DoLa; 0 (with relative_top=0) switches it off, bit-identically.
         mode: "paper": the Jensen-Shannon divergence, half KL(p || m) + half KL(q || m) with m = (p + q) / 2.
@@ -73,9 +76,10 @@ class DoLa(Method):
             if self.candidate_layers[-1] >= count:
                 raise SettingError(f"dola: candidate_layers are hidden states 0..{count - 1} of this model")
             return list(self.candidate_layers)
-        half = (count + 1) // 2
         first = 2 * hf.tied_head(model)  # the embedding's own logits say nothing but the token that came in
-        bucket = range(first, half, 2) if self.candidate_layers == "low" else range(half + half % 2, count, 2)
+        begin = max((count + 1) // 2, count - BUCKET)  # of the upper bucket
+        low, high = range(first, min((count + 1) // 2, BUCKET), 2), range(begin + begin % 2, count, 2)
+        bucket = low if self.candidate_layers == "low" else high
         return list(bucket) or [count - 1]
 
     def shaper(self, model, inputs: dict | None, numbers: Sequence[int]):

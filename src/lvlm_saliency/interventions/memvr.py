@@ -11,6 +11,7 @@ from lvlm_saliency.errors import SettingError
 from lvlm_saliency.interventions.base import AttentionMethod, choice, number
 
 ACTIVATIONS = ("identity", "silu")
+MODES = ("paper", "official_code")
 
 
 @dataclass(frozen=True)
@@ -19,9 +20,9 @@ class MemVR(AttentionMethod):
 
     "Look Twice Before You Answer: Memory-Space Visual Retracing for Hallucination Mitigation in Multimodal Large
     Language Models", ICML 2025, arXiv 2410.03577. After layer l with start < l < end, H is the entropy of the ten
-    largest logits read off the hidden state (through the last norm), divided by ln 10. The first layer with H > gamma
-    makes layer l + 1 put out (1 - alpha) FFN(x) + alpha k D(x), once per pass, with D(x) = act(x W1) W2 over the
-    picture's projected tokens Z as keys and as values, and k such that k D is as large as FFN on average.
+    largest logits read off the hidden state (through the last norm; see mode), divided by ln 10. The first layer with
+    H > gamma makes layer l + 1 put out (1 - alpha) FFN(x) + alpha k D(x), once per pass, with D(x) = act(x W1) W2 over
+    the picture's projected tokens Z as keys and as values, and k such that k D is as large as FFN on average.
 
     The decision and k belong to a row: the prompt's rows share those of its last one, as in one pass over the prompt,
     and a decoded row has its own. Z is what this very call put at the image positions, kept beside its cache.
@@ -34,6 +35,9 @@ class MemVR(AttentionMethod):
             scales to the model's depth.
         activation: "identity" is the released code for LLaVA, where the sizes of the weights cancel in k; "silu" that
             for Qwen-VL and the paper's formula, with W1 = Z mean|W_up| / mean|Z|. The default follows LLaVA.
+        mode: "paper" reads H through the model's last norm whatever the activation. "official_code": the released code
+            for LLaVA does so, that for Qwen-VL (activation="silu") puts the hidden state into the head as it is, so
+            that H has another size there. The default is "paper".
     """
 
     name: ClassVar[str] = "memvr"
@@ -49,6 +53,7 @@ class MemVR(AttentionMethod):
     start: int | None = None
     end: int | None = None
     activation: str = "identity"
+    mode: str = "paper"
 
     def __post_init__(self):
         number("MemVR", "alpha", self.alpha, 0, 1)
@@ -57,6 +62,7 @@ class MemVR(AttentionMethod):
             if getattr(self, name) is not None:
                 number("MemVR", name, getattr(self, name), 0, whole=True)
         choice("MemVR", "activation", self.activation, ACTIVATIONS)
+        choice("MemVR", "mode", self.mode, MODES)
 
     def check_model(self, model) -> None:
         layers = self.layers(model)
@@ -77,6 +83,11 @@ class MemVR(AttentionMethod):
         if not layers:
             raise SettingError(f"memvr: no layer lies strictly between start={start} and end={end} of {count} layers")
         return layers
+
+    @property
+    def normalised(self) -> bool:
+        """Whether hidden states go through the model's last norm before their entropy is read."""
+        return self.mode == "paper" or self.activation == "identity"
 
     def edit_rows(self, place) -> None:
         """Attention rows stay as they are."""

@@ -38,7 +38,10 @@ class PAI(AttentionMethod, ContrastMethod):
         layers: decoder layers that are raised, default all but the lowest two.
         mode: "paper" raises the prompt's last row, too. "official_code" does not when guidance is on: the flag that
             spares the image-free pass is set one pass too early there, so that the first token is written without the
-            gain, and answers of a single token never see it. The default is "paper".
+            gain, and answers of a single token never see it. There the guidance is also one of transformers' logits
+            processors, so that penalties and bans of the call (repetition_penalty, ...) act on the logits with the
+            picture before they are guided; in "paper" they act on the guided ones. Temperature, top-k and top-p come
+            behind the guidance in both. The default is "paper".
     """
 
     name: ClassVar[str] = "pai"
@@ -69,6 +72,10 @@ class PAI(AttentionMethod, ContrastMethod):
     @property
     def shapes_logits(self) -> bool:
         return self.gamma > 1
+
+    @property
+    def behind_processors(self) -> bool:
+        return self.mode == "official_code"
 
     def check_model(self, model) -> None:
         target_layers(model, self.layers)
