@@ -72,7 +72,7 @@ def test_html_holds_everything_and_escapes_it(folder):
 
 def test_markdown(folder):
     page = (folder / "page.md").read_text()
-    assert page.startswith("# Is <it> true?\n\n- **holds**: 1 &lt; 2\n- **does not hold**: CHAIR\\_s rose\n")
-    assert "![A <caption>](drawn.png)" in page
+    assert page.startswith("# Is &lt;it> true?\n\n- **holds**: 1 &lt; 2\n- **does not hold**: CHAIR\\_s rose\n")
+    assert "![A &lt;caption>](drawn.png)" in page
     assert "| a\\|b | 0.5 ✓ <sub>0.4 to 0.6</sub> |" in page
     assert "lvlm-saliency study x --out '<y>'" in page

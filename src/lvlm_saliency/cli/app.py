@@ -13,6 +13,8 @@ import click
 
 from .. import __version__
 from ..errors import LvlmSaliencyError, did_you_mean
+from ..plain_text import printable
+from .output import say
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -109,7 +111,7 @@ def tell(error: BaseException, debug: bool) -> int:
         click.echo(error.format_message())
         return 0
     if debug:
-        traceback.print_exception(error)
+        click.echo(printable("".join(traceback.format_exception(error))), err=True)
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
         message, status = "interrupted", INTERRUPTED
     elif isinstance(error, click.ClickException):
@@ -118,5 +120,5 @@ def tell(error: BaseException, debug: bool) -> int:
         message, status = str(error), error.exit_status
     else:
         message, status = f"{type(error).__name__}: {error}".rstrip(": "), 1
-    click.echo(f"error: {' '.join(message.split())}", err=True)
+    say(f"error: {' '.join(message.split())}", err=True)
     return status

@@ -18,10 +18,11 @@ def answered(app: click.Command, program: str) -> int:
     Returns the exit status; 1 for a shell that is not known.
     """
     from .app import COMPLETION
+    from .output import say
 
     status = shell_complete(app, {}, program, COMPLETION, os.environ[COMPLETION])
     if status:
-        click.echo(f"error: {COMPLETION} must be bash_source, zsh_source or fish_source", err=True)
+        say(f"error: {COMPLETION} must be bash_source, zsh_source or fish_source", err=True)
     return status
 
 

@@ -8,7 +8,7 @@ import click
 
 from . import completion
 from .options import debug_option, json_option
-from .output import print_json
+from .output import print_json, say
 
 EXAMPLE = """\b
 Examples:
@@ -38,14 +38,14 @@ def data(ctx, as_json):
         )
         return
     for name, needs in NEEDS.items():
-        click.echo(name if needs else f"{name}    nothing: its pictures are drawn from a seed")
+        say(name if needs else f"{name}    nothing: its pictures are drawn from a seed")
         for where in dict.fromkeys(need.where for need in needs):
-            click.echo(f"    from {where}")
+            say(f"    from {where}")
             for need in needs:
                 if need.where == where:
-                    click.echo(f"        {need.stem:30}{need.what}{' (optional)' if need.optional else ''}")
+                    say(f"        {need.stem:30}{need.what}{' (optional)' if need.optional else ''}")
         if name in HUB:
-            click.echo(f"    or both from the hub, as {HUB[name]}: --benchmark {name}:data=hub")
+            say(f"    or both from the hub, as {HUB[name]}: --benchmark {name}:data=hub")
 
 
 @data.command(epilog="Example:  lvlm-saliency data check pope --data POPE/output/coco --images coco/val2014")
@@ -65,10 +65,10 @@ def check(benchmarks, folder, images, as_json):
         print_json([{**row, "path": None if row["path"] is None else str(row["path"])} for row in rows])
     else:
         for name, needs in found.items():
-            click.echo(f"{name}: {'ready' if complete(needs) else 'incomplete'}")
+            say(f"{name}: {'ready' if complete(needs) else 'incomplete'}")
             for one in needs:
                 absent = "not given (optional)" if one.need.optional else f"MISSING: {one.need.what}; {one.need.where}"
-                click.echo(f"    {one.need.stem:30}{one.path or absent}")
+                say(f"    {one.need.stem:30}{one.path or absent}")
     if not all(map(complete, found.values())):
         raise click.exceptions.Exit(1)
 
@@ -83,4 +83,4 @@ def scenes(count, seed, out):
     from ..scenes.dataset import write_dataset
 
     write_dataset(count, seed, out)
-    click.echo(f"wrote {count} scenes to {out}")
+    say(f"wrote {count} scenes to {out}")

@@ -10,7 +10,7 @@ import click
 
 from . import completion
 from .options import MODEL, debug_option, device_option, json_option
-from .output import console, print_json
+from .output import console, print_json, say
 from .progress import progress_bar
 from .quiet import quiet
 from .wide import print_table
@@ -106,7 +106,7 @@ def evaluate(runs: tuple[Path, ...], report: bool, config: Path | None, as_json:
         return
     _print_report(shown)
     if folder:
-        click.echo(f"\nthe whole of it, with plots: {folder}")
+        say("", f"the whole of it, with plots: {folder}")
 
 
 def _ran(config: Path | None, given: dict[str, Any]) -> tuple[Report | None, Any, Path | None]:
@@ -146,20 +146,22 @@ def _print_report(shown: Report) -> None:
     from rich.text import Text
 
     from ..cut_off import CUT
+    from ..plain_text import one_line
 
     out = console()
     tones = {"better": "green", "worse": "red", "changed": "yellow"}
     for section in shown.sections:
-        out.print(Text(f"\n{section.title}", style="bold"), Text(section.lead, style="dim"))
+        out.print(Text(f"\n{one_line(section.title)}", style="bold"), Text(one_line(section.lead), style="dim"))
         for table in section.tables[:2]:
             grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
             for head in table.head:
-                grid.add_column(Text(head), overflow="fold")
+                grid.add_column(Text(one_line(head)), overflow="fold")
             for row in table.rows:
-                cells = [Text(f"{cell.text}\n{cell.note}".strip(), style=tones.get(cell.tone, "")) for cell in row]
-                grid.add_row(*cells)
+                texts = [f"{one_line(cell.text)}\n{one_line(cell.note)}".strip() for cell in row]
+                tinted = zip(texts, row, strict=True)
+                grid.add_row(*(Text(text, style=tones.get(cell.tone, "")) for text, cell in tinted))
             print_table(out, grid)
             if any(cell.note == CUT for row in table.rows for cell in row):
                 out.print(Text(f"{CUT}: the limit on new tokens ended some of these answers", style="dim"))
         for finding in section.findings:
-            out.print(Padding(Text(finding), (0, 0, 0, 2)))
+            out.print(Padding(Text(one_line(finding)), (0, 0, 0, 2)))

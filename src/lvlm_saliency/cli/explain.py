@@ -157,7 +157,7 @@ def show_json(asked: Asked, answer: Any, trace: Any, region: str, written: list[
 
 def show(answer: Any, trace: Any, region: str, written: list[str], risk: Any = None) -> None:
     """The coloured words on stdout, the files' names on stderr."""
-    from .output import console
+    from .output import console, say
 
     if risk is not None:
         from ..report.risk import print_risk
@@ -169,4 +169,4 @@ def show(answer: Any, trace: Any, region: str, written: list[str], risk: Any = N
         scores = trace.scores(region)[0, : len(answer.tokens)].tolist()
         print_trace(console(), answer.tokens, scores, label=f"saliency on {region}", cut=answer.cut)
     for path in written:
-        click.echo(f"wrote {path}", err=True)
+        say(f"wrote {path}", err=True)

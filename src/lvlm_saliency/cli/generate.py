@@ -8,8 +8,10 @@ from typing import Any
 import click
 
 from ..cut_off import CUT, LEGEND
+from ..plain_text import one_line, printable
 from .asked import Asked
 from .options import debug_option, decoding_options, input_options, json_option
+from .output import say
 from .quiet import quiet
 
 COMPARED = ("locore", "sgrs", "sgrs+locore")
@@ -43,7 +45,7 @@ def generate(compare, explain, as_json, **shared):
         _print(answers, traces, compare)
     elif answers[0].cut:
         # Not on stdout, which holds what the model wrote and nothing else.
-        click.echo(f"{LEGEND}; --max-new-tokens gives it more than {asked.max_new_tokens}", err=True)
+        say(f"{LEGEND}; --max-new-tokens gives it more than {asked.max_new_tokens}", err=True)
 
 
 def _write(asked: Asked, compare: bool, explain: bool, streaming: bool) -> tuple[list, list]:
@@ -55,7 +57,7 @@ def _write(asked: Asked, compare: bool, explain: bool, streaming: bool) -> tuple
     answers, traces = [], []
     for name, chosen, how in planned:
         if compare and sys.stderr.isatty():
-            click.echo(f"writing: {name}", err=True)
+            say(f"writing: {name}", err=True)
         streamer = _streamer(session.processor) if streaming else None
         settings = {"max_new_tokens": asked.max_new_tokens, **how}
         answers.append(write_answer(session, name, chosen, asked.seed, streamer, **settings))
@@ -80,7 +82,14 @@ def _runs(asked: Asked, compare: bool) -> list[tuple[str, list[Any], dict[str, A
 def _streamer(processor: Any) -> Any:
     from transformers import TextStreamer
 
-    return TextStreamer(getattr(processor, "tokenizer", processor), skip_prompt=True, skip_special_tokens=True)
+    class PlainStreamer(TextStreamer):
+        """Prints what the model writes as it comes, without what would steer the terminal: a character is looked at by
+        itself, so an escape code that comes in pieces is none either."""
+
+        def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
+            super().on_finalized_text(printable(text), stream_end)
+
+    return PlainStreamer(getattr(processor, "tokenizer", processor), skip_prompt=True, skip_special_tokens=True)
 
 
 def _print_json(asked: Asked, answers: list, traces: list) -> None:
@@ -101,7 +110,7 @@ def _print(answers: list, traces: list, compare: bool) -> None:
     out = console()
     for answer, trace in zip(answers, traces, strict=True):
         if compare:
-            out.print(answer.name, style="bold")
+            out.print(one_line(answer.name), style="bold")
         if trace is None:
             out.print(f"{answer.text} {CUT}" if answer.cut else answer.text, soft_wrap=False)
         else:
@@ -151,14 +160,15 @@ def _print_rejections(out: Any, answer: Any) -> None:
     if not rejected:
         out.print("rejected: nothing; every first draw reached its threshold", style="dim")
         return
+    names = {token: one_line(name) for token, name in answer.names.items()}
     table = Table(box=None, pad_edge=False, title=f"rejected draws ({share})", title_justify="left")
     for name in ("token", "kept", "its score", "threshold", "rejected (score)", "why"):
         number = name in ("token", "its score", "threshold")
         table.add_column(name, justify="right" if number else "left", no_wrap=number, overflow="fold")
     for at, step in rejected:
-        refused = ", ".join(f"{answer.names[token]} ({_score(step.candidates.get(token))})" for token in step.rejected)
+        refused = ", ".join(f"{names[token]} ({_score(step.candidates.get(token))})" for token in step.rejected)
         why = "every draw fell: largest score kept" if step.fallback else "score below threshold"
-        table.add_row(str(at), answer.names[step.token_id], _score(step.score), _score(step.threshold), refused, why)
+        table.add_row(str(at), names[step.token_id], _score(step.score), _score(step.threshold), refused, why)
     out.print(table)
 
 

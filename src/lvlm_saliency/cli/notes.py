@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import click
-
 from ..checkpoints import is_shipped
+from .output import say
 
 NO_PICTURE = "no picture was given to a model that sees pictures: its answer is about none; --image gives it one"
 NOT_A_SCENE = (
@@ -32,4 +31,4 @@ def once(line: str) -> None:
     """Print `note: line` on stderr, unless this process has said it before."""
     if line not in _told:
         _told.add(line)
-        click.echo(f"note: {line}", err=True)
+        say(f"note: {line}", err=True)

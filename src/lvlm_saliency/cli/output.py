@@ -11,27 +11,36 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..plain_text import one_line, printable_json
+
 if TYPE_CHECKING:
     from rich.console import Console
 
     from .session import Answer
 
 
-def console() -> Console:
-    """A console on the present stdout."""
-    from rich.console import Console
+def console(stderr: bool = False) -> Console:
+    """A console on the present stdout (or stderr), on which foreign text steers nothing."""
+    from ..report.console import PlainConsole
 
-    return Console(highlight=False, markup=False)
+    return PlainConsole(stderr=stderr)
+
+
+def say(*lines: object, err: bool = False) -> None:
+    """Print each of `lines` as one line without colour, whatever names and paths it holds."""
+    for line in lines:
+        click.echo(one_line(line), err=err)
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on stdout; letters as they are where stdout can hold them, escaped where not."""
+    """One JSON document on stdout; letters as they are where stdout can hold them, escaped where not, and so are the
+    characters that a terminal may obey."""
     text = json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False)
     try:
         text.encode(sys.stdout.encoding or "utf-8")
     except UnicodeEncodeError:
         text = json.dumps(plain(value), indent=2, allow_nan=False)
-    click.echo(text)
+    click.echo(printable_json(text))
 
 
 def plain(value: Any) -> Any:

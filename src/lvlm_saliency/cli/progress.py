@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import click
+from ..plain_text import one_line
+from .output import console, say
 
 EVERY = 30.0
 """Seconds between two lines about the same work."""
@@ -31,16 +32,16 @@ class Bar:
         if self.task is not None:
             self.progress.remove_task(self.task)
         self.written = 0
-        self.task = self.progress.add_task(label, total=total, completed=done, rate="")
+        self.task = self.progress.add_task(one_line(label), total=total, completed=done, rate="")
 
     def advance(self, label: str, count: int) -> None:
         self.written += count
         elapsed = self.progress.tasks[0].elapsed or 0
         rate = f"{self.written / elapsed:.1f}/s" if elapsed else ""
-        self.progress.update(self.task, advance=count, description=label, rate=rate)
+        self.progress.update(self.task, advance=count, description=one_line(label), rate=rate)
 
     def note(self, text: str) -> None:
-        self.progress.console.print(text, style="yellow")
+        self.progress.console.print(one_line(text), style="yellow")
 
 
 class Lines:
@@ -73,7 +74,7 @@ class Lines:
         self.note(f"{self.label}: {self.done} of {self.total}, {rate} ({label})")
 
     def note(self, text: str) -> None:
-        click.echo(text, err=True)
+        say(text, err=True)
 
 
 def _seconds(count: float) -> str:
@@ -88,18 +89,17 @@ def progress_bar() -> Iterator[Bar | Lines]:
     if not sys.stderr.isatty():
         yield Lines()
         return
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
+        TextColumn("{task.fields[rate]}", markup=False),
         TimeRemainingColumn(),
         TextColumn("left"),
     )
-    progress = Progress(*columns, console=Console(stderr=True, highlight=False, markup=False))
+    progress = Progress(*columns, console=console(stderr=True))
     try:
         yield Bar(progress)
     finally:

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import click
-
 from ..errors import SettingError
+from .output import say
 
 OWN_RISK = "<own>"
 
@@ -57,7 +56,7 @@ def open_risk(given: str, model: str, layers: list[int] | None, normalise: str) 
 def check_risk(risk: Any, session: Any) -> None:
     """Refuse a risk model of another architecture; say so when only the weights differ."""
     if note := risk.check(session.model):
-        click.echo(f"note: {note}", err=True)
+        say(f"note: {note}", err=True)
 
 
 def risk_of(risk: Any, trace: Any) -> RiskFound:

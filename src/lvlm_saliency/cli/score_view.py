@@ -12,6 +12,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from ..plain_text import one_line
 from .output import console
 from .wide import print_table
 
@@ -130,7 +131,7 @@ def print_tables(results: list[dict[str, Any]]) -> None:
         out.print(_made_with(rows[0]), style="dim", soft_wrap=True)
         for row in rows:
             for note in _notes(row):
-                out.print(f"{row['file']}: {note}", style="yellow", soft_wrap=True)
+                out.print(f"{one_line(row['file'])}: {note}", style="yellow", soft_wrap=True)
 
 
 def _kind(result: Mapping[str, Any]) -> str:

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from ..errors import ImageError, InputError, PromptError
+from .output import say
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -72,7 +71,7 @@ def begin(asked: Asked, images: list[Image]) -> Session:
 
     model, processor = load_model(asked.model, dtype=asked.dtype, device=asked.device, revision=asked.revision)
     for line in notes(asked.methods, model):
-        click.echo(f"note: {line}", err=True)
+        say(f"note: {line}", err=True)
     about_pictures(model, processor, images)
     inputs = build_inputs(processor, images, asked.prompt, model=model)
     return Session(model, processor, images, asked.prompt, inputs, asked.model)

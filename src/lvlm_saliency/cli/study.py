@@ -8,8 +8,10 @@ from typing import Any
 
 import click
 
+from ..plain_text import one_line
 from . import completion
 from .options import debug_option, device_option, json_option, model_option, options
+from .output import say
 from .progress import progress_bar
 from .quiet import quiet
 
@@ -121,15 +123,16 @@ def show(name: str, page: Any, file: Path) -> None:
     from rich.padding import Padding
     from rich.text import Text
 
+    from ..report.console import plain
     from .output import console
 
     out = console()
-    out.print(Text(f"\n{name}: {page.title}", style="bold"))
+    out.print(plain(f"\n{name}: {page.title}", "bold"))
     tones = {"holds": "green", "does not hold": "red"}
     for finding in page.findings:
         line = Text(f"{finding.verdict}: ", style=tones.get(finding.verdict, "yellow"))
-        out.print(Padding(line.append(finding.text, style="default"), (0, 0, 0, 2)))
-    out.print(Text(f"  the whole of it: {file}", style="dim"))
+        out.print(Padding(line.append(plain(finding.text, "default")), (0, 0, 0, 2)))
+    out.print(plain(f"  the whole of it: {one_line(file)}", "dim"))
 
 
 def _list(as_json: bool) -> None:
@@ -141,4 +144,4 @@ def _list(as_json: bool) -> None:
         print_json({name: question for name, (_, question) in STUDIES.items()})
         return
     for name, (_, question) in STUDIES.items():
-        click.echo(f"{name:<12}{question}")
+        say(f"{name:<12}{question}")

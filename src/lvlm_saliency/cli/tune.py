@@ -9,6 +9,7 @@ import click
 
 from . import completion
 from .options import debug_option, json_option, options
+from .output import say
 from .quiet import quiet
 from .study import conduct, show, spelled, study_options
 
@@ -79,7 +80,7 @@ def tune(as_json: bool, **given: Any) -> None:
         print_json({"verdicts": page.summary()["findings"], "preset": str(preset)})
         return
     show("tune", page, file)
-    click.echo(f"  the preset, for --method: {preset}")
+    say(f"  the preset, for --method: {preset}")
 
 
 def _run(given: dict[str, Any]) -> tuple[Any, Path]:

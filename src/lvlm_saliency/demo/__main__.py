@@ -12,7 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..cli.output import console as open_console
 from ..cli.quiet import quiet
+from ..plain_text import one_line
 from ..report.content import Case, Report, Table
 from .captions import PROMPT, Demo, write_captions
 from .tables import mention_table, method_table
@@ -31,12 +33,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--scenes", type=int, default=6, help="how many pictures")
     options = parser.parse_args(arguments)
 
-    from rich.console import Console
-
     from ..report.terminal import print_cut_legend
 
     begin = time.perf_counter()
-    console = Console(highlight=False, markup=False)
+    console = open_console()
     with quiet():
         demo = write_captions(options.scenes, lambda way: console.print(f"captioning: {way} ...", style="dim"))
         for number in range(len(demo.scenes)):
@@ -47,8 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         files = write_files(options.out, demo, tables)
     for table in tables:
         print_table(console, table)
-    console.print(f"\nDone in {time.perf_counter() - begin:.0f} s. Open {files[0]} in a browser.", style="bold")
-    console.print(f"Plots: {', '.join(str(path) for path in files[1:])}", soft_wrap=True)
+    took = f"\nDone in {time.perf_counter() - begin:.0f} s."
+    console.print(f"{took} Open {one_line(files[0])} in a browser.", style="bold")
+    console.print(f"Plots: {', '.join(map(one_line, files[1:]))}", soft_wrap=True)
     return 0
 
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ..cut_off import CUT, LEGEND
+from ..plain_text import one_line, printable
 from .colours import FALL, MADE_UP, STRONG, Scale, ink, mix
 from .falls import ALPHA, WINDOW, falls
 
@@ -89,8 +90,7 @@ def word_of(token: str, share: float | None, fell: bool = False, made_up: bool =
     core = token.strip()
     before = token[: len(token) - len(token.lstrip())] if core else token
     # Control characters in what a model wrote must not steer the user's terminal.
-    shown = "".join(character if character.isprintable() else "\u00b7" for character in core)
-    return Word(before, shown, share, fell, made_up)
+    return Word(printable(before), one_line(core), share, fell, made_up)
 
 
 def _print_colours(console: Console, words: Sequence[Word], unicode: bool, strongest: tuple[int, int, int]) -> None:

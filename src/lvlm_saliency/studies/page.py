@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from lvlm_saliency.evaluation import store
 from lvlm_saliency.evaluation.report.content import Cell, Table
-from lvlm_saliency.evaluation.report.markdown import escaped, table_lines
+from lvlm_saliency.evaluation.report.markdown import escaped, fenced, paragraph, table_lines
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -91,19 +91,19 @@ class Page:
 
     def markdown(self) -> str:
         """The page for a repository; figures are linked as PNG files beside it."""
-        lines = [f"# {self.title}", ""]
+        lines = [f"# {escaped(self.title)}", ""]
         lines += [f"- **{finding.verdict}**: {escaped(finding.text)}" for finding in self.findings]
         lines += ["", f"The paper: {escaped(self.paper)}", ""]
         for part in self.parts:
-            lines += [f"## {part.title}", ""]
-            lines += [line and escaped(line) for line in part.text.split("\n")] + [""] if part.text else []
+            lines += [f"## {escaped(part.title)}", ""]
+            lines += [line and paragraph(line) for line in part.text.split("\n")] + [""] if part.text else []
             for picture in part.pictures:
-                lines += [f"![{picture.caption}]({picture.stem}.png)", "", f"_{escaped(picture.caption)}_", ""]
+                lines += [f"![{escaped(picture.caption)}]({picture.stem}.png)", "", f"_{escaped(picture.caption)}_", ""]
             for table in part.tables:
-                lines += [f"**{table.title}**", "", *table_lines(table)]
+                lines += [f"**{escaped(table.title)}**", "", *table_lines(table)]
         lines += ["## How it was made", ""]
-        lines += ["```", self.command, "```", ""] if self.command else []
-        lines += ["; ".join(f"{name}: {value}" for name, value in self.setup.items()), ""]
+        lines += [*fenced(self.command), ""] if self.command else []
+        lines += [paragraph("; ".join(f"{name}: {value}" for name, value in self.setup.items())), ""]
         return "\n".join(lines)
 
     def html(self, drawings: Mapping[str, str]) -> str:

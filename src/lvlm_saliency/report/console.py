@@ -1,0 +1,35 @@
+"""The console that everything is printed on: text on it is text, whoever wrote it, and steers nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Console
+from rich.segment import Segment
+from rich.style import StyleType
+from rich.text import Text
+
+from ..plain_text import printable
+
+
+class PlainConsole(Console):
+    """A rich console without markup, emoji codes and highlighting in what is printed, on which characters that a
+    terminal may obey come out as dots (`plain_text.printable`): rich adds the only escape codes."""
+
+    def __init__(self, **settings: Any):
+        super().__init__(highlight=False, markup=False, emoji=False, **settings)
+
+    def render_str(self, text: str, **settings: Any) -> Text:
+        """As `Console.render_str`. Here, before widths are measured."""
+        return super().render_str(printable(text), **settings)
+
+    def render(self, renderable: Any, options: Any = None) -> Iterable[Segment]:
+        """As `Console.render`. Here as well, for `Text` that was made without `plain`."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(printable(segment.text), segment.style)
+
+
+def plain(text: str, style: StyleType = "") -> Text:
+    """Foreign text as a `Text`, for cells and lines whose width is measured."""
+    return Text(printable(text), style=style)
