@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from . import completion
-from .options import debug_option, json_option
+from .options import SEED, debug_option, json_option
 from .output import print_json, say
 
 EXAMPLE = """\b
@@ -75,7 +75,7 @@ def check(benchmarks, folder, images, as_json):
 
 @data.command(epilog="Example:  lvlm-saliency data scenes --n 300 --seed 7 --out scenes-300")
 @click.option("--n", "count", type=click.IntRange(1, 1_000_000), default=300, show_default=True, help="How many.")
-@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
+@click.option("--seed", type=SEED, default=0, show_default=True)
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write to.")
 @debug_option
 def scenes(count, seed, out):

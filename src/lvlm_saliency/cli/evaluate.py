@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import completion
-from .options import MODEL, debug_option, device_option, json_option
+from .options import (
+    BATCH,
+    MODEL,
+    RESAMPLES,
+    SEED,
+    TEXTS,
+    TOKENS,
+    Number,
+    Temperature,
+    debug_option,
+    device_option,
+    json_option,
+)
 from .output import console, print_json, say
 from .progress import progress_bar
 from .quiet import quiet
@@ -63,12 +75,12 @@ Examples:
     shell_complete=completion.folder,
     help="The run's folder; the same command goes on where it stopped.",
 )
-@click.option("--n", type=int, help="Pictures of each benchmark (for mme: of each task), the first of its list.")
-@click.option("--seed", type=int, help="Of every random draw.  [default: 0]")
-@click.option("--max-new-tokens", type=int, help="The same for all systems.  [default: 512]")
-@click.option("--temperature", type=float, help="Of everything that samples.  [default: 1.0]")
-@click.option("--top-p", type=float, help="Of everything that samples.  [default: 1.0]")
-@click.option("--batch-size", type=int, help="Items decoded together; results do not depend on it.  [default: 8]")
+@click.option("--n", type=TEXTS, help="Pictures of each benchmark (for mme: of each task), the first of its list.")
+@click.option("--seed", type=SEED, help="Of every random draw.  [default: 0]")
+@click.option("--max-new-tokens", type=TOKENS, help="The same for all systems.  [default: 512]")
+@click.option("--temperature", type=Temperature(zero=False), help="Of everything that samples.  [default: 1.0]")
+@click.option("--top-p", type=Number(0, 1, min_open=True), help="Of everything that samples.  [default: 1.0]")
+@click.option("--batch-size", type=BATCH, help="Items decoded together; results do not depend on it.  [default: 8]")
 @click.option(
     "--shard", metavar="I/K", help="Do the I-th of K parts; other processes do the others in the same folder."
 )
@@ -83,7 +95,7 @@ Examples:
 @device_option
 @click.option("--revision", metavar="REV", help="Branch, tag or commit of a hub checkpoint.")
 @click.option("--skip-errors", is_flag=True, default=None, help="Leave out, and count, pictures that cannot be read.")
-@click.option("--resamples", type=int, help="Bootstrap resamples behind each interval.  [default: 2000]")
+@click.option("--resamples", type=RESAMPLES, help="Bootstrap resamples behind each interval.  [default: 2000]")
 @click.option("--config", type=click.Path(path_type=Path), help="YAML file of these settings; options go first.")
 @json_option
 @debug_option

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,38 @@ import click
 from ..errors import LvlmSaliencyError
 from ..interventions.parsing import parse_layers
 from . import completion
+
+
+class Number(click.FloatRange):
+    """A finite number of a range: click's own takes NaN for one that lies in any."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        found = super().convert(value, param, ctx)
+        if not math.isfinite(found):
+            self.fail(f"{value!r} is not a finite number.", param, ctx)
+        return found
+
+
+TOKENS = click.IntRange(1, 1_000_000)
+TEXTS = click.IntRange(1, 1_000_000_000)
+BATCH = click.IntRange(1, 65_536)
+SEED = click.IntRange(0, 2**32 - 1)
+RESAMPLES = click.IntRange(0, 1_000_000)
+TEMPERATURE = (1e-4, 1e4)
+"""Below and above, logits divided by it are infinite or all alike in float32."""
+
+
+class Temperature(Number):
+    """A temperature to sample at; 0, where it is allowed, is greedy decoding."""
+
+    def __init__(self, zero: bool):
+        super().__init__(0, TEMPERATURE[1], min_open=not zero)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        found = super().convert(value, param, ctx)
+        if 0 < found < TEMPERATURE[0]:
+            self.fail(f"{value} is below {TEMPERATURE[0]:g}, where numbers overflow.", param, ctx)
+        return found
 
 
 class Layers(click.ParamType):
@@ -71,7 +104,9 @@ input_options = options(
     click.option(
         "--dtype", type=click.Choice(["auto", "float32", "bfloat16", "float16"]), default="auto", show_default=True
     ),
-    click.option("--frame", type=click.IntRange(0), help="Which frame of an animated or many-page picture, from 0."),
+    click.option(
+        "--frame", type=click.IntRange(0, 1_000_000), help="Which frame of an animated or many-page picture, from 0."
+    ),
 )
 
 decoding_options = options(
@@ -84,8 +119,8 @@ decoding_options = options(
         help="NAME or NAME:SETTING=VALUE,... as in sgrs:alpha=0.9,layers=4-6+9; sgrs+locore for both; or "
         "a preset FILE.yaml. Repeatable.",
     ),
-    click.option("--max-new-tokens", type=click.IntRange(1), default=128, show_default=True),
-    click.option("--temperature", type=click.FloatRange(0), help="Sample at this temperature; 0 is greedy."),
-    click.option("--top-p", type=click.FloatRange(0, 1, min_open=True), help="Sample from the nucleus of this mass."),
-    click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of every draw."),
+    click.option("--max-new-tokens", type=TOKENS, default=128, show_default=True),
+    click.option("--temperature", type=Temperature(zero=True), help="Sample at this temperature; 0 is greedy."),
+    click.option("--top-p", type=Number(0, 1, min_open=True), help="Sample from the nucleus of this mass."),
+    click.option("--seed", type=SEED, default=0, show_default=True, help="Of every draw."),
 )

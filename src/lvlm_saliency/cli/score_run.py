@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from .options import debug_option, json_option, options
+from .options import RESAMPLES, SEED, Number, debug_option, json_option, options
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -20,15 +20,15 @@ def common(path_type: click.Path) -> Callable[[Callable[..., None]], Callable[..
         click.option("--versus", type=path_type, help="Print each row's difference to this one, paired over images."),
         click.option(
             "--resamples",
-            type=click.IntRange(min=0),
+            type=RESAMPLES,
             default=2000,
             show_default=True,
             help="Bootstrap resamples of the images; 0 for no intervals.",
         ),
-        click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the bootstrap."),
+        click.option("--seed", type=SEED, default=0, show_default=True, help="Seed of the bootstrap."),
         click.option(
             "--level",
-            type=click.FloatRange(0, 1, min_open=True, max_open=True),
+            type=Number(0, 1, min_open=True, max_open=True),
             default=0.95,
             show_default=True,
             help="Level of the intervals.",

@@ -10,7 +10,18 @@ import click
 
 from ..plain_text import one_line
 from . import completion
-from .options import debug_option, device_option, json_option, model_option, options
+from .options import (
+    BATCH,
+    RESAMPLES,
+    SEED,
+    TEXTS,
+    TOKENS,
+    debug_option,
+    device_option,
+    json_option,
+    model_option,
+    options,
+)
 from .output import say
 from .progress import progress_bar
 from .quiet import quiet
@@ -35,10 +46,10 @@ study_options = options(
         "chair:variant=lemmatizer), or a file of labelled texts (.jsonl).",
     ),
     click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="Folder of the results (needed)."),
-    click.option("--n", type=click.IntRange(1), default=500, show_default=True, help="Pictures, the first of a list."),
-    click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of every draw and resample."),
-    click.option("--max-new-tokens", type=click.IntRange(1), default=128, show_default=True),
-    click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Texts at a time."),
+    click.option("--n", type=TEXTS, default=500, show_default=True, help="Pictures, the first of a list."),
+    click.option("--seed", type=SEED, default=0, show_default=True, help="Of every draw and resample."),
+    click.option("--max-new-tokens", type=TOKENS, default=128, show_default=True),
+    click.option("--batch-size", type=BATCH, default=32, show_default=True, help="Texts at a time."),
     click.option("--images", metavar="DIR", shell_complete=completion.folder, help="Folder of the pictures."),
     click.option(
         "--data", metavar="DIR", shell_complete=completion.folder, help="Folder of the benchmark's official files."
@@ -46,7 +57,7 @@ study_options = options(
     click.option("--dtype", type=click.Choice(["auto", "float32", "bfloat16", "float16"]), default="auto"),
     device_option,
     click.option("--revision", metavar="REV", help="Branch, tag or commit of a hub checkpoint."),
-    click.option("--resamples", type=click.IntRange(0), default=2000, show_default=True, help="Behind each interval."),
+    click.option("--resamples", type=RESAMPLES, default=2000, show_default=True, help="Behind each interval."),
 )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from . import completion
-from .options import debug_option, json_option, options
+from .options import TEXTS, Number, debug_option, json_option, options
 from .output import say
 from .quiet import quiet
 from .study import conduct, show, spelled, study_options
@@ -38,18 +38,28 @@ tune_options = options(
         show_default=True,
         help="Bettered within the margins; f1 is of precision (1 - CHAIR_i) and recall.",
     ),
-    click.option("--budget", type=click.IntRange(1), default=2000, show_default=True, help="Captions to choose with."),
-    click.option("--settings", type=click.IntRange(1), default=18, show_default=True, help="Drawn at the start."),
-    click.option("--keep", type=click.IntRange(2), default=3, show_default=True, help="One in so many goes on."),
+    click.option("--budget", type=TEXTS, default=2000, show_default=True, help="Captions to choose with."),
     click.option(
-        "--recall-margin", type=float, default=0.02, show_default=True, help="How far recall may fall below greedy's."
+        "--settings", type=click.IntRange(1, 100_000), default=18, show_default=True, help="Drawn at the start."
+    ),
+    click.option("--keep", type=click.IntRange(2, 1000), default=3, show_default=True, help="One in so many goes on."),
+    click.option(
+        "--recall-margin",
+        type=Number(0, 1),
+        default=0.02,
+        show_default=True,
+        help="How far recall may fall below greedy's.",
     ),
     click.option(
-        "--length-margin", type=float, default=0.1, show_default=True, help="Share by which mean length may differ."
+        "--length-margin",
+        type=Number(0, 1),
+        default=0.1,
+        show_default=True,
+        help="Share by which mean length may differ.",
     ),
     click.option(
         "--form-margin",
-        type=float,
+        type=Number(0, 1),
         default=0.02,
         show_default=True,
         help="As --recall-margin, for well-formed captions.",

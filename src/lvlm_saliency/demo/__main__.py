@@ -19,6 +19,7 @@ from ..report.content import Case, Report, Table
 from .captions import PROMPT, Demo, write_captions
 from .tables import mention_table, method_table
 
+MOST_SCENES = 1000
 LEAD = (
     "Held-out scenes, drawn from a seed and not chosen, captioned by the small model that ships with the package: "
     "greedily, with LocoRE, with SGRS, and with both. The ground truth is known, so every object that a caption names "
@@ -32,6 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("demo"), help="folder for report.html and the plots")
     parser.add_argument("--scenes", type=int, default=6, help="how many pictures")
     options = parser.parse_args(arguments)
+    if not 1 <= options.scenes <= MOST_SCENES:
+        parser.error(f"--scenes must be a whole number from 1 to {MOST_SCENES}")
 
     from ..report.terminal import print_cut_legend
 

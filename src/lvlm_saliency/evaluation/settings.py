@@ -34,6 +34,16 @@ class Shard:
         return f"{self.number}/{self.of}"
 
 
+WHOLE = {
+    "n": (1, 10**9),
+    "seed": (0, 2**32 - 1),
+    "max_new_tokens": (1, 10**6),
+    "batch_size": (1, 65_536),
+    "resamples": (0, 10**6),
+}
+"""Settings that are whole numbers, with their least and their largest value."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """A run of `lvlm-saliency evaluate`.
@@ -83,14 +93,18 @@ class Settings:
             object.__setattr__(self, name, value)
         if not self.benchmarks:
             raise SettingError("no benchmark: name at least one, for example --benchmark scenes-caption")
-        for name, low in (("n", 1), ("seed", 0), ("max_new_tokens", 1), ("batch_size", 1), ("resamples", 0)):
+        for name, (low, high) in WHOLE.items():
             value = getattr(self, name)
             if name == "n" and value is None:
                 continue
             if not isinstance(value, int) or isinstance(value, bool) or value < low:
                 raise SettingError(f"{name} must be a whole number of at least {low}, got {value!r}")
-        if not _is_number(self.temperature) or self.temperature <= 0:
+            if value > high:
+                raise SettingError(f"{name} must be a whole number of at most {high:,}")
+        if not _is_number(self.temperature) or not self.temperature > 0:
             raise SettingError(f"temperature must be above 0, got {self.temperature!r}; greedy decoding runs anyway")
+        if not 1e-4 <= self.temperature <= 1e4:
+            raise SettingError(f"temperature must lie in 0.0001 to 10,000, got {self.temperature!r}")
         if not _is_number(self.top_p) or not 0 < self.top_p <= 1:
             raise SettingError(f"top_p must lie in (0, 1], got {self.top_p!r}")
         Shard.parse(self.shard)

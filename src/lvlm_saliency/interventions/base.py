@@ -100,10 +100,14 @@ class ContrastMethod(Method):
         return Contrast(readings, self.combine, self.first_only, self.behind_processors)
 
 
+LARGEST = 2**63 - 1
+"""No whole number of a setting is larger, whatever it counts."""
+
+
 def number(owner: str, name: str, value, low: float, high: float = float("inf"), *, whole: bool = False) -> None:
     """Raise SettingError unless `value` is a number (a whole one) within [low, high]."""
-    kind = Integral if whole else Real
-    if not isinstance(value, kind) or isinstance(value, bool) or not low <= value <= high:
+    kind, most = (Integral, min(high, LARGEST)) if whole else (Real, high)
+    if not isinstance(value, kind) or isinstance(value, bool) or not low <= value <= most:
         word = "a whole number" if whole else "a number"
         bound = f"from {low:g} to {high:g}" if high != float("inf") else f"of at least {low:g}"
         raise SettingError(f"{owner}: {name} must be {word} {bound}, got {value!r}")

@@ -69,7 +69,7 @@ class OPERA(Method):
         number(owner, "sigma", self.sigma, 1e-6, 1e6)
         if self.threshold != math.inf:
             number(owner, "threshold", self.threshold, 1)
-        number(owner, "candidates", self.candidates, 1, whole=True)
+        number(owner, "candidates", self.candidates, 1, 1000, whole=True)
         if self.max_rollbacks is not None:
             number(owner, "max_rollbacks", self.max_rollbacks, 0, whole=True)
         choice(owner, "mode", self.mode, MODES)

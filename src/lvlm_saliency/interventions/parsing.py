@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -57,9 +58,12 @@ def _value(text: str) -> Any:
         return WORDS[text.lower()]
     for kind in (int, float):
         try:
-            return kind(text)
+            value = kind(text)
         except ValueError:
             continue
+        if isinstance(value, float) and (math.isnan(value) or (math.isinf(value) and text[-1:].isdigit())):
+            raise SettingError(f"{text} is no number that can be used; write a finite one")
+        return value
     return text
 
 
