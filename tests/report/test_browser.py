@@ -10,8 +10,13 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 import lvlm_saliency as ls
+from lvlm_saliency.evaluation.report import svg
+from lvlm_saliency.evaluation.report.build import Report as Summary
+from lvlm_saliency.evaluation.report.content import Cell, Section
+from lvlm_saliency.evaluation.report.content import Table as SummaryTable
+from lvlm_saliency.evaluation.report.page import html
 from lvlm_saliency.layout import ImageLayout, ImageTile
-from lvlm_saliency.report.content import Case, Mark, Report, run_of
+from lvlm_saliency.report.content import Case, Mark, Report, Table, run_of
 from lvlm_saliency.report.falls import falls
 from lvlm_saliency.report.html import write_html
 
@@ -216,3 +221,132 @@ def test_prompt_shows_where_pictures_stand(driver, tmp_path):
     open_page(driver, page(tmp_path / "a.html", [trace], words))
     text = driver.find_element(By.CSS_SELECTOR, ".context").text
     assert text.replace(" ", "") == "<s>picture" + "Describethepicture" + "picture" + "detail."
+
+
+CONTRASTS = """
+const channels = (text) => text.match(/[\\d.]+/g).map(Number);
+const light = (rgb) => {
+  const linear = (c) => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+  const [r, g, b] = rgb.slice(0, 3).map((c) => linear(c / 255));
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+};
+const ground = (node) => {
+  for (; node; node = node.parentElement) {
+    const found = channels(getComputedStyle(node).backgroundColor);
+    if (found.length < 4 || found[3] > 0) return found;
+  }
+};
+return [...document.querySelectorAll('.answer .word, .context .given')].map((word) => {
+  const [a, b] = [light(channels(getComputedStyle(word).color)), light(ground(word))];
+  return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05) * Number(getComputedStyle(word).opacity);
+});
+"""
+
+
+def emulate(driver, scheme):
+    features = [
+        {"name": "prefers-color-scheme", "value": scheme},
+        {"name": "prefers-reduced-motion", "value": "reduce"},
+    ]
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_word_can_be_read_in_every_colouring(driver, tmp_path, scheme):
+    trace, words = fabricated([f"w{n}" for n in range(140)])
+    trace.rows[0, :, 139] = 0
+    trace.rows[0, :, 139, trace.prompt_length : trace.prompt_length + 139] = torch.linspace(0, 1, 139)
+    risk = [n / 139 if n % 3 else float("nan") for n in range(140)]
+    path = page(tmp_path / "a.html", [trace], words, risk=risk)
+    emulate(driver, scheme)
+    try:
+        open_page(driver, path)
+        found = {"risk": driver.execute_script(CONTRASTS)}
+        for region in ("output", "previous", "image", "prompt", "prompt+output"):
+            driver.find_element(By.CSS_SELECTOR, f"#region label:has(input[value='{region}'])").click()
+            found[region] = driver.execute_script(CONTRASTS)
+        for chosen in (60, 139):
+            click_word(driver, chosen)
+            found[f"row {chosen}"] = driver.execute_script(CONTRASTS)
+            fills = {word.value_of_css_property("background-color") for word in words_of(driver)}
+        assert len(fills) > 90  # the last row walks through the whole scale
+        assert {name: min(ratios) for name, ratios in found.items() if min(ratios) < 4.5} == {}
+    finally:
+        emulate(driver, "light")
+
+
+def test_page_with_risk_opens_coloured_by_it_and_can_be_toggled(driver, tmp_path):
+    trace, words = fabricated()
+    risk = [float("nan")] * 49
+    risk[7], risk[10] = 0.05, 0.95
+    open_page(driver, page(tmp_path / "a.html", [trace], words, risk=risk))
+    kinds = "return [...document.querySelectorAll('.answer .word')].map((word) => word.dataset.fill)"
+    shown = driver.execute_script(kinds)
+    assert [t for t, kind in enumerate(shown) if kind == "risk"] == [7, 10]
+    assert not any(classes(driver, "fall"))
+    assert "risk that the object is not there" in driver.find_element(By.CSS_SELECTOR, ".legend").text
+    grounds = [words_of(driver)[t].value_of_css_property("background-color") for t in (7, 10)]
+    assert grounds[0] != grounds[1]
+    driver.find_element(By.CSS_SELECTOR, "#colour label:has(input[value=hold])").click()
+    assert set(driver.execute_script(kinds)[1:]) == {"score"}
+    assert classes(driver, "fall") == falls(trace.scores("output")[0].tolist())
+    driver.find_element(By.CSS_SELECTOR, "#colour label:has(input[value=risk])").click()
+    assert driver.execute_script(kinds) == shown
+    driver.find_element(By.CSS_SELECTOR, "#region label:has(input[value=image])").click()
+    assert classes(driver, "fall") == falls(trace.scores("image")[0].tolist())
+    assert not driver.find_element(By.CSS_SELECTOR, "#colour input[value=risk]").is_selected()
+
+
+def test_page_without_risk_offers_none(driver, tmp_path):
+    trace, words = fabricated()
+    open_page(driver, page(tmp_path / "a.html", [trace], words))
+    assert not driver.find_element(By.ID, "colour").is_displayed()
+
+
+def test_a_cut_text_is_marked_and_explained(driver, tmp_path):
+    trace, words = fabricated()
+    open_page(driver, page(tmp_path / "a.html", [trace], words, cut=True))
+    assert driver.find_element(By.CSS_SELECTOR, ".answer").text.endswith("[cut]")
+    assert "limit on new tokens" in driver.find_element(By.CSS_SELECTOR, ".legend").text
+    open_page(driver, page(tmp_path / "b.html", [trace], words))
+    assert "[cut]" not in driver.find_element(By.TAG_NAME, "body").text
+
+
+def test_pictures_come_before_tables(driver, tmp_path):
+    trace, words = fabricated()
+    case = Case("A picture", [run_of(trace, words, layouts=[layout()])], images=[picture()])
+    table = Table("Sums", ["", "a"], [["row", "1"]])
+    open_page(driver, write_html(tmp_path / "a.html", Report("A page", [case], tables=[table])))
+    tops = driver.execute_script(
+        "return ['.case canvas', '.tables'].map((name) => document.querySelector(name).getBoundingClientRect().top)"
+    )
+    assert tops[0] < tops[1]
+
+
+@pytest.mark.parametrize("width", [390, 1000, 1280])
+def test_summary_of_a_run_is_not_clipped(driver, tmp_path, width):
+    long = "sgrs:alpha=0.9,order=greedy,layers=4-6+9+locore:beta=0.2"
+    marks = [[svg.Mark(1.0, 0.5, 2.0)], [svg.Mark(-1.0, -2.0, 0.5)]]
+    plots = (
+        svg.forest("t", ["sample", long], [(name, marks) for name in ("CHAIR_s", "CHAIR_i", "recall", "length")]),
+        svg.scatter("t", "x", "y", [svg.Point(long, (9, 9, 9), (1, 2, 3)), svg.Point("b", (1, 1, 1), (2, 2, 2))]),
+        svg.bars("t", "ms", [(long, 3.0), ("b", 1.0)]),
+    )
+    head = ("system", *(f"figure {n}" for n in range(13)))
+    rows = tuple((Cell(name), *(Cell("100.0", "[-100.0, +100.0]") for _ in head[1:])) for name in ("greedy", long))
+    section = Section("scenes-caption", "8 items.", (SummaryTable("t", head, rows),), plots=plots)
+    path = tmp_path / "summary.html"
+    path.write_text(html(Summary("A run", "lead", (section,), ())))
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    driver.get(path.resolve().as_uri())
+    assert driver.execute_script("return document.documentElement.scrollWidth") <= width
+    outside = driver.execute_script(
+        "return [...document.querySelectorAll('td, td small, svg text')].filter((node) => {"
+        "const box = node.getBoundingClientRect(); return box.right > innerWidth || box.left < 0}).length"
+    )
+    assert outside == 0
+    letters = driver.execute_script(
+        "return [...document.querySelectorAll('.panels svg .panel')].map((n) => n.getBoundingClientRect().height)"
+    )
+    assert min(letters) >= 9

@@ -18,20 +18,25 @@ def print_table(out: Console, table: Table) -> None:
 
 def stacked(out: Console, table: Table) -> list[Table]:
     """`table`, or its columns as several tables of which each fits (or holds the first column and one other)."""
-    if out.measure(table).maximum <= out.width or len(table.columns) < 2:
+    if _width(out, table) <= out.width or len(table.columns) < 2:
         return [table]
     groups: list[list[int]] = []
     for at in range(1, len(table.columns)):
-        if groups and out.measure(_part(table, [0, *groups[-1], at])).maximum <= out.width:
+        if groups and _width(out, _part(table, [0, *groups[-1], at])) <= out.width:
             groups[-1].append(at)
         else:
             groups.append([at])
     parts = [_part(table, [0, *group], titled=number == 0) for number, group in enumerate(groups)]
     for part in parts:
-        if out.measure(part).maximum > out.width:
+        if _width(out, part) > out.width:
             for column in part.columns:
                 column.no_wrap, column.overflow, column.min_width = False, "fold", None
     return parts
+
+
+def _width(out: Console, table: Table) -> int:
+    """The columns that a table takes when nothing bounds it."""
+    return out.measure(table, options=out.options.update(width=100_000)).maximum
 
 
 def _part(table: Table, columns: Sequence[int], titled: bool = True) -> Table:

@@ -30,6 +30,13 @@ class Table:
     rows: tuple[tuple[Cell, ...], ...]
     note: str = ""
 
+    @property
+    def layout(self) -> str:
+        """The page's class for a table of about this width: the wider, the sooner its rows become cards."""
+        columns = zip(self.head, *self.rows, strict=True)
+        rem = sum(0.9 + max(len(head) * 0.46, *(_rem(cell) for cell in cells)) for head, *cells in columns)
+        return next((name for name, most in (("", 36), ("wide", 56), ("wider", 73)) if rem <= most), "cards")
+
 
 @dataclass(frozen=True)
 class Section:
@@ -94,6 +101,12 @@ class RunData:
     def detail(self, benchmark: str, label: str) -> dict[str, Any]:
         """The scorers' own results."""
         return self.folder.load(f"details/{benchmark}/{self.system(label).slug}.json")
+
+
+def _rem(cell: Cell) -> float:
+    """About how wide the page sets a cell; long texts are wrapped there."""
+    lines = [min(len(line), 34) * 0.52 for line in cell.text.splitlines() or [""]]
+    return max(*lines, len(cell.note) * 0.44)
 
 
 WHOLE = ("captions", "answers", "all")

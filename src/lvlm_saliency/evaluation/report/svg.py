@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
 ROW, TOP, BOTTOM, PANEL, GAP = 26, 40, 26, 190, 26
+WIDTH, LETTER, LINE, LONGEST = 400, 7, 13, 24
+"""Of a drawing, so that its letters can still be read on a phone, where it is scaled down; of a letter, at most; of a
+line; and how many letters a line may have."""
 
 
 @dataclass(frozen=True)
@@ -22,20 +26,22 @@ class Mark:
 
 
 def forest(title: str, rows: Sequence[str], panels: Sequence[tuple[str, Sequence[Sequence[Mark]]]]) -> str:
-    """Differences with intervals: one line per row, one panel per figure. `panels`: (title, marks of each row)."""
-    left = 14 + max(7 * len(name) for name in rows)
-    width = left + len(panels) * (PANEL + GAP)
-    height = TOP + ROW * len(rows) + BOTTOM
-    parts = [_text(8, TOP + ROW * i + ROW / 2 + 4, name, "row") for i, name in enumerate(rows)]
-    for place, (name, marks) in enumerate(panels):
-        parts.append(_panel(left + place * (PANEL + GAP), name, marks))
-    return _svg(title, width, height, parts)
+    """Differences with intervals: one line per row, one drawing per figure, so that a narrow screen can lay them below
+    one another. `panels`: (title, marks of each row)."""
+    left, row = 14 + LETTER * _longest(rows), _row_height(rows)
+    width = left + PANEL + GAP
+    height = TOP + row * len(rows) + BOTTOM
+    names = [_name(8, TOP + row * (i + 0.5), name, "row") for i, name in enumerate(rows)]
+    drawn = [
+        _svg(f"{title}: {name}", width, height, [*names, _panel(left, row, name, marks)]) for name, marks in panels
+    ]
+    return "".join(drawn)
 
 
-def _panel(x: float, name: str, rows: Sequence[Sequence[Mark]]) -> str:
+def _panel(x: float, row: float, name: str, rows: Sequence[Sequence[Mark]]) -> str:
     bounds = [bound for marks in rows for mark in marks for bound in (mark.low, mark.high, mark.value)]
     reach = max([abs(bound) for bound in bounds if math.isfinite(bound)], default=1.0) * 1.12 or 1.0
-    bottom = TOP + ROW * len(rows)
+    bottom = TOP + row * len(rows)
 
     def at(value: float) -> float:
         return x + PANEL / 2 + value / reach * PANEL / 2
@@ -51,7 +57,7 @@ def _panel(x: float, name: str, rows: Sequence[Sequence[Mark]]) -> str:
         for mark in marks:
             if not all(map(math.isfinite, (mark.value, mark.low, mark.high))):
                 continue
-            y = TOP + ROW * index + ROW / 2 + (5 if mark.kind == "matched" else -3 if len(marks) > 1 else 0)
+            y = TOP + row * (index + 0.5) + (5 if mark.kind == "matched" else -3 if len(marks) > 1 else 0)
             kind = f"{mark.kind} {mark.tone}".strip()
             parts.append(
                 f'<line class="range {kind}" x1="{at(mark.low):.1f}" x2="{at(mark.high):.1f}" y1="{y}" y2="{y}"/>'
@@ -71,7 +77,7 @@ class Point:
 
 def scatter(title: str, x_name: str, y_name: str, points: Sequence[Point]) -> str:
     """Two figures against each other, intervals as crosses."""
-    width, height, left, top, right, bottom = 560, 340, 58, 18, 96, 44
+    width, height, left, top, right, bottom = WIDTH, 300, 58, 18, 24, 44
     points = [p for p in points if all(map(math.isfinite, (*p.x, *p.y)))]
     if not points:
         return ""
@@ -101,8 +107,9 @@ def scatter(title: str, x_name: str, y_name: str, points: Sequence[Point]) -> st
     lowest = -math.inf
     for point in sorted(points, key=lambda p: py(p.y[1])):
         x, y = px(point.x[1]), py(point.y[1])
-        label = max(y - 7, lowest + 13)  # above its cross, and never on another label
-        lowest = label
+        lines = _lines(point.name)
+        label = max(y - 7, lowest + LINE)  # above its cross, and never on another label
+        lowest = label + LINE * (len(lines) - 1)
         parts.append(
             f'<line class="range" x1="{px(point.x[0]):.1f}" x2="{px(point.x[2]):.1f}" y1="{y:.1f}" y2="{y:.1f}"/>'
         )
@@ -110,22 +117,51 @@ def scatter(title: str, x_name: str, y_name: str, points: Sequence[Point]) -> st
             f'<line class="range" x1="{x:.1f}" x2="{x:.1f}" y1="{py(point.y[0]):.1f}" y2="{py(point.y[2]):.1f}"/>'
         )
         parts.append(f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="5"/>')
-        parts.append(_text(x + 8, label, point.name, "label"))
+        room = x + 8 + LETTER * _longest([point.name]) <= width  # else to the left of its point
+        at, kind = (x + 8, "label") if room else (x - 8, "label end")
+        parts += [_text(at, label + LINE * number, line, kind) for number, line in enumerate(lines)]
     return _svg(title, width, height, parts)
 
 
 def bars(title: str, unit: str, rows: Sequence[tuple[str, float]]) -> str:
     """Horizontal bars with their values."""
-    left, width = 14 + max(7 * len(name) for name, _ in rows), 560
+    names = [name for name, _ in rows]
+    left, row = 14 + LETTER * _longest(names), _row_height(names)
+    width = max(WIDTH, left + 160)
     most = max((value for _, value in rows if math.isfinite(value)), default=1.0) or 1.0
     parts = []
     for index, (name, value) in enumerate(rows):
-        y = 12 + ROW * index
+        y = 12 + row * index
         length = (width - left - 110) * value / most if math.isfinite(value) else 0
-        parts.append(_text(8, y + 13, name, "row"))
+        parts.append(_name(8, y + (ROW - 9) / 2, name, "row"))
         parts.append(f'<rect class="bar" x="{left}" y="{y}" width="{length:.1f}" height="{ROW - 9}" rx="3"/>')
         parts.append(_text(left + length + 7, y + 13, f"{value:.1f} {unit}", "value"))
-    return _svg(title, width, 12 + ROW * len(rows) + 6, parts)
+    return _svg(title, width, 12 + row * len(rows) + 6, parts)
+
+
+def _lines(name: str) -> list[str]:
+    """A name in lines of at most `LONGEST` letters, broken behind its separators where it has any."""
+    lines = [""]
+    for piece in re.findall(r"[^:,+ ]*[:,+ ]?", name):
+        if lines[-1] and len(lines[-1] + piece) > LONGEST:
+            lines.append("")
+        lines[-1] += piece
+    return [line[at : at + LONGEST] for line in lines for at in range(0, len(line) or 1, LONGEST)]
+
+
+def _longest(names: Sequence[str]) -> int:
+    return max(len(line) for name in names for line in _lines(name))
+
+
+def _row_height(names: Sequence[str]) -> float:
+    return max(ROW, LINE * max(len(_lines(name)) for name in names) + 8)
+
+
+def _name(x: float, middle: float, name: str, kind: str) -> str:
+    """A name whose lines stand around `middle`."""
+    lines = _lines(name)
+    first = middle + 4 - LINE * (len(lines) - 1) / 2
+    return "".join(_text(x, first + LINE * number, line, kind) for number, line in enumerate(lines))
 
 
 def _between(low: float, high: float) -> list[float]:

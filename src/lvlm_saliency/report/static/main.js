@@ -115,6 +115,7 @@ function keys(event) {
 async function begin() {
   choice("colour", ["risk", "hold"], {risk: "risk of being made up", hold: "how they hang on"});
   document.getElementById("colour").parentNode.hidden = !HAS_RISK;
+  if (HAS_RISK) document.getElementById("region").previousElementSibling.textContent = "What they hang on";
   choice("region", DATA.regions, REGION_NAMES);
   choice("measure", MEASURES, {});
   const views = [...new Set(CASES.flatMap((data) => data.runs.flatMap((run) => run.views)))];
