@@ -25,25 +25,32 @@ _PLAIN = ("F64", "F32", "F16", "I64", "I32", "I16", "I8", "U8", "BOOL")
 def read_tensors(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """The tensors and the metadata of a safetensors file. `kind`: what it should be, for messages ("a trace").
 
-    A file that was sealed is compared with its seal; older ones have none. The seal is not among the metadata returned.
+    Whether they are what was written is for `check_seal` to say, once they are known to fit together.
 
     Raises:
         InputError: no ordinary file, no safetensors file, damaged, or a tensor of a type that none of ours has.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
+    from safetensors import SafetensorError, safe_open
 
     metadata = read_metadata(path, kind)
     try:
-        with open_file(path) as file:
-            tensors = load(file.read())
+        with safe_open(os.fspath(path), framework="np") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, OSError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
         raise InputError(f"{path} cannot be read as {kind}: {error}") from error
-    if SEAL in metadata and metadata.pop(SEAL) != seal(tensors, metadata):
-        raise InputError(f"{path} is damaged: its content is not what was written (SHA-256 differs); make it again")
     return tensors, metadata
+
+
+def check_seal(path: str | os.PathLike[str], tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
+    """Compare with the seal that was written; files of before seals were have none, and pass.
+
+    Raises:
+        InputError: a bit of them is not as it was written.
+    """
+    rest = dict(metadata)
+    written = rest.pop(SEAL, None)
+    if written is not None and written != seal(tensors, rest):
+        raise InputError(f"{path} is damaged: its content is not what was written (SHA-256 differs); make it again")
 
 
 def read_metadata(path: str | os.PathLike[str], kind: str) -> dict[str, str]:

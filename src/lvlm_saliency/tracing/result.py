@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,11 +9,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lvlm_saliency.errors import InputError, SettingError, did_you_mean
+from lvlm_saliency.errors import SettingError, did_you_mean
 from lvlm_saliency.regions import Regions
 
 REGIONS = ("output", "previous", "image", "prompt", "system", "prompt+output")
-FORMAT = 1
 
 
 @dataclass
@@ -108,18 +106,18 @@ class SaliencyTrace:
         return [self.layers.index(n) for n in layers]
 
     def save(self, path: str | Path) -> None:
-        """Write the trace as one safetensors file."""
-        from safetensors.torch import save_file
+        """Write the trace as one safetensors file, whole or not at all; a digest in it lets `load` find any damage.
+
+        Raises:
+            InputError: the file cannot be written.
+        """
+        from lvlm_saliency.tracing import saved
 
         tensors = {"rows": self.rows, "attention": self.attention, "sequences": self.sequences, "valid": self.valid}
         tensors |= {"logprobs": self.logprobs, "entropy": self.entropy}
-        tensors |= {f"regions.{n}": getattr(self.regions, n) for n in ("system", "image", "prompt", "output")}
+        tensors |= {f"regions.{name}": getattr(self.regions, name) for name in saved.REGIONS}
         about = {"layers": self.layers, "prompt_length": self.prompt_length, "settings": self.settings}
-        save_file(
-            {k: v.clone(memory_format=torch.contiguous_format) for k, v in tensors.items()},
-            str(path),
-            metadata={"lvlm_saliency_trace": str(FORMAT), "about": json.dumps(about)},
-        )
+        saved.write(path, tensors, about)
 
     @classmethod
     def load(cls, path: str | Path) -> SaliencyTrace:
@@ -128,21 +126,9 @@ class SaliencyTrace:
         Raises:
             InputError: the file is missing, damaged, or not a saved trace.
         """
-        from safetensors import SafetensorError, safe_open
+        from lvlm_saliency.tracing import saved
 
-        try:
-            with safe_open(str(path), framework="pt") as file:
-                metadata = file.metadata() or {}
-                if metadata.get("lvlm_saliency_trace") != str(FORMAT):
-                    raise InputError(f"{path} is not a saved trace of format {FORMAT}")
-                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
-        except FileNotFoundError as error:
-            raise InputError(f"{path} does not exist") from error
-        except (SafetensorError, OSError) as error:
-            raise InputError(f"{path} cannot be read as a trace: {error}") from error
-        about = json.loads(metadata["about"])
-        regions = Regions(**{n: tensors.pop(f"regions.{n}") for n in ("system", "image", "prompt", "output")})
-        return cls(regions=regions, **tensors, **about)
+        return cls(**saved.read(path))
 
     def to_dict(self, sample: int = 0) -> dict:
         """One sample as plain lists, ready for JSON (None for NaN)."""

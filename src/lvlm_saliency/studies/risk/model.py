@@ -6,7 +6,6 @@ A file holds plain arrays (safetensors) and nothing that runs; reading it and pr
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lvlm_saliency.errors import InputError, SettingError
+from lvlm_saliency.files import parse_json, write_bytes
+from lvlm_saliency.files.tensors import SEAL, check_seal, read_tensors, seal
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,6 +30,8 @@ KINDS = {
     "trees": ("start", "left", "right", "feature", "threshold", "leaf", "root"),
 }
 """The arrays of each kind of classifier."""
+WHOLE = ("objects", "start", "left", "right", "feature")
+"""Arrays of whole numbers; the others are floating-point."""
 
 
 @dataclass(frozen=True)
@@ -155,15 +158,9 @@ class RiskModel:
         numbers = {"fill": self.fill, "mean": self.mean, "scale": self.scale, "objects": self.objects, **self.arrays}
         numbers["calibration"] = np.array([self.slope, self.offset])
         head = {"groups": self.groups, "layers": self.layers, "features": self.features, "kind": self.kind}
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")  # a killed process leaves no half of a model behind
-        content = save(
-            {name: np.ascontiguousarray(values) for name, values in numbers.items()},
-            metadata={KEY: json.dumps({"format": FORMAT, **head, "about": self.about})},
-        )
-        temporary.write_bytes(content)
-        temporary.replace(path)
+        arrays = {name: np.ascontiguousarray(values) for name, values in numbers.items()}
+        metadata = {KEY: json.dumps({"format": FORMAT, **head, "about": self.about})}
+        write_bytes(path, save(arrays, metadata={**metadata, SEAL: seal(arrays, metadata)}))
 
     @classmethod
     def load(cls, path: str | Path) -> RiskModel:
@@ -172,25 +169,19 @@ class RiskModel:
         Raises:
             InputError: the file is missing, damaged, of another format, or no risk model.
         """
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            with safe_open(str(path), framework="np") as file:
-                metadata = file.metadata() or {}
-                numbers = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-        except FileNotFoundError as error:
-            raise InputError(f"{path} does not exist") from error
-        except (SafetensorError, OSError) as error:
-            raise InputError(f"{path} cannot be read as a risk model: {error}") from error
+        numbers, metadata = read_tensors(path, "a risk model")
         if KEY not in metadata:
             raise InputError(f"{path} is no risk model: lvlm-saliency study detect writes one (risk.safetensors)")
         try:
-            head = json.loads(metadata[KEY])
-            if (written := head["format"]) == FORMAT:
-                return _checked(head, numbers)
+            head = parse_json(metadata[KEY])
+            written = head["format"]
+            found = _checked(head, numbers) if written == FORMAT else None
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise InputError(f"{path} is damaged: {error!r}; train the risk model again") from error
-        raise InputError(f"{path} is a risk model of format {written}, and this version reads {FORMAT}")
+        if found is None:
+            raise InputError(f"{path} is a risk model of format {written}, and this version reads {FORMAT}")
+        check_seal(path, numbers, metadata)
+        return found
 
 
 def architecture(model: Any) -> dict[str, Any]:
@@ -213,28 +204,49 @@ def _shown(known: Mapping[str, Any] | None) -> str:
 
 
 def _checked(head: dict[str, Any], numbers: dict[str, np.ndarray]) -> RiskModel:
-    """A model whose arrays fit together, so that no prediction can run astray."""
+    """A model whose arrays fit together and hold finite numbers, so that no prediction can run astray."""
+    _check_head(head)
+    width, kind = len(head["features"]), head["kind"]
+    arrays = {name: numbers[name] for name in KINDS[kind]}
+    shared = ("fill", "mean", "scale", "objects", "calibration")
+    if strange := set(numbers) - {*shared, *arrays}:
+        raise ValueError(f"an array that no {kind} model has: {sorted(strange)[0]!r}")
+    for name, values in {**{name: numbers[name] for name in shared}, **arrays}.items():
+        if values.ndim != 1 or values.dtype.kind not in ("iu" if name in WHOLE else "f"):
+            raise ValueError(f"{name} is {list(values.shape)} of {values.dtype}")
+        if not np.isfinite(values).all():
+            raise ValueError(f"{name} holds NaN or infinity")
     slope, offset = numbers["calibration"].tolist()
-    width = len(head["features"])
-    arrays = {name: numbers[name] for name in KINDS[head["kind"]]}
     lengths = [len(numbers[name]) for name in ("fill", "mean", "scale")]
-    if head["kind"] == "logistic":
+    if kind == "logistic":
         lengths.append(len(arrays["weight"]))
     else:
         _check_trees(arrays, width)
-    if set(lengths) != {width}:
+    if set(lengths) != {width} or len(arrays["bias" if kind == "logistic" else "root"]) != 1:
         raise ValueError(f"{width} features, and arrays of {lengths}")
+    if not (numbers["scale"] > 0).all() or not (numbers["objects"] >= 0).all() or slope == 0:
+        raise ValueError("a scale or the calibration's slope that is 0, or a scale or an object's token below 0")
     return RiskModel(
         groups=tuple(head["groups"]),
         layers=tuple(head["layers"]),
         features=tuple(head["features"]),
         **{name: numbers[name] for name in ("fill", "mean", "scale", "objects")},
-        kind=head["kind"],
+        kind=kind,
         arrays=arrays,
         slope=slope,
         offset=offset,
         about=head["about"],
     )
+
+
+def _check_head(head: Mapping[str, Any]) -> None:
+    for name in ("groups", "features"):
+        if not isinstance(head[name], list) or not all(isinstance(one, str) for one in head[name]):
+            raise ValueError(f"{name} are no list of names")
+    if not isinstance(head["layers"], list) or not all(type(one) is int and one >= 0 for one in head["layers"]):
+        raise ValueError("layers are no list of layer numbers")
+    if not isinstance(head["kind"], str) or not isinstance(head["about"], dict):
+        raise ValueError("kind is no name, or about no mapping")
 
 
 def _check_trees(arrays: Mapping[str, np.ndarray], width: int) -> None:

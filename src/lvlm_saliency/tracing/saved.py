@@ -1,0 +1,114 @@
+"""A trace as a file: what is written, and what a file must hold to be read as one."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from lvlm_saliency.errors import InputError
+from lvlm_saliency.files import parse_json, replacing
+from lvlm_saliency.files.tensors import SEAL, check_seal, read_tensors, seal
+from lvlm_saliency.regions import Regions
+
+FORMAT = 1
+KEY = "lvlm_saliency_trace"
+REGIONS = ("system", "image", "prompt", "output")
+_TYPES = {"rows": "float32", "attention": "float32", "logprobs": "float32", "entropy": "float32", "valid": "bool"}
+_LARGEST = 1 + 1e-3
+"""No saliency of a unit row, no attention is larger, rounding included."""
+
+
+def write(path: str | os.PathLike[str], tensors: Mapping[str, torch.Tensor], about: Mapping[str, Any]) -> None:
+    """Write the parts of a trace whole or not at all, sealed. Raises `InputError`."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import save_file
+
+    arrays = {name: np.ascontiguousarray(values.cpu().numpy()) for name, values in tensors.items()}
+    metadata = {KEY: str(FORMAT), "about": json.dumps(about)}
+    metadata[SEAL] = seal(arrays, metadata)
+    try:
+        with replacing(path) as temporary:
+            save_file(arrays, str(temporary), metadata=metadata)
+    except SafetensorError as error:  # a full disk, for one
+        raise InputError(f"cannot write {str(path)!r}: {error}") from error
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """The fields of a trace, by name.
+
+    Raises:
+        InputError: the file is missing, damaged, or not a saved trace.
+    """
+    arrays, metadata = read_tensors(path, "a trace")
+    if metadata.get(KEY) != str(FORMAT):
+        raise InputError(f"{path} is not a saved trace of format {FORMAT}")
+    try:
+        about = parse_json(metadata.get("about", ""), finite=False)
+        fault = _fault(arrays, about)
+    except ValueError as error:
+        fault = f"its settings are no JSON: {error}"
+    if fault:
+        raise InputError(f"{path} is damaged: {fault}; make it again")
+    check_seal(path, arrays, metadata)
+    tensors = {name: torch.from_numpy(values) for name, values in arrays.items()}
+    regions = Regions(**{name: tensors.pop(f"regions.{name}") for name in REGIONS})
+    return {**tensors, **about, "regions": regions}
+
+
+def _fault(arrays: Mapping[str, np.ndarray], about: Any) -> str:
+    """What keeps these from being a trace, nothing when they are one."""
+    if not isinstance(about, dict) or set(about) != {"layers", "prompt_length", "settings"}:
+        return "it does not say its layers, its prompt's length and its settings"
+    types = _TYPES | {"sequences": "int64"} | {f"regions.{name}": "bool" for name in REGIONS}
+    if set(arrays) != set(types):
+        return f"tensors are missing or strange: {sorted(set(types) ^ set(arrays))[:3]}"
+    if wrong := [name for name in types if arrays[name].dtype != types[name]]:
+        return f"{wrong[0]} is {arrays[wrong[0]].dtype}, not {types[wrong[0]]}"
+    return _shape_fault(arrays, about) or _value_fault(arrays)
+
+
+def _shape_fault(arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> str:
+    layers, start = about["layers"], about["prompt_length"]
+    known = isinstance(layers, list) and layers and all(type(n) is int and n >= 0 for n in layers)
+    if not known or len(set(layers)) != len(layers):
+        return "its layers are no list of different layer numbers"
+    if not isinstance(about["settings"], dict):
+        return "its settings are no mapping"
+    if arrays["sequences"].ndim != 2:
+        return f"sequences are {list(arrays['sequences'].shape)}, not [batch, N]"
+    batch, length = arrays["sequences"].shape
+    if type(start) is not int or not 1 <= start <= length:
+        return f"its prompt is {start!r} of {length} tokens"
+    count = length - start
+    shapes = {
+        **dict.fromkeys(("rows", "attention"), (batch, len(layers), count, length - 1)),
+        **dict.fromkeys(("valid", "logprobs", "entropy"), (batch, count)),
+        **{f"regions.{name}": (batch, length) for name in REGIONS},
+    }
+    for name, shape in shapes.items():
+        if arrays[name].shape != shape:
+            return f"{name} is {list(arrays[name].shape)}, not {list(shape)}"
+    return ""
+
+
+def _value_fault(arrays: Mapping[str, np.ndarray]) -> str:
+    if arrays["sequences"].size and arrays["sequences"].min() < 0:
+        return "a token id is below 0"
+    for name in ("rows", "attention"):
+        values = arrays[name]
+        if values.size and not (values.min() >= 0 and values.max() <= _LARGEST):  # NaN is in no range
+            return f"{name} hold values outside 0 to 1"
+    if sum(arrays[f"regions.{name}"].astype(np.int8) for name in REGIONS).max(initial=0) > 1:
+        return "its regions overlap"
+    valid = arrays["valid"]
+    if np.isnan(arrays["logprobs"][valid]).any() or not (arrays["entropy"][valid] > -1e-3).all():
+        return "logprobs or entropy are no such numbers"
+    if not (arrays["logprobs"][valid] < 1e-3).all() or np.isinf(arrays["entropy"][valid]).any():
+        return "logprobs or entropy are no such numbers"
+    return ""
