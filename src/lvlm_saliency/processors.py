@@ -7,7 +7,6 @@ loading those families: the video processor is then replaced by one that holds t
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from transformers.utils import cached_file, is_torchvision_available
 from transformers.video_processing_utils import VideoProcessorMixin
 
 from lvlm_saliency.errors import InputError
+from lvlm_saliency.files import read_json
 
 _VIDEO_SETTINGS = {"num_frames": None, "fps": None, "merge_size": 2}
 
@@ -76,4 +76,4 @@ def _video_settings(name_or_path: str, settings: dict[str, Any], **hub: Any) -> 
     file = cached_file(
         name_or_path, "video_preprocessor_config.json", _raise_exceptions_for_missing_entries=False, **hub
     )
-    return json.loads(Path(file).read_text("utf-8")) if file else {}
+    return read_json(Path(file)) if file else {}

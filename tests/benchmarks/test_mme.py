@@ -137,3 +137,18 @@ def test_precision_without_a_yes_is_nan(folder):
     task = mme.score(folder, bootstrap=FAST)["tasks"]["count"]
     assert math.isnan(task["precision"])
     assert task["recall"] == 0.0
+
+
+def test_an_answer_may_hold_a_carriage_return(tmp_path):
+    """LF alone ends a line, with or without a CR before it."""
+    from lvlm_saliency.benchmarks import mme
+
+    plain = ["a.jpg\tq\tYes\tyes, so\n", "a.jpg\tq\tNo\tno\n"]
+    strange = ["a.jpg\tq\tYes\tyes,\r so\r\n", "a.jpg\tq\tNo\tno\rmore\r\r\n"]
+    found = []
+    for name, lines in (("plain", plain), ("strange", strange)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "count.txt").write_bytes("".join(lines).encode())
+        found.append(mme.score(tmp_path / name, tasks=["count"])["tasks"])
+    assert found[0] == found[1]
+    assert mme.read_answers(tmp_path / "strange" / "count.txt")[1].endswith("\tno\rmore\r")

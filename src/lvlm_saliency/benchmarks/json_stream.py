@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
 from lvlm_saliency.errors import InputError
+from lvlm_saliency.files import open_file
+from lvlm_saliency.files.json_values import DECODERS, check_value
 
 _CHUNK = 1 << 20
 
@@ -19,7 +22,7 @@ def iterate(path: str | Path, *keys: str) -> Iterator[tuple[str, Any]]:
     is missing or no such object.
     """
     try:
-        with open(path, encoding="utf-8-sig") as file:
+        with io.TextIOWrapper(open_file(path), encoding="utf-8-sig") as file:
             yield from _Walker(file, str(path)).arrays(keys)
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text (byte {error.start})") from error
@@ -31,7 +34,8 @@ class _Walker:
     def __init__(self, file: TextIO, path: str) -> None:
         self.file, self.path = file, path
         self.buffer, self.position, self.ended = "", 0, False
-        self.decoder = json.JSONDecoder()
+        # Numbers are left to the decoder itself: millions of outlines are walked over, and none of them is used.
+        self.decoder = json.JSONDecoder(object_pairs_hook=DECODERS["object_pairs_hook"])
 
     def arrays(self, keys: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
         self.expect("{")
@@ -79,8 +83,14 @@ class _Walker:
                 if self.fill():
                     continue  # cut by the end of the chunk, most likely
                 raise InputError(f"{self.path}: not JSON ({error.msg})") from error
+            except (ValueError, RecursionError) as error:  # a key twice, a number too large, nesting without end
+                raise InputError(f"{self.path}: not JSON ({str(error) or 'nested too deep'})") from error
             if end == len(self.buffer) and self.fill():
                 continue  # a number may go on in the next chunk
+            try:
+                check_value(self.buffer[self.position : end], item)
+            except ValueError as error:
+                raise InputError(f"{self.path}: not JSON ({error})") from error
             self.position = end
             return item
 

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from lvlm_saliency.errors import InputError, SettingError, did_you_mean
+from lvlm_saliency.files import decoded, read_bytes
 
 from .bootstrap import Bootstrap
 from .counts import CountTable, Totals, ratio, tabulate
-from .records import Problems, read_text
+from .records import Problems
 
 HALLUCINATION = ["existence", "count", "position", "color"]
 PERCEPTION = [*HALLUCINATION, "posters", "celebrity", "scene", "landmark", "artwork", "OCR"]
@@ -84,8 +85,13 @@ def table(result: Mapping[str, Any]) -> CountTable:
     return tabulate(rows, columns, figures, stratum=lambda key: key[0])  # type: ignore[index]
 
 
+def read_answers(path: str | Path) -> list[str]:
+    """The lines of a task file. LF alone ends one, with or without a CR before it: a response may hold a CR."""
+    return [line.removesuffix("\r") for line in decoded(read_bytes(path), path).split("\n")]
+
+
 def _read_task(task: str, path: Path, problems: Problems) -> list[dict[str, Any]]:
-    lines = read_text(path).split("\n")
+    lines = read_answers(path)
     if lines[-1] == "":
         lines.pop()
     if not lines or len(lines) % 2:

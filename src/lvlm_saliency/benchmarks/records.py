@@ -9,6 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from lvlm_saliency.errors import InputError, SettingError
+from lvlm_saliency.files import parse_json, read_json, read_text
+from lvlm_saliency.files.json_values import DECODERS, check_value
+
+__all__ = ["Problems", "Rows", "image_key", "place", "read_json", "read_rows", "read_text", "source"]
 
 
 class Rows(list):
@@ -92,40 +96,20 @@ class _NotJson(str):
     """Why a line could not be read."""
 
 
-def read_text(path: str | Path) -> str:
-    """The file as text with LF line ends and no byte-order mark; `InputError` names the file when it cannot be."""
-    try:
-        return Path(path).read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 text (byte {error.start})") from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
-
-
-def read_json(path: str | Path) -> Any:
-    """The one JSON value that the file holds; `InputError` names file and line when it is none."""
-    try:
-        return json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}:{error.lineno}: not JSON ({error.msg})") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not JSON ({error})") from error
-
-
 def _lines(text: str) -> Iterator[tuple[int, Any]]:
     # Not splitlines(): JSON strings may hold U+2028 and its kin unescaped.
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
-            yield number, json.loads(line)
+            yield number, parse_json(line, finite=False)
         except (ValueError, RecursionError) as error:
             yield number, _NotJson(f"not JSON ({error})")
 
 
 def _list_items(text: str) -> Iterator[tuple[int, Any]]:
     """Items of a JSON list one by one, so that each is known by its line."""
-    decoder = json.JSONDecoder()
+    decoder = json.JSONDecoder(**DECODERS)
     position = _skip_blanks(text, text.index("[") + 1)
     counted, line = 0, 1
     while text[position : position + 1] != "]":
@@ -133,6 +117,7 @@ def _list_items(text: str) -> Iterator[tuple[int, Any]]:
         counted = position
         try:
             item, end = decoder.raw_decode(text, position)
+            check_value(text[position:end], item)
         except (ValueError, RecursionError) as error:
             yield line, _NotJson(f"not JSON ({error}); the list cannot be read from here on")
             return
@@ -153,7 +138,7 @@ def _skip_blanks(text: str, position: int) -> int:
 
 def _whole_object(text: str) -> dict[str, Any] | None:
     try:
-        whole = json.loads(text)
+        whole = parse_json(text, finite=False)
     except (ValueError, RecursionError):
         return None  # JSON lines whose first record has such a key
     return whole if isinstance(whole, dict) and isinstance(whole.get("imgToEval"), dict) else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -30,6 +29,16 @@ def _check_written(row: Mapping[str, Any]) -> str:
         return f"finish is none of {', '.join(ENDS)}"
     strange = [name for name in ("rejected", "fallbacks") if not is_whole(row.get(name, 0))]
     return f"{strange[0]} is no whole number from 0" if strange else ""
+
+
+def check_text(row: Mapping[str, Any]) -> str:
+    """What is wrong with a text that a study keeps, nothing when it can be used."""
+    if not is_whole(row.get("index")):
+        return "index is no whole number from 0"
+    if strange := [name for name in ("image", "text") if not isinstance(row.get(name), str)]:
+        return f"{strange[0]} is no text"
+    ids = row.get("token_ids")
+    return "" if isinstance(ids, list) and all(map(is_whole, ids)) else "token_ids are no whole numbers from 0"
 
 
 def check_cost(row: Mapping[str, Any]) -> str:
@@ -61,6 +70,10 @@ def is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
 
 
+def is_number(value: Any) -> bool:
+    """Whether this is a finite number."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 2**63
+
+
 def _is_amount(value: Any) -> bool:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return number and value >= 0 and value < 2**63 and math.isfinite(value)
+    return is_number(value) and value >= 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from lvlm_saliency.errors import InputError
 from lvlm_saliency.evaluation import store
 from lvlm_saliency.evaluation.decoding import Batches, Decoder
+from lvlm_saliency.files import write_bytes
+from lvlm_saliency.files.archives import read_arrays
 from lvlm_saliency.studies.texts import LabelledText
 from lvlm_saliency.studies.tokens import ARRAYS, MEASURES, REGIONS, TokenTable
 from lvlm_saliency.tracing.one_pass import trace
@@ -48,7 +50,7 @@ def collect(
         parts = list(batches.run(batch, lambda some: _traced(decoder, some, methods, layers, extra)))
         _save(files[start], {name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
         listener.advance(label, len(batch))
-    parts = [_load(file) for file in files.values()]
+    parts = [_load(file, numbered[start : start + size]) for start, file in files.items()]
     joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     numbers = joined.pop("layers")[0].tolist()
     arrays = {name: joined.pop(name) for name in ARRAYS}
@@ -111,15 +113,38 @@ def _spans(texts: Sequence[LabelledText], shape: tuple[int, int]) -> tuple[np.nd
 def _save(file: Path, arrays: dict[str, np.ndarray]) -> None:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    temporary.write_bytes(buffer.getvalue())
-    temporary.replace(file)
+    write_bytes(file, buffer.getvalue())
 
 
-def _load(file: Path) -> dict[str, np.ndarray]:
-    with np.load(file, allow_pickle=False) as arrays:
-        return dict(arrays)
+def _load(file: Path, batch: Sequence[tuple[int, LabelledText]]) -> dict[str, np.ndarray]:
+    """The arrays of a batch of (number, text) that was kept.
+
+    Raises:
+        InputError: the file is damaged, or holds other texts.
+    """
+    arrays = read_arrays(file)
+    if fault := _fault(arrays, batch):
+        raise InputError(f"{file} is damaged ({fault}); delete it, and it is made anew")
+    return arrays
+
+
+def _fault(arrays: dict[str, np.ndarray], batch: Sequence[tuple[int, LabelledText]]) -> str:
+    if missing := sorted({"layers", *ARRAYS} - set(arrays)):
+        return f"{missing[0]} is missing"
+    expected = [(number, at, token) for number, text in batch for at, token in enumerate(text.token_ids)]
+    if any(values.ndim < 1 or len(values) != len(expected) for values in arrays.values()):
+        return "arrays of other lengths than its texts"
+    for name, column in zip(("text", "position", "token_id"), zip(*expected, strict=True), strict=True):
+        if arrays[name].shape != (len(expected),) or (arrays[name] != np.array(column)).any():
+            return f"{name} is not that of its texts"
+    layers = arrays["layers"]
+    if layers.ndim != 2 or layers.dtype.kind not in "iu" or (layers != layers[:1]).any():
+        return "its layers differ"
+    spans = {number: len(text.spans) for number, text in batch}
+    most = np.array([spans[number] for number, _, _ in expected])
+    if arrays["span"].dtype.kind not in "iu" or not ((arrays["span"] >= -1) & (arrays["span"] < most)).all():
+        return "span is not that of its texts"
+    return ""
 
 
 def digest(*parts: Any) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from lvlm_saliency.decoding.loop import generate
 from lvlm_saliency.decoding.steps import Step
+from lvlm_saliency.evaluation import rows as lines
 from lvlm_saliency.evaluation import store
 from lvlm_saliency.evaluation.benchmarks import Benchmark, Item
 from lvlm_saliency.evaluation.decoding import Batches, Decoder
@@ -28,7 +29,7 @@ def write(
     asked = {name: value for name, value in benchmark.described().items() if name != "n"}
     file = folder / f"{digest(asked, asdict(method), top_p, tokens)}.jsonl"
     store.mend(file)
-    rows = {row["index"]: row for row in store.read_lines(file)}
+    rows = {row["index"]: row for row in store.read_lines(file, _fault)}
     waiting = [item for item in benchmark.items if item.index not in rows]
     listener.begin(name, len(benchmark.items), len(benchmark.items) - len(waiting))
     batches = Batches(decoder.settings.batch_size, listener.note)
@@ -52,6 +53,27 @@ def record(step: Step) -> dict[str, Any]:
         "score": step.score,
         "threshold": step.threshold,
     }
+
+
+def _fault(row: dict[str, Any]) -> str:
+    """What is wrong with a kept row, nothing when it can be used."""
+    if fault := lines.check_text(row):
+        return fault
+    steps = row.get("steps")
+    if not isinstance(steps, list) or len(steps) != len(row["token_ids"]) or not all(map(_is_step, steps)):
+        return "steps are not one for each token"
+    return ""
+
+
+def _is_step(step: Any) -> bool:
+    return (
+        isinstance(step, dict)
+        and all(isinstance(step.get(name), bool) for name in ("tested", "fallback"))
+        and lines.is_whole(step.get("candidates"))
+        and isinstance(step.get("rejected"), list)
+        and all(map(lines.is_whole, step["rejected"]))
+        and all(step.get(name, 0) is None or lines.is_number(step.get(name)) for name in ("top", "score", "threshold"))
+    )
 
 
 def _decoded(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lvlm_saliency.errors import InputError
+from lvlm_saliency.files import read_text
 
 from .lists import words
 
@@ -50,9 +51,10 @@ class Synonyms:
         (" motor bike", " cheesecake") never match. Raises `InputError`.
         """
         try:
-            text = Path(path).read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{path}: cannot read the synonym list ({error})") from error
+            text = read_text(path)
+        except InputError as error:
+            reason = getattr(error, "reason", None) or str(error).removeprefix(f"{path}: ")
+            raise InputError(f"{path}: cannot read the synonym list ({reason})") from error
         node_of: dict[str, str] = {}
         for number, line in enumerate(text.splitlines(), start=1):
             names = line.strip().split(", ")

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from lvlm_saliency.benchmarks import mme
 from lvlm_saliency.benchmarks.bootstrap import Bootstrap
-from lvlm_saliency.benchmarks.records import read_text
 from lvlm_saliency.errors import InputError, SettingError, did_you_mean
 from lvlm_saliency.evaluation.benchmarks import hub
 from lvlm_saliency.evaluation.benchmarks.base import Benchmark, Item, Pictures, Result
@@ -92,7 +91,7 @@ class Mme(Benchmark):
         with tempfile.TemporaryDirectory() as place:
             for task in dict.fromkeys(self.questions[first].task for first, _ in pairs):
                 lines = [self._line(i, texts[i]) for pair in pairs for i in pair if self.questions[i].task == task]
-                (Path(place) / f"{task}.txt").write_text("".join(lines), encoding="utf-8")
+                (Path(place) / f"{task}.txt").write_bytes("".join(lines).encode())
             result = mme.score(place, tasks=[path.stem for path in Path(place).iterdir()], bootstrap=Bootstrap(0))
         return {"answers": result}
 
@@ -122,7 +121,7 @@ def _of_folder(task: str, root: Path) -> list[Question]:
 
 
 def _lines(path: Path) -> list[tuple[int, str]]:
-    return [(number, line) for number, line in enumerate(read_text(path).split("\n"), 1) if line.strip()]
+    return [(number, line) for number, line in enumerate(mme.read_answers(path), 1) if line.strip()]
 
 
 def _columns(where: str, line: str, wanted: int) -> list[str]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from lvlm_saliency.benchmarks.counts import CountTable
 from lvlm_saliency.decoding.loop import generate
+from lvlm_saliency.evaluation import rows as lines
 from lvlm_saliency.evaluation import store
 from lvlm_saliency.evaluation.benchmarks import Benchmark, Item
 from lvlm_saliency.evaluation.decoding import Batches, Decoder
@@ -65,7 +66,7 @@ def write(
     settings = decoder.settings
     file = folder / f"{digest(benchmark.described(), asdict(strength), settings.max_new_tokens)}.jsonl"
     store.mend(file)
-    rows = {row["index"]: row for row in store.read_lines(file)}
+    rows = {row["index"]: row for row in store.read_lines(file, _fault)}
     waiting = [item for item in benchmark.items if item.index not in rows]
     listener.begin(name, len(benchmark.items), len(rows))
     batches = Batches(settings.batch_size, listener.note)
@@ -74,6 +75,12 @@ def write(
         rows |= {row["index"]: row for row in made}
         listener.advance(name, len(made))
     return Arm(strength, dict(sorted(rows.items())), benchmark)
+
+
+def _fault(row: dict[str, Any]) -> str:
+    """What is wrong with a kept row, nothing when it can be used."""
+    strange = [name for name in ("held", "taken", "wanted", "attended") if not lines.is_number(row.get(name))]
+    return lines.check_text(row) or (f"{strange[0]} is no number" if strange else "")
 
 
 def _decoded(

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from lvlm_saliency import hf
+from lvlm_saliency.evaluation import rows as lines
 from lvlm_saliency.evaluation import store
 from lvlm_saliency.evaluation.decoding import Batches, Decoder
 from lvlm_saliency.studies.texts import LabelledText
@@ -39,7 +40,7 @@ def self_check(
     if words is None:
         return None
     pairs = {(text.image, span.name): text for text in texts for span in text.spans}
-    known = {(row["image"], row["name"]): row["odds"] for row in store.read_lines(file)}
+    known = {(row["image"], row["name"]): row["odds"] for row in store.read_lines(file, _fault)}
     store.mend(file)
     waiting = [(pair, text) for pair, text in pairs.items() if pair not in known]
     if waiting:
@@ -59,6 +60,13 @@ def self_check(
         known |= {(row["image"], row["name"]): row["odds"] for row in rows}
         listener.advance(label, len(batch))
     return {pair: known[pair] for pair in pairs}
+
+
+def _fault(row: dict[str, Any]) -> str:
+    """What is wrong with a kept row, nothing when it can be used."""
+    if not all(isinstance(row.get(name), str) for name in ("image", "name")):
+        return "image or name is no text"
+    return "" if lines.is_number(row.get("odds")) else "odds are no number"
 
 
 def question(name: str) -> str:
