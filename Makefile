@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --constraint constraints.txt
 # One worker a core; more than four only cost memory here.
 PARALLEL := --numprocesses logical --maxprocesses 4 --dist worksteal
 
@@ -11,13 +12,18 @@ PARALLEL := --numprocesses logical --maxprocesses 4 --dist worksteal
 setup: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch==2.13.0
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[test]"
-	touch $(STAMP)
+	@echo "set-up, once: 1 of 3, a Python environment in $(VENV) (10 seconds)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "set-up: 2 of 3, torch (about 200 MB to download; 1 to 5 minutes)"
+	@$(PIP) torch==2.13.0
+	@echo "set-up: 3 of 3, transformers, this package and what its tests need (1 to 5 minutes)"
+	@$(PIP) --editable ".[test]"
+	@touch $(STAMP)
+	@echo "set-up: done"
 
 demo: setup
-	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m lvlm_saliency.demo --out demo
+	@echo "demo: a small model captions six pictures four ways (15 seconds on two free cores)"
+	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m lvlm_saliency.demo --out demo
 
 test: setup
 	$(BIN)/python -m pytest -m "not slow" $(PARALLEL)

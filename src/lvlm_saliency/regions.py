@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lvlm_saliency.errors import InputError, UnsupportedModelError
+from lvlm_saliency.short import shown, some
 
 # Families name the placeholder's id differently; a model that has none of these shows its pictures elsewhere.
 _PICTURES = ("image_token_id", "image_token_index")
@@ -34,6 +35,11 @@ class Regions:
     image: Tensor
     prompt: Tensor
     output: Tensor
+
+    def __repr__(self) -> str:
+        names = ("system", "image", "prompt", "output")
+        counts = {name: some(getattr(self, name).sum(1).tolist()) for name in names}
+        return shown(self, shape=list(self.output.shape), **counts)
 
     def to(self, device: torch.device | str) -> Regions:
         """The same masks on another device."""

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from lvlm_saliency.short import shown, some
+
 
 @dataclass
 class Step:
@@ -55,6 +57,17 @@ class GenerateOutput:
     hidden_states: tuple | None = None
     past_key_values: object | None = None
     sequences_scores: Tensor | None = None
+
+    def __repr__(self) -> str:
+        kept = ("scores", "logits", "hidden_states", "past_key_values", "sequences_scores")
+        return shown(
+            self,
+            sequences=list(self.sequences.shape),
+            tokens=some(len(steps) for steps in self.steps),
+            rejected=some(sum(len(step.rejected) for step in steps) for steps in self.steps),
+            cost=self.cost,
+            also=" ".join(name for name in kept if getattr(self, name, None) is not None) or None,
+        )
 
     @property
     def cache(self) -> object | None:

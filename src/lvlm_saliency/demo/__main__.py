@@ -40,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     begin = time.perf_counter()
     console = open_console()
+    console.print("loading the shipped model ...", style="dim")
     with quiet():
         demo = write_captions(options.scenes, lambda way: console.print(f"captioning: {way} ...", style="dim"))
         for number in range(len(demo.scenes)):

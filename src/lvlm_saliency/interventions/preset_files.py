@@ -12,6 +12,7 @@ import yaml
 
 from lvlm_saliency.errors import InputError, SettingError
 from lvlm_saliency.files import read_mapping
+from lvlm_saliency.short import shown, some
 
 FORMAT = 1
 ENDINGS = (".yaml", ".yml")
@@ -27,6 +28,9 @@ class Preset:
     methods: Sequence[Any]
     model: Mapping[str, Any] = field(default_factory=dict)
     record: Mapping[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return shown(self, methods=list(self.methods), model=dict(self.model), record=some(self.record))
 
     def text(self) -> str:
         """The file's content. Every setting is written, so that a changed default changes no preset."""

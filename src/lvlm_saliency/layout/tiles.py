@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from lvlm_saliency.errors import SettingError, did_you_mean
+from lvlm_saliency.short import shown, some
 
 Box = tuple[float, float, float, float]
 Kind = Literal["full", "tile", "thumbnail"]
@@ -29,6 +30,9 @@ class ImageTile:
     positions: np.ndarray
     box: Box
     kind: Kind
+
+    def __repr__(self) -> str:
+        return shown(self, kind=self.kind, positions=list(self.positions.shape), box=tuple(map(float, self.box)))
 
     def cell(self, row: int, col: int) -> Box:
         """The box of one token, not cut off."""
@@ -57,6 +61,9 @@ class ImageLayout:
     height: int
     tiles: tuple[ImageTile, ...]
     extra: np.ndarray
+
+    def __repr__(self) -> str:
+        return shown(self, width=self.width, height=self.height, tiles=some(self.tiles), extra=len(self.extra))
 
     @property
     def positions(self) -> np.ndarray:

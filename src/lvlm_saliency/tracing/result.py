@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lvlm_saliency.errors import SettingError, did_you_mean
 from lvlm_saliency.regions import Regions
+from lvlm_saliency.short import shown, some
 
 REGIONS = ("output", "previous", "image", "prompt", "system", "prompt+output")
 
@@ -41,6 +42,18 @@ class SaliencyTrace:
     logprobs: Tensor
     entropy: Tensor
     settings: dict = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        # To a researcher at a prompt a few megabytes of numbers say nothing.
+        return shown(
+            self,
+            model=repr(self.settings.get("model")),
+            rows=list(self.rows.shape),
+            tokens=some(self.valid.sum(1).tolist()),
+            prompt=self.prompt_length,
+            layers=some(self.layers),
+            methods=some(self.settings["methods"]) if self.settings.get("methods") else None,
+        )
 
     @property
     def token_ids(self) -> Tensor:

@@ -16,6 +16,7 @@ import numpy as np
 from lvlm_saliency.errors import InputError, SettingError
 from lvlm_saliency.files import parse_json, write_bytes
 from lvlm_saliency.files.tensors import SEAL, check_seal, read_tensors, seal
+from lvlm_saliency.short import shown, some
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -58,6 +59,16 @@ class RiskModel:
     offset: float
     objects: np.ndarray
     about: Mapping[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return shown(
+            self,
+            model=repr(self.about.get("model")),
+            kind=self.kind,
+            layers=some(self.layers),
+            features=len(self.features),
+            objects=len(self.objects),
+        )
 
     # --- use ---
 
