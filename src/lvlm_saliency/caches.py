@@ -1,15 +1,30 @@
-"""Key/value caches: made, kept out of the graph, shortened, forked."""
+"""Key/value caches: made, told apart, shortened, forked."""
 
 from __future__ import annotations
 
 import copy
 
-import torch
 from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from lvlm_saliency.errors import SettingError
+
+COLUMNS = frozenset(
+    ["DynamicLayer", "DynamicSlidingWindowLayer", "DynamicIndexedLayer", "MiniMaxM3VLSparseCacheLayer", "DummyLayer"]
+)
+"""Kinds of cache layers that keep one column for each token (keys and values, or latents that they are made of; some
+the keys of an indexer beside them), or nothing."""
+STATES = frozenset(
+    [
+        "LinearAttentionLayer",
+        "LinearAttentionAndFullAttentionLayer",
+        "LinearAttentionAndSlidingWindowAttentionLayer",
+    ]
+)
+"""Kinds that keep a state (a recurrence, the window of a convolution), alone or beside columns."""
+_ALIGNED = frozenset(["DynamicLayer", "DynamicSlidingWindowLayer", "DummyLayer"])
+"""Kinds whose columns `shortened` and `realign` know: nothing stands beside the keys and values."""
 
 
 def new_cache(model) -> DynamicCache:
@@ -17,48 +32,24 @@ def new_cache(model) -> DynamicCache:
     return DynamicCache(config=model.config.get_text_config(decoder=True))
 
 
-def keep_graph_out_of_cache(cache, fresh: dict[int, tuple[Tensor, Tensor]]) -> None:
-    """Until `release_cache`: what enters the cache is detached, and new keys and values with a graph go to `fresh`.
-
-    Without this the cache would hold the graph of every past step, and the gradient of a step would be copied through
-    tensors as long as the whole context.
-    """
-    update = type(cache).update.__get__(cache)
-
-    def detached_update(key, value, layer_idx, *args, **kwargs):
-        if not key.requires_grad and not value.requires_grad:
-            return update(key, value, layer_idx, *args, **kwargs)
-        fresh[layer_idx] = (key, value)
-        with torch.no_grad():
-            return update(key.detach(), value.detach(), layer_idx, *args, **kwargs)
-
-    def replaced_state(states, layer_idx, state_idx=0, **kwargs):
-        # Linear attention overwrites its state in place, which autograd still needs: put a new tensor there instead.
-        if not torch.is_grad_enabled():
-            return type(cache).update_recurrent_state(cache, states, layer_idx, state_idx=state_idx, **kwargs)
-        cache.layers[layer_idx].recurrent_states[state_idx] = states.detach()
-        return states
-
-    cache.update = detached_update
-    cache.update_recurrent_state = replaced_state
-
-
-def release_cache(cache) -> None:
-    """Undo `keep_graph_out_of_cache`, and detach what layers without attention have written into the cache."""
-    if "update" not in vars(cache):
-        return
-    del cache.update, cache.update_recurrent_state
-    for layer in getattr(cache, "layers", ()):
-        for states in (getattr(layer, "conv_states", None), getattr(layer, "recurrent_states", None)):
-            for index, state in (states or {}).items():
-                if state is not None and state.requires_grad:
-                    states[index] = state.detach()
+def kinds_of_layers(config) -> list[str]:
+    """The kind of each layer of a cache for this configuration of a language model, by name."""
+    return [type(layer).__name__ for layer in DynamicCache(config=config).layers]
 
 
 def can_roll_back(cache) -> bool:
     """Whether tokens can be taken back from the cache (linear-attention states and static caches cannot)."""
     layers = getattr(cache, "layers", None)
-    return bool(layers) and not cache.is_compileable and all(isinstance(layer, DynamicLayer) for layer in layers)
+    return (
+        bool(layers)
+        and not cache.is_compileable
+        and all(isinstance(layer, DynamicLayer) or type(layer).__name__ == "DummyLayer" for layer in layers)
+    )
+
+
+def is_aligned(cache) -> bool:
+    """Whether `realign` and `shortened` know all that the cache keeps."""
+    return all(type(layer).__name__ in _ALIGNED for layer in cache.layers)
 
 
 def allow_rollback(cache) -> None:
@@ -80,7 +71,7 @@ def realign(cache, before: list[int], after: list[int], length: int) -> None:
     `length` columns. Columns that no sample fills hold zeros: a mask has to hide them."""
     held = int(cache.get_seq_length())
     for layer in cache.layers:
-        if not layer.is_initialized:
+        if not layer.is_initialized or layer.keys is None:  # a layer that uses another's keys holds nothing
             continue
         first = held - layer.keys.shape[-2]  # a sliding layer holds the last columns only
         kept = min(length, layer.sliding_window - 1) if hasattr(layer, "sliding_window") else length
@@ -103,12 +94,18 @@ def _moved(states: Tensor, before: list[int], after: list[int], first: int, star
 def shortened(cache, length: int):
     """A copy of the cache with its first `length` tokens, over the same memory; None where a layer dropped some.
 
-    A sliding layer past its window no longer holds what stood before it.
+    A sliding layer past its window no longer holds what stood before it, and what stands beside keys and values (the
+    keys of an indexer) is not known here.
     """
+    if not is_aligned(cache):
+        return None
     copied = copy.copy(cache)
     copied.layers = []
     for layer in cache.layers:
         view = copy.copy(layer)
+        if view.keys is None:
+            copied.layers.append(view)
+            continue
         if view.keys.shape[-2] != view.get_seq_length():
             return None
         view.keys, view.values = view.keys[..., :length, :], view.values[..., :length, :]
@@ -120,7 +117,7 @@ def shortened(cache, length: int):
 
 def cache_batch(cache) -> int:
     """The number of samples that the cache holds."""
-    return cache.layers[0].keys.shape[0]
+    return next(layer.keys.shape[0] for layer in cache.layers if getattr(layer, "keys", None) is not None)
 
 
 def forkable(cache):

@@ -39,6 +39,8 @@ HARMLESS = frozenset(
         "token_type_ids",
         "mm_token_type_ids",
         "output_router_logits",
+        "indices",  # the keys that a sparse layer chose are in its mask already
+        "block_indices",
     ]
 )
 UNDERSTOOD = frozenset(["scaling", "softcap", "s_aux", "dropout"])
@@ -49,10 +51,9 @@ def attention(
 ) -> tuple[Tensor, Tensor | None]:
     """The registered function; shapes as transformers passes them: query `[B, H, T, D]`, key, value `[B, G, K, D]`."""
     step: Step | None = kwargs.pop(STEP, None)
-    layer = getattr(module, "layer_idx", None)
-    if step is None or layer is None:
+    if step is None or (layer := step.layer(module)) is None:
         return delegate(module, query, key, value, attention_mask, **kwargs)
-    kind = step.kind(layer, key)
+    kind = step.kind(layer, query, key)
     if kind in step.masks and step.capture is None and not torch.is_grad_enabled():
         mask, edited = step.masks[kind]
         if mask is attention_mask:
@@ -75,11 +76,12 @@ def _attend(
         return delegate(module, query, key, value, attention_mask, **own_backend)
     scaling, kwargs = own_backend.get("scaling"), {k: v for k, v in own_backend.items() if k != "scaling"}
 
-    place = _place(step, layer, query, key)
+    place = _place(step, layer, module, query, key)
     detached = (query.detach(), key.detach(), value.detach())
     # The place comes as an argument: a cycle would keep every step's keys and values until the garbage collector runs.
     place.make_rows = lambda place: _rows(module, *detached, attention_mask, place, scaling, kwargs, None)
     edit = _edit(step, place, kind)
+    _once(step, layer, module, differentiate or not aside)
     if not aside:
         rows = _rows(module, query, key, value, attention_mask, place, scaling, kwargs, edit)
         if capture.whole:
@@ -126,19 +128,25 @@ def _edit(step: Step, place: Place, kind) -> RowEdit | None:
     return edit
 
 
-def _place(step: Step, layer: int, query: Tensor, key: Tensor) -> Place:
+def _place(step: Step, layer: int, module, query: Tensor, key: Tensor) -> Place:
     total, keys = step.past + step.new, key.shape[2]
-    if query.shape[2] != step.new:
+    new = query.shape[2]
+    # Layers that use the keys of others may be run on the last rows alone, those whose logits are wanted (Gemma 4).
+    if new > step.new or (new < step.new and not getattr(module, "is_kv_shared_layer", False)):
         raise UnsupportedModelError(
-            f"layer {layer} attends with {query.shape[2]} queries where {step.new} tokens came in: "
+            f"layer {layer} attends with {new} queries where {step.new} tokens came in: "
             "its attention is not over the text (cross-attention or packed tokens) and cannot be captured"
+        )
+    if keys > total and not getattr(step.cache, "is_compileable", False):
+        raise UnsupportedModelError(
+            f"layer {layer} attends to {keys} keys where there are {total} tokens: its keys are not those of the tokens"
         )
     # A sliding layer holds the last keys only; a static cache holds room for more keys than there are.
     offset = max(0, total - keys)
     return Place(
         layer,
-        step.past,
-        step.new,
+        total - new,
+        new,
         step.prompt_length,
         keys,
         offset,
@@ -154,6 +162,16 @@ def _one_head_for_the_prompt(rows: Rows, place: Place) -> Tensor:
     split = max(0, min(place.new, place.prompt_length - place.past))
     prompt = rows.part(slice(0, split)).with_one_head(rows.edit.head).output()
     return prompt if split == place.new else torch.cat([prompt, rows.part(slice(split, place.new)).output()], dim=1)
+
+
+def _once(step: Step, layer: int, module, captured: bool) -> None:
+    if captured and layer in step.captured:
+        raise UnsupportedModelError(
+            f"layer {layer} attends more than once in a call ({type(module).__name__}): which rows are its rows is not "
+            "defined"
+        )
+    if captured:
+        step.captured.add(layer)
 
 
 def _starts_or_continues_graph(capture: Capture | None, layer: int) -> bool:
@@ -249,10 +267,7 @@ def _differentiable(
     step: Step, layer: int, place: Place, rows: Rows, query: Tensor, key: Tensor, value: Tensor, output: Tensor
 ) -> Tensor:
     capture = step.capture
-    new_key, new_value = step.fresh.pop(layer, (None, None))
-    if new_key is None:  # no cache in this call: the new keys are the last ones, or all of them
-        own = slice(rows.own, rows.own + place.new)
-        new_key, new_value = key[:, :, own], value[:, :, own]
+    new_key, new_value = (step.fresh.rows(x, rows.own, place.new) for x in (key, value))
     anchor = None
     if not query.requires_grad:
         anchor = capture.anchor = torch.zeros((), device=query.device, requires_grad=True)

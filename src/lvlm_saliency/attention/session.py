@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lvlm_saliency import caches, hf
+from lvlm_saliency import cache_graph, hf
 from lvlm_saliency.attention.step import STEP, Capture, Editor, Step
 from lvlm_saliency.regions import placeholder_ids
 
@@ -50,7 +50,7 @@ class Session:
     prompt: may be set by the one who opened it, or its length alone; the rest is then read off the calls.
     capture: may be set and cleared between forward calls. forwards: how often the decoder was called.
     acting: the editors of the latest call, those of enclosing sessions among them; traits: some editors,
-    and what those say of each layer (`Step.traits`).
+    and what those say of each layer (`Step.traits`); numbers: see `Step`.
     calls.step: the `Step` of the call that this thread is in, for hooks inside the model.
     """
 
@@ -63,6 +63,7 @@ class Session:
     forwards: int = 0
     acting: tuple[Editor, ...] = ()
     traits: tuple[tuple[Editor, ...], dict[int, tuple | None]] = ((), {})
+    numbers: Mapping[Any, int] = field(default_factory=dict)
     prompts: weakref.WeakKeyDictionary = field(default_factory=weakref.WeakKeyDictionary)
     calls: threading.local = field(default_factory=threading.local)
 
@@ -76,7 +77,7 @@ class Session:
         capture = self.capture if self.capture is not None or outer is None else outer.capture
         prompt = self._prompt(past, new, cache)
         step = Step(past, new, prompt.length, editors, capture, prompt.image, prompt.padding, cache, prompt.shift)
-        step.traits = known[1]
+        step.traits, step.numbers = known[1], self.numbers
         return step
 
     def _prompt(self, past: int, new: int, cache) -> Prompt:
@@ -129,6 +130,8 @@ def session(model, editors: Sequence[Editor] = (), *, everywhere: bool = False) 
         model, tuple(e for e in editors if hasattr(e, "edit_rows")), None if everywhere else threading.get_ident()
     )
 
+    state.numbers = hf.known_layers(model).renumbered
+
     def elsewhere() -> bool:
         return state.thread is not None and state.thread != threading.get_ident()
 
@@ -148,13 +151,13 @@ def session(model, editors: Sequence[Editor] = (), *, everywhere: bool = False) 
         if step.capture is None and not step.editors:
             return None  # nothing to see or do: the call goes its own way
         if step.capture is not None and cache is not None:
-            caches.keep_graph_out_of_cache(cache, step.fresh)
+            cache_graph.keep_graph_out_of_cache(cache, step.fresh, past)
         return args, {**kwargs, STEP: step}
 
     def release_cache(_module, _args, kwargs, _output):
         state.calls.step = None
         if (cache := hf.cache_of(kwargs)) is not None:
-            caches.release_cache(cache)
+            cache_graph.release_cache(cache)
 
     with hf.switched(model):
         hooks = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lvlm_saliency.attention.edits import RowEdit
 from lvlm_saliency.attention.rows import Recorder, Rows
+from lvlm_saliency.cache_graph import Fresh
 from lvlm_saliency.errors import SettingError
 
 STEP = "lvlm_saliency_step"
@@ -141,18 +142,26 @@ class Step:
     padding: Tensor | None = None
     cache: Any = None
     shift: Tensor | None = None
-    fresh: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
-    """New keys and values that still carry a graph, by layer; the cache holds them without."""
+    fresh: Fresh = field(default_factory=Fresh)
+    """New keys and values that still carry a graph; the cache holds them without."""
+    numbers: Mapping[Any, int] = field(default_factory=dict)
+    """Numbers of attention modules whose own `layer_idx` is not their layer's."""
+    captured: set[int] = field(default_factory=set)
+    """Layers whose rows were captured in this call."""
     traits: dict[int, tuple | None] = field(default_factory=dict)
     """By layer what the editors say of it (see `Editor`), None where one says nothing; filled as layers come."""
     edits: dict[Hashable, RowEdit | None] = field(default_factory=dict)
     masks: dict[Hashable, tuple[Tensor | None, Tensor | None]] = field(default_factory=dict)
     """By `kind` of layer, as the first of each finds them: the edit, and the backend's mask before and after it."""
 
-    def kind(self, layer: int, key: Tensor) -> Hashable | None:
+    def layer(self, module) -> int | None:
+        """The number of the layer that an attention module belongs to; None for one outside the language model."""
+        return self.numbers[module] if module in self.numbers else getattr(module, "layer_idx", None)
+
+    def kind(self, layer: int, query: Tensor, key: Tensor) -> Hashable | None:
         """Layers of one kind under one mask are edited alike; None for a layer that has to be looked at by itself."""
         if layer not in self.traits:
             told = [getattr(editor, "kind_of_layer", None) for editor in self.editors]
             self.traits[layer] = None if None in told else tuple(of(layer) for of in told)
         trait = self.traits[layer]
-        return None if trait is None else (trait, key.shape[2], key.dtype, key.device)
+        return None if trait is None else (trait, query.shape[2], key.shape[2], key.dtype, key.device)

@@ -45,7 +45,7 @@ class Retracing:
 
     def hooks(self) -> list:
         """Handles of all hooks."""
-        decoder, stack = self.model.get_decoder(), hf.decoder_layers(self.model)
+        decoder, stack = hf.decoder_of(self.model), hf.decoder_layers(self.model)
         handles = [
             decoder.register_forward_pre_hook(self._begin, with_kwargs=True),
             decoder.register_forward_hook(self._end, with_kwargs=True, always_call=True),

@@ -13,9 +13,11 @@ from lvlm_saliency.hf.call import CACHE, CACHE_NAMES, cache_of, lengths, with_ca
 from lvlm_saliency.hf.decoder import (
     attention_layers,
     decoder_layers,
+    decoder_of,
     eager_vision,
     final_norm,
     is_hybrid,
+    known_layers,
     last_to_write,
     supported_decoder,
     text_config,

@@ -11,12 +11,49 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from lvlm_saliency.attention.backend import attention
 
-# A name that contains "sdpa" or "flash" would send transformers down that backend's dispatch checks.
+
+class Name(str):
+    """The name of our function beside one backend.
+
+    Model code that asks which backend it has gets the backend's answer: some build a mask for "eager" or "sdpa" only
+    (sparse attention), or leave rows out where a backend allows it. Lookups in transformers' tables, which hash, find
+    our own entry. A copy of a configuration made while a session is open is not part of that session: it gets the
+    backend's plain name.
+    """
+
+    backend: str
+
+    def __new__(cls, name: str, backend: str):
+        made = super().__new__(cls, name)
+        made.backend = backend
+        return made
+
+    def __eq__(self, other):
+        return str.__eq__(self, other) or str.__eq__(self.backend, other)
+
+    def __ne__(self, other):
+        return not self == other
+
+    def __contains__(self, part):
+        return str.__contains__(self.backend, part)
+
+    __hash__ = str.__hash__
+
+    def __deepcopy__(self, _memo):
+        return self.backend
+
+    def __reduce__(self):
+        return str, (self.backend,)
+
+
 NAMES = {
-    "eager": "lvlm_saliency_plain",
-    "sdpa": "lvlm_saliency_fused",
-    "flash_attention_2": "lvlm_saliency_tiled2",
-    "flash_attention_3": "lvlm_saliency_tiled3",
+    backend: Name(f"lvlm_saliency_{own}", backend)
+    for backend, own in {
+        "eager": "plain",
+        "sdpa": "fused",
+        "flash_attention_2": "tiled2",
+        "flash_attention_3": "tiled3",
+    }.items()
 }
 BACKENDS = {name: backend for backend, name in NAMES.items()}
 

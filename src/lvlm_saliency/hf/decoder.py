@@ -1,10 +1,7 @@
-"""The language model inside a model: its decoder, the layers that have attention, the norm and the head."""
+"""The language model inside a model: its decoder, its configuration, its layers, the norm and the head."""
 
 from __future__ import annotations
 
-import functools
-import inspect
-import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,10 +10,11 @@ import transformers
 
 from lvlm_saliency.errors import UnsupportedModelError
 from lvlm_saliency.hf.backends import BACKENDS, NAMES
+from lvlm_saliency.hf.layers import NO_LAYERS, Layers, attends, layers_of, stack_of
 
 PREFIX_LM = {"paligemma": "its prompt attends to itself in both directions, so a prompt row is not a causal row"}
-
-_layers_of: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()  # decoder -> (its depth, layers with attention)
+FINAL_NORMS = ("norm", "final_layernorm", "final_layer_norm", "ln_f", "norm_f", "final_norm", "embedding_norm")
+"""What decoders call the norm between their last layer and the head."""
 
 
 def supported_decoder(model) -> torch.nn.Module:
@@ -32,8 +30,8 @@ def supported_decoder(model) -> torch.nn.Module:
         )
     if model.config.is_encoder_decoder:
         raise UnsupportedModelError(f"{kind} is an encoder-decoder; only decoder-only language models can be traced")
-    decoder = model.get_decoder()
-    if decoder is None or (decoder is model and not hasattr(model, "layers")):
+    decoder = decoder_of(model)
+    if decoder is None:
         raise UnsupportedModelError(f"{kind} has no decoder stack (get_decoder() finds none)")
     text = text_config(model)
     if getattr(text, "cross_attention_layers", None):
@@ -47,15 +45,39 @@ def supported_decoder(model) -> torch.nn.Module:
         raise UnsupportedModelError(
             f"attention backend {backend!r} is not supported: load the model with attn_implementation='sdpa'"
         )
-    if not attention_layers(model):
+    layers = layers_of(decoder, text)
+    if not layers.numbers:
         remote = not type(decoder).__module__.startswith("transformers.")
         reason = (
             "its code is not part of transformers and does not use the attention interface"
             if remote
-            else "none of its layers calls the attention interface (linear attention or a state space model)"
+            else "none of its layers calls the attention interface (attention of another make, linear attention or a "
+            "state space model)"
         )
         raise UnsupportedModelError(f"the attention of {kind} cannot be captured: {reason}")
+    if layers.obstacle:
+        raise UnsupportedModelError(f"the attention of {kind} cannot be captured: {layers.obstacle}")
+    if not model._supports_default_dynamic_cache():
+        raise UnsupportedModelError(
+            f"{kind} keeps what it has read in a cache of its own kind, which cannot be cut or kept out of a graph here"
+        )
     return decoder
+
+
+def decoder_of(model) -> torch.nn.Module | None:
+    """The decoder: the module that has the list of layers, as far in as it may be; None where there is none."""
+    outer = [model.get_decoder(), getattr(model, "base_model", None)]  # some heads have a part that they call decoder
+    for found in outer:
+        if (inner := _inside(found)) is not None:
+            return inner
+    return next((found for found in outer if found is not None and found is not model and attends(found)), None)
+
+
+def _inside(found: torch.nn.Module | None) -> torch.nn.Module | None:
+    while found is not None and stack_of(found) is None:
+        inner = found.get_decoder() if hasattr(found, "get_decoder") else None
+        found = getattr(found, "model", None) if inner is None or inner is found else inner
+    return found
 
 
 def text_config(model):
@@ -63,27 +85,15 @@ def text_config(model):
     return model.config.get_text_config(decoder=True)
 
 
+def known_layers(model) -> Layers:
+    """What is known of the decoder's layers."""
+    decoder = decoder_of(model)
+    return NO_LAYERS if decoder is None else layers_of(decoder, text_config(model))
+
+
 def attention_layers(model) -> list[int]:
     """Numbers of the decoder layers whose attention goes through transformers' attention interface, ascending."""
-    decoder = model.get_decoder()
-    depth = len(getattr(decoder, "layers", ()))
-    known = _layers_of.get(decoder)
-    if known is None or known[0] != depth:
-        found = {
-            module.layer_idx
-            for module in decoder.modules()
-            if isinstance(getattr(module, "layer_idx", None), int) and _calls_interface(type(module))
-        }
-        known = _layers_of[decoder] = (depth, sorted(found))
-    return list(known[1])
-
-
-@functools.cache
-def _calls_interface(kind: type) -> bool:
-    try:
-        return "ALL_ATTENTION_FUNCTIONS" in inspect.getsource(kind.forward)
-    except (OSError, TypeError):  # no source: not a modelling file of transformers
-        return False
+    return sorted(set(known_layers(model).numbers.values()))
 
 
 def decoder_layers(model) -> torch.nn.ModuleList:
@@ -92,15 +102,24 @@ def decoder_layers(model) -> torch.nn.ModuleList:
     Raises:
         UnsupportedModelError: it keeps them elsewhere.
     """
-    layers = getattr(model.get_decoder(), "layers", None)
-    if layers is None:
+    stack = stack_of(decoder_of(model))
+    if stack is None:
         raise UnsupportedModelError(f"{type(model).__name__} has no list of decoder layers to read hidden states from")
-    return layers
+    return stack
 
 
 def final_norm(model) -> torch.nn.Module:
-    """The norm between the last decoder layer and the head (nothing where there is none)."""
-    return getattr(model.get_decoder(), "norm", None) or torch.nn.Identity()
+    """The norm between the last decoder layer and the head.
+
+    Raises:
+        UnsupportedModelError: there is none under any of the names that families give it.
+    """
+    decoder = decoder_of(model)
+    found = (getattr(decoder, name, None) for name in FINAL_NORMS)
+    norm = next((norm for norm in found if isinstance(norm, torch.nn.Module)), None)
+    if norm is None:
+        raise UnsupportedModelError(f"{type(model).__name__} has no final norm to read hidden states through")
+    return norm
 
 
 def tied_head(model) -> bool:
@@ -126,16 +145,18 @@ def eager_vision(tower) -> Iterator[None]:
 
 
 def is_hybrid(model) -> bool:
-    """True when some decoder layers mix tokens by other means than attention (linear attention, convolution)."""
-    layers = getattr(model.get_decoder(), "layers", ())
-    return len(layers) > len(attention_layers(model))
+    """True when something besides attention carries gradient from one token to the next: layers of another kind (linear
+    attention, a state space, a convolution), or such a part beside or inside the attention of a layer."""
+    return known_layers(model).mixing
 
 
 def last_to_write(model) -> int | None:
     """The layer behind whose attention a forward call writes nothing more into the cache, so that it may be broken off
-    there; None where the last layer is of another kind, or where weights that were brought from the memory of the host
-    or a disk are put back when a module returns."""
+    there; None where the last layer is of another kind or keeps more than keys and values, or where weights that were
+    brought from the memory of the host or a disk are put back when a module returns."""
+    stack = stack_of(decoder_of(model))
     top = attention_layers(model)[-1]
     places = set(map(str, (getattr(model, "hf_device_map", None) or {}).values()))
     offloaded = len(places) > 1 and places & {"cpu", "disk"}
-    return None if offloaded or top != len(decoder_layers(model)) - 1 else top
+    last = stack is not None and top == len(stack) - 1 and top in known_layers(model).columns
+    return top if last and not offloaded else None

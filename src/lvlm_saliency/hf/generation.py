@@ -74,7 +74,9 @@ def picture_lengths(model, inputs: Mapping) -> list[int]:
 
 def prefill_inputs(model, input_ids: Tensor, model_kwargs: dict, drop: int = 0) -> dict:
     """Forward inputs for the prompt without its last `drop` tokens."""
-    inputs = model.prepare_inputs_for_generation(input_ids, is_first_iteration=True, **model_kwargs)
+    inputs = _as_told(
+        model.prepare_inputs_for_generation(input_ids, is_first_iteration=True, **model_kwargs), model_kwargs
+    )
     return cut(inputs, ("input_ids", *PER_TOKEN), slice(0, input_ids.shape[1] - drop)) if drop else inputs
 
 
@@ -117,7 +119,14 @@ def advanced(model, outputs, model_kwargs: dict) -> dict:
 
 def next_inputs(model, input_ids: Tensor, new: int | None, model_kwargs: dict) -> dict:
     """Forward inputs for the last `new` tokens of `input_ids` over the cache (all of them without one: None)."""
-    return model.prepare_inputs_for_generation(input_ids, next_sequence_length=new, **model_kwargs)
+    inputs = model.prepare_inputs_for_generation(input_ids, next_sequence_length=new, **model_kwargs)
+    return _as_told(inputs, model_kwargs)
+
+
+def _as_told(inputs: dict, model_kwargs: dict) -> dict:
+    """The inputs with the logits that were asked for: some models always ask for one."""
+    told = {k: model_kwargs[k] for k in ("logits_to_keep",) if k in model_kwargs and k in inputs}
+    return {**inputs, **told}
 
 
 def prefill(model, input_ids: Tensor, generation_config, model_kwargs: dict):

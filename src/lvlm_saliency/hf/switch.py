@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from lvlm_saliency.hf.backends import NAMES
-from lvlm_saliency.hf.decoder import text_config
+from lvlm_saliency.hf.decoder import decoder_of, text_config
 
 _switches: dict[int, tuple[Any, str, int]] = {}  # config id -> (config, its own backend, how many sessions are open)
 _switch_lock = threading.Lock()
@@ -16,7 +16,7 @@ _switch_lock = threading.Lock()
 
 def _configs(model) -> list:
     """The configuration objects that choose the language model's attention and masks, and only those."""
-    configs = {id(c): c for c in (model.get_decoder().config, text_config(model))}
+    configs = {id(c): c for c in (decoder_of(model).config, text_config(model))}
     return list(configs.values())
 
 

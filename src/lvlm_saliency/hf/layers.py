@@ -1,0 +1,95 @@
+"""The layers of a decoder: which have attention, under which number, and what else links one token to the next."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import weakref
+from dataclasses import dataclass, field
+
+from torch import nn
+
+from lvlm_saliency import caches
+
+STACKS = ("layers", "h", "blocks")
+"""What decoders call their list of layers."""
+
+
+@dataclass(frozen=True)
+class Layers:
+    """numbers: the attention modules, each with its layer's number; renumbered: those whose own `layer_idx` is another
+    one (blocks that layers share have none); mixing: whether something besides attention carries gradient from one
+    token to the next; columns: numbers of the layers that keep nothing but columns of the cache, one a token; obstacle:
+    why rows cannot be read off these layers, empty where they can."""
+
+    numbers: dict[nn.Module, int] = field(default_factory=dict)
+    renumbered: dict[nn.Module, int] = field(default_factory=dict)
+    mixing: bool = False
+    columns: frozenset[int] = frozenset()
+    obstacle: str = ""
+
+
+NO_LAYERS = Layers()
+_known: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()  # decoder -> (its depth, its Layers)
+
+
+def layers_of(decoder: nn.Module, config) -> Layers:
+    """What is known of this decoder; `config` is the language model's configuration."""
+    stack = stack_of(decoder)
+    depth = 0 if stack is None else len(stack)
+    known = _known.get(decoder)
+    if known is None or known[0] != depth:
+        known = _known[decoder] = depth, _look(decoder, stack, config)
+    return known[1]
+
+
+def stack_of(decoder: nn.Module | None) -> nn.ModuleList | None:
+    """The decoder's list of layers, in order; None where it has none."""
+    found = (getattr(decoder, name, None) for name in STACKS)
+    return next((stack for stack in found if isinstance(stack, nn.ModuleList)), None)
+
+
+def attends(decoder: nn.Module) -> bool:
+    """Whether any module in it calls transformers' attention interface for a layer of its own."""
+    return any(hasattr(module, "layer_idx") and _calls_interface(type(module)) for module in decoder.modules())
+
+
+@functools.cache
+def _calls_interface(kind: type) -> bool:
+    try:
+        return "ALL_ATTENTION_FUNCTIONS" in inspect.getsource(kind.forward)
+    except (OSError, TypeError):  # no source: not a modelling file of transformers
+        return False
+
+
+def _look(decoder: nn.Module, stack: nn.ModuleList | None, config) -> Layers:
+    numbers, renumbered = {}, {}
+    for place, layer in enumerate(stack or ()):
+        for module in layer.modules():
+            if hasattr(module, "layer_idx") and _calls_interface(type(module)):
+                own = module.layer_idx
+                numbers[module] = own if _is_number(own) else place
+                if not _is_number(own):
+                    renumbered[module] = place
+    for module in decoder.modules():  # stacks of stacks
+        if module not in numbers and _is_number(getattr(module, "layer_idx", None)) and _calls_interface(type(module)):
+            numbers[module] = module.layer_idx
+    if not numbers:
+        return NO_LAYERS
+    kinds = caches.kinds_of_layers(config)
+    columns = frozenset(number for number, kind in enumerate(kinds) if kind in caches.COLUMNS)
+    mixing = len(stack or ()) > len(numbers) or any(kind in caches.STATES for kind in kinds)
+    return Layers(numbers, renumbered, mixing, columns, _obstacle(numbers, kinds))
+
+
+def _is_number(value) -> bool:
+    return isinstance(value, int) and value >= 0
+
+
+def _obstacle(numbers: dict[nn.Module, int], kinds: list[str]) -> str:
+    if len(set(numbers.values())) < len(numbers):
+        return "several of its layers share a number, because they run more than once for each token"
+    unknown = sorted({kind for kind in kinds if kind not in caches.COLUMNS | caches.STATES})
+    if unknown:
+        return f"its cache holds {', '.join(unknown)}, whose columns are not known to be those of the tokens"
+    return ""
