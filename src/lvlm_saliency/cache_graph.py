@@ -7,6 +7,8 @@ own tokens, and the states of its own step.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -153,6 +155,14 @@ def keep_graph_out_of_cache(cache, fresh: Fresh, past: int) -> None:
     for name in _METHODS:
         if hasattr(type(cache), name):
             setattr(cache, name, getattr(keeper, name))
+
+
+def detach_held(module, names: Sequence[str]) -> None:
+    """Cut what a module keeps under these names from call to call off its graph."""
+    for name in names:
+        state = getattr(module, name, None)
+        if isinstance(state, Tensor) and state.requires_grad:
+            setattr(module, name, state.detach())
 
 
 def release_cache(cache) -> None:

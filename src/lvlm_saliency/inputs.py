@@ -14,9 +14,8 @@ from transformers import BatchFeature
 from lvlm_saliency import families
 from lvlm_saliency.errors import InputError, PromptError
 from lvlm_saliency.placeholders import expected_image_tokens
-from lvlm_saliency.regions import end_token_ids, padding_id, placeholder_ids
+from lvlm_saliency.regions import PIXELS, end_token_ids, padding_id, placeholder_ids
 
-_PIXELS = ("pixel_values", "pixel_values_videos")
 PLACEHOLDER = "<image>"  # understood in any prompt, whatever the family's own placeholder is
 
 
@@ -172,7 +171,7 @@ def _checked_mask(model: Any, inputs: Mapping[str, Any], ids: Tensor) -> Tensor:
 
 
 def _check_pictures(model: Any, inputs: Mapping[str, Any], ids: Tensor) -> None:
-    given = [name for name in _PIXELS if inputs.get(name) is not None]
+    given = [name for name in PIXELS if inputs.get(name) is not None]
     for name in given:
         pixels = inputs[name]
         if not isinstance(pixels, Tensor) or not pixels.is_floating_point():

@@ -18,7 +18,8 @@ from lvlm_saliency.short import shown, some
 # Families name the placeholder's id differently; a model that has none of these shows its pictures elsewhere.
 _PICTURES = ("image_token_id", "image_token_index")
 _PLACEHOLDERS = (*_PICTURES, "video_token_id", "video_token_index")
-_PIXELS = ("pixel_values", "pixel_values_videos")
+PIXELS = ("pixel_values", "pixel_values_videos", "pixel_values_images", "image_pixel_values")
+"""Names of pictures and videos among a model's inputs."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def token_regions(model: Any, inputs: Mapping[str, Any], sequences: Any = None) 
     mask = inputs.get("attention_mask")
     given = torch.ones_like(ids, dtype=torch.bool) if mask is None else mask.to(ids.device).bool()
     image = given & torch.isin(ids, torch.tensor(placeholder_ids(model), dtype=ids.dtype, device=ids.device))
-    if not image.any() and any(inputs.get(name) is not None for name in _PIXELS):
+    if not image.any() and any(inputs.get(name) is not None for name in PIXELS):
         raise UnsupportedModelError(
             f"{type(model).__name__} was given pictures, but no position of the prompt holds them "
             "(no image_token_id of its configuration occurs): regions need image tokens in the prompt"
@@ -130,7 +131,8 @@ def output_lengths(model: Any, sequences: Tensor, prompt_length: int) -> Tensor:
 def placeholder_ids(model: Any, videos: bool = True) -> list[int]:
     """The ids that stand for picture or (with `videos`) video features in a prompt, ascending; empty for a text
     model."""
-    found = {getattr(model.config, name, None) for name in (_PLACEHOLDERS if videos else _PICTURES)}
+    configs = model.config, getattr(model.config, "vision_config", None)
+    found = {getattr(config, name, None) for config in configs for name in (_PLACEHOLDERS if videos else _PICTURES)}
     return sorted(i for i in found if isinstance(i, int))
 
 

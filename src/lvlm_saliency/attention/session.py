@@ -130,7 +130,8 @@ def session(model, editors: Sequence[Editor] = (), *, everywhere: bool = False) 
         model, tuple(e for e in editors if hasattr(e, "edit_rows")), None if everywhere else threading.get_ident()
     )
 
-    state.numbers = hf.known_layers(model).renumbered
+    known = hf.known_layers(model)
+    state.numbers = known.renumbered
 
     def elsewhere() -> bool:
         return state.thread is not None and state.thread != threading.get_ident()
@@ -154,8 +155,16 @@ def session(model, editors: Sequence[Editor] = (), *, everywhere: bool = False) 
             cache_graph.keep_graph_out_of_cache(cache, step.fresh, past)
         return args, {**kwargs, STEP: step}
 
+    def hand_over(_module, args, kwargs):
+        step = getattr(state.calls, "step", None)
+        if step is None or (step.capture is None and not step.editors):
+            return None
+        return args, {**kwargs, STEP: step}
+
     def release_cache(_module, _args, kwargs, _output):
         state.calls.step = None
+        for module in known.holders:
+            cache_graph.detach_held(module, hf.HELD_STATES)
         if (cache := hf.cache_of(kwargs)) is not None:
             cache_graph.release_cache(cache)
 
@@ -164,6 +173,7 @@ def session(model, editors: Sequence[Editor] = (), *, everywhere: bool = False) 
             model.register_forward_pre_hook(note_inputs, with_kwargs=True),
             decoder.register_forward_pre_hook(carry_step, with_kwargs=True),
             decoder.register_forward_hook(release_cache, with_kwargs=True, always_call=True),
+            *(module.register_forward_pre_hook(hand_over, with_kwargs=True) for module in known.deaf),
         ]
         try:
             for editor in editors:

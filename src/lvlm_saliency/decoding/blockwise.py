@@ -64,11 +64,13 @@ class BlockRun(Run):
 
     def finish(self, model_kwargs: dict) -> GenerateOutput:
         outputs = hf.prefill(self.model, self.ids, self.config, model_kwargs)
-        # Each sample keeps its own number of tokens of a block, unless a method counts positions in a way of its own.
-        self.ragged = all(getattr(editor, "minds_shift", False) for editor in self.state.acting)
-        self.pace.batch = len(self.ids) if self.ragged else 1
         kwargs = hf.advanced(self.model, outputs, model_kwargs)
         self.cache = hf.cache_of(kwargs)
+        # Each sample keeps its own number of tokens of a block, unless a method counts positions in a way of its own or
+        # the cache keeps something beside keys and values.
+        mind = all(getattr(editor, "minds_shift", False) for editor in self.state.acting)
+        self.ragged = mind and caches.is_aligned(self.cache)
+        self.pace.batch = len(self.ids) if self.ragged else 1
         caches.allow_rollback(self.cache)
         self.texts = Texts(self.model, self.ids, kwargs, 0 if self.pad is None else int(self.pad))
         self.start = self.streamed = self.ids.shape[1]

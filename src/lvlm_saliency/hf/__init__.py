@@ -46,5 +46,6 @@ from lvlm_saliency.hf.generation import (
     warpers_apart,
     without_prompt_inputs,
 )
+from lvlm_saliency.hf.layers import HELD_STATES
 from lvlm_saliency.hf.mode import refuse_training
 from lvlm_saliency.hf.switch import _switches, switched

@@ -16,8 +16,10 @@ from lvlm_saliency import caches
 from lvlm_saliency.errors import UnsupportedModelError
 from lvlm_saliency.hf.call import CACHE, CACHE_NAMES, with_cache_named
 
-PER_TOKEN = ("attention_mask", "position_ids", "token_type_ids", "mm_token_type_ids")
+PER_TOKEN = ("attention_mask", "position_ids", "token_type_ids", "mm_token_type_ids", "moe_mm_token_type_ids")
 """Model inputs that run along the sequence (last axis)."""
+TYPES = ("token_type_ids", "mm_token_type_ids", "moe_mm_token_type_ids")
+"""Those of them that say what kind of token stands there; 0 is text."""
 
 
 def prepared(model, inputs: dict, loop: Callable, **settings):
@@ -104,17 +106,25 @@ def moved(inputs: dict, index: Tensor) -> dict:
 
 def extended(model, outputs, model_kwargs: dict, new: int) -> dict:
     """The model's keyword state once `new` text tokens have been appended to the sequence."""
-    types = model_kwargs.get("token_type_ids")
-    rest = {k: v for k, v in model_kwargs.items() if k != "token_type_ids"}
+    types = {k: v for k, v in model_kwargs.items() if k in TYPES}
+    rest = {k: v for k, v in model_kwargs.items() if k not in TYPES}
     rest = model._update_model_kwargs_for_generation(outputs, rest, num_new_tokens=new)
-    if types is not None:  # transformers repeats the last `new` types, which reach back into the image
-        rest["token_type_ids"] = torch.cat([types, types.new_zeros((types.shape[0], new))], dim=-1)
-    return rest
+    return rest | _with_text_types(types, new)
 
 
 def advanced(model, outputs, model_kwargs: dict) -> dict:
     """The model's keyword state after one ordinary step, as `generate` keeps it."""
-    return model._update_model_kwargs_for_generation(outputs, model_kwargs)
+    types = {k: v for k, v in model_kwargs.items() if k in TYPES}
+    kwargs = model._update_model_kwargs_for_generation(outputs, model_kwargs)
+    left = {k: v for k, v in types.items() if kwargs.get(k) is v}  # those that transformers does not extend
+    return kwargs | _with_text_types(left, 1)
+
+
+def _with_text_types(types: dict, new: int) -> dict:
+    """The types of tokens with those of `new` text tokens behind them. transformers repeats the last `new` types, which
+    reach back into the image, or leaves some as they are."""
+    found = {k: v for k, v in types.items() if isinstance(v, Tensor)}
+    return {k: torch.cat([v, v.new_zeros((*v.shape[:-1], new))], dim=-1) for k, v in found.items()}
 
 
 def next_inputs(model, input_ids: Tensor, new: int | None, model_kwargs: dict) -> dict:

@@ -13,19 +13,25 @@ from lvlm_saliency import caches
 
 STACKS = ("layers", "h", "blocks")
 """What decoders call their list of layers."""
+HELD_STATES = ("conv1d_state", "recurrent_states")
+"""Where modules keep a state of their own (RecurrentGemma)."""
 
 
 @dataclass(frozen=True)
 class Layers:
     """numbers: the attention modules, each with its layer's number; renumbered: those whose own `layer_idx` is another
     one (blocks that layers share have none); mixing: whether something besides attention carries gradient from one
-    token to the next; columns: numbers of the layers that keep nothing but columns of the cache, one a token; obstacle:
-    why rows cannot be read off these layers, empty where they can."""
+    token to the next; columns: numbers of the layers that keep nothing but columns of the cache, one a token; deaf: the
+    attention modules that their layers call without the keywords of the call; holders: modules that keep a state of
+    their own between calls, instead of in the cache; obstacle: why rows cannot be read off these layers, empty where
+    they can."""
 
     numbers: dict[nn.Module, int] = field(default_factory=dict)
     renumbered: dict[nn.Module, int] = field(default_factory=dict)
     mixing: bool = False
     columns: frozenset[int] = frozenset()
+    deaf: tuple[nn.Module, ...] = ()
+    holders: tuple[nn.Module, ...] = ()
     obstacle: str = ""
 
 
@@ -63,7 +69,7 @@ def _calls_interface(kind: type) -> bool:
 
 
 def _look(decoder: nn.Module, stack: nn.ModuleList | None, config) -> Layers:
-    numbers, renumbered = {}, {}
+    numbers, renumbered, deaf = {}, {}, []
     for place, layer in enumerate(stack or ()):
         for module in layer.modules():
             if hasattr(module, "layer_idx") and _calls_interface(type(module)):
@@ -71,6 +77,8 @@ def _look(decoder: nn.Module, stack: nn.ModuleList | None, config) -> Layers:
                 numbers[module] = own if _is_number(own) else place
                 if not _is_number(own):
                     renumbered[module] = place
+                if not _passes_keywords_on(type(layer)):
+                    deaf.append(module)
     for module in decoder.modules():  # stacks of stacks
         if module not in numbers and _is_number(getattr(module, "layer_idx", None)) and _calls_interface(type(module)):
             numbers[module] = module.layer_idx
@@ -79,7 +87,14 @@ def _look(decoder: nn.Module, stack: nn.ModuleList | None, config) -> Layers:
     kinds = caches.kinds_of_layers(config)
     columns = frozenset(number for number, kind in enumerate(kinds) if kind in caches.COLUMNS)
     mixing = len(stack or ()) > len(numbers) or any(kind in caches.STATES for kind in kinds)
-    return Layers(numbers, renumbered, mixing, columns, _obstacle(numbers, kinds))
+    holders = tuple(module for module in decoder.modules() if any(name in vars(module) for name in HELD_STATES))
+    return Layers(numbers, renumbered, mixing, columns, tuple(deaf), holders, _obstacle(numbers, kinds))
+
+
+@functools.cache
+def _passes_keywords_on(kind: type) -> bool:
+    """Whether a decoder layer hands the keywords of its call to what it calls itself, beside taking them."""
+    return inspect.getsource(kind.forward).count("**kwargs") > 1
 
 
 def _is_number(value) -> bool:

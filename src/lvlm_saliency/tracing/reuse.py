@@ -7,8 +7,9 @@ from typing import Any
 from torch import Tensor
 
 from lvlm_saliency import caches, hf
+from lvlm_saliency.regions import PIXELS
 
-PIXELS = ("pixel_values", "pixel_values_videos", "pixel_attention_mask", "image_attention_mask")
+OF_THE_PROMPT = (*PIXELS, "pixel_attention_mask", "image_attention_mask")
 """Inputs that only the prompt's own pass needs."""
 
 
@@ -32,4 +33,4 @@ def prompt_cache(model, generated: Any, sequences: Tensor, prompt_length: int):
 
 def without_pixels(inputs: dict) -> dict:
     """The inputs that say where pictures stand, without the pictures: their features are in the cache."""
-    return {name: value for name, value in inputs.items() if name not in PIXELS}
+    return {name: value for name, value in inputs.items() if name not in OF_THE_PROMPT}
