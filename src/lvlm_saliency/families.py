@@ -1,7 +1,9 @@
 """The model families that are supported: what was tested, how their image tokens lie, and the settings to start from.
 
 Data only, and quick to import. A family that is not listed is still traced when its attention goes through
-transformers' attention interface (the engine checks that by itself); what a row adds is heat maps and presets.
+transformers' attention interface and its cache is of a known kind. What is known to stand in the way is refused with
+the reason; `docs/architectures.md` says which language models of transformers were held against the definition. What a
+row adds is heat maps and presets.
 """
 
 from __future__ import annotations

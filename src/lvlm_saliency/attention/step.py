@@ -66,7 +66,8 @@ class Place:
         """
         if self.past < self.prompt_length and (self.past or self.past + self.new < self.prompt_length):
             raise SettingError(
-                f"{name} looks at the prompt as a whole, and here it comes in pieces (a trace, or prefill_chunk_size): "
+                f"{name} looks at the prompt as a whole, and here it comes in pieces (a trace, prefill_chunk_size, or "
+                f"layer {self.layer} is run on the prompt's last rows alone, as Gemma 4 does where layers share keys): "
                 "trace without it, or feed the prompt at once"
             )
 

@@ -57,7 +57,7 @@ def supported_decoder(model) -> torch.nn.Module:
         raise UnsupportedModelError(f"the attention of {kind} cannot be captured: {reason}")
     if layers.obstacle:
         raise UnsupportedModelError(f"the attention of {kind} cannot be captured: {layers.obstacle}")
-    if not model._supports_default_dynamic_cache():
+    if not getattr(model, "_supports_default_dynamic_cache", lambda: True)():
         raise UnsupportedModelError(
             f"{kind} keeps what it has read in a cache of its own kind, which cannot be cut or kept out of a graph here"
         )

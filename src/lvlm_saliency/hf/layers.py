@@ -79,9 +79,9 @@ def _look(decoder: nn.Module, stack: nn.ModuleList | None, config) -> Layers:
                     renumbered[module] = place
                 if not _passes_keywords_on(type(layer)):
                     deaf.append(module)
-    for module in decoder.modules():  # stacks of stacks
-        if module not in numbers and _is_number(getattr(module, "layer_idx", None)) and _calls_interface(type(module)):
-            numbers[module] = module.layer_idx
+    if not numbers:  # stacks of stacks; beside a plain stack there may be towers with numbers of their own
+        modules = (m for m in decoder.modules() if _is_number(getattr(m, "layer_idx", None)))
+        numbers = {module: module.layer_idx for module in modules if _calls_interface(type(module))}
     if not numbers:
         return NO_LAYERS
     kinds = caches.kinds_of_layers(config)
