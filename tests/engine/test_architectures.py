@@ -14,6 +14,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 import lvlm_saliency as ls
 from lvlm_saliency import hf
 from lvlm_saliency.cache_graph import Fresh, keep_graph_out_of_cache, release_cache
+from lvlm_saliency.errors import LvlmSaliencyError, UnsupportedModelError
 from zoo import decoders, examination
 from zoo.examination import CLOSE, error_of, examine, prompt_of, text
 
@@ -124,9 +125,9 @@ def test_random_architectures_are_exact_or_refused(name, layers, groups, window,
     free = {k: v for k, v in knobs.items() if k in fields and k not in own and "layer_types" not in own}
     try:
         model = decoders.build(name, seed, **free)
-    except (ValueError, KeyError, RuntimeError, IndexError, TypeError, ls.errors.LvlmSaliencyError):
+    except (ValueError, KeyError, RuntimeError, IndexError, TypeError, LvlmSaliencyError):
         return  # not a configuration that transformers accepts
-    with contextlib.suppress(ls.UnsupportedModelError):
+    with contextlib.suppress(UnsupportedModelError):
         assert error_of(model, text(seed), prompt) < CLOSE
 
 
@@ -177,7 +178,7 @@ def test_a_state_that_a_kernel_writes_past_the_graph_is_an_error():
     keep_graph_out_of_cache(cache, Fresh(), ids.shape[1])
     with torch.enable_grad():
         cache.get_recurrent_state(0, state_idx=0)
-    with pytest.raises(ls.UnsupportedModelError, match="without a gradient"):
+    with pytest.raises(UnsupportedModelError, match="without a gradient"):
         release_cache(cache)
     assert "update" not in vars(cache)
 

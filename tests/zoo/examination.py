@@ -15,6 +15,7 @@ import torch
 
 import lvlm_saliency as ls
 from lvlm_saliency import hf
+from lvlm_saliency.errors import LvlmSaliencyError, SettingError, UnsupportedModelError
 from zoo import decoders
 
 PROMPT, LENGTH = 9, 15
@@ -141,7 +142,7 @@ def faults_of(model) -> list[str]:
         if not (same and all(torch.equal(a, b) for a, b in zip(got.logits, plain.logits, strict=True))):
             faults.append(f"neutral {method.name} is not bit-identical")
     active = ls.LocoRE(beta=1.5, window=3)
-    with contextlib.suppress(ls.errors.LvlmSaliencyError):  # said in one line, and no text was changed
+    with contextlib.suppress(LvlmSaliencyError):  # said in one line, and no text was changed
         cached = ls.generate(model, inputs, [active], **SETTINGS, output_logits=True)
         full = ls.generate(model, inputs, [active], **SETTINGS, output_logits=True, use_cache=False)
         apart = max(float((a - b).abs().max()) for a, b in zip(cached.logits, full.logits, strict=True))
@@ -175,7 +176,7 @@ def _faults_of_sgrs(model, inputs) -> list[str]:
         blocks = ls.generate(
             model, inputs, [ls.SGRS(**gate, execution="blockwise")], max_new_tokens=6, min_new_tokens=6
         )
-    except ls.errors.SettingError:
+    except SettingError:
         return faults  # no blocks on this model, and one line said so
     if not torch.equal(blocks.sequences, steps.sequences):
         faults.append("sgrs: blocks decide otherwise than steps")
@@ -190,7 +191,7 @@ def examine(name: str, generation: bool = True, **knobs) -> Found:
     before = state_of(model)
     try:
         found.error = error_of(model, ids)
-    except ls.UnsupportedModelError as error:
+    except UnsupportedModelError as error:
         found.refused = str(error)
         if state_of(model) != before:
             found.faults.append("something is left on the model")
@@ -199,17 +200,19 @@ def examine(name: str, generation: bool = True, **knobs) -> Found:
     return found
 
 
-def table(names=decoders.NAMES) -> str:
-    """The table of `docs/architectures.md`."""
-    lines = ["| architecture | rows | largest difference | remark |", "|---|---|---|---|"]
+def table(names=decoders.NAMES):
+    """The lines of the table in `docs/architectures.md`, as they are found."""
+    yield "| architecture | rows | largest difference | remark |"
+    yield "|---|---|---|---|"
     for name in names:
         found = examine(name)
-        remark = "; ".join(([found.refused] if found.refused else []) + found.faults)
-        if found.refused is None and found.row_by_row:
-            remark = "; ".join(["a pass for each token", *found.faults])
-        kind = "refused" if found.refused else ("exact" if found.error < CLOSE else "WRONG")
-        lines.append(f"| {name} | {kind} | {'' if found.refused else f'{found.error:.0e}'} | {remark} |")
-    return "\n".join(lines)
+        if found.refused is not None:
+            kind, remarks = "refused", [found.refused]
+        else:
+            kind = "exact" if found.error < CLOSE else "WRONG"
+            remarks = ["a pass for each token"] if found.row_by_row else []
+        error = "" if found.refused is not None else f"{found.error:.0e}"
+        yield f"| {name} | {kind} | {error} | {'; '.join(remarks + found.faults)} |"
 
 
 if __name__ == "__main__":
@@ -217,4 +220,5 @@ if __name__ == "__main__":
 
     warnings.filterwarnings("ignore")
     transformers.logging.set_verbosity_error()
-    print(table(sys.argv[1:] or decoders.NAMES))
+    for line in table(sys.argv[1:] or decoders.NAMES):
+        print(line, flush=True)
