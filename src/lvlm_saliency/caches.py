@@ -52,6 +52,18 @@ def is_aligned(cache) -> bool:
     return all(type(layer).__name__ in _ALIGNED for layer in cache.layers)
 
 
+def can_take_back(cache) -> bool:
+    """Whether any number of tokens can be taken back: as `can_roll_back`, and every layer still holds all of them as
+    they came (one that is quantised, or whose sliding window is full, does not)."""
+    if not can_roll_back(cache):
+        return False
+    return all(
+        not layer.is_initialized
+        or layer.keys.shape[-2] == layer.get_seq_length() < getattr(layer, "sliding_window", float("inf"))
+        for layer in cache.layers
+    )
+
+
 def allow_rollback(cache) -> None:
     """Make sliding layers keep what `crop` may have to bring back."""
     for layer in cache.layers:

@@ -94,7 +94,9 @@ def prompt_text(processor: Any, tokenizer: Any, prompt: str, pictures: int, chat
     return processor.apply_chat_template([message], add_generation_prompt=True, tokenize=False, **own_template)
 
 
-def check_inputs(model: Any, inputs: Mapping[str, Any], max_new_tokens: int = 0, same_device: bool = True) -> None:
+def check_inputs(
+    model: Any, inputs: Mapping[str, Any], max_new_tokens: int = 0, same_device: bool = True, held: int = 0
+) -> None:
     """Check inputs that a user brings, so that a mistake is named before the model stumbles over it.
 
     Args:
@@ -102,6 +104,7 @@ def check_inputs(model: Any, inputs: Mapping[str, Any], max_new_tokens: int = 0,
         inputs: what a processor returned.
         max_new_tokens: how much the model is to write; prompt and answer together must fit its context.
         same_device: also require the tensors to be where the model's embedding is.
+        held: how many tokens of the prompt a cache holds already; their pictures are not among the inputs then.
 
     Raises:
         PromptError: an empty or too long prompt, right padding, pictures without placeholders or the other way round.
@@ -117,7 +120,7 @@ def check_inputs(model: Any, inputs: Mapping[str, Any], max_new_tokens: int = 0,
             f"the prompt has {length - max_new_tokens} tokens{answer} but the model's context holds {limit}: "
             "shorten it, or give fewer or smaller pictures"
         )
-    _check_pictures(model, inputs, ids)
+    _check_pictures(model, inputs, ids[:, held:])
 
 
 def _checked_ids(model: Any, inputs: Mapping[str, Any], same_device: bool) -> Tensor:

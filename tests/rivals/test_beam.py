@@ -9,7 +9,8 @@ import torch
 
 import lvlm_saliency as ls
 from engine.reference import alone, extended
-from lvlm_saliency.attention.session import Prompt, session
+from lvlm_saliency.attention.prompts import Prompt
+from lvlm_saliency.attention.session import session
 from lvlm_saliency.decoding.branches import Branch
 from lvlm_saliency.errors import SettingError
 from lvlm_saliency.interventions.beam import Beam

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lvlm_saliency as ls
-from lvlm_saliency.attention.session import Prompt, session
+from lvlm_saliency.attention.prompts import Prompt
+from lvlm_saliency.attention.session import session
 from lvlm_saliency.decoding.contrast import constrained, plausible
 from lvlm_saliency.decoding.prompts import after_pictures, at_the_front, without_pictures
 from lvlm_saliency.errors import SettingError

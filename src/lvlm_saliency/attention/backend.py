@@ -123,6 +123,7 @@ def _edit(step: Step, place: Place, kind) -> RowEdit | None:
     for editor in step.editors:
         more = editor.edit_rows(place)
         edit = more if edit is None or more is None else edit.then(more)
+    step.edited = step.edited or edit is not None
     if kind is not None:
         step.edits[kind] = edit
     return edit
@@ -154,6 +155,7 @@ def _place(step: Step, layer: int, module, query: Tensor, key: Tensor) -> Place:
         step.image,
         step.padding,
         shift=None if step.shift is None else step.shift.to(query.device),
+        cached=step.cache is not None,
     )
 
 

@@ -7,64 +7,53 @@ is kept in module globals, so that threads may work on several models, or on one
 from __future__ import annotations
 
 import threading
-import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from lvlm_saliency import cache_graph, hf
+from lvlm_saliency.attention.prompts import (
+    Prompt,
+    brought_cache,
+    check_pictures_in_cache,
+    check_told,
+    fit_cache,
+    note_origin,
+    origin_of,
+    prompt_of,
+    pushed,
+)
 from lvlm_saliency.attention.step import STEP, Capture, Editor, Step
-from lvlm_saliency.regions import placeholder_ids
+from lvlm_saliency.errors import SettingError
 
-
-@dataclass
-class Prompt:
-    """The prompt of a call. length: n0; image, padding: bool `[batch, n0]`, which positions hold pictures and which
-    hold nothing, None where there are none; shift: see `Place`."""
-
-    length: int
-    image: Tensor | None = None
-    padding: Tensor | None = None
-    shift: Tensor | None = None
-
-    @classmethod
-    def read(cls, model, ids: Tensor | None, mask: Tensor | None, length: int) -> Prompt:
-        """What token ids `[batch, n0]` and the attention mask say."""
-        image = padding = None
-        if isinstance(ids, Tensor) and ids.dim() == 2 and ids.shape[1] >= length:
-            ids = ids[:, :length]
-            image = torch.isin(ids, torch.tensor(placeholder_ids(model), dtype=ids.dtype, device=ids.device))
-        if isinstance(mask, Tensor) and mask.dim() == 2 and mask.shape[1] >= length:
-            padding = mask[:, :length] == 0
-        return cls(length, *(m if m is not None and bool(m.any()) else None for m in (image, padding)))
+_open: dict[int, tuple[Session, ...]] = {}  # model id -> the sessions that are open for it
+_open_lock = threading.Lock()
 
 
 @dataclass
 class Session:
     """What an open `session` knows.
 
-    prompt: may be set by the one who opened it, or its length alone; the rest is then read off the calls.
+    prompt: set by the one who opened it; without it, each call of `model.generate` says what its prompt is, and forward
+    calls by hand go by `_by_hand`.
     capture: may be set and cleared between forward calls. forwards: how often the decoder was called.
     acting: the editors of the latest call, those of enclosing sessions among them; traits: some editors,
     and what those say of each layer (`Step.traits`); numbers: see `Step`.
-    calls.step: the `Step` of the call that this thread is in, for hooks inside the model.
+    calls: what belongs to the thread: `step`, the `Step` of the call that it is in, for hooks inside the model;
+    `prompt`, what that call takes for its prompt; `inputs`, the ids and the mask that it came with; `running`, the
+    prompts of the generations that it is in.
     """
 
     model: Any
     editors: Sequence[Editor]
     thread: int | None
-    prompt_length: int | None = None
     prompt: Prompt | None = None
     capture: Capture | None = None
     forwards: int = 0
     acting: tuple[Editor, ...] = ()
     traits: tuple[tuple[Editor, ...], dict[int, tuple | None]] = ((), {})
     numbers: Mapping[Any, int] = field(default_factory=dict)
-    prompts: weakref.WeakKeyDictionary = field(default_factory=weakref.WeakKeyDictionary)
     calls: threading.local = field(default_factory=threading.local)
 
     def step(self, past: int, new: int, cache, outer: Step | None) -> Step:
@@ -75,7 +64,7 @@ class Session:
         if len(editors) != len(known[0]) or any(a is not b for a, b in zip(editors, known[0], strict=True)):
             known = self.traits = editors, {}
         capture = self.capture if self.capture is not None or outer is None else outer.capture
-        prompt = self._prompt(past, new, cache)
+        prompt = self.calls.prompt = self._prompt(past, new, cache)
         step = Step(past, new, prompt.length, editors, capture, prompt.image, prompt.padding, cache, prompt.shift)
         step.traits, step.numbers = known[1], self.numbers
         return step
@@ -83,20 +72,83 @@ class Session:
     def _prompt(self, past: int, new: int, cache) -> Prompt:
         if self.prompt is not None:
             return self.prompt
-        # What is fed over an empty cache is the prompt, the rest is output, unless its length was said.
-        length = self.prompt_length
-        if past == 0 or cache is None:
-            seen = getattr(self.calls, "inputs", (None, None))
-            found = Prompt.read(self.model, *seen, past + new if length is None else length)
-            self.calls.prompt = found  # also of the copies of this cache, and of its beams
-            if cache is not None:
-                self.prompts[cache] = found
-            return found
-        return self.prompts.get(cache) or self._of_copies(past + new if length is None else length)
+        running = self.running
+        return running[-1] if running else self._by_hand(past, new, cache)
 
-    def _of_copies(self, length: int) -> Prompt:
-        latest = getattr(self.calls, "prompt", None)
-        return latest if latest is not None and latest.length == length else Prompt(length)
+    @property
+    def running(self) -> list[Prompt]:
+        """The prompts of this thread's generations on the model, the innermost last."""
+        if not hasattr(self.calls, "running"):
+            self.calls.running = []
+        return self.calls.running
+
+    def _by_hand(self, past: int, new: int, cache) -> Prompt:
+        """The rule of forward calls outside of `generate`: what comes in over an empty cache is the prompt, and single
+        tokens over that cache, or a copy of it, are the answer."""
+        if not past:
+            prompt = Prompt.read(self.model, *getattr(self.calls, "inputs", (None, None)), new)
+            check_told(self.editors, self.model, prompt)
+            return prompt
+        known = origin_of(cache)
+        if known is not None and new == 1:
+            return known.prompt
+        if not self.editors and self.capture is None:
+            return Prompt(past + new)
+        what = f"{new} tokens" if new > 1 else "a token"
+        whose = "a cache that holds some" if known is not None else "a cache that was filled outside of the block"
+        raise SettingError(
+            f"{what} came in over {whose}, in a forward call by hand: whether prompt or answer cannot be told; feed "
+            "the prompt at once over an empty cache and the answer token by token, or call model.generate"
+        )
+
+    @contextmanager
+    def generating(self, given: dict) -> Iterator[dict]:
+        """A call of `model.generate` with these arguments; gives the arguments to go on with.
+
+        Raises:
+            SettingError: a way to generate, or a cache, that the editors cannot serve.
+        """
+        config = given.get("generation_config")
+        if self.running and getattr(config, "is_assistant", False):
+            yield given  # a model that drafts for itself goes on with the prompt that it drafts for
+            return
+        if hf.setting(self.model, given, "token_healing"):
+            raise SettingError(
+                "token_healing rewrites the end of the prompt: leave it out, or use lvlm_saliency.generate"
+            )
+        if hf.setting(self.model, given, "cache_implementation") == "paged":
+            raise SettingError(
+                "cache_implementation='paged' (continuous batching) packs texts in a way that methods cannot follow: "
+                "leave it out"
+            )
+        if self.editors and hf.setting(self.model, given, "guidance_scale") not in (None, 1):
+            raise SettingError(
+                f"guidance_scale reads a second prompt, which {self.editors[0].name} would take for the first: "
+                "leave one of the two out"
+            )
+        for name in ("prefill_chunk_size", "prompt_lookup_num_tokens", "assistant_model"):
+            if given.get("inputs_embeds") is not None and hf.setting(self.model, given, name) is not None:
+                raise SettingError(f"{name} needs the prompt's ids alone: leave inputs_embeds out, or {name}")
+        prompt = prompt_of(self.model, given)
+        if self.editors:
+            check_told(self.editors, self.model, prompt)
+            if (cache := brought_cache(given)) is not None:
+                held = fit_cache(self.editors, cache, prompt, given)
+                check_pictures_in_cache(self.model, given, held)
+            given = hf.without_compiling(given)  # a compiled call would not ask what is to be edited
+        with pushed(self.running, prompt):
+            yield given
+
+    def end(self, step: Step, cache) -> None:
+        """Write down on the call's cache (the one that came out, where none went in) which rows are edited in it."""
+        step.cache = cache if step.cache is None else step.cache
+        if step.cache is None or not step.editors:
+            return
+        edited = None
+        if step.edited:
+            in_prompt = any(getattr(editor, "edits_prompt", True) for editor in step.editors)
+            edited = step.past if in_prompt else max(step.past, step.prompt_length - 1)
+        note_origin(step.cache, self.calls.prompt, step.past, edited)
 
     @contextmanager
     def acting_on(self, prompt: Prompt, editors: Sequence[Editor] = ()) -> Iterator[None]:
@@ -104,7 +156,10 @@ class Session:
         before = self.prompt, self.capture, self.editors
         self.prompt, self.capture, self.editors = prompt, None, (*self.editors, *editors)
         try:
-            yield
+            with ExitStack() as stack:
+                for other in _open.get(id(self.model), ()):
+                    stack.enter_context(pushed(other.running, prompt))
+                yield
         finally:
             self.prompt, self.capture, self.editors = before
 
@@ -161,25 +216,46 @@ def session(model, editors: Sequence[Editor] = (), *, everywhere: bool = False) 
             return None
         return args, {**kwargs, STEP: step}
 
-    def release_cache(_module, _args, kwargs, _output):
-        state.calls.step = None
+    def end_step(_module, _args, kwargs, output):
+        if elsewhere():
+            return
+        step, state.calls.step, state.calls.inputs = getattr(state.calls, "step", None), None, (None, None)
         for module in known.holders:
             cache_graph.detach_held(module, hf.HELD_STATES)
         if (cache := hf.cache_of(kwargs)) is not None:
             cache_graph.release_cache(cache)
+        if step is not None:
+            state.end(step, hf.cache_of(output))
 
-    with hf.switched(model):
+    with hf.switched(model), _listed(state), hf.watched(model, state.generating) if everywhere else nullcontext():
         hooks = [
             model.register_forward_pre_hook(note_inputs, with_kwargs=True),
             decoder.register_forward_pre_hook(carry_step, with_kwargs=True),
-            decoder.register_forward_hook(release_cache, with_kwargs=True, always_call=True),
+            decoder.register_forward_hook(end_step, with_kwargs=True, always_call=True),
             *(module.register_forward_pre_hook(hand_over, with_kwargs=True) for module in known.deaf),
         ]
         try:
             for editor in editors:
                 if hasattr(editor, "hooks"):
                     hooks.extend(editor.hooks(model, state))
+            for hook in hooks:
+                hf.bind_to_model(hook)
             yield state
         finally:
             for hook in hooks:
                 hook.remove()
+
+
+@contextmanager
+def _listed(state: Session) -> Iterator[None]:
+    """The session among those that are open for its model, for the length of the block."""
+    key = id(state.model)
+    with _open_lock:
+        _open[key] = (*_open.get(key, ()), state)
+    try:
+        yield
+    finally:
+        with _open_lock:
+            _open[key] = tuple(other for other in _open[key] if other is not state)
+            if not _open[key]:
+                del _open[key]

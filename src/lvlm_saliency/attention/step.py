@@ -27,7 +27,8 @@ class Place:
     positions (padding counted); keys: number of key columns; offset: absolute position of key column 0; image, padding:
     which positions of the prompt hold pictures and which hold nothing, bool `[batch, n0]`, None where there are none;
     shift: how many columns of padding stand left of each sample's prompt where samples have come unequally far, int64
-    `[batch]`, else None: a sample's positions are then those columns further right.
+    `[batch]`, else None: a sample's positions are then those columns further right; cached: whether the call has a
+    cache, so that a row is fed once, when its token comes in.
     """
 
     layer: int
@@ -41,6 +42,7 @@ class Place:
     padding: Tensor | None = None
     make_rows: Callable[[Place], Rows] | None = field(default=None, repr=False)
     shift: Tensor | None = None
+    cached: bool = False
 
     @functools.cached_property
     def rows(self) -> Rows:
@@ -154,6 +156,8 @@ class Step:
     edits: dict[Hashable, RowEdit | None] = field(default_factory=dict)
     masks: dict[Hashable, tuple[Tensor | None, Tensor | None]] = field(default_factory=dict)
     """By `kind` of layer, as the first of each finds them: the edit, and the backend's mask before and after it."""
+    edited: bool = False
+    """Whether a method has changed anything in this call."""
 
     def layer(self, module) -> int | None:
         """The number of the layer that an attention module belongs to; None for one outside the language model."""

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from lvlm_saliency import caches, hf
-from lvlm_saliency.attention.session import Prompt, Session
+from lvlm_saliency.attention.prompts import Prompt
+from lvlm_saliency.attention.session import Session
 from lvlm_saliency.attention.step import Capture
 from lvlm_saliency.tracing.logits import finite_logits
 

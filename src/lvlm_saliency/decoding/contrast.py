@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from lvlm_saliency import hf
-from lvlm_saliency.attention.session import Prompt, Session
+from lvlm_saliency.attention.prompts import Prompt
+from lvlm_saliency.attention.session import Session
 from lvlm_saliency.attention.step import Editor
 from lvlm_saliency.errors import SettingError
 from lvlm_saliency.tracing.logits import finite_logits

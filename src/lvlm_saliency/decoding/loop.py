@@ -13,7 +13,8 @@ from torch import Tensor
 
 from lvlm_saliency import hf
 from lvlm_saliency.attention.given import given_methods, shapes
-from lvlm_saliency.attention.session import Prompt, session
+from lvlm_saliency.attention.prompts import Prompt, brought_cache, check_pictures_in_cache, fit_cache, prompt_of
+from lvlm_saliency.attention.session import session
 from lvlm_saliency.decoding.contrast import with_pictures
 from lvlm_saliency.decoding.run import Run
 from lvlm_saliency.decoding.search import search_settings, search_with
@@ -50,9 +51,11 @@ def generate(
     methods = composed(methods)
     for method in methods:
         method.check_model(model)
-        if getattr(method, "needs_picture", False):
+    inputs, settings, held = _going_on(model, inputs, methods, settings)
+    for method in methods:
+        if getattr(method, "needs_picture", False) and not held:
             with_pictures(method.name, inputs)
-    check_inputs(model, inputs)
+    check_inputs(model, inputs, held=held)
     settings = _with_stop_strings(settings)
     if any(settings.get(name) for name in ("output_scores", "output_logits", "output_hidden_states")):
         settings.setdefault("return_dict_in_generate", True)  # transformers warns otherwise
@@ -62,7 +65,7 @@ def generate(
         editors = [method for method in methods if method is not searching]
         loop = functools.partial(search_with, searching, editors, returned, streamer=streamer)
         return hf.prepared(model, dict(inputs), loop, streamer=streamer, **settings)
-    beams = _setting(model, settings, "num_beams") or 1
+    beams = hf.setting(model, settings, "num_beams") or 1
     if beams > 1 or settings.get("assistant_model") is not None:
         return _by_transformers(model, inputs, methods, streamer, settings)
     loop = functools.partial(decode_with, methods, streamer=streamer, sample_ids=sample_ids, given=dict(inputs))
@@ -91,10 +94,29 @@ def composed(methods: Sequence) -> list:
     return methods
 
 
-def _setting(model, settings: dict, name: str):
-    config = settings.get("generation_config")
-    value = settings.get(name, None if config is None else getattr(config, name, None))
-    return getattr(model.generation_config, name, None) if value is None else value
+def _going_on(model, inputs: dict, methods: Sequence, settings: dict) -> tuple[dict, dict, int]:
+    """The inputs and settings where the caller brings a cache, and how many tokens of the prompt it holds, 0 without.
+
+    Raises:
+        SettingError, PromptError: what is in the cache cannot be gone on from; the message says why.
+    """
+    cache = hf.cache_of({**inputs, **settings})
+    if cache is None:
+        return inputs, settings, 0
+    inputs, own = hf.without_cache(inputs)
+    settings = {**own, **settings}
+    if brought_cache(settings) is None:
+        return inputs, settings, 0
+    for method in methods:
+        if hasattr(method, "readings") and (method.extra_forwards or method.first_only):
+            raise SettingError(
+                f"{method.name} reads a second prompt, and the cache holds a part of the first: leave the cache out"
+            )
+    given = {**inputs, **settings}
+    editors = [method for method in methods if hasattr(method, "edit_rows") or hasattr(method, "hooks")]
+    held = fit_cache(editors, cache, prompt_of(model, given), given)
+    check_pictures_in_cache(model, given, held)
+    return inputs, settings, held
 
 
 def _with_stop_strings(settings: dict) -> dict:
@@ -124,14 +146,15 @@ def _by_transformers(model, inputs, methods, streamer, settings) -> GenerateOutp
             does = "decides each token" if hasattr(method, "selector") else "makes its logits for one text per sample"
             raise SettingError(f"{method.name} {does} and cannot run under beams or an assistant; drop those")
     begin = time.perf_counter()
+    length = inputs["input_ids"].shape[1]
     with session(model, methods) as state:
-        state.prompt_length = inputs["input_ids"].shape[1]
+        state.prompt = prompt_of(model, {**inputs, **settings})
         out = model.generate(**hf.with_cache_named({**inputs, **settings}), streamer=streamer)
     sequences = getattr(out, "sequences", out)
-    lengths = output_lengths(model, sequences, state.prompt_length).tolist()
+    counts = output_lengths(model, sequences, length).tolist()
     steps = [
-        [Step(token) for token in row[state.prompt_length : state.prompt_length + length].tolist()]
-        for row, length in zip(sequences, lengths, strict=True)
+        [Step(token) for token in row[length : length + count].tolist()]
+        for row, count in zip(sequences, counts, strict=True)
     ]
     kept = sum(map(len, steps))
     cost = Cost(forwards=state.forwards, drafted=kept, kept=kept, seconds=time.perf_counter() - begin)

@@ -56,7 +56,7 @@ class Retracing:
 
     def _begin(self, _module, args, kwargs) -> None:
         step: Step | None = getattr(self.session.calls, "step", None)
-        self.calls.call = None
+        self.calls.call = self.calls.read = self.calls.step = None
         if step is None:
             return
         if step.past < step.prompt_length and (step.past or step.new < step.prompt_length):
@@ -65,9 +65,7 @@ class Retracing:
                 "trace without it, or feed the prompt at once"
             )
         if step.past == 0:
-            pictures = self._projected(step, kwargs.get("inputs_embeds"))
-            if step.cache is not None:
-                self.pictures[step.cache] = pictures
+            pictures = self.calls.read = self._projected(step, kwargs.get("inputs_embeds"))
         elif step.cache in self.pictures:
             pictures = self.pictures[step.cache]
         else:
@@ -75,11 +73,15 @@ class Retracing:
                 "memvr keeps the picture beside the prompt's cache, and this cache is a copy (a search over beams): "
                 "leave one of the two out"
             )
+        self.calls.step = step
         if any(picture is not None for picture in pictures):
             self.calls.call = _Call(step, pictures, max(0, step.prompt_length - 1 - step.past))
 
     def _end(self, *_args) -> None:
-        self.calls.call = None
+        step = self.calls.step
+        if step is not None and step.past == 0 and step.cache is not None:
+            self.pictures[step.cache] = self.calls.read
+        self.calls.call = self.calls.read = self.calls.step = None
 
     @staticmethod
     def _projected(step: Step, embeddings: Tensor | None) -> list[Tensor | None]:
@@ -105,6 +107,7 @@ class Retracing:
             if call is None or not bool(call.armed.any()):
                 return None
             call.injected.append(layer)
+            call.step.edited = True
             x = args[0]
             return torch.stack([self._row(module, call, b, x[b], output[b]) for b in range(len(x))])
 

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from lvlm_saliency import hf
-from lvlm_saliency.attention.session import Prompt, Session, session
+from lvlm_saliency.attention.prompts import Prompt
+from lvlm_saliency.attention.session import Session, session
 from lvlm_saliency.decoding.beams import Hypothesis, Rules
 from lvlm_saliency.decoding.branches import Branch
 from lvlm_saliency.decoding.steps import Cost, GenerateOutput, Step

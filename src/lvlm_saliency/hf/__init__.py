@@ -9,7 +9,7 @@ on and off), `call` (one forward call), `generation` (what `generate` prepares).
 # ruff: noqa: F401 (this file gives other files' names one address)
 
 from lvlm_saliency.hf.backends import BACKENDS, NAMES
-from lvlm_saliency.hf.call import CACHE, CACHE_NAMES, cache_of, lengths, with_cache_named
+from lvlm_saliency.hf.call import CACHE, CACHE_NAMES, cache_of, lengths, with_cache_named, without_cache
 from lvlm_saliency.hf.decoder import (
     attention_layers,
     decoder_layers,
@@ -31,6 +31,7 @@ from lvlm_saliency.hf.generation import (
     decode_call,
     end_tokens,
     extended,
+    inferred_mask,
     moved,
     next_inputs,
     offsets_kept,
@@ -43,9 +44,12 @@ from lvlm_saliency.hf.generation import (
     prepared_alone,
     processed_rows,
     row_inputs,
+    setting,
     warpers_apart,
+    without_compiling,
     without_prompt_inputs,
 )
 from lvlm_saliency.hf.layers import HELD_STATES
-from lvlm_saliency.hf.mode import refuse_training
-from lvlm_saliency.hf.switch import _switches, switched
+from lvlm_saliency.hf.mode import refuse_inference_weights, refuse_training
+from lvlm_saliency.hf.switch import _switches, bind_to_model, switched
+from lvlm_saliency.hf.watch import watched

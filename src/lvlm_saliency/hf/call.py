@@ -71,3 +71,9 @@ def lengths(decoder, args: tuple, kwargs: dict) -> tuple[int, int, Any]:
         )
     past = 0 if cache is None else int(cache.get_seq_length())
     return past, tokens.shape[1], cache
+
+
+def without_cache(keywords: Mapping[str, Any]) -> tuple[dict, dict]:
+    """The keywords without their cache, and that cache by its name."""
+    cache = {name: value for name, value in keywords.items() if name in CACHE_NAMES}
+    return {name: value for name, value in keywords.items() if name not in cache}, cache

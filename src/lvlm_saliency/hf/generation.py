@@ -22,6 +22,33 @@ TYPES = ("token_type_ids", "mm_token_type_ids", "moe_mm_token_type_ids")
 """Those of them that say what kind of token stands there; 0 is text."""
 
 
+def setting(model, given: Mapping[str, Any], name: str):
+    """A setting of a `generate` call with these keywords: from them, its configuration, or else the model's."""
+    config = given.get("generation_config")
+    value = given.get(name, None if config is None else getattr(config, name, None))
+    return getattr(model.generation_config, name, None) if value is None else value
+
+
+def inferred_mask(model, ids: Tensor, given: Mapping[str, Any]) -> Tensor | None:
+    """The attention mask `[batch, n0]` that `generate` makes where none is given: padding is hidden, if it is told from
+    the end of a text. None where it hides nothing."""
+    pad, ends = setting(model, given, "pad_token_id"), setting(model, given, "eos_token_id")
+    pad, ends = (value.tolist() if isinstance(value, Tensor) else value for value in (pad, ends))
+    if pad is None or pad in (ends if isinstance(ends, list) else [ends]):
+        return None
+    return (ids != pad).long()
+
+
+def without_compiling(given: Mapping[str, Any]) -> dict:
+    """The keywords of a `generate` call, such that its forward calls are not compiled."""
+    config = given.get("generation_config")
+    if config is None:
+        return {**given, "disable_compile": True}
+    config = copy.copy(config)
+    config.disable_compile = True
+    return {**given, "generation_config": config}
+
+
 def prepared(model, inputs: dict, loop: Callable, **settings):
     """Let `model.generate` prepare everything (features, positions, cache, processors), then call our `loop`."""
     return model.generate(**with_cache_named({**inputs, **settings}), custom_generate=loop)

@@ -27,6 +27,20 @@ def refuse_training(model) -> None:
         )
 
 
+def refuse_inference_weights(model) -> None:
+    """Refuse a model of which gradients are wanted, and that was built in inference mode.
+
+    Raises:
+        UnsupportedModelError: autograd cannot go through its weights.
+    """
+    found = next((name for name, weights in model.named_parameters() if weights.is_inference()), None)
+    if found is not None:
+        raise UnsupportedModelError(
+            f"the weights ({found} and others) were made under torch.inference_mode, and no gradient can pass through "
+            "them: load the model outside of it (torch.no_grad does no harm)"
+        )
+
+
 def _at_work(model) -> Iterator[str]:
     for name, module in model.named_modules() if any(m.training for m in model.modules()) else ():
         if not module.training:

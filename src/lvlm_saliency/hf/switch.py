@@ -3,15 +3,34 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from lvlm_saliency.hf.backends import NAMES
+from lvlm_saliency.hf.backends import BACKENDS, NAMES
 from lvlm_saliency.hf.decoder import decoder_of, text_config
 
 _switches: dict[int, tuple[Any, str, int]] = {}  # config id -> (config, its own backend, how many sessions are open)
 _switch_lock = threading.Lock()
+
+
+class _Hook:
+    """A hook that serves one model: a copy or a pickle of it does nothing."""
+
+    def __init__(self, act: Callable | None = None):
+        self.act = act
+
+    def __call__(self, *args):
+        return None if self.act is None else self.act(*args)
+
+    def __reduce__(self):
+        return _Hook, ()
+
+
+def bind_to_model(handle) -> None:
+    """Let the hook that a module gave this handle for be left behind where the module is copied or pickled."""
+    hooks = handle.hooks_dict_ref()
+    hooks[handle.id] = _Hook(hooks[handle.id])
 
 
 def _configs(model) -> list:
@@ -26,7 +45,8 @@ def switched(model) -> Iterator[None]:
     configs = _configs(model)
     with _switch_lock:
         for config in configs:
-            _, own, count = _switches.get(id(config), (config, config._attn_implementation, 0))
+            now = config._attn_implementation
+            _, own, count = _switches.get(id(config), (config, BACKENDS.get(now, now), 0))
             _switches[id(config)] = (config, own, count + 1)
             config._attn_implementation_internal = NAMES[own]
     try:

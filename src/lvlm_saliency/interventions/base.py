@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from numbers import Integral, Real
 from typing import ClassVar
 
@@ -38,6 +38,29 @@ class Method:
     def check_model(self, model) -> None:
         """Raise SettingError where a knob does not fit this model."""
 
+    def __call__(self, model, input_ids, logits_processor, stopping_criteria, generation_config, **model_kwargs):
+        """`model.generate(**inputs, custom_generate=method)`: the token ids, or with `return_dict_in_generate` the
+        `GenerateOutput` of `lvlm_saliency.generate`.
+
+        transformers hands neither the streamer nor the tokenizer for stop strings to a custom loop; use
+        `lvlm_saliency.generate` with those.
+
+        Raises:
+            SettingError: the method cannot be a loop of transformers' own (a search, a second input), or beams.
+        """
+        from lvlm_saliency.decoding.loop import decode_with
+
+        if hasattr(self, "search") or (generation_config.num_beams or 1) > 1:
+            what = f"{self.name} searches over texts" if hasattr(self, "search") else "beams are several texts at once"
+            raise SettingError(
+                f"{what}, which custom_generate cannot do: call lvlm_saliency.generate(model, inputs, [{self.name}])"
+            )
+        self.check_model(model)
+        out = decode_with(
+            [self], model, input_ids, logits_processor, stopping_criteria, generation_config, **model_kwargs
+        )
+        return out if generation_config.return_dict_in_generate else out.sequences
+
 
 class AttentionMethod(Method):
     """A method that only edits attention rows, so that `with method(model):` is all there is to using it."""
@@ -49,13 +72,27 @@ class AttentionMethod(Method):
         """The edit of these rows; None leaves them bit-identical. See `attention.step.Editor`."""
         raise NotImplementedError(f"{type(self).__name__} does not say how it edits rows")
 
-    @contextmanager
-    def __call__(self, model) -> Iterator[None]:
-        """Act on every forward call of `model` inside the block, from any thread; nothing is left afterwards.
+    edits_prompt: ClassVar[bool] = True
+    """Whether it edits rows of the prompt before the last one. Where it does, a cache that the caller brings cannot
+    serve: its rows are read anew."""
 
-        What is fed over an empty cache counts as the prompt. Where the prompt's own cache is brought along, or the
-        prompt comes in chunks, use `lvlm_saliency.generate`, which knows the prompt's length.
+    def __call__(self, model, *loop, **prepared) -> AbstractContextManager[None]:
+        """`with method(model):` acts on every forward call of `model` inside the block, from any thread; nothing is
+        left afterwards. Copies of the model that are made inside it are as the model was before.
+
+        What counts as the prompt: in a call of `model.generate`, all of its input, as in `lvlm_saliency.generate`,
+        whose tokens it gives; whatever part of it is in a cache already or comes in chunks. In forward calls by hand,
+        what comes in over an empty cache (or without one) is the prompt, and single tokens over that cache, or over a
+        copy of it, are the answer; anything else is refused.
+
+        With more arguments it is the loop of `model.generate(**inputs, custom_generate=method)`; see `Method`.
         """
+        if loop or prepared:
+            return super().__call__(model, *loop, **prepared)
+        return self._block(model)
+
+    @contextmanager
+    def _block(self, model) -> Iterator[None]:
         self.check_model(model)
         with session(model, (self,), everywhere=True):
             yield

@@ -59,6 +59,11 @@ class EAH(AttentionMethod):
     def check_model(self, model) -> None:
         target_layers(model, self.layers)
 
+    @property
+    def edits_prompt(self) -> bool:
+        """All rows of the prompt are those of one head."""
+        return self.threshold != math.inf
+
     def edit_rows(self, place: Place) -> RowEdit | None:
         if place.image is None or place.past >= place.prompt_length or self.threshold == math.inf:
             return None

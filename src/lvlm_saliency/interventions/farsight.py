@@ -66,12 +66,18 @@ class FarSight(AttentionMethod):
     def check_model(self, model) -> None:
         target_layers(model, self.layers)
 
+    @property
+    def edits_prompt(self) -> bool:
+        """Every row but the newest is edited, at the length that it was fed at."""
+        return self.sigma != math.inf
+
     def edit_rows(self, place: Place) -> RowEdit | None:
         if self.sigma == math.inf or (self.layers is not None and place.layer not in self.layers):
             return None
         positions = place.query_positions.float()
         if self.horizon is None:
-            length = max(place.prompt_length, place.past + place.new if place.past == 0 else 0)
+            recomputed = place.past == 0 and not place.cached  # the whole text so far, at each of its steps
+            length = max(place.prompt_length, place.new if recomputed else 0)
             if place.past >= length - 1:
                 return None  # each of these rows is the newest of its step
             behind = (length - 1 - positions).clamp_min(0)

@@ -37,6 +37,7 @@ class LocoRE(AttentionMethod):
     edits: ClassVar[str] = "attention rows of decode steps"
     cost: ClassVar[str] = "no extra pass"
     minds_shift: ClassVar[bool] = True
+    edits_prompt: ClassVar[bool] = False
 
     beta: float = 0.15
     window: int = 10

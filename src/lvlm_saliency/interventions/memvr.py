@@ -89,6 +89,11 @@ class MemVR(AttentionMethod):
         """Whether hidden states go through the model's last norm before their entropy is read."""
         return self.mode == "paper" or self.activation == "identity"
 
+    @property
+    def edits_prompt(self) -> bool:
+        """All rows of the prompt share a decision."""
+        return bool(self.alpha) and self.gamma < 1
+
     def edit_rows(self, place) -> None:
         """Attention rows stay as they are."""
 

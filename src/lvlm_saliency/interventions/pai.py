@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -51,6 +51,7 @@ class PAI(AttentionMethod, ContrastMethod):
     families: ClassVar[str] = "all that see pictures"
     composes: ClassVar[str] = "attention edits, sampling, sgrs; beams with gamma=1"
     needs_picture: ClassVar[bool] = True
+    edits_prompt: ClassVar[bool] = False
 
     alpha: float = 0.2
     gamma: float = 1.1
@@ -107,14 +108,7 @@ class PAI(AttentionMethod, ContrastMethod):
         with_it, without = (torch.log_softmax(x, dim=-1) for x in (logits, others[0]))
         return constrained(self.gamma * with_it - (self.gamma - 1) * without, logits, self.beta)
 
-    @contextmanager
-    def __call__(self, model) -> Iterator[None]:
-        """Raise the image's scores on every forward call of `model` inside the block.
-
-        Raises:
-            SettingError: guidance is on, which needs `lvlm_saliency.generate`.
-        """
+    def _block(self, model) -> AbstractContextManager[None]:
         if self.shapes_logits:
             raise SettingError("pai: guidance needs lvlm_saliency.generate; in a with block set gamma=1")
-        with super().__call__(model):
-            yield
+        return super()._block(model)

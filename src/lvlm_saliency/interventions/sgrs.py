@@ -71,20 +71,8 @@ class SGRS(Method):
 
     def selector(self, model, sample_ids: Sequence[int]):
         """The state of one generation with this method."""
+        from lvlm_saliency import hf
         from lvlm_saliency.decoding.rejection import SaliencyGate
 
+        hf.refuse_inference_weights(model)
         return SaliencyGate(self, self.target_layers(model), sample_ids)
-
-    def __call__(self, model, input_ids, logits_processor, stopping_criteria, generation_config, **model_kwargs):
-        """`model.generate(**inputs, custom_generate=SGRS(...))`: the token ids, or with `return_dict_in_generate` the
-        `GenerateOutput` of `lvlm_saliency.generate`.
-
-        transformers hands neither the streamer nor the tokenizer for stop strings to a custom loop; use
-        `lvlm_saliency.generate` with those.
-        """
-        from lvlm_saliency.decoding.loop import decode_with
-
-        out = decode_with(
-            [self], model, input_ids, logits_processor, stopping_criteria, generation_config, **model_kwargs
-        )
-        return out if generation_config.return_dict_in_generate else out.sequences

@@ -52,6 +52,11 @@ class TAME(AttentionMethod):
     def check_model(self, model) -> None:
         target_layers(model, self.layers)
 
+    @property
+    def edits_prompt(self) -> bool:
+        """All rows of the prompt share a temperature."""
+        return bool(self.gain)
+
     def edit_rows(self, place: Place) -> RowEdit | None:
         if not self.gain or (self.layers is not None and place.layer not in self.layers):
             return None

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from lvlm_saliency import caches, hf
 from lvlm_saliency.attention.given import traced_methods
-from lvlm_saliency.attention.session import Prompt, session
+from lvlm_saliency.attention.prompts import Prompt
+from lvlm_saliency.attention.session import session
 from lvlm_saliency.attention.step import Capture, Editor, KeysMadeError, Place
 from lvlm_saliency.errors import NumericalError, SettingError, UnsupportedModelError, did_you_mean
 from lvlm_saliency.inputs import check_inputs
@@ -59,13 +60,15 @@ def trace(
         SequenceError: the sequences do not start with the prompt, or nothing was generated.
         SettingError: a layer that does not exist or has no attention, an unknown normalisation, or a method that edits
             no attention rows (a name, a class, one that chooses tokens or contrasts passes).
-        UnsupportedModelError: the model's attention cannot be captured, or training mode changes it.
+        UnsupportedModelError: the model's attention cannot be captured, training mode changes it, or it was built
+            under inference mode.
         NumericalError: the model's logits are not finite.
     """
     if normalise not in ("row", "matrix"):
         raise SettingError(f"unknown normalise={normalise!r}{did_you_mean(str(normalise), ('row', 'matrix'))}")
     methods = traced_methods(methods)
     layers = target_layers(model, layers)
+    hf.refuse_inference_weights(model)
     check_inputs(model, inputs)
     generated, sequences = sequences, checked_sequences(inputs, sequences)
     prompt_length = inputs["input_ids"].shape[1]

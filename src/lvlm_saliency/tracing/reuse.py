@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from lvlm_saliency import caches, hf
+from lvlm_saliency.attention.prompts import origin_of
 from lvlm_saliency.regions import PIXELS
 
 OF_THE_PROMPT = (*PIXELS, "pixel_attention_mask", "image_attention_mask")
@@ -28,6 +29,9 @@ def prompt_cache(model, generated: Any, sequences: Tensor, prompt_length: int):
         return None
     if cache.get_seq_length() != sequences.shape[1] - 1 or caches.cache_batch(cache) != len(sequences):
         return None  # of other sequences: several answers per prompt, beams, or an edited text
+    origin = origin_of(cache)
+    if origin is not None and origin.edited is not None and origin.edited < prompt_length - 1:
+        return None  # a method has edited the prompt's own rows
     return caches.shortened(cache, prompt_length - 1)
 
 

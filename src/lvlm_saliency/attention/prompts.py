@@ -1,0 +1,189 @@
+"""What counts as the prompt of a forward call, and what a cache tells of the rows in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lvlm_saliency import caches, hf
+from lvlm_saliency.errors import PromptError, SettingError
+from lvlm_saliency.regions import placeholder_ids
+
+_ORIGIN = "lvlm_saliency_origin"
+
+
+@dataclass
+class Prompt:
+    """The prompt of a call. length: n0; image, padding: bool `[batch, n0]`, which positions hold pictures and which
+    hold nothing, None where there are none; shift: see `Place`; told: whether its ids were there to say where pictures
+    stand."""
+
+    length: int
+    image: Tensor | None = None
+    padding: Tensor | None = None
+    shift: Tensor | None = None
+    told: bool = True
+
+    @classmethod
+    def read(cls, model, ids: Tensor | None, mask: Tensor | None, length: int) -> Prompt:
+        """What token ids `[batch, n0]` and the attention mask say."""
+        image = padding = None
+        told = isinstance(ids, Tensor) and ids.dim() == 2 and ids.shape[1] >= length
+        if told:
+            ids = ids[:, :length]
+            image = torch.isin(ids, torch.tensor(placeholder_ids(model), dtype=ids.dtype, device=ids.device))
+        if isinstance(mask, Tensor) and mask.dim() == 2 and mask.shape[1] >= length:
+            padding = mask[:, :length] == 0
+        image, padding = (m if m is not None and bool(m.any()) else None for m in (image, padding))
+        return cls(length, image, padding, told=told)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What is known of the rows whose keys and values a cache holds. It lies on the cache, so that copies carry it.
+
+    prompt: the prompt that began it; edited: position of the first row that a method has changed, None where none has.
+    """
+
+    prompt: Prompt
+    edited: int | None = None
+
+
+def origin_of(cache) -> Origin | None:
+    """What is known of a cache's rows; None where no method has watched them come in."""
+    return getattr(cache, _ORIGIN, None)
+
+
+def note_origin(cache, prompt: Prompt, past: int, edited: int | None) -> None:
+    """Write down what a call over `past` tokens has put into the cache; `edited` as in `Origin`."""
+    known = None if past == 0 else origin_of(cache)
+    if known is not None and known.edited is not None:
+        edited = known.edited if edited is None else min(edited, known.edited)
+    if known is None or known.edited != edited or known.prompt is not prompt:
+        setattr(cache, _ORIGIN, Origin(prompt, edited))
+
+
+def prompt_of(model, given: Mapping[str, Any]) -> Prompt:
+    """The prompt of a `generate` call with these arguments.
+
+    All of `input_ids` (or `inputs_embeds`) is the prompt; where only the tokens behind a cache are given, the attention
+    mask tells how long all of it is.
+    """
+    given_ids, embeddings = given.get("input_ids"), given.get("inputs_embeds")
+    ids = given.get("inputs") if given_ids is None else given_ids
+    if embeddings is not None:
+        length = embeddings.shape[1]
+        ids = ids if isinstance(ids, Tensor) and ids.shape[1] == length else None
+    else:
+        length = 1 if ids is None else ids.shape[1]  # without any, generate begins with the start token
+    mask = given.get("attention_mask")
+    if mask is None and embeddings is None and isinstance(ids, Tensor):
+        mask = hf.inferred_mask(model, ids, given)
+    if hf.cache_of(given) is not None and isinstance(mask, Tensor) and mask.dim() == 2:
+        length = max(length, mask.shape[1])
+    return Prompt.read(model, ids, mask, length)
+
+
+def check_told(editors: Sequence[Any], model, prompt: Prompt) -> None:
+    """Refuse a prompt that does not say where its pictures stand to an editor that acts on them.
+
+    Raises:
+        SettingError: naming the editor.
+    """
+    if prompt.told or not placeholder_ids(model):
+        return
+    for editor in editors:
+        if getattr(editor, "needs_picture", False):
+            raise SettingError(
+                f"{editor.name} acts on the picture, and only the ids of the whole prompt tell where that stands: "
+                "pass all of input_ids (beside inputs_embeds, where you give those)"
+            )
+
+
+def brought_cache(given: Mapping[str, Any]):
+    """The cache that the caller of `generate` brings, if it holds anything; else None."""
+    cache = hf.cache_of(given)
+    return cache if cache is not None and cache.get_seq_length() else None
+
+
+def fit_cache(editors: Sequence[Any], cache, prompt: Prompt, given: Mapping[str, Any]) -> int:
+    """Make a cache that the caller brings fit to go on from, and return how many tokens of the prompt it then holds.
+
+    A row that the prompt's own pass would have made otherwise is taken back, with those behind it, and fed again: a row
+    that was written as an answer and is a part of the prompt now, and any row where an editor edits the prompt. At
+    least the last token is fed.
+
+    Args:
+        editors: what edits rows in this generation.
+        given: the arguments of `generate`.
+
+    Raises:
+        SettingError: it holds more than the prompt, or rows that would have to be fed again and cannot.
+    """
+    held = int(cache.get_seq_length())
+    if held > prompt.length:
+        raise SettingError(
+            f"the cache holds {held} tokens and the prompt is {prompt.length}: pass the whole text as input_ids, with "
+            "what the cache holds at its front"
+        )
+    changing = next((editor for editor in editors if getattr(editor, "edits_prompt", True)), None)
+    known = origin_of(cache)
+    edited = held if not editors or known is None or known.edited is None else min(held, known.edited)
+    fit = 0 if changing is not None else min(edited, prompt.length - 1)
+    if fit == held:
+        return held
+    if changing is not None:
+        why = f"{getattr(changing, 'name', type(changing).__name__)} edits the prompt's rows while they are read"
+    else:
+        why = "a method wrote them as an answer" if edited < held else "the last token has to be read"
+    ids, embeddings = given.get("input_ids", given.get("inputs")), given.get("inputs_embeds")
+    if embeddings is None and ids.shape[1] < prompt.length:
+        raise SettingError(
+            f"{held - fit} of the {held} tokens in the cache have to be fed again ({why}): pass the whole text as "
+            "input_ids, not only what stands behind the cache"
+        )
+    if not caches.can_take_back(cache):
+        raise SettingError(
+            f"{held - fit} of the {held} tokens in the cache have to be fed again ({why}), and this "
+            f"{type(cache).__name__} cannot take them back (static, or its sliding window is full): leave it out"
+        )
+    caches.crop(cache, held - fit)
+    return fit
+
+
+def check_pictures_in_cache(model, given: Mapping[str, Any], held: int) -> None:
+    """Where a cache is brought: refuse pictures that it holds already, and the lack of those that it does not hold.
+
+    Raises:
+        PromptError: the pictures given are not those behind the first `held` tokens.
+    """
+    ids = given.get("input_ids", given.get("inputs"))
+    known = placeholder_ids(model)
+    if not known or not isinstance(ids, Tensor) or ids.shape[1] <= held:
+        return
+    image = torch.isin(ids, torch.tensor(known, dtype=ids.dtype, device=ids.device))
+    before, behind = int(image[:, :held].sum()), int(image[:, held:].sum())
+    pictures = any(given.get(name) is not None for name in ("pixel_values", "pixel_values_videos"))
+    if pictures and before and not behind:
+        raise PromptError(
+            f"the cache already holds the prompt's {before} image tokens: leave their pictures out (pixel_values)"
+        )
+    if behind and not pictures and given.get("inputs_embeds") is None:
+        raise PromptError(
+            f"{behind} image tokens stand behind what the cache holds: pass their pictures (pixel_values), no others"
+        )
+
+
+@contextmanager
+def pushed(stack: list, item) -> Iterator[None]:
+    """`item` on top of the stack for the length of the block."""
+    stack.append(item)
+    try:
+        yield
+    finally:
+        stack.pop()

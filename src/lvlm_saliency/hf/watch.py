@@ -1,0 +1,89 @@
+"""Calls of `model.generate`, watched for the length of a block.
+
+Only the class can be asked without leaving a mark on the model or its copies: while blocks are open, the `generate` of
+the class asks whether it is called on one of their models. Calls on any other model go straight on.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any
+
+from lvlm_saliency.errors import SettingError
+
+BATCHING = ("generate_batch", "init_continuous_batching", "continuous_batching_context_manager")
+"""Ways to generate that run the model in a thread and over a cache of their own, where nothing here can follow."""
+
+_watchers: dict[int, tuple[Any, tuple[Callable, ...]]] = {}  # model id -> (model, what its open blocks want done)
+_replaced: dict[tuple[type, str], tuple[Callable, Callable, int]] = {}  # -> (the original, ours, how many blocks)
+_lock = threading.Lock()
+
+
+@contextmanager
+def watched(model, begin: Callable[[dict], AbstractContextManager[dict]]) -> Iterator[None]:
+    """Run each `model.generate(...)` inside `begin(arguments)`, whatever thread it is called from.
+
+    Args:
+        begin: takes the call's arguments by name, and gives those to go on with.
+    """
+    names = [name for name in ("generate", *BATCHING) if hasattr(type(model), name)]
+    places = [(next(kind for kind in type(model).__mro__ if name in vars(kind)), name) for name in names]
+    with _lock:
+        _watchers[id(model)] = (model, (*_watchers.get(id(model), (model, ()))[1], begin))
+        for kind, name in places:
+            if (kind, name) not in _replaced:
+                original = vars(kind)[name]
+                ours = _asking(original) if name == "generate" else _refusing(original, name)
+                _replaced[kind, name] = original, ours, 0
+                setattr(kind, name, ours)
+            original, ours, count = _replaced[kind, name]
+            _replaced[kind, name] = original, ours, count + 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _, begins = _watchers.pop(id(model))
+            kept = list(begins)
+            kept.remove(begin)
+            if kept:
+                _watchers[id(model)] = model, tuple(kept)
+            for kind, name in places:
+                original, ours, count = _replaced.pop((kind, name))
+                if count > 1:
+                    _replaced[kind, name] = original, ours, count - 1
+                elif vars(kind).get(name) is ours:
+                    setattr(kind, name, original)
+
+
+def _asking(original: Callable) -> Callable:
+    names = list(inspect.signature(original).parameters)[1:]
+
+    @functools.wraps(original)
+    def generate(self, *args, **kwargs):
+        _, begins = _watchers.get(id(self), (None, ()))
+        if not begins:
+            return original(self, *args, **kwargs)
+        given = {**dict(zip(names, args, strict=False)), **kwargs}
+        with ExitStack() as stack:
+            for begin in begins:
+                given = stack.enter_context(begin(given))
+            return original(self, **given)
+
+    return generate
+
+
+def _refusing(original: Callable, name: str) -> Callable:
+    @functools.wraps(original)
+    def refused(self, *args, **kwargs):
+        if id(self) in _watchers:
+            raise SettingError(
+                f"{name} (continuous batching) packs texts in a way that methods cannot follow: "
+                "call model.generate inside the block, or close it first"
+            )
+        return original(self, *args, **kwargs)
+
+    return refused

@@ -1,0 +1,519 @@
+"""What a `with method(model)` block takes for the prompt: the tokens of `ls.generate`, however the prompt comes in."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import threading
+from contextlib import nullcontext
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from transformers import DynamicCache, GenerationMixin, LlamaConfig, LlamaForCausalLM, StaticCache
+
+import lvlm_saliency as ls
+from lvlm_saliency import hf
+from lvlm_saliency.errors import PromptError, SettingError, UnsupportedModelError
+from lvlm_saliency.hf import watch
+from zoo import FAMILIES
+
+FIXED = {"max_new_tokens": 10, "min_new_tokens": 10, "do_sample": False}
+TEXT = {
+    "locore": ls.LocoRE(beta=3.0, window=6),
+    "locore-logit": ls.LocoRE(beta=3.0, window=6, space="logit"),
+    "locore-unnormalised": ls.LocoRE(beta=3.0, window=6, space="unnormalised"),
+    "farsight": ls.method("farsight", sigma=0.05),
+    "farsight-horizon": ls.method("farsight", sigma=0.05, horizon=64),
+    "tame": ls.method("tame", gain=4.0),
+}
+PICTURE = {
+    "locore": TEXT["locore"],
+    "pai": ls.method("pai", alpha=3.0, gamma=1),
+    "eah": ls.method("eah", threshold=1e-4),
+    "memvr": ls.method("memvr", alpha=0.9, gamma=0.5),
+}
+IN_PIECES = "looks at the prompt as a whole"
+
+
+def llama(seed=0, layers=3):
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=200, hidden_size=32, intermediate_size=48, num_hidden_layers=layers, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=512, bos_token_id=1, eos_token_id=2, pad_token_id=0,
+    )  # fmt: skip
+    model = LlamaForCausalLM(config).eval()
+    with torch.no_grad():
+        for name, weights in model.named_parameters():
+            if weights.dim() > 1:
+                weights.copy_(torch.randn_like(weights) * (1.0 if "embed" in name else 0.5))
+    return model
+
+
+MODEL = llama()
+ASSISTANT = llama(seed=0, layers=2)
+
+
+def prompt(length=20, batch=1, seed=1):
+    ids = torch.randint(5, 190, (batch, length), generator=torch.Generator().manual_seed(seed))
+    ids[:, length // 2 :] = ids[:, : length - length // 2].clone()  # something to look up
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+
+
+def cached(ids, length, model=MODEL):
+    """A cache that holds the first tokens of these ids."""
+    cache = DynamicCache(config=model.config)
+    if length:
+        with torch.no_grad():
+            model(input_ids=ids[:, :length], past_key_values=cache, use_cache=True)
+    return cache
+
+
+def written(model, inputs, method, **more):
+    """The answer that `ls.generate` writes to these ids, without any cache of the caller's."""
+    made = ls.generate(model, inputs, [method] if method else [], **{**FIXED, **more}).sequences
+    return made[:, inputs["input_ids"].shape[1] :]
+
+
+def answered(model, inputs, **more):
+    """The answer that the model itself writes."""
+    made = model.generate(**inputs, **{**FIXED, **more})
+    return made[:, inputs["input_ids"].shape[1] :] if "input_ids" in inputs else made
+
+
+SETTINGS = {
+    "nothing": {},
+    "no cache": {"use_cache": False},
+    "chunks": {"prefill_chunk_size": 7},
+    "prompt lookup": {"prompt_lookup_num_tokens": 3},
+    "assistant": {"assistant_model": ASSISTANT},
+    "beams": {"num_beams": 3},
+    "static cache": {"cache_implementation": "static"},
+}
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize("name", TEXT)
+def test_settings_of_generate(name, setting):
+    inputs, method, more = prompt(), TEXT[name], SETTINGS[setting]
+    if name == "tame" and setting == "chunks":
+        with pytest.raises(SettingError, match=IN_PIECES), method(MODEL):
+            answered(MODEL, inputs, **more)
+        return
+    want = written(MODEL, inputs, method, **more)
+    with method(MODEL):
+        assert torch.equal(answered(MODEL, inputs, **more), want)
+    if setting not in ("no cache", "beams"):  # these are not meant to change a token
+        assert torch.equal(want, written(MODEL, inputs, method))
+    assert not torch.equal(want, answered(MODEL, inputs, **more)), "the method changes the text"
+
+
+@pytest.mark.parametrize("length", [8, 19, 20])
+@pytest.mark.parametrize("name", TEXT)
+def test_a_part_of_the_prompt_in_a_cache(name, length):
+    """Cached before the block, inside it, as a copy; a part, all but the last token, all of it."""
+    inputs, method = prompt(), TEXT[name]
+    want = written(MODEL, inputs, method)
+    before = cached(inputs["input_ids"], length)
+    with method(MODEL):
+        inside = cached(inputs["input_ids"], length)
+        for cache in (copy.deepcopy(inside), before, inside):
+            assert torch.equal(answered(MODEL, inputs, past_key_values=cache), want)
+    again = ls.generate(MODEL, inputs, [method], **FIXED, past_key_values=cached(inputs["input_ids"], length))
+    assert torch.equal(again.sequences[:, 20:], want)
+
+
+@pytest.mark.parametrize("name", TEXT)
+def test_three_turns_over_one_cache(name):
+    method, cache = TEXT[name], DynamicCache(config=MODEL.config)
+    ids = prompt()["input_ids"]
+    turns = []
+    with method(MODEL):
+        for turn in range(3):
+            inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+            turns.append((inputs, MODEL.generate(**inputs, **FIXED, past_key_values=cache)))
+            ids = torch.cat([turns[-1][1], prompt(6, seed=5 + turn)["input_ids"]], dim=1)
+    for inputs, made in turns:
+        assert torch.equal(made[:, inputs["input_ids"].shape[1] :], written(MODEL, inputs, method))
+    # the cache that `ls.generate` returns remembers as well which rows a method wrote
+    out = ls.generate(MODEL, prompt(), [method], **FIXED)
+    ids = torch.cat([out.sequences, prompt(6, seed=5)["input_ids"]], dim=1)
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    more = ls.generate(MODEL, inputs, [method], **FIXED, past_key_values=out.past_key_values)
+    assert torch.equal(more.sequences[:, ids.shape[1] :], written(MODEL, inputs, method))
+
+
+def test_only_the_tokens_behind_the_cache():
+    inputs, method = prompt(), TEXT["locore"]
+    new = {"input_ids": inputs["input_ids"][:, 15:], "attention_mask": inputs["attention_mask"]}
+    want = written(MODEL, inputs, method)
+    with method(MODEL):
+        assert torch.equal(answered(MODEL, new, past_key_values=cached(inputs["input_ids"], 15)), want)
+    with pytest.raises(SettingError, match="pass the whole text as input_ids"), TEXT["tame"](MODEL):
+        answered(MODEL, new, past_key_values=cached(inputs["input_ids"], 15))
+    with pytest.raises(SettingError, match="the cache holds 15 tokens and the prompt is 5"), method(MODEL):
+        answered(MODEL, {"input_ids": new["input_ids"]}, past_key_values=cached(inputs["input_ids"], 15))
+
+
+def test_a_cache_that_cannot_take_tokens_back():
+    inputs = prompt()
+    cache = StaticCache(config=MODEL.config, max_cache_len=64)
+    with torch.no_grad():
+        MODEL(input_ids=inputs["input_ids"][:, :8], past_key_values=cache, use_cache=True)
+    want = written(MODEL, inputs, TEXT["locore"])
+    with TEXT["locore"](MODEL):
+        assert torch.equal(answered(MODEL, inputs, past_key_values=copy.deepcopy(cache)), want)
+    with pytest.raises(SettingError, match="StaticCache cannot take them back"), TEXT["tame"](MODEL):
+        answered(MODEL, inputs, past_key_values=cache)
+
+
+@pytest.mark.parametrize("name", TEXT)
+def test_embeddings_in_place_of_ids(name):
+    inputs, method = prompt(), TEXT[name]
+    embeddings = MODEL.get_input_embeddings()(inputs["input_ids"]).detach()
+    want = written(MODEL, inputs, method)
+    with method(MODEL):
+        assert torch.equal(answered(MODEL, {"inputs_embeds": embeddings}), want)
+        assert torch.equal(answered(MODEL, {**inputs, "inputs_embeds": embeddings}), want)
+        cache = cached(inputs["input_ids"], 9)
+        assert torch.equal(answered(MODEL, {"inputs_embeds": embeddings}, past_key_values=cache), want)
+
+
+def test_several_calls_and_answers_in_one_block():
+    method = TEXT["locore"]
+    several = [prompt(20), prompt(9, 2), prompt(14)]
+    with method(MODEL):
+        made = [answered(MODEL, inputs) for inputs in several]
+    assert all(torch.equal(one, written(MODEL, inputs, method)) for one, inputs in zip(made, several, strict=True))
+    inputs, more = prompt(), {"do_sample": True, "num_return_sequences": 3}
+    torch.manual_seed(0)
+    want = written(MODEL, inputs, method, **more)
+    torch.manual_seed(0)
+    with method(MODEL):
+        assert torch.equal(answered(MODEL, inputs, **more), want)
+
+
+def test_padding_that_only_the_ids_show():
+    """`generate` infers a mask from padding; so does the block."""
+    inputs = prompt(12, 2)
+    inputs["input_ids"][1, :4], inputs["attention_mask"][1, :4] = 0, 0
+    want = written(MODEL, inputs, TEXT["tame"])
+    with TEXT["tame"](MODEL):
+        assert torch.equal(answered(MODEL, {"input_ids": inputs["input_ids"]}), want)
+
+
+# --- by hand --------------------------------------------------------------------------------------------------------
+
+
+def by_hand(model, ids, cache=None, **more):
+    """Greedy decoding by forward calls: the prompt at once, then token by token."""
+    out = model(input_ids=ids, past_key_values=cache, use_cache=True, **more)
+    made = []
+    for _ in range(10):
+        made.append(out.logits[:, -1].argmax(-1, keepdim=True))
+        out = model(input_ids=made[-1], past_key_values=out.past_key_values, use_cache=True)
+    return torch.cat(made, dim=1)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("name", TEXT)
+def test_forward_calls_by_hand(name, mode):
+    method, inputs = TEXT[name], prompt()
+    want = written(MODEL, inputs, method, min_new_tokens=0, eos_token_id=10**6)
+    with method(MODEL), mode():
+        assert torch.equal(by_hand(MODEL, inputs["input_ids"]), want)
+        assert torch.equal(by_hand(MODEL, inputs["input_ids"], DynamicCache(config=MODEL.config)), want)
+
+
+def test_by_hand_what_cannot_be_told_is_refused():
+    ids = prompt()["input_ids"]
+    before = cached(ids, 12)
+    with TEXT["locore"](MODEL), torch.no_grad():
+        cache = cached(ids, 12)
+        copied = copy.deepcopy(cache)
+        MODEL(input_ids=ids[:, 12:13], past_key_values=cache)
+        MODEL(input_ids=ids[:, 12:13], past_key_values=copied)
+        with pytest.raises(SettingError, match="7 tokens came in over a cache that holds some"):
+            MODEL(input_ids=ids[:, 13:], past_key_values=cache)
+        with pytest.raises(SettingError, match="a cache that was filled outside of the block"):
+            MODEL(input_ids=ids[:, 12:13], past_key_values=before)
+
+
+# --- copies, threads, other ways ------------------------------------------------------------------------------------
+
+
+def test_a_pickle_of_the_model_made_inside_a_block():
+    inputs, method = prompt(), TEXT["locore"]
+    plain, acting = answered(MODEL, inputs), written(MODEL, inputs, method)
+    with method(MODEL):
+        twin = pickle.loads(pickle.dumps(MODEL))
+    assert torch.equal(answered(twin, inputs), plain)
+    assert torch.equal(written(twin, inputs, method), acting)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, copy.copy])
+@pytest.mark.parametrize("name", ["locore", "memvr"])
+def test_a_copy_of_the_model_made_inside_a_block(name, copied):
+    method = PICTURE[name]
+    family = FAMILIES["llava"]
+    model, _ = family.build()
+    inputs = family.inputs(n=1)
+    plain = answered(model, inputs)
+    with method(model):
+        twin = copied(model)
+        if copied is not copy.copy:  # a shallow copy has the model's own layers
+            assert torch.equal(answered(twin, inputs), plain)
+        acting = answered(model, inputs)
+    assert not torch.equal(acting, plain)
+    assert torch.equal(answered(twin, inputs), plain)
+    assert twin.get_decoder().config._attn_implementation == "sdpa"
+    with method(twin):
+        assert torch.equal(answered(twin, inputs), acting)
+
+
+def test_nothing_is_left_on_the_class():
+    before = GenerationMixin.generate, dict(vars(LlamaForCausalLM)), sorted(vars(MODEL))
+    other = llama(seed=4)
+    plain = answered(other, prompt())
+    with TEXT["locore"](MODEL), TEXT["farsight"](MODEL), TEXT["tame"](other):
+        pass
+    with TEXT["locore"](MODEL):
+        assert torch.equal(answered(other, prompt()), plain)
+        generate = type(MODEL).generate
+        assert torch.equal(
+            generate(MODEL, **prompt(), **FIXED)[:, 20:], GenerationMixin.generate(MODEL, **prompt(), **FIXED)[:, 20:]
+        )
+    assert (GenerationMixin.generate, dict(vars(LlamaForCausalLM)), sorted(vars(MODEL))) == before
+    assert not watch._watchers
+    assert not watch._replaced
+
+
+def test_two_threads_with_prompts_of_their_own():
+    method, failures = TEXT["locore"], []
+    jobs = [(prompt(length), written(MODEL, prompt(length), method)) for length in (20, 11)]
+
+    def work(inputs, want):
+        for _ in range(4):
+            if not torch.equal(answered(MODEL, inputs), want):
+                failures.append(inputs["input_ids"].shape)
+
+    with method(MODEL):
+        threads = [threading.Thread(target=work, args=job) for job in jobs]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert not failures
+
+
+def test_nested_blocks():
+    outer, inner, inputs = TEXT["locore"], TEXT["farsight"], prompt()
+    want = ls.generate(MODEL, inputs, [outer, inner], **FIXED).sequences
+    with outer(MODEL), inner(MODEL):
+        assert torch.equal(MODEL.generate(**inputs, **FIXED, past_key_values=cached(inputs["input_ids"], 7)), want)
+    with outer(MODEL):
+        assert torch.equal(ls.generate(MODEL, inputs, [inner], **FIXED).sequences, want)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: MODEL.generate(**prompt(), cache_implementation="paged"), "continuous batching"),
+        (lambda: MODEL.generate_batch([[5, 6, 7]]), "continuous batching"),
+        (lambda: MODEL.generate(**prompt(), token_healing=True), "token_healing"),
+        (lambda: MODEL.generate(**prompt(), guidance_scale=1.5, max_new_tokens=2), "guidance_scale"),
+    ],
+)
+def test_what_no_method_can_follow_is_refused(call, message):
+    with pytest.raises(SettingError, match=message), TEXT["locore"](MODEL):
+        call()
+
+
+def test_a_compiled_model():
+    method, inputs = TEXT["locore"], prompt()
+    torch.compiler.reset()
+    model = llama()
+    want, plain = written(model, inputs, method), answered(model, inputs)
+    model.forward = torch.compile(model.forward, backend="eager")
+    assert torch.equal(answered(model, inputs), plain)
+    with method(model):
+        assert torch.equal(answered(model, inputs), want)
+    assert torch.equal(answered(model, inputs), plain)
+    torch.compiler.reset()
+
+
+# --- pictures -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", PICTURE)
+@pytest.mark.parametrize("family", ["llava", "qwen2_vl"])
+def test_a_cache_that_holds_the_picture(family, name):
+    family, method = FAMILIES[family], PICTURE[name]
+    model, _ = family.build()
+    inputs = dict(family.inputs(n=1))
+    length = inputs["input_ids"].shape[1]
+    want = written(model, inputs, method)
+
+    def held():
+        cache = DynamicCache(config=hf.text_config(model))
+        model.generate(**inputs, max_new_tokens=1, do_sample=False, past_key_values=cache)
+        cache.crop(-3)
+        return cache
+
+    text = {name: inputs[name] for name in inputs if name not in ("pixel_values", "image_grid_thw")}
+    if name in ("eah", "memvr"):  # these read the prompt anew
+        calls = [(inputs, None), (text, "pass their pictures")]
+    else:
+        calls = [(text, None), (inputs, "already holds the prompt's .* image tokens")]
+    for given_inputs, message in calls:
+        if message is None:
+            got = ls.generate(model, given_inputs, [method], **FIXED, past_key_values=held()).sequences[:, length:]
+            assert torch.equal(got, want)
+            with method(model):
+                assert torch.equal(answered(model, given_inputs, past_key_values=held()), want)
+            continue
+        with pytest.raises(PromptError, match=message):
+            ls.generate(model, given_inputs, [method], **FIXED, past_key_values=held())
+        cache = held()
+        with pytest.raises(PromptError, match=message), method(model):
+            answered(model, given_inputs, past_key_values=cache)
+
+
+def test_embeddings_with_pictures():
+    family = FAMILIES["llava"]
+    model, _ = family.build()
+    inputs = family.inputs(n=1)
+    seen = []
+    handle = model.get_decoder().register_forward_pre_hook(
+        lambda _m, _a, kwargs: seen.append(kwargs["inputs_embeds"]), with_kwargs=True
+    )
+    with torch.no_grad():
+        model(**inputs)
+    handle.remove()
+    for name, method in PICTURE.items():
+        with method(model):
+            both = answered(model, {"inputs_embeds": seen[0], "input_ids": inputs["input_ids"]})
+        assert torch.equal(both, written(model, inputs, method))
+        if name == "locore":
+            with method(model):
+                alone = answered(model, {"inputs_embeds": seen[0]})
+            assert torch.equal(alone, both)
+        else:
+            with pytest.raises(SettingError, match="only the ids of the whole prompt tell"), method(model):
+                answered(model, {"inputs_embeds": seen[0]})
+
+
+def test_contrast_over_a_cache_of_the_callers():
+    family = FAMILIES["llava"]
+    model, _ = family.build()
+    inputs = family.inputs(n=1)
+    for name in ("vcd", "icd", "pai", "causalmm"):
+        method = ls.method(name)
+        for brought in ({**inputs, "past_key_values": cached(inputs["input_ids"][:, :2], 2, model)},):
+            with pytest.raises(SettingError, match="reads a second prompt"):
+                ls.generate(model, brought, [method], **FIXED)
+    vcd = ls.method("vcd", seed=3)
+    empty = {**inputs, "past_key_values": DynamicCache(config=hf.text_config(model))}
+    assert torch.equal(
+        ls.generate(model, empty, [vcd], **FIXED).sequences, ls.generate(model, inputs, [vcd], **FIXED).sequences
+    )
+
+
+def test_a_trace_does_not_reuse_a_prompt_that_a_method_has_edited():
+    inputs = prompt()
+    for name in ("farsight", "locore"):
+        out = ls.generate(MODEL, inputs, [TEXT[name]], **FIXED, return_dict_in_generate=True)
+        torch.testing.assert_close(
+            ls.trace(MODEL, inputs, out).rows, ls.trace(MODEL, inputs, out.sequences).rows, atol=1e-5, rtol=0
+        )
+
+
+# --- custom_generate, and models made in inference mode -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", TEXT)
+def test_attention_methods_as_custom_generate(name):
+    inputs, method = prompt(), TEXT[name]
+    assert torch.equal(answered(MODEL, inputs, custom_generate=method), written(MODEL, inputs, method))
+
+
+def test_every_method_as_custom_generate_acts_or_says_why_not():
+    family = FAMILIES["llava"]
+    model, _ = family.build()
+    inputs = family.inputs(n=1)
+    reasons = {"beam": "searches over texts", "opera": "searches over texts", "dopra": "searches over texts"}
+    reasons |= dict.fromkeys(("vcd", "icd", "causalmm", "pai"), "needs the inputs themselves")
+    for name in ls.methods():
+        method = ls.method(name, **({"seed": 3} if name in ("sgrs", "sample") else {}))
+        if name in reasons:
+            with pytest.raises(SettingError, match=reasons[name]):
+                answered(model, inputs, custom_generate=method)
+        else:
+            assert torch.equal(answered(model, inputs, custom_generate=method), written(model, inputs, method)), name
+    with pytest.raises(SettingError, match="beams"):
+        answered(model, inputs, custom_generate=ls.LocoRE(), num_beams=2)
+
+
+def test_a_model_built_under_inference_mode():
+    with torch.inference_mode():
+        model = llama()
+    inputs, want = prompt(), written(MODEL, prompt(), TEXT["locore"])
+    assert torch.equal(written(model, inputs, TEXT["locore"]), want)
+    with TEXT["locore"](model):
+        assert torch.equal(answered(model, inputs), want)
+    with pytest.raises(UnsupportedModelError, match=r"weights .* were made under"):
+        ls.generate(model, inputs, [ls.SGRS(seed=0)], **FIXED)
+    with pytest.raises(UnsupportedModelError, match=r"weights .* were made under"):
+        ls.trace(model, inputs, torch.cat([inputs["input_ids"], want], dim=1))
+
+
+# --- any way --------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(
+    name=st.sampled_from(sorted(TEXT)),
+    length=st.integers(2, 24),
+    held=st.integers(0, 30),
+    where=st.sampled_from(["none", "before", "inside", "other method", "earlier turn", "copy"]),
+    form=st.sampled_from(["ids", "embeddings", "both"]),
+    setting=st.sampled_from(["nothing", "no cache", "chunks", "prompt lookup", "assistant"]),
+    seed=st.integers(0, 99),
+)
+def test_any_way_to_bring_a_prompt_into_a_block(name, length, held, where, form, setting, seed):
+    """The tokens of `ls.generate` on the same ids, or an error of ours."""
+    method, more, short = TEXT[name], dict(SETTINGS[setting]), {"max_new_tokens": 5, "min_new_tokens": 5}
+    inputs = prompt(length, seed=seed)
+    ids, held = inputs["input_ids"], min(held, length)
+    if where == "earlier turn":
+        with method(MODEL):
+            cache = DynamicCache(config=MODEL.config)
+            ids = MODEL.generate(**inputs, **FIXED, past_key_values=cache)
+        ids = torch.cat([ids, prompt(4, seed=seed + 1)["input_ids"]], dim=1)
+        inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    elif where == "other method":
+        with TEXT["farsight-horizon"](MODEL):
+            cache = cached(ids, held)
+    else:
+        cache = cached(ids, held)
+    want = written(MODEL, inputs, method, **short)
+    if setting in ("no cache", "prompt lookup", "assistant") and name != "farsight":
+        assert torch.equal(written(MODEL, inputs, method, **short, **more), want)
+    if setting == "no cache":
+        want, where = written(MODEL, inputs, method, **short, **more), "none"
+    if form != "ids":
+        embeddings = MODEL.get_input_embeddings()(ids).detach()
+        inputs = {"inputs_embeds": embeddings} if form == "embeddings" else {**inputs, "inputs_embeds": embeddings}
+    if where != "none":
+        more["past_key_values"] = cache
+    # assistants and chunks of transformers do not take embeddings, and TAME no chunks
+    refused = form != "ids" and setting in ("chunks", "prompt lookup", "assistant")
+    refused = refused or (setting == "chunks" and name == "tame" and ids.shape[1] > 7)
+    with pytest.raises(SettingError) if refused else nullcontext(), method(MODEL):
+        if where == "inside":
+            more["past_key_values"] = cached(ids, held)
+        if where == "copy":
+            more["past_key_values"] = copy.deepcopy(cached(ids, held))
+        got = answered(MODEL, inputs, **short, **more)
+        assert torch.equal(got, want)
