@@ -5,7 +5,6 @@ A checkpoint is a folder or a hub id. Weights are read from safetensors only: a 
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -15,10 +14,16 @@ from typing import Any
 from huggingface_hub import HfApi, constants, errors
 from safetensors import SafetensorError, safe_open
 
-from lvlm_saliency.errors import ModelError
+from lvlm_saliency.checkpoint_sizes import held_by
+from lvlm_saliency.errors import InputError, ModelError
+from lvlm_saliency.files import check_file, read_json
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _INDEX = "model.safetensors.index.json"
+_READ = (".json", ".model", ".txt", ".jinja", ".tiktoken", ".spm")
+_VOCABULARIES = ("tokenizer.json", "vocab.json", "added_tokens.json", _INDEX)
+_MOST_SETTINGS = 64 << 20
+_MOST_VOCABULARY = 1 << 30
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 SCENES = Path(__file__).parent / "scenes" / "model"
 
@@ -59,24 +64,49 @@ def find_checkpoint(name_or_path: str, revision: str | None, local_files_only: b
     if name and path.is_dir():
         _check_folder(path)
         return Checkpoint(str(path))
-    if path.is_file():
-        raise ModelError(f"{name} is a file: give the folder that holds config.json and the weights")
+    if name and path.exists():
+        kind = "a file" if path.is_file() else "no folder"
+        raise ModelError(f"{name} is {kind}: give the folder that holds config.json and the weights")
     if not _HUB_ID.fullmatch(name):
         raise ModelError(f"there is no folder {name!r}, and it is no hub id either (those read owner/name)")
     return Checkpoint(name, _reachable(name, revision, local_files_only))
 
 
 def _check_folder(folder: Path) -> None:
-    files = {file.name for file in folder.iterdir()}
+    try:
+        files = {file.name for file in folder.iterdir()}
+    except OSError as error:
+        raise ModelError(f"{folder} cannot be read ({error.strerror or error})") from error
     _check_names(str(folder), files)
-    for shard in _shards(folder, files):
+    for file in sorted(files):
+        if file.endswith(_READ):
+            _check_file(folder / file)
+    for shard in shards_of(folder, files):
         try:
+            check_file(folder / shard)
             with safe_open(folder / shard, "pt"):
                 pass
-        except (SafetensorError, OSError) as error:
+            held_by([folder / shard])
+        except (SafetensorError, OSError, InputError) as error:
+            if isinstance(error, ModelError):
+                raise
             raise ModelError(
                 f"{folder / shard} is truncated or corrupt ({first_line(error)}): download or save it again"
             ) from error
+
+
+def _check_file(file: Path) -> None:
+    """Settings are looked at here, before transformers opens them: ordinary files, within limits, plain JSON."""
+    try:
+        if file.suffix == ".json" and file.name not in _VOCABULARIES:
+            if not isinstance(read_json(file, _MOST_SETTINGS), dict):
+                raise ModelError(f"{file} cannot be read (no JSON object)")
+        elif check_file(file) > _MOST_VOCABULARY:
+            raise ModelError(f"{file} cannot be read (more than {_MOST_VOCABULARY:,} bytes)")
+    except ModelError:
+        raise
+    except InputError as error:
+        raise ModelError(f"a file of the checkpoint cannot be read: {error}") from error
 
 
 def _check_names(where: str, files: set[str]) -> None:
@@ -93,14 +123,14 @@ def _check_names(where: str, files: set[str]) -> None:
     raise ModelError(f"{where} has a config.json but no weights (no *.safetensors file)")
 
 
-def _shards(folder: Path, files: set[str]) -> Iterable[str]:
+def shards_of(folder: Path, files: set[str]) -> Iterable[str]:
     """The weight files that will be read; all must be there."""
     if "model.safetensors" in files or _INDEX not in files:
         return sorted(file for file in files if file.endswith(".safetensors"))
     try:
-        index = json.loads((folder / _INDEX).read_text("utf-8"))
+        index = read_json(folder / _INDEX)
         shards = sorted(set(index["weight_map"].values()))
-    except (ValueError, KeyError, AttributeError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise ModelError(f"{folder / _INDEX} cannot be read ({first_line(error)}): download it again") from error
     missing = [shard for shard in shards if shard not in files]
     if missing:

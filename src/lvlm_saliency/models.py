@@ -6,8 +6,6 @@ import os
 from typing import Any
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedConfig
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import (
@@ -15,26 +13,14 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
 )
 
-from lvlm_saliency.checkpoints import SCENES, Checkpoint, find_checkpoint, first_line
+from lvlm_saliency.checkpoint_sizes import check_processor, check_settings, check_weights
+from lvlm_saliency.checkpoints import SCENES, Checkpoint, find_checkpoint, first_line, shards_of
 from lvlm_saliency.devices import placement
 from lvlm_saliency.errors import ModelError
 from lvlm_saliency.inputs import build_inputs, check_inputs
 from lvlm_saliency.processors import load_processor
 
 __all__ = ["build_inputs", "check_inputs", "load_model"]
-
-# What transformers, safetensors and the quantisers raise over a checkpoint that cannot be used.
-_LOADING = (
-    OSError,
-    ValueError,
-    ImportError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    RuntimeError,
-    SafetensorError,
-    StrictDataclassError,
-)
 
 
 def load_model(
@@ -77,7 +63,10 @@ def load_model(
     model = _model(checkpoint, shown, config, _dtype(dtype, checkpoint, place), place, spread, given)
     try:
         processor = load_processor(checkpoint.source, config, **checkpoint.hub)
-    except _LOADING as error:
+        check_processor(processor, shown)
+    except ModelError:
+        raise
+    except Exception as error:
         raise ModelError(
             f"{shown} has no processor or tokenizer that can be loaded ({first_line(error)}): "
             "it needs the files that processor.save_pretrained writes"
@@ -97,14 +86,19 @@ def _unpacked(model: Any) -> Any:
 def _config(checkpoint: Checkpoint, shown: str) -> PreTrainedConfig:
     try:
         settings, _ = PreTrainedConfig.get_config_dict(checkpoint.source, **checkpoint.hub)
-    except _LOADING as error:
+        check_settings(settings, shown)
+    except ModelError:
+        raise
+    # Damaged files make transformers, its tokenizers and the configurations' own code fail with errors of almost any
+    # type, here and below; all mean the same to the user.
+    except Exception as error:
         if checkpoint.folder is None:
             raise ModelError(
                 f"the hub cannot be reached and {shown} is not in the local cache: give a folder that holds it"
             ) from error
         raise ModelError(f"the config.json of {shown} cannot be read ({first_line(error)})") from error
     kind = settings.get("model_type")
-    if kind is None:
+    if not isinstance(kind, str):
         raise ModelError(f"the config.json of {shown} names no model_type: it is not a checkpoint of transformers")
     if kind not in CONFIG_MAPPING:
         if settings.get("auto_map"):
@@ -117,7 +111,7 @@ def _config(checkpoint: Checkpoint, shown: str) -> PreTrainedConfig:
         )
     try:
         config = AutoConfig.from_pretrained(checkpoint.source, trust_remote_code=False, **checkpoint.hub)
-    except _LOADING as error:
+    except Exception as error:
         raise ModelError(
             f"the config.json of {shown} does not describe a {kind} model ({first_line(error)})"
         ) from error
@@ -153,6 +147,9 @@ def _model(
         # A quantised model is put in its place while it is read, not afterwards.
         options["device_map"] = {"": place}
     try:
+        if checkpoint.folder is not None:
+            names = shards_of(checkpoint.folder, {file.name for file in checkpoint.folder.iterdir()})
+            check_weights(auto, config, [checkpoint.folder / name for name in names], shown)
         model, report = auto.from_pretrained(
             checkpoint.source,
             config=config,
@@ -172,7 +169,9 @@ def _model(
             f"{shown} does not fit into the memory of {'this machine' if place is None else place}: "
             "try device='spread', a smaller dtype or a quantised checkpoint"
         ) from error
-    except _LOADING as error:
+    except ModelError:
+        raise
+    except Exception as error:
         raise ModelError(f"the weights of {shown} cannot be loaded: {first_line(error)}") from error
     missing = sorted(report["missing_keys"])
     if missing:

@@ -34,6 +34,8 @@ COMMANDS = {
     "data": ("data:data", "Write the scenes data set, or list what each benchmark needs."),
 }
 INTERRUPTED, BROKEN_PIPE = 130, 141
+LONGEST = 2000
+"""Characters of an error's line: a damaged file may put anything into it."""
 
 
 class LazyGroup(click.Group):
@@ -120,5 +122,6 @@ def tell(error: BaseException, debug: bool) -> int:
         message, status = str(error), error.exit_status
     else:
         message, status = f"{type(error).__name__}: {error}".rstrip(": "), 1
-    say(f"error: {' '.join(message.split())}", err=True)
+    line = " ".join(message.split())
+    say(f"error: {line if len(line) <= LONGEST else line[:LONGEST] + ' ...'}", err=True)
     return status

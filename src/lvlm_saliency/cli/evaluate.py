@@ -125,11 +125,10 @@ def _ran(config: Path | None, given: dict[str, Any]) -> tuple[Report | None, Any
     """The report, the scores and the page of a run; no report while other shards have items to do."""
     from ..evaluation.report.build import report
     from ..evaluation.runner import evaluate as run
-    from ..evaluation.settings import Settings, read_yaml
+    from ..evaluation.settings import Settings, from_file
 
-    values = read_yaml(config) if config else {}
-    values.update({name: value for name, value in given.items() if value not in (None, ())})
-    settings = Settings.from_mapping(values)
+    values = {name: value for name, value in given.items() if value not in (None, ())}
+    settings = from_file(config, values) if config else Settings.from_mapping(values)
     with progress_bar() as listener:
         scores = run(settings, listener=listener)
     shown = report([settings.out]) if scores is not None else None

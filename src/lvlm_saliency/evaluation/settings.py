@@ -89,8 +89,12 @@ class Settings:
     def __post_init__(self) -> None:
         for name in ("benchmarks", "methods"):
             value = getattr(self, name)
-            value = (value,) if isinstance(value, (str, Mapping)) else tuple(value)
+            value = (value,) if isinstance(value, (str, Mapping)) else value
+            if not isinstance(value, Sequence):
+                raise SettingError(f"{name} must be a list, got {value!r}")
+            value = tuple(value)
             object.__setattr__(self, name, value)
+        self._check_kinds()
         if not self.benchmarks:
             raise SettingError("no benchmark: name at least one, for example --benchmark scenes-caption")
         for name, (low, high) in WHOLE.items():
@@ -109,6 +113,17 @@ class Settings:
             raise SettingError(f"top_p must lie in (0, 1], got {self.top_p!r}")
         Shard.parse(self.shard)
 
+    def _check_kinds(self) -> None:
+        """Raise SettingError for a value of another kind than its setting, as a YAML file may hold."""
+        for name in ("model", "out", "shard", "images", "data", "dtype", "device", "revision"):
+            value = getattr(self, name)
+            if not isinstance(value, (str, Path)) and (value is not None or name in ("model", "out", "shard", "dtype")):
+                raise SettingError(f"{name} must be text, got {value!r}")
+        if not isinstance(self.skip_errors, bool):
+            raise SettingError(f"skip_errors must be true or false, got {self.skip_errors!r}")
+        if strange := [one for one in self.benchmarks if not isinstance(one, str)]:
+            raise SettingError(f"a benchmark must be written as NAME or NAME:SETTING=VALUE, got {strange[0]!r}")
+
     @property
     def part(self) -> Shard:
         return Shard.parse(self.shard)
@@ -125,6 +140,18 @@ class Settings:
                 option = {"benchmarks": "--benchmark"}.get(name, f"--{name}")
                 raise SettingError(f"{name} is missing: give {option}, or {name}: in the YAML file")
         return cls(**values)
+
+
+def from_file(path: str | Path, given: Mapping[str, Any]) -> Settings:
+    """Settings from a YAML file and, before those, from what was `given` beside it.
+
+    Raises:
+        InputError: the file cannot be read or is no mapping, or a setting cannot be used; the message names the file.
+    """
+    try:
+        return Settings.from_mapping({**read_yaml(path), **given})
+    except SettingError as error:
+        raise SettingError(f"{error} (in {path}, or an option beside it)") from error
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:

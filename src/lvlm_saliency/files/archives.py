@@ -35,7 +35,7 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         raise
     # What zipfile raises over other damage: an unknown way of packing, a password, an offset outside of the file.
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
-        raise InputError(f"{path} is damaged ({error}); delete it, and it is made anew") from error
+        raise InputError(f"{path} is damaged ({str(error)[:200]}); delete it, and it is made anew") from error
     if len(found) != len(members):
         raise InputError(f"{path} is damaged (an array stands twice in it); delete it, and it is made anew")
     return found

@@ -61,6 +61,19 @@ def report(folders: Sequence[str | Path]) -> Report:
     for name in names:
         if names.count(name) > 1:
             raise InputError(f"two runs are named {name}: rename one folder, so that tables can tell them apart")
+    try:
+        return _report(runs, names)
+    # Every field of these files is read below, by name; a field that is missing or of another kind is a damaged file.
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError, ArithmeticError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"{', '.join(str(run.folder.path) for run in runs)}: config.json, scores.json or details are damaged or of "
+            f"another version ({type(error).__name__}: {error}); delete scores.json and give the run's command again"
+        ) from error
+
+
+def _report(runs: Sequence[RunData], names: Sequence[str]) -> Report:
     benchmarks = list(dict.fromkeys(name for run in runs for name in run.scores["benchmarks"]))
     sections = [_section(runs, name) for name in benchmarks]
     title = "What the methods do to " + _models(runs) if len(runs) == 1 else "Runs compared: " + ", ".join(names)
