@@ -6,7 +6,11 @@ import json
 
 import pytest
 
+import lvlm_saliency as ls
 from lvlm_saliency.cli import main
+from lvlm_saliency.evaluation import Settings, evaluate
+from lvlm_saliency.evaluation.runner import Run, Silent
+from lvlm_saliency.scenes.recognise import NOT_A_SCENE
 
 
 @pytest.fixture
@@ -122,3 +126,39 @@ def test_data_check_says_what_is_missing(command, tmp_path):
     status, out, _ = command("data", "check", "scenes-pope", "--json", plain=True)
     assert (status, json.loads(out)) == (0, [])
     assert command("data", "check", "pop", plain=True)[0] == 2
+
+
+@pytest.mark.parametrize("columns", ["60", "80", None])
+def test_tables_keep_to_the_width_of_a_pipe(command, tmp_path, monkeypatch, columns):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    if columns:
+        monkeypatch.setenv("COLUMNS", columns)
+    status, out, _ = command("--benchmark", "scenes-caption", "--method", "locore", "--n", 2)
+    assert status == 0
+    lines = [line.rstrip() for line in out.splitlines() if "summary.html" not in line]
+    assert max(map(len, lines)) <= int(columns or 80)
+    words = out.split()
+    for head in ("CHAIR_s", "recall", "well-formed", "ms/token", "bwd/token", "skipped"):
+        assert head in words
+    assert "[cut]" in words
+
+
+def test_shipped_model_on_other_pictures_is_told(tmp_path, monkeypatch):
+    """On a benchmark of photographs the run says, once and before it begins, that the model knows drawings only."""
+    told = []
+
+    class Told(Silent):
+        def note(self, text):
+            told.append(text)
+
+    model, processor = ls.load_model("scenes", device="cpu")
+    shared = {"model": "scenes", "n": 1, "max_new_tokens": 2, "resamples": 10}
+    evaluate(
+        Settings(benchmarks=["scenes-pope"], out=tmp_path / "a", **shared),
+        model=model, processor=processor, listener=Told(),
+    )  # fmt: skip
+    assert told == []
+    run = Run(Settings(benchmarks=["scenes-pope"], out=tmp_path / "b", **shared), Told())
+    monkeypatch.setattr(type(run.benchmarks[0]), "name", "mme")
+    run.go(model, processor)
+    assert told.count(NOT_A_SCENE) == 1

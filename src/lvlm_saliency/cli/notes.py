@@ -9,10 +9,6 @@ from ..checkpoints import is_shipped
 from .output import say
 
 NO_PICTURE = "no picture was given to a model that sees pictures: its answer is about none; --image gives it one"
-NOT_A_SCENE = (
-    "the shipped model knows nothing but its own drawn scenes, and this picture is not one of them: what it says of "
-    "photographs and other pictures means nothing; --model takes a model that sees them"
-)
 _told: set[str] = set()
 
 
@@ -21,7 +17,7 @@ def about_pictures(model: Any, processor: Any, images: Sequence[Any]) -> None:
     if not images and hasattr(processor, "image_processor"):
         once(NO_PICTURE)
     if images and is_shipped(model):
-        from ..scenes.recognise import is_scene
+        from ..scenes.recognise import NOT_A_SCENE, is_scene
 
         if not all(map(is_scene, images)):
             once(NOT_A_SCENE)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from lvlm_saliency.checkpoints import is_shipped
 from lvlm_saliency.errors import ImageError, SettingError
 from lvlm_saliency.evaluation import provenance, rows, store
 from lvlm_saliency.evaluation.benchmarks import Benchmark, Item, open_benchmark
@@ -13,6 +14,7 @@ from lvlm_saliency.evaluation.folder import RunFolder
 from lvlm_saliency.evaluation.settings import Settings
 from lvlm_saliency.evaluation.systems import System, served, systems
 from lvlm_saliency.interventions.preset_files import notes
+from lvlm_saliency.scenes.recognise import NOT_A_SCENE
 
 
 class Listener(Protocol):
@@ -86,6 +88,8 @@ class Run:
         self.systems, self.left_out = served(self.systems, model)
         for label, reason in self.left_out.items():
             self.listener.note(f"{label} is left out: {reason}")
+        if is_shipped(model) and not all(benchmark.name.startswith("scenes-") for benchmark in self.benchmarks):
+            self.listener.note(NOT_A_SCENE)
         for line in notes(self.settings.methods, model):
             self.listener.note(line)
         decoder = Decoder(model, processor, self.settings)

@@ -9,6 +9,10 @@ from PIL import Image
 
 from lvlm_saliency.scenes.draw import KINDS, background
 
+NOT_A_SCENE = (
+    "the shipped model knows nothing but its own drawn scenes, and this picture is not one of them: what it says of "
+    "photographs and other pictures means nothing; --model takes a model that sees them"
+)
 SIDE, NEAR, ENOUGH = 64, 10, 0.5
 """Pixels that pictures are compared at, how far a channel may be off, and the share that has to agree.
 
