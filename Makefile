@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --constraint constraints.txt
+PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-input --constraint constraints.txt
 # One worker a core; more than four only cost memory here.
 PARALLEL := --numprocesses logical --maxprocesses 4 --dist worksteal
 
@@ -14,9 +14,9 @@ setup: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	@echo "set-up, once: 1 of 3, a Python environment in $(VENV) (10 seconds)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "set-up: 2 of 3, torch (about 200 MB to download; 1 to 5 minutes)"
+	@echo "set-up: 2 of 3, torch (the largest download; usually 1 to 5 minutes)"
 	@$(PIP) torch==2.13.0
-	@echo "set-up: 3 of 3, transformers, this package and what its tests need (1 to 5 minutes)"
+	@echo "set-up: 3 of 3, transformers, this package and what its tests need (usually 1 to 5 minutes)"
 	@$(PIP) --editable ".[test]"
 	@touch $(STAMP)
 	@echo "set-up: done"
