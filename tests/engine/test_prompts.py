@@ -330,6 +330,7 @@ def test_what_no_method_can_follow_is_refused(call, message):
         call()
 
 
+@pytest.mark.slow
 def test_a_compiled_model():
     method, inputs = TEXT["locore"], prompt()
     torch.compiler.reset()

@@ -111,7 +111,7 @@ def brought_cache(given: Mapping[str, Any]):
     return cache if cache is not None and cache.get_seq_length() else None
 
 
-def fit_cache(editors: Sequence[Any], cache, prompt: Prompt, given: Mapping[str, Any]) -> int:
+def fit_cache(model, editors: Sequence[Any], cache, prompt: Prompt, given: Mapping[str, Any]) -> int:
     """Make a cache that the caller brings fit to go on from, and return how many tokens of the prompt it then holds.
 
     A row that the prompt's own pass would have made otherwise is taken back, with those behind it, and fed again: a row
@@ -134,11 +134,17 @@ def fit_cache(editors: Sequence[Any], cache, prompt: Prompt, given: Mapping[str,
     changing = next((editor for editor in editors if getattr(editor, "edits_prompt", True)), None)
     known = origin_of(cache)
     edited = held if not editors or known is None or known.edited is None else min(held, known.edited)
-    fit = 0 if changing is not None else min(edited, prompt.length - 1)
+    # transformers feeds the whole prompt to begin with where it drafts, over whatever the cache holds
+    drafting = any(
+        hf.setting(model, given, name) is not None for name in ("assistant_model", "prompt_lookup_num_tokens")
+    )
+    fit = 0 if changing is not None or drafting else min(edited, prompt.length - 1)
     if fit == held:
         return held
     if changing is not None:
         why = f"{getattr(changing, 'name', type(changing).__name__)} edits the prompt's rows while they are read"
+    elif drafting:
+        why = "assisted decoding reads the whole prompt"
     else:
         why = "a method wrote them as an answer" if edited < held else "the last token has to be read"
     ids, embeddings = given.get("input_ids", given.get("inputs")), given.get("inputs_embeds")

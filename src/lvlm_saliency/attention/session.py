@@ -133,7 +133,7 @@ class Session:
         if self.editors:
             check_told(self.editors, self.model, prompt)
             if (cache := brought_cache(given)) is not None:
-                held = fit_cache(self.editors, cache, prompt, given)
+                held = fit_cache(self.model, self.editors, cache, prompt, given)
                 check_pictures_in_cache(self.model, given, held)
             given = hf.without_compiling(given)  # a compiled call would not ask what is to be edited
         with pushed(self.running, prompt):

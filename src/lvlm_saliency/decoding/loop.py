@@ -114,7 +114,7 @@ def _going_on(model, inputs: dict, methods: Sequence, settings: dict) -> tuple[d
             )
     given = {**inputs, **settings}
     editors = [method for method in methods if hasattr(method, "edit_rows") or hasattr(method, "hooks")]
-    held = fit_cache(editors, cache, prompt_of(model, given), given)
+    held = fit_cache(model, editors, cache, prompt_of(model, given), given)
     check_pictures_in_cache(model, given, held)
     return inputs, settings, held
 
