@@ -165,6 +165,14 @@ def test_mme_reads_both_layouts_of_the_release(mme):
     assert {task: entry["score"] for task, entry in result["tasks"].items()} == {"existence": 125.0, "landmark": 200.0}
 
 
+def test_mme_scores_answers_that_hold_line_ends_and_tabs(mme):
+    """The official layout is one line an answer; a CR is no end of one."""
+    benchmark = open_benchmark("mme:tasks=existence/landmark", data=mme)
+    plain = benchmark.score(dict(enumerate(["Yes", "No", "yes", "yes", "Yes", "No"])))
+    answers = ["Yes\r\nit is", "No\rreally", "yes\r", "yes\t\u2028\x85", "Yes\x0b\x1c", "No\r\r\n"]
+    assert benchmark.score(dict(enumerate(answers))) == plain
+
+
 def test_mme_counts_pictures_of_each_task_and_leaves_out_halves(mme):
     benchmark = open_benchmark("mme:tasks=existence/landmark", n=1, data=mme)
     assert len(benchmark.items) == 4

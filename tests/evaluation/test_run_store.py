@@ -5,11 +5,14 @@ from __future__ import annotations
 import errno
 import json
 import os
+import random
 
 import pytest
 
+from files.damage import damaged
 from lvlm_saliency.errors import InputError
 from lvlm_saliency.evaluation import evaluate, runner, store
+from lvlm_saliency.evaluation.report.build import report
 from lvlm_saliency.evaluation.systems import system
 
 from .conftest import lines
@@ -121,3 +124,26 @@ def test_a_full_disk_is_one_line_and_leaves_no_part_of_a_line(settings, tiny, mo
     evaluate(settings("whole", methods=[]), model=tiny[0], processor=tiny[1])
     assert lines(chosen.out) == lines(settings("whole").out)
     assert sorted(counted(chosen.out, "greedy")) == list(range(6))
+
+
+@pytest.mark.parametrize("count", [25, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["scores.json", "config.json", "cost/scenes-caption/greedy.1-of-1.jsonl"])
+def test_a_finished_run_whose_files_are_damaged(settings, tiny, name, count):
+    """It is reported, or refused with the folder's name."""
+    chosen = settings(methods=[], n=3)
+    evaluate(chosen, model=tiny[0], processor=tiny[1])
+    file, chance, refused = chosen.out / name, random.Random(name), 0
+    content = file.read_bytes()
+    for _ in range(count):
+        file.write_bytes(damaged(content, chance))
+        told = ""
+        try:
+            found = report([chosen.out])
+            assert found.markdown()
+            assert found.html()
+        except InputError as error:
+            told = str(error)
+        if told:
+            refused += 1
+            assert chosen.out.name in told
+    assert refused
