@@ -1,7 +1,7 @@
 """What the package does with one language model, held against transformers' own code and autograd.
 
-`python -m zoo.examination` (from `tests/`, or with it on the path) examines every type in `decoders.NAMES` and prints
-the table of `docs/architectures.md`.
+`python -m zoo.examination` (with `tests/` on the path) examines every type in `decoders.NAMES`, or those that are named,
+and prints a table; with `--rows-only` the one of `docs/architectures.md`.
 """
 
 from __future__ import annotations
@@ -200,12 +200,12 @@ def examine(name: str, generation: bool = True, **knobs) -> Found:
     return found
 
 
-def table(names=decoders.NAMES):
+def table(names=decoders.NAMES, generation: bool = True):
     """The lines of the table in `docs/architectures.md`, as they are found."""
     yield "| architecture | rows | largest difference | remark |"
     yield "|---|---|---|---|"
     for name in names:
-        found = examine(name)
+        found = examine(name, generation)
         if found.refused is not None:
             kind, remarks = "refused", [found.refused]
         else:
@@ -220,5 +220,6 @@ if __name__ == "__main__":
 
     warnings.filterwarnings("ignore")
     transformers.logging.set_verbosity_error()
-    for line in table(sys.argv[1:] or decoders.NAMES):
+    asked = [word for word in sys.argv[1:] if word != "--rows-only"]
+    for line in table(asked or decoders.NAMES, generation="--rows-only" not in sys.argv):
         print(line, flush=True)

@@ -39,8 +39,7 @@ HARMLESS = frozenset(
         "token_type_ids",
         "mm_token_type_ids",
         "output_router_logits",
-        "indices",  # the keys that a sparse layer chose are in its mask already
-        "block_indices",
+        "block_indices",  # with a full mask: the keys that a sparse layer chose are in it already
     ]
 )
 UNDERSTOOD = frozenset(["scaling", "softcap", "s_aux", "dropout"])
@@ -199,6 +198,11 @@ def _refuse_unknown(module, layer: int, kwargs: dict) -> None:
 
 def _rows(module, query, key, value, mask, place: Place, scaling, kwargs, edit: RowEdit | None) -> Rows:
     _refuse_unknown(module, place.layer, kwargs)
+    if kwargs.get("block_indices") is not None and (mask is None or mask.dim() != 4):
+        raise UnsupportedModelError(
+            f"layer {place.layer} attends to chosen keys that its backend's mask does not show: load the model with "
+            "attn_implementation='sdpa'"
+        )
     own = place.past - place.offset
     return Rows(
         query,

@@ -92,6 +92,12 @@ def _look(decoder: nn.Module, stack: nn.ModuleList | None, config) -> Layers:
 
 
 @functools.cache
+def _takes_keywords(kind: type) -> bool:
+    parameters = inspect.signature(kind.forward).parameters.values()
+    return any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
+
+
+@functools.cache
 def _passes_keywords_on(kind: type) -> bool:
     """Whether a decoder layer hands the keywords of its call to what it calls itself, beside taking them."""
     return inspect.getsource(kind.forward).count("**kwargs") > 1
@@ -104,6 +110,8 @@ def _is_number(value) -> bool:
 def _obstacle(numbers: dict[nn.Module, int], kinds: list[str]) -> str:
     if len(set(numbers.values())) < len(numbers):
         return "several of its layers share a number, because they run more than once for each token"
+    if not all(_takes_keywords(type(module)) for module in numbers):
+        return "its attention takes no keywords beside its own, so that nothing can be told to it"
     unknown = sorted({kind for kind in kinds if kind not in caches.COLUMNS | caches.STATES})
     if unknown:
         return f"its cache holds {', '.join(unknown)}, whose columns are not known to be those of the tokens"
