@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check 
 # One worker a core; more than four only cost memory here.
 PARALLEL := --numprocesses logical --maxprocesses 4 --dist worksteal
 
-.PHONY: setup demo test test-slow bench lint studies train-scenes pictures
+.PHONY: setup demo test test-slow bench lint architectures studies train-scenes pictures
 
 setup: $(STAMP)
 
@@ -37,6 +37,10 @@ bench: setup
 lint: setup
 	$(BIN)/ruff check src tests bench training docs/*.py
 	$(BIN)/ruff format --check src tests bench training docs/*.py
+
+# The table of docs/architectures.md: every decoder of the installed transformers against the definition.
+architectures: setup
+	PYTHONPATH=tests $(BIN)/python -m zoo.examination --rows-only
 
 # Every study on the shipped model, offline; what was measured before is read from runs/studies, not measured again.
 studies: setup

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -86,7 +88,15 @@ def test_every_decoder_of_transformers_is_in_the_table_or_left_out_by_name():
     assert set(KINDS) | set(REFUSED) <= set(decoders.NAMES)
 
 
-@settings(max_examples=6, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+def test_the_page_has_a_line_for_each():
+    page = (Path(__file__).parents[2] / "docs" / "architectures.md").read_text(encoding="utf-8")
+    lines = dict(re.findall(r"^\| ([\w.-]+) \| (exact|refused) \|", page, re.MULTILINE))
+    assert sorted(lines) == decoders.NAMES
+    assert {name for name in REFUSED if lines[name] != "refused"} == set()
+    assert {name for name in KINDS if lines[name] != "exact"} == set()
+
+
+@settings(max_examples=3, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(
     groups=st.sampled_from([1, 2, 4]),
     window=st.integers(3, 20),

@@ -1,7 +1,7 @@
 """What the package does with one language model, held against transformers' own code and autograd.
 
-`python -m zoo.examination` (with `tests/` on the path) examines every type in `decoders.NAMES`, or those that are named,
-and prints a table; with `--rows-only` the one of `docs/architectures.md`.
+`python -m zoo.examination` (with `tests/` on the path) examines every type in `decoders.NAMES`, or those that are
+named, and prints a table; with `--rows-only` the one of `docs/architectures.md`.
 """
 
 from __future__ import annotations

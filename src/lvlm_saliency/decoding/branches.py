@@ -42,6 +42,7 @@ class Branch:
         Raises:
             SettingError: the cache cannot be forked.
         """
+        hf.refuse_held_states(model)
         caches.forkable(hf.cache_of(model_kwargs))
         outputs = hf.prefill(model, input_ids, config, model_kwargs)
         rest = hf.without_prompt_inputs(model_kwargs)

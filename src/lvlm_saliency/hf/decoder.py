@@ -10,7 +10,7 @@ import transformers
 
 from lvlm_saliency.errors import UnsupportedModelError
 from lvlm_saliency.hf.backends import BACKENDS, NAMES
-from lvlm_saliency.hf.layers import NO_LAYERS, Layers, attends, layers_of, stack_of
+from lvlm_saliency.hf.layers import HELD_STATES, NO_LAYERS, Layers, attends, layers_of, stack_of
 
 PREFIX_LM = {"paligemma": "its prompt attends to itself in both directions, so a prompt row is not a causal row"}
 FINAL_NORMS = ("norm", "final_layernorm", "final_layer_norm", "ln_f", "norm_f", "final_norm", "embedding_norm")
@@ -148,6 +148,27 @@ def is_hybrid(model) -> bool:
     """True when something besides attention carries gradient from one token to the next: layers of another kind (linear
     attention, a state space, a convolution), or such a part beside or inside the attention of a layer."""
     return known_layers(model).mixing
+
+
+def refuse_held_states(model) -> None:
+    """Refuse a second text beside the first on a model that keeps states in its modules (RecurrentGemma).
+
+    Raises:
+        UnsupportedModelError: it does.
+    """
+    if known_layers(model).holders:
+        raise UnsupportedModelError(
+            f"{type(model).__name__} keeps its states in its modules, for one text at a time: methods that read a second "
+            "text beside it (beams, contrasts) would mix the two"
+        )
+
+
+def forget_held_states(model) -> None:
+    """Let such a model begin anew: it would go on from the last text where a prompt's pass is one token long."""
+    for module in known_layers(model).holders:
+        for name in HELD_STATES:
+            if name in vars(module):
+                setattr(module, name, None)
 
 
 def last_to_write(model) -> int | None:

@@ -157,6 +157,7 @@ def _prefill(model, input_ids, model_kwargs, state) -> None:
     image = placeholder_ids(model)
     if image and bool(torch.isin(input_ids[:, -1], torch.tensor(image, device=input_ids.device)).any()):
         raise UnsupportedModelError("the prompt ends with a picture: put some text (a question, or a newline) after it")
+    hf.forget_held_states(model)
     inputs = hf.prefill_inputs(model, input_ids, model_kwargs, drop=1)
     if (top := hf.last_to_write(model)) is not None:
         state.capture = Capture(frozenset([top]), keys_only=True)
