@@ -168,6 +168,14 @@ def test_sparse_attention_stays_sparse_under_a_session():
         assert torch.equal(model(input_ids=ids).logits, want)
 
 
+def test_states_kept_in_modules_allow_one_text_at_a_time():
+    model, ids = decoders.build("recurrent_gemma"), text()
+    for method in (ls.method("beam", n_beams=2), ls.method("causalmm")):
+        with pytest.raises(UnsupportedModelError, match="one text at a time"):
+            ls.generate(model, prompt_of(ids), [method], max_new_tokens=2)
+    assert error_of(model, ids, prompt=2) < CLOSE, "a prompt's pass of one token begins anew"
+
+
 def test_our_name_answers_as_the_backend_does():
     name = hf.NAMES["sdpa"]
     assert name == "sdpa"

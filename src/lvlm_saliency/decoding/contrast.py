@@ -75,6 +75,7 @@ class _Branch:
         self.model, self.state, self.editors = model, state, reading.editors
         samples = len(reading.inputs["input_ids"])
         with reading.encoding():
+            hf.refuse_held_states(model)
             prepared = hf.prepared_alone(model, reading.inputs, length, batch // samples, use_cache)
         self.ids, self.config, self.kwargs = prepared
         self.prompt = Prompt.read(model, self.ids, self.kwargs.get("attention_mask"), self.ids.shape[1])

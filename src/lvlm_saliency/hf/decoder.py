@@ -158,8 +158,8 @@ def refuse_held_states(model) -> None:
     """
     if known_layers(model).holders:
         raise UnsupportedModelError(
-            f"{type(model).__name__} keeps its states in its modules, for one text at a time: methods that read a second "
-            "text beside it (beams, contrasts) would mix the two"
+            f"{type(model).__name__} keeps its states in its modules, for one text at a time: methods that read a "
+            "second text beside it (beams, contrasts) would mix the two"
         )
 
 
