@@ -1,8 +1,9 @@
 """The definition, written a second time and without the package: transformers' own modelling code and autograd.
 
 For every generated token: one full eager forward of everything before it, one full backward of its loss,
-|A * dL/dA| summed over heads, the query row taken and brought to unit length. Slow, plain, independent. LocoRE is put
-into the eager attention by its formula on the finished attention rows.
+|A * dL/dA| summed over heads, the query row taken and brought to unit length. Slow, plain, independent. The loss is
+float64: in float32 the log-softmax of a token that the model is sure of loses its gradient. LocoRE is put into the
+eager attention by its formula on the finished attention rows.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ def extended(inputs, extra):
     return rest
 
 
-def token_row(model, inputs, sequence, target):
+def token_row(model, inputs, sequence, target, loss=torch.float64):
     """Rows and head-mean attention `[layers, length]` of the query that predicts `target` after `sequence`."""
     extra = extended(inputs, sequence.shape[1] - inputs["input_ids"].shape[1])
     with torch.enable_grad():
@@ -82,15 +83,17 @@ def token_row(model, inputs, sequence, target):
             use_cache=False,
             **extra,
         )
-        loss = -torch.log_softmax(out.logits[0, -1].float(), -1)[target]
+        loss = -torch.log_softmax(out.logits[0, -1].to(loss), -1)[target]
         weights = [a for a in out.attentions if a is not None]
         grads = torch.autograd.grad(loss, weights)
-    raw = torch.stack([(w * g).abs().float().sum(1)[0, -1].detach() for w, g in zip(weights, grads, strict=True)])
+    raw = torch.stack(
+        [(w.double() * g.double()).abs().sum(1)[0, -1].detach() for w, g in zip(weights, grads, strict=True)]
+    )
     attention = torch.stack([w.mean(1)[0, -1].detach() for w in weights])
-    return raw / raw.norm(dim=-1, keepdim=True), attention
+    return (raw / raw.norm(dim=-1, keepdim=True)).float(), attention
 
 
-def rows_of(model, inputs, sequence, gain=None):
+def rows_of(model, inputs, sequence, gain=None, loss=torch.float64):
     """Rows and attention `[layers with attention, T, N - 1]` of one unpadded sample; `inputs` holds it alone.
 
     The parameters must require grad (the eager weights are then part of the graph).
@@ -98,7 +101,7 @@ def rows_of(model, inputs, sequence, gain=None):
     n0 = inputs["input_ids"].shape[1]
     count, width = sequence.shape[1] - n0, sequence.shape[1] - 1
     with eager(model, gain, n0):
-        found = [token_row(model, inputs, sequence[:, : n0 + t], sequence[0, n0 + t]) for t in range(count)]
+        found = [token_row(model, inputs, sequence[:, : n0 + t], sequence[0, n0 + t], loss) for t in range(count)]
     rows = torch.zeros(len(found[0][0]), count, width)
     attention = torch.zeros_like(rows)
     for t, (row, weights) in enumerate(found):

@@ -130,6 +130,19 @@ def test_blocks_nest():
     assert not torch.equal(both.logits[3], one.logits[3])
 
 
+@pytest.mark.parametrize("neutral_first", [True, False])
+def test_a_method_that_leaves_rows_alone_does_not_undo_another(neutral_first):
+    family = FAMILIES["llava"]
+    model, _ = family.build()
+    inputs = family.inputs(n=1)
+    settings = {"max_new_tokens": 5, "min_new_tokens": 5, "do_sample": False, "output_logits": True}
+    acting, neutral = ls.LocoRE(beta=2.0), ls.method("tame", gain=0.0)
+    want = ls.generate(model, inputs, [acting], **settings).logits
+    methods = [neutral, acting] if neutral_first else [acting, neutral]
+    assert torch.equal(torch.stack(ls.generate(model, inputs, methods, **settings).logits), torch.stack(want))
+    assert not torch.equal(torch.stack(ls.generate(model, inputs, [neutral], **settings).logits), torch.stack(want))
+
+
 def test_under_inference_mode():
     family = FAMILIES["llava"]
     model, _ = family.build()

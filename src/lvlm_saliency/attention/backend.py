@@ -120,8 +120,8 @@ def _edit(step: Step, place: Place, kind) -> RowEdit | None:
         return step.edits[kind]
     edit = None
     for editor in step.editors:
-        more = editor.edit_rows(place)
-        edit = more if edit is None or more is None else edit.then(more)
+        if (more := editor.edit_rows(place)) is not None:
+            edit = more if edit is None else edit.then(more)
     step.edited = step.edited or edit is not None
     if kind is not None:
         step.edits[kind] = edit

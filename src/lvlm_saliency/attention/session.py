@@ -6,11 +6,14 @@ is kept in module globals, so that threads may work on several models, or on one
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
+
+from torch.utils.hooks import RemovableHandle
 
 from lvlm_saliency import cache_graph, hf
 from lvlm_saliency.attention.prompts import (
@@ -24,6 +27,7 @@ from lvlm_saliency.attention.prompts import (
     prompt_of,
     pushed,
 )
+from lvlm_saliency.attention.shared_hooks import SharedHooks, shared_hooks
 from lvlm_saliency.attention.step import STEP, Capture, Editor, Step
 from lvlm_saliency.errors import SettingError
 
@@ -39,7 +43,8 @@ class Session:
     calls by hand go by `_by_hand`.
     capture: may be set and cleared between forward calls. forwards: how often the decoder was called.
     acting: the editors of the latest call, those of enclosing sessions among them; traits: some editors,
-    and what those say of each layer (`Step.traits`); numbers: see `Step`.
+    and what those say of each layer (`Step.traits`); numbers: see `Step`. hooks: where to put hooks, so that other
+    threads may run the model meanwhile; opener: the thread that opened it.
     calls: what belongs to the thread: `step`, the `Step` of the call that it is in, for hooks inside the model;
     `prompt`, what that call takes for its prompt; `inputs`, the ids and the mask that it came with; `running`, the
     prompts of the generations that it is in.
@@ -55,6 +60,8 @@ class Session:
     traits: tuple[tuple[Editor, ...], dict[int, tuple | None]] = ((), {})
     numbers: Mapping[Any, int] = field(default_factory=dict)
     calls: threading.local = field(default_factory=threading.local)
+    hooks: SharedHooks | None = None
+    opener: int = field(default_factory=threading.get_ident)
 
     def step(self, past: int, new: int, cache, outer: Step | None) -> Step:
         """The state for one forward call, on top of that of an enclosing session."""
@@ -81,6 +88,17 @@ class Session:
         if not hasattr(self.calls, "running"):
             self.calls.running = []
         return self.calls.running
+
+    def came_too_late(self, past: int, cache) -> bool:
+        """Whether a call belongs to what another thread had begun when this block was opened: that goes on as it
+        began."""
+        here = threading.get_ident()
+        if self.thread is not None or self.prompt is not None or here == self.opener:
+            return False
+        older = itertools.takewhile(lambda other: other is not self, _open.get(id(self.model), ()))
+        if any(other.thread == here for other in older):
+            return True
+        return not self.running and past > 0 and origin_of(cache) is None
 
     def _by_hand(self, past: int, new: int, cache) -> Prompt:
         """The rule of forward calls outside of `generate`: what comes in over an empty cache is the prompt, and single
@@ -171,7 +189,7 @@ def session(model, editors: Sequence[Editor] = (), *, everywhere: bool = False) 
     Args:
         model: any supported transformers model.
         editors: methods whose `edit_rows` shapes the attention of every forward call inside the block, or whose
-            `hooks(model, session)` returns handles of forward hooks, removed on exit.
+            `hooks(model, session)` puts forward hooks into `session.hooks` and returns their handles, removed on exit.
         everywhere: also act on forward calls from other threads (a `with method(model)` block does; a trace or a
             generation acts on its own calls only).
 
@@ -202,6 +220,9 @@ def session(model, editors: Sequence[Editor] = (), *, everywhere: bool = False) 
         if decoder.training:  # switched on since the block was opened
             hf.refuse_training(model)
         past, new, cache = hf.lengths(decoder, args, kwargs)
+        if state.came_too_late(past, cache):
+            state.calls.step = None
+            return None
         state.forwards += 1
         step = state.calls.step = state.step(past, new, cache, kwargs.get(STEP))
         if step.capture is None and not step.editors:
@@ -227,19 +248,21 @@ def session(model, editors: Sequence[Editor] = (), *, everywhere: bool = False) 
         if step is not None:
             state.end(step, hf.cache_of(output))
 
-    with hf.switched(model), _listed(state), hf.watched(model, state.generating) if everywhere else nullcontext():
+    watching = hf.watched(model, state.generating) if everywhere else nullcontext()
+    with hf.switched(model), shared_hooks(model) as state.hooks, _listed(state), watching:
         hooks = [
-            model.register_forward_pre_hook(note_inputs, with_kwargs=True),
-            decoder.register_forward_pre_hook(carry_step, with_kwargs=True),
-            decoder.register_forward_hook(end_step, with_kwargs=True, always_call=True),
-            *(module.register_forward_pre_hook(hand_over, with_kwargs=True) for module in known.deaf),
+            state.hooks.before(model, note_inputs),
+            state.hooks.before(decoder, carry_step),
+            state.hooks.after(decoder, end_step, always=True),
+            *(state.hooks.before(module, hand_over) for module in known.deaf),
         ]
         try:
             for editor in editors:
                 if hasattr(editor, "hooks"):
                     hooks.extend(editor.hooks(model, state))
             for hook in hooks:
-                hf.bind_to_model(hook)
+                if isinstance(hook, RemovableHandle):  # of another package's method: not to be copied with the model
+                    hf.bind_to_model(hook)
             yield state
         finally:
             for hook in hooks:

@@ -36,7 +36,7 @@ def tap(model, session: Session, layers: Sequence[int], see: Callable[[int, Tens
             see(0, args[0] if args else kwargs["hidden_states"])
 
     def after(number: int):
-        def hook(_module, _args, output):
+        def hook(_module, _args, _kwargs, output):
             if getattr(session.calls, "step", None) is not None:
                 see(number, output[0] if isinstance(output, tuple) else output)
 
@@ -45,9 +45,9 @@ def tap(model, session: Session, layers: Sequence[int], see: Callable[[int, Tens
     handles = []
     for number in layers:
         if number == 0:
-            handles.append(stack[0].register_forward_pre_hook(before, with_kwargs=True))
+            handles.append(session.hooks.before(stack[0], before))
         else:
-            handles.append(stack[number - 1].register_forward_hook(after(number)))
+            handles.append(session.hooks.after(stack[number - 1], after(number)))
     return handles
 
 

@@ -47,12 +47,12 @@ class Retracing:
         """Handles of all hooks."""
         decoder, stack = hf.decoder_of(self.model), hf.decoder_layers(self.model)
         handles = [
-            decoder.register_forward_pre_hook(self._begin, with_kwargs=True),
-            decoder.register_forward_hook(self._end, with_kwargs=True, always_call=True),
+            self.session.hooks.before(decoder, self._begin),
+            self.session.hooks.after(decoder, self._end, always=True),
             # hidden state n is what layer n - 1 puts out, and it decides about layer n
             *tap(self.model, self.session, self.layers, self._decide),
         ]
-        return handles + [stack[n].mlp.register_forward_hook(self._inject(n)) for n in self.layers]
+        return handles + [self.session.hooks.after(stack[n].mlp, self._inject(n)) for n in self.layers]
 
     def _begin(self, _module, args, kwargs) -> None:
         step: Step | None = getattr(self.session.calls, "step", None)
@@ -78,7 +78,7 @@ class Retracing:
             self.calls.call = _Call(step, pictures, max(0, step.prompt_length - 1 - step.past))
 
     def _end(self, *_args) -> None:
-        step = self.calls.step
+        step = getattr(self.calls, "step", None)
         if step is not None and step.past == 0 and step.cache is not None:
             self.pictures[step.cache] = self.calls.read
         self.calls.call = self.calls.read = self.calls.step = None
@@ -93,7 +93,7 @@ class Retracing:
         return [row[mask] if bool(mask.any()) else None for row, mask in zip(rows, image, strict=True)]
 
     def _decide(self, _number: int, hidden: Tensor) -> None:
-        call: _Call | None = self.calls.call
+        call: _Call | None = getattr(self.calls, "call", None)
         if call is None:
             return
         logits = self.lens(hidden.detach()[:, call.first :], normalised=self.settings.normalised)
@@ -102,7 +102,7 @@ class Retracing:
         call.fired = unsure if call.fired is None else unsure | call.fired
 
     def _inject(self, layer: int):
-        def hook(module, args, output):
+        def hook(module, args, _kwargs, output):
             call: _Call | None = getattr(self.calls, "call", None)
             if call is None or not bool(call.armed.any()):
                 return None

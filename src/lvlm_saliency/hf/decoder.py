@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,6 +16,9 @@ from lvlm_saliency.hf.layers import HELD_STATES, NO_LAYERS, Layers, attends, lay
 PREFIX_LM = {"paligemma": "its prompt attends to itself in both directions, so a prompt row is not a causal row"}
 FINAL_NORMS = ("norm", "final_layernorm", "final_layer_norm", "ln_f", "norm_f", "final_norm", "embedding_norm")
 """What decoders call the norm between their last layer and the head."""
+
+_eager_towers: dict[int, tuple] = {}  # config id -> (config, its own backend, how many blocks are open)
+_towers_lock = threading.Lock()
 
 
 def supported_decoder(model) -> torch.nn.Module:
@@ -135,13 +139,22 @@ def vision_layers(tower) -> list[torch.nn.Module]:
 
 @contextmanager
 def eager_vision(tower) -> Iterator[None]:
-    """Attention of the vision tower that returns its maps, for the length of the block."""
-    before = tower.config._attn_implementation
-    tower.config._attn_implementation_internal = "eager"
+    """Attention of the vision tower that returns its maps, for the length of the block; counted, as threads may do the
+    same to one tower at the same time."""
+    config = tower.config
+    with _towers_lock:
+        _, own, count = _eager_towers.get(id(config), (config, config._attn_implementation, 0))
+        _eager_towers[id(config)] = config, own, count + 1
+        config._attn_implementation_internal = "eager"
     try:
         yield
     finally:
-        tower.config._attn_implementation_internal = before
+        with _towers_lock:
+            _, own, count = _eager_towers.pop(id(config))
+            if count > 1:
+                _eager_towers[id(config)] = config, own, count - 1
+            else:
+                config._attn_implementation_internal = own
 
 
 def is_hybrid(model) -> bool:
