@@ -168,9 +168,9 @@ def test_mme_reads_both_layouts_of_the_release(mme):
 def test_mme_scores_answers_that_hold_line_ends_and_tabs(mme):
     """The official layout is one line an answer; a CR is no end of one."""
     benchmark = open_benchmark("mme:tasks=existence/landmark", data=mme)
-    plain = benchmark.score(dict(enumerate(["Yes", "No", "yes", "yes", "Yes", "No"])))
+    plain = benchmark.score(dict(enumerate(["Yes", "No", "yes", "yes", "Yes", "No"])))["answers"]["per_image"]
     answers = ["Yes\r\nit is", "No\rreally", "yes\r", "yes\t\u2028\x85", "Yes\x0b\x1c", "No\r\r\n"]
-    assert benchmark.score(dict(enumerate(answers))) == plain
+    assert benchmark.score(dict(enumerate(answers)))["answers"]["per_image"] == plain
 
 
 def test_mme_counts_pictures_of_each_task_and_leaves_out_halves(mme):
