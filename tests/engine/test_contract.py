@@ -76,14 +76,14 @@ METHODS = [
     Row(
         "opera",
         OPERA(n_beams=2, candidates=3, alpha=50.0),
-        OPERA(n_beams=1, alpha=0, threshold=math.inf, candidates=10**6),
+        OPERA(n_beams=1, alpha=0, threshold=math.inf, candidates=1000),
         False,
         searches=True,
     ),
     Row(
         "dopra",
         DOPRA(n_beams=2, candidates=2, sigma=500.0, threshold=2),
-        DOPRA(n_beams=1, alpha=0, threshold=math.inf, candidates=10**6),
+        DOPRA(n_beams=1, alpha=0, threshold=math.inf, candidates=1000),
         False,
         searches=True,
     ),
