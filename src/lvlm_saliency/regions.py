@@ -5,14 +5,14 @@ Everything is read from the token ids and the model's own configuration; no fami
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from lvlm_saliency.errors import InputError, UnsupportedModelError
+from lvlm_saliency.errors import InputError, SettingError, UnsupportedModelError
 from lvlm_saliency.short import shown, some
 
 # Families name the placeholder's id differently; a model that has none of these shows its pictures elsewhere.
@@ -52,7 +52,14 @@ class Regions:
         return ~(self.system | self.image | self.prompt | self.output)
 
 
-def token_regions(model: Any, inputs: Mapping[str, Any], sequences: Any = None) -> Regions:
+def token_regions(
+    model: Any,
+    inputs: Mapping[str, Any],
+    sequences: Any = None,
+    *,
+    eos_token_id: int | Sequence[int] | None = None,
+    pad_token_id: int | None = None,
+) -> Regions:
     """Sort the positions of `inputs`, and of what was generated from them, into regions.
 
     Args:
@@ -60,13 +67,16 @@ def token_regions(model: Any, inputs: Mapping[str, Any], sequences: Any = None) 
         inputs: `input_ids` int64 `[batch, n0]` with image tokens expanded, as every processor of transformers returns
             them, and `attention_mask` `[batch, n0]` where prompts are padded.
         sequences: int64 `[batch, n0 + T]` (prompt included), or what `generate(return_dict_in_generate=True)` returned;
-            None for the prompt alone (T = 0).
+            None for the prompt alone (T = 0). What `lvlm_saliency.generate` returned says itself where each text ends.
+        eos_token_id, pad_token_id: what ended the texts and filled them up, where the call of `generate` said so;
+            default the model's own.
 
     Returns:
         Regions on the device of `input_ids`.
 
     Raises:
         InputError: no `input_ids`, or sequences shorter than the prompt or of another batch.
+        SettingError: eos_token_id or pad_token_id is not an id.
         UnsupportedModelError: pictures are given but the model marks no positions for them.
     """
     if not isinstance(inputs.get("input_ids"), Tensor):
@@ -75,6 +85,7 @@ def token_regions(model: Any, inputs: Mapping[str, Any], sequences: Any = None) 
         )
     ids = inputs["input_ids"]
     batch, prompt_length = ids.shape
+    steps = getattr(sequences, "steps", None) if eos_token_id is None and pad_token_id is None else None
     sequences = ids if sequences is None else getattr(sequences, "sequences", sequences).to(ids.device)
     if sequences.shape[0] != batch or sequences.shape[1] < prompt_length:
         raise InputError(
@@ -98,29 +109,38 @@ def token_regions(model: Any, inputs: Mapping[str, Any], sequences: Any = None) 
     def padded(region: Tensor) -> Tensor:
         return torch.nn.functional.pad(region, (0, total - prompt_length))
 
+    if steps is not None and len(steps) == batch:
+        lengths = torch.tensor([len(taken) for taken in steps], device=ids.device)
+    else:
+        lengths = output_lengths(model, sequences, prompt_length, eos_token_id, pad_token_id)
     output = torch.zeros(batch, total, dtype=torch.bool, device=ids.device)
-    steps = torch.arange(total - prompt_length, device=ids.device)
-    output[:, prompt_length:] = steps < output_lengths(model, sequences, prompt_length)[:, None]
+    output[:, prompt_length:] = torch.arange(total - prompt_length, device=ids.device) < lengths[:, None]
     return Regions(padded(system), padded(image), padded(prompt), output)
 
 
-def output_lengths(model: Any, sequences: Tensor, prompt_length: int) -> Tensor:
+def output_lengths(
+    model: Any,
+    sequences: Tensor,
+    prompt_length: int,
+    eos_token_id: int | Sequence[int] | None = None,
+    pad_token_id: int | None = None,
+) -> Tensor:
     """How many generated tokens of each sample are text, int64 `[batch]`.
 
     A text ends with its first end-of-text token, which counts as its last token. What follows is padding whatever its
-    ids. A sample that was ended by other means (a stop string, its own `eos_token_id` in the call) is filled up with
-    the padding token: a closing run of those counts as padding too.
+    ids. A sample that was ended by other means (a stop string) is filled up with the padding token: a closing run of
+    those counts as padding too. The ids are the model's own unless they are given.
     """
     answer = sequences[:, prompt_length:]
     steps = answer.shape[1]
     lengths = torch.full((len(answer),), steps, device=answer.device)
     if not steps:
         return lengths
-    end_ids = end_token_ids(model)
+    end_ids = end_token_ids(model) if eos_token_id is None else token_ids("eos_token_id", eos_token_id)
     if end_ids:
         ended = torch.isin(answer, torch.tensor(end_ids, device=answer.device))
         lengths = torch.where(ended.any(1), ended.int().argmax(1) + 1, lengths)
-    pad = padding_id(model)
+    pad = padding_id(model) if pad_token_id is None else token_ids("pad_token_id", pad_token_id)[0]
     if pad is not None and pad not in end_ids:
         text = answer != pad
         last = steps - text.flip(1).int().argmax(1)
@@ -158,3 +178,16 @@ def _as_list(value: Any) -> list[int]:
     if value is None:
         return []
     return [int(v) for v in value] if isinstance(value, (list, tuple)) else [int(value)]
+
+
+def token_ids(name: str, value: Any) -> list[int]:
+    """Token ids that were given in a call.
+
+    Raises:
+        SettingError: not one id, nor a list of them.
+    """
+    ids = value.flatten().tolist() if isinstance(value, Tensor) else value
+    ids = list(ids) if isinstance(ids, (list, tuple)) else [ids]
+    if not ids or not all(isinstance(i, int) and not isinstance(i, bool) for i in ids):
+        raise SettingError(f"{name} must be a token id or a list of them, not {value!r}")
+    return ids

@@ -21,7 +21,7 @@ from lvlm_saliency.decoding.search import search_settings, search_with
 from lvlm_saliency.decoding.steps import Cost, GenerateOutput, Step
 from lvlm_saliency.errors import SettingError
 from lvlm_saliency.inputs import check_inputs
-from lvlm_saliency.regions import output_lengths
+from lvlm_saliency.regions import output_lengths, token_ids
 
 
 def generate(
@@ -56,7 +56,10 @@ def generate(
         if getattr(method, "needs_picture", False) and not held:
             with_pictures(method.name, inputs)
     check_inputs(model, inputs, held=held)
-    settings = _with_stop_strings(settings)
+    config = hf.call_settings(model, settings)
+    plainly = hf.token_by_token(config, settings.get("assistant_model"))
+    _servable(methods, config, settings)
+    settings = _with_stop_strings(model, config, settings)
     if any(settings.get(name) for name in ("output_scores", "output_logits", "output_hidden_states")):
         settings.setdefault("return_dict_in_generate", True)  # transformers warns otherwise
     searching = next((method for method in methods if hasattr(method, "search")), None)
@@ -65,9 +68,8 @@ def generate(
         editors = [method for method in methods if method is not searching]
         loop = functools.partial(search_with, searching, editors, returned, streamer=streamer)
         return hf.prepared(model, dict(inputs), loop, streamer=streamer, **settings)
-    beams = hf.setting(model, settings, "num_beams") or 1
-    if beams > 1 or settings.get("assistant_model") is not None:
-        return _by_transformers(model, inputs, methods, streamer, settings)
+    if not plainly:
+        return _by_transformers(model, inputs, methods, streamer, config, settings)
     loop = functools.partial(decode_with, methods, streamer=streamer, sample_ids=sample_ids, given=dict(inputs))
     return hf.prepared(model, dict(inputs), loop, streamer=streamer, **settings)
 
@@ -119,46 +121,78 @@ def _going_on(model, inputs: dict, methods: Sequence, settings: dict) -> tuple[d
     return inputs, settings, held
 
 
-def _with_stop_strings(settings: dict) -> dict:
+def _servable(methods: Sequence, config, settings: dict) -> None:
+    """Refuse settings of `generate` that would be ignored here, or that methods would misread.
+
+    Raises:
+        SettingError: naming the setting and what to do.
+    """
+    if settings.get("custom_generate") is not None:
+        raise SettingError("custom_generate is a loop of its own: call model.generate with it")
+    if config.cache_implementation == "paged":
+        raise SettingError("cache_implementation='paged' batches continuously, past any loop: leave it out")
+    if config.token_healing:
+        raise SettingError(
+            "token_healing writes the end of the prompt anew, which neither steps nor a trace can follow: "
+            "pass token_healing=False, or give the prompt that model.heal_tokens makes"
+        )
+    given = settings.get("generation_config")
+    if settings.get("output_attentions") or getattr(given, "output_attentions", False):
+        raise SettingError("output_attentions is not kept here: ls.trace gives the attention rows of every token")
+    acting = [m.name for m in methods if hasattr(m, "edit_rows") or hasattr(m, "hooks") or hasattr(m, "search")]
+    if acting and config.guidance_scale not in (None, 1):
+        raise SettingError(
+            f"guidance_scale reads a second prompt, which {acting[0]} would take for the first: "
+            "pass guidance_scale=None, or leave the method out"
+        )
+
+
+def _with_stop_strings(model, config, settings: dict) -> dict:
     """Stop strings as a stopping criterion: transformers does not hand the tokenizer on to a custom loop."""
     from transformers import StoppingCriteriaList, StopStringCriteria
 
-    config = settings.get("generation_config")
-    strings = settings.get("stop_strings") or (config is not None and config.stop_strings)
-    if not strings:
+    if not config.stop_strings:
         return settings
     tokenizer = settings.get("tokenizer")
     if tokenizer is None:
-        raise SettingError("stop_strings needs the tokenizer: pass tokenizer=processor.tokenizer")
+        where = "" if settings.get("stop_strings") else ", here from a generation_config,"
+        raise SettingError(f"stop_strings{where} needs the tokenizer: pass tokenizer=processor.tokenizer")
     settings = {k: v for k, v in settings.items() if k not in ("stop_strings", "tokenizer")}
-    if config is not None:
-        settings["generation_config"] = config = copy.deepcopy(config)
-        config.stop_strings = None
+    if (given := settings.get("generation_config")) is not None:
+        settings["generation_config"] = given = copy.deepcopy(given)
+        given.stop_strings = None
+    if model.generation_config.stop_strings:
+        settings["stop_strings"] = None
     criteria = StoppingCriteriaList(settings.get("stopping_criteria") or [])
-    criteria.append(StopStringCriteria(getattr(tokenizer, "tokenizer", tokenizer), strings))
+    criteria.append(StopStringCriteria(getattr(tokenizer, "tokenizer", tokenizer), config.stop_strings))
     return {**settings, "stopping_criteria": criteria}
 
 
-def _by_transformers(model, inputs, methods, streamer, settings) -> GenerateOutput:
+def _by_transformers(model, inputs, methods, streamer, config, settings) -> GenerateOutput:
     """Decoding modes that transformers runs itself (beams, assistants); attention methods act inside them."""
     for method in methods:
         if hasattr(method, "selector") or shapes(method):
             does = "decides each token" if hasattr(method, "selector") else "makes its logits for one text per sample"
-            raise SettingError(f"{method.name} {does} and cannot run under beams or an assistant; drop those")
+            raise SettingError(
+                f"{method.name} {does} and cannot run under beams or an assistant, which the call or the checkpoint's "
+                "generation_config asks for: pass num_beams=1 and no assistant"
+            )
     begin = time.perf_counter()
     length = inputs["input_ids"].shape[1]
     with session(model, methods) as state:
         state.prompt = prompt_of(model, {**inputs, **settings})
         out = model.generate(**hf.with_cache_named({**inputs, **settings}), streamer=streamer)
     sequences = getattr(out, "sequences", out)
-    counts = output_lengths(model, sequences, length).tolist()
+    ends, pad = config.eos_token_id, config.pad_token_id
+    counts = output_lengths(model, sequences, length, ends, pad).tolist()
     steps = [
         [Step(token) for token in row[length : length + count].tolist()]
         for row, count in zip(sequences, counts, strict=True)
     ]
     kept = sum(map(len, steps))
     cost = Cost(forwards=state.forwards, drafted=kept, kept=kept, seconds=time.perf_counter() - begin)
-    return GenerateOutput(sequences, steps, cost, scores=getattr(out, "scores", None))
+    ids = {"eos_token_id": () if ends is None else tuple(token_ids("eos_token_id", ends)), "pad_token_id": pad}
+    return GenerateOutput(sequences, steps, cost, scores=getattr(out, "scores", None), **ids)
 
 
 def decode_with(

@@ -123,4 +123,6 @@ class Run:
             seconds=time.perf_counter() - self.begin,
         )
         extras = {name: tuple(values) or None for name, values in self.kept.items()}
-        return GenerateOutput(self.ids, self.steps, cost, past_key_values=hf.cache_of(model_kwargs), **extras)
+        ids = {"eos_token_id": hf.end_tokens(self.config), "pad_token_id": None if self.pad is None else int(self.pad)}
+        cache = hf.cache_of(model_kwargs)
+        return GenerateOutput(self.ids, self.steps, cost, past_key_values=cache, **ids, **extras)

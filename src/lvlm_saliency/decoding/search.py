@@ -57,6 +57,10 @@ def search_settings(model, method, settings: dict) -> tuple[dict, int]:
     if returned > method.n_beams:
         raise SettingError(f"{method.name} keeps {method.n_beams} texts, {returned} were asked for: raise n_beams")
     fixed = {"num_beams": 1, "num_return_sequences": 1, "do_sample": False}
+    if model.generation_config.use_cache is False and given.get("use_cache") is None:
+        fixed["use_cache"] = True  # a checkpoint's habits of keeping keys change no token, and a search needs its own
+    if model.generation_config.cache_implementation and given.get("cache_implementation") is None:
+        fixed["cache_implementation"] = None
     warpers = {name: None for name in ("temperature", "top_p", "top_k") if given.get(name) is None}
     return {**settings, **fixed, **warpers}, returned
 
@@ -162,6 +166,7 @@ def search_with(
         )
         found = method.search(task)
     out = _output(task, found, returned, state, time.perf_counter() - begin)
+    out.eos_token_id, out.pad_token_id = hf.end_tokens(config), None if pad is None else int(pad)
     if config.output_scores:
         out.scores = _by_step([one.kept.scores for one in found])
     if config.output_logits:

@@ -47,7 +47,8 @@ class GenerateOutput:
     """sequences: int64 `[batch, n0 + T]`, prompt included, right-padded after a sample's end; steps: one list per
     sample; scores, logits: per step float32 `[batch, V]` (with output_scores / output_logits); hidden_states: per step
     (with output_hidden_states); past_key_values: the cache, also as `cache`; sequences_scores: of a search, float32
-    `[batch]`. A search has beams in place of samples in scores and logits, and no cache to give."""
+    `[batch]`. A search has beams in place of samples in scores and logits, and no cache to give. eos_token_id,
+    pad_token_id: the ids that ended the texts and filled them up in this call."""
 
     sequences: Tensor
     steps: list[list[Step]]
@@ -57,6 +58,8 @@ class GenerateOutput:
     hidden_states: tuple | None = None
     past_key_values: object | None = None
     sequences_scores: Tensor | None = None
+    eos_token_id: tuple[int, ...] = ()
+    pad_token_id: int | None = None
 
     def __repr__(self) -> str:
         kept = ("scores", "logits", "hidden_states", "past_key_values", "sequences_scores")

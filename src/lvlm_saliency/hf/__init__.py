@@ -3,7 +3,7 @@
 When a new transformers release renames something, this package is the one to mend; `docs/versions.md` says which
 releases it was checked with. Callers write `hf.name`, whichever room the name lives in: `backends` (our attention
 function and its names), `decoder` (the language model inside a model), `mode` (training or not), `switch` (our function
-on and off), `call` (one forward call), `generation` (what `generate` prepares).
+on and off), `call` (one forward call), `settings` (of a `generate` call), `generation` (what it prepares).
 """
 
 # ruff: noqa: F401 (this file gives other files' names one address)
@@ -53,5 +53,6 @@ from lvlm_saliency.hf.generation import (
 )
 from lvlm_saliency.hf.layers import HELD_STATES
 from lvlm_saliency.hf.mode import refuse_inference_weights, refuse_training
+from lvlm_saliency.hf.settings import call_settings, prepared_plainly, token_by_token
 from lvlm_saliency.hf.switch import _switches, bind_to_model, switched
 from lvlm_saliency.hf.watch import watched

@@ -15,6 +15,7 @@ from transformers import LogitsProcessorList
 from lvlm_saliency import caches
 from lvlm_saliency.errors import UnsupportedModelError
 from lvlm_saliency.hf.call import CACHE, CACHE_NAMES, with_cache_named
+from lvlm_saliency.hf.settings import prepared_plainly
 
 PER_TOKEN = ("attention_mask", "position_ids", "token_type_ids", "mm_token_type_ids", "moe_mm_token_type_ids")
 """Model inputs that run along the sequence (last axis)."""
@@ -66,7 +67,7 @@ def prepared_alone(model, inputs: dict, length: int, answers: int, use_cache: bo
         settings[CACHE] = caches.new_cache(model)
     with offsets_kept(model):
         # several answers to one prompt need sampling, as far as the check of the settings goes
-        return prepared(model, dict(inputs), loop, use_cache=use_cache, do_sample=answers > 1, **settings)
+        return prepared_plainly(model, dict(inputs), loop, use_cache=use_cache, do_sample=answers > 1, **settings)
 
 
 @contextmanager

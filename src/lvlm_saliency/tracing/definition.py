@@ -38,7 +38,9 @@ def by_definition(model, inputs, sequences: Tensor, layers: list[int], valid: Te
         rows, attention, logprobs, entropy = zip(*tokens, strict=True)
         return torch.stack(rows, 2), torch.stack(attention, 2), torch.stack(logprobs, 1), torch.stack(entropy, 1)
 
-    return hf.prepared(model, dict(inputs), loop, use_cache=True, max_new_tokens=1, do_sample=False, num_beams=1)
+    return hf.prepared_plainly(
+        model, dict(inputs), loop, use_cache=True, max_new_tokens=1, do_sample=False, num_beams=1
+    )
 
 
 def _token(model, sequence: Tensor, model_kwargs: dict, layers: list[int], width: int, state, norm: str):

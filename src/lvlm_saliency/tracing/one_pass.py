@@ -38,6 +38,9 @@ def trace(
     layers: Sequence[int] | None = None,
     normalise: str = "row",
     methods: Sequence[Editor] = (),
+    *,
+    eos_token_id: int | Sequence[int] | None = None,
+    pad_token_id: int | None = None,
 ) -> SaliencyTrace:
     """Saliency of every generated token over everything before it, exactly.
 
@@ -51,6 +54,8 @@ def trace(
             n x n map is made by a forward and backward pass of its own; costs T full passes and n x n memory per head).
         methods: attention-editing methods under which the text was written, so that its rows are those of its steps.
             Methods whose `with` block is open act anyway.
+        eos_token_id, pad_token_id: what ended the texts and filled them up, where that was said in the call of
+            `generate` and not in the checkpoint's settings. What `lvlm_saliency.generate` returned knows by itself.
 
     Returns:
         SaliencyTrace: float32 on the CPU.
@@ -72,7 +77,8 @@ def trace(
     check_inputs(model, inputs)
     generated, sequences = sequences, checked_sequences(inputs, sequences)
     prompt_length = inputs["input_ids"].shape[1]
-    regions = token_regions(model, inputs, sequences)
+    texts = generated if hasattr(generated, "steps") else sequences
+    regions = token_regions(model, inputs, texts, eos_token_id=eos_token_id, pad_token_id=pad_token_id)
     valid = regions.output[:, prompt_length:]
     with torch.inference_mode(False), session(model, methods) as state:
         state.prompt = Prompt.read(model, inputs["input_ids"], inputs.get("attention_mask"), prompt_length)
@@ -144,7 +150,7 @@ def _one_pass(model, inputs, sequences, layers, valid, state, cache=None):
 
     settings = {"use_cache": True, "max_new_tokens": 1, "do_sample": False, "num_beams": 1}
     inputs = dict(inputs) if cache is None else without_pixels(inputs)
-    return hf.prepared(model, {**inputs, hf.CACHE: caches.new_cache(model)}, loop, **settings)
+    return hf.prepared_plainly(model, {**inputs, hf.CACHE: caches.new_cache(model)}, loop, **settings)
 
 
 def _prefill(model, input_ids, model_kwargs, state) -> None:
