@@ -12,11 +12,26 @@ from torch import Tensor
 from transformers import BatchFeature
 
 from lvlm_saliency import families
+from lvlm_saliency.chat import prompt_text
 from lvlm_saliency.errors import InputError, PromptError
-from lvlm_saliency.placeholders import expected_image_tokens
+from lvlm_saliency.placeholders import expected_image_tokens, expected_video_tokens
 from lvlm_saliency.regions import PIXELS, end_token_ids, padding_id, placeholder_ids
+from lvlm_saliency.towers import packs_pictures
 
-PLACEHOLDER = "<image>"  # understood in any prompt, whatever the family's own placeholder is
+_TYPES = ("token_type_ids", "mm_token_type_ids")
+_BESIDE = {
+    "pixel_values": (
+        "image_grid_thw",
+        "mm_token_type_ids",
+        "pixel_attention_mask",
+        "spatial_shapes",
+        "image_position_ids",
+    ),
+    "pixel_values_videos": ("video_grid_thw", "mm_token_type_ids", "second_per_grid_ts", "video_position_ids"),
+}
+"""What goes with pictures and with videos in every family whose forward call takes it."""
+_SIZED = ("llava_next", "llava_next_video", "llava_onevision", "mistral3", "emu3")
+"""Families that cannot do without image_sizes, which others take and leave."""
 
 
 def build_inputs(
@@ -67,33 +82,6 @@ def build_inputs(
     return inputs
 
 
-def prompt_text(processor: Any, tokenizer: Any, prompt: str, pictures: int, chat: str) -> str:
-    """The text that the model reads: the prompt in the chat template, with a placeholder for every picture."""
-    own = getattr(processor, "image_token", None) or PLACEHOLDER
-    pieces = prompt.replace(own, PLACEHOLDER).split(PLACEHOLDER)
-    placed = len(pieces) - 1
-    template = getattr(processor, "chat_template", None) or getattr(tokenizer, "chat_template", None)
-    if chat == "always" and not template:
-        raise PromptError("this processor has no chat template: use chat='auto' or 'never'")
-    if placed != pictures and (placed or (chat == "never" and pictures)):
-        raise PromptError(
-            f"the prompt has {placed} image placeholders for {pictures} pictures: write {PLACEHOLDER} once for each"
-        )
-    if chat == "never" or not template:
-        return own.join(pieces) if placed else f"{own}\n" * pictures + prompt
-    if not hasattr(processor, "image_processor"):
-        message = {"role": "user", "content": prompt}
-        return tokenizer.apply_chat_template([message], add_generation_prompt=True, tokenize=False)
-    content: list[dict[str, str]] = [] if placed else [{"type": "image"}] * pictures
-    for number, piece in enumerate(pieces):
-        content += [{"type": "image"}] if number else []
-        content += [{"type": "text", "text": piece}] if piece.strip() else []
-    # Some checkpoints keep the template with their tokenizer only, where the processor does not look.
-    own_template = {} if getattr(processor, "chat_template", None) else {"chat_template": template}
-    message = {"role": "user", "content": content}
-    return processor.apply_chat_template([message], add_generation_prompt=True, tokenize=False, **own_template)
-
-
 def check_inputs(
     model: Any, inputs: Mapping[str, Any], max_new_tokens: int = 0, same_device: bool = True, held: int = 0
 ) -> None:
@@ -108,10 +96,16 @@ def check_inputs(
 
     Raises:
         PromptError: an empty or too long prompt, right padding, pictures without placeholders or the other way round.
-        InputError: missing or misshapen tensors, unknown token ids, pixel values that are no numbers.
+        InputError: missing or misshapen tensors, unknown token ids, a mask of other values than 0 and 1, pixel values
+            that are no numbers, or pictures or videos without what must come beside them.
     """
     ids = _checked_ids(model, inputs, same_device)
     mask = _checked_mask(model, inputs, ids)
+    for name in () if held else _TYPES:
+        types = inputs.get(name)
+        if types is not None and (not isinstance(types, Tensor) or types.shape != ids.shape):
+            shape = list(types.shape) if isinstance(types, Tensor) else type(types).__name__
+            raise InputError(f"{name} is {shape} but input_ids are {list(ids.shape)}: they must be of one shape")
     length = int(mask.sum(1).max()) + max_new_tokens
     limit = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None)
     if limit and length > limit:
@@ -160,6 +154,10 @@ def _checked_mask(model: Any, inputs: Mapping[str, Any], ids: Tensor) -> Tensor:
     if not isinstance(mask, Tensor) or mask.shape != ids.shape:
         shape = list(mask.shape) if isinstance(mask, Tensor) else type(mask).__name__
         raise InputError(f"attention_mask is {shape} but input_ids are {list(ids.shape)}: they must be of one shape")
+    if not bool(((mask == 0) | (mask == 1)).all()):
+        raise InputError(
+            "attention_mask holds other values than 0 and 1: pass the processor's own (1 for a token, 0 for padding)"
+        )
     mask = mask.bool()
     empty = ~mask.any(1)
     if empty.any():
@@ -191,18 +189,61 @@ def _check_pictures(model: Any, inputs: Mapping[str, Any], ids: Tensor) -> None:
         )
     if given and known and not count:
         raise PromptError("pictures are given, but the prompt has no image placeholder: write one for each picture")
-    family = families.find(model.config.model_type)
-    # A release of transformers may not know a name yet.
-    taken = inspect.signature(model.forward).parameters
-    for name in family.needs if family is not None and given == ["pixel_values"] else ():
-        if name in taken and inputs.get(name) is None:
+    for name in _needed(model, given):
+        if inputs.get(name) is None:
             raise InputError(
                 f"the inputs lack {name}, without which the pictures are misread: pass all that the processor returned"
             )
-    if given == ["pixel_values"]:
-        expected = expected_image_tokens(model.config, inputs)
-        if expected is not None and expected != count:
-            raise PromptError(
-                f"the prompt holds {count} image tokens but its pictures make {expected}: "
-                "it was cut short, or pictures and prompt do not belong together"
+    _check_counts(model, inputs, ids, given)
+
+
+def _needed(model: Any, given: list[str]) -> list[str]:
+    """What must come beside pictures and videos, for this family or for any whose forward call takes it."""
+    kind = model.config.model_type
+    family = families.find(kind)
+    names: list[str] = []
+    if "pixel_values" in given:
+        names += [*_BESIDE["pixel_values"], *(family.needs if family is not None else ())]
+        names += ["image_sizes"] if kind in _SIZED else []
+    if "pixel_values_videos" in given:
+        names += _BESIDE["pixel_values_videos"]
+    taken = inspect.signature(model.forward).parameters  # a release of transformers may not know a name yet
+    return [name for name in names if name in taken]
+
+
+def _check_counts(model: Any, inputs: Mapping[str, Any], ids: Tensor, given: list[str]) -> None:
+    """Pictures and videos against the tokens that the prompt holds for them."""
+    config = model.config
+    for pixels, grid in (("pixel_values", "image_grid_thw"), ("pixel_values_videos", "video_grid_thw")):
+        if pixels not in given or not isinstance(inputs.get(grid), Tensor) or inputs[pixels].dim() != 2:
+            continue
+        patches = int(inputs[grid].prod(-1).sum())
+        if patches != len(inputs[pixels]):
+            raise InputError(
+                f"{grid} counts {patches} patches but {pixels} holds {len(inputs[pixels])}: "
+                "they must come from one call of the processor"
             )
+    expected = {
+        "image": expected_image_tokens(config, inputs) if "pixel_values" in given else 0,
+        "video": expected_video_tokens(config, inputs) if "pixel_values_videos" in given else 0,
+    }
+    if None in expected.values():
+        return
+    every, pictures = placeholder_ids(model), placeholder_ids(model, videos=False)
+    own = {"image": pictures, "video": [token for token in every if token not in pictures]}
+    if given == ["pixel_values"] or not own["video"]:  # a video's token may stand for a picture
+        own, expected = {"image": every}, {"image": sum(expected.values())}
+    for kind, known in own.items():
+        count = int(torch.isin(ids, torch.tensor(known, dtype=ids.dtype, device=ids.device)).sum())
+        if count == expected[kind]:
+            continue
+        if kind == "image" and packs_pictures(config) and inputs.get("image_sizes") is None:
+            raise InputError(
+                "the inputs lack image_sizes, without which padding counts as picture: pass all that the processor "
+                "returned"
+            )
+        shown = "pictures" if kind == "image" else "videos"
+        raise PromptError(
+            f"the prompt holds {count} {kind} tokens but its {shown} make {expected[kind]}: "
+            f"it was cut short, or {shown} and prompt do not belong together"
+        )

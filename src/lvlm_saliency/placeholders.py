@@ -11,6 +11,7 @@ from torch import Tensor
 from lvlm_saliency import families
 from lvlm_saliency.errors import InputError
 from lvlm_saliency.layout.anyres import Joined
+from lvlm_saliency.towers import beside_patches, packs_pictures
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ def picture_parts(config: Any, inputs: Mapping[str, Any]) -> list[Part] | None:
         inputs: what the processor returned, with `pixel_values` and what belongs to it (`image_grid_thw`, ...).
 
     Returns:
-        None for a family that is not listed, and where a grid or a size is missing.
+        None for a family or a vision tower that is not listed, and where a grid or a size is missing.
     """
     family = families.find(config.model_type)
     parts = _PARTS.get(family.grid) if family is not None else None
@@ -47,16 +48,26 @@ def expected_image_tokens(config: Any, inputs: Mapping[str, Any]) -> int | None:
     return None if parts is None else sum(part.tokens for part in parts)
 
 
-def _crop(config: Any, inputs: Mapping[str, Any]) -> list[Part]:
-    pixels: Tensor = inputs["pixel_values"]
-    patch = config.vision_config.patch_size
-    sizes = _sizes(inputs)
-    if sizes is None:  # Pixtral's tower brings sizes; its pictures fill up a batch at the right and at the bottom
+def expected_video_tokens(config: Any, inputs: Mapping[str, Any]) -> int | None:
+    """The same for `pixel_values_videos`; None where only the processor can tell."""
+    family, grids = families.find(config.model_type), inputs.get("video_grid_thw")
+    if family is None or family.grid != "dynamic:dynamic" or grids is None:
+        return None
+    return int(grids.prod(-1).sum()) // config.vision_config.spatial_merge_size**2
+
+
+def _crop(config: Any, inputs: Mapping[str, Any]) -> list[Part] | None:
+    """Patches and class tokens, as the tower gives them; the selection "default" drops the first, whatever it is."""
+    pixels, vision, beside = inputs["pixel_values"], config.vision_config, beside_patches(config.vision_config)
+    if beside is None:
+        return None
+    tall, wide = vision.patch_size if isinstance(vision.patch_size, (list, tuple)) else (vision.patch_size,) * 2
+    sizes = _sizes(inputs) if packs_pictures(config) else None
+    if sizes is None:
         sizes = [tuple(pixels.shape[-2:])] * pixels.shape[:-3].numel()
-    class_token = "clip" in config.vision_config.model_type
-    first = int(class_token) - (config.vision_feature_select_strategy == "default")
+    first = beside - (config.vision_feature_select_strategy == "default")
     return [
-        Part(range(n, n + 1), (height // patch) * (width // patch) + first) for n, (height, width) in enumerate(sizes)
+        Part(range(n, n + 1), (height // tall) * (width // wide) + first) for n, (height, width) in enumerate(sizes)
     ]
 
 

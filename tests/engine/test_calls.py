@@ -18,7 +18,7 @@ NO_ROWS = {
     "dola": (lambda: ls.method("dola"), "dola makes its logits of other passes"),
     "causalmm": (ls.CausalMM, "causalmm makes its logits of other passes"),
     "a name": (lambda: "locore", r"pass ls\.method\('locore'"),
-    "a class": (lambda: ls.LocoRE, r"LocoRE is a class, not a method: pass LocoRE\(\.\.\.\)"),
+    "a class": (lambda: ls.LocoRE, r"LocoRE is not a method but a class: pass LocoRE\(\.\.\.\)"),
     "a number": (lambda: 3, "3 is not a method"),
 }
 

@@ -64,3 +64,35 @@ def test_broken_logits_are_told(broken):
         finite_logits(logits)
     with pytest.raises(NumericalError, match="not finite"):
         finite_logits(torch.full((1, 5), float("-inf")))
+
+
+MASKS = [float("-inf"), torch.finfo(torch.float32).min, -65504.0, -1e4]
+
+
+@pytest.mark.parametrize("mask", MASKS)
+def test_a_token_without_an_alternative_has_no_gradient(mask):
+    logits = torch.full((2, 1, 40), mask)
+    logits[0, 0, 7], logits[1, 0, 3:9] = 5.0, torch.randn(6)
+    targets = torch.tensor([[7], [4]])
+    gradient, log_p, entropy = token_odds(logits, targets)
+    assert torch.equal(loss_gradient(logits, targets), gradient)
+    assert not gradient[0].any()
+    assert (log_p[0].item(), entropy[0].item()) == (0.0, 0.0)
+    expected = textbook(logits[1], targets[1])
+    torch.testing.assert_close(gradient[1].double(), expected[0], atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close((log_p[1].double(), entropy[1].double()), expected[1:], atol=1e-6, rtol=1e-5)
+
+
+def test_a_vocabulary_of_one_token():
+    gradient, log_p, entropy = token_odds(torch.tensor([[3.0]]), torch.tensor([0]))
+    assert (gradient.tolist(), log_p.tolist(), entropy.tolist()) == ([[0.0]], [0.0], [0.0])
+
+
+def test_a_token_that_the_model_calls_impossible():
+    logits = torch.randn(1, 30)
+    logits[0, 5] = float("-inf")
+    gradient, log_p, entropy = token_odds(logits, torch.tensor([5]))
+    expected = textbook(logits, torch.tensor([5]))
+    torch.testing.assert_close(gradient.double(), expected[0], atol=1e-6, rtol=1e-5)
+    assert log_p.item() == float("-inf")
+    assert entropy.item() == pytest.approx(expected[2].item(), abs=1e-6)

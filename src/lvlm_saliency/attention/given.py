@@ -19,9 +19,9 @@ def given_methods(methods: Any) -> list:
     methods = list(methods) if isinstance(methods, (list, tuple)) else [methods]
     for method in methods:
         if isinstance(method, str):
-            raise SettingError(f"{method!r} is a name, not a method: pass ls.method({method!r}, ...)")
+            raise SettingError(f"{method!r} is not a method but a name: pass ls.method({method!r}, ...)")
         if isinstance(method, type):
-            raise SettingError(f"{method.__name__} is a class, not a method: pass {method.__name__}(...)")
+            raise SettingError(f"{method.__name__} is not a method but a class: pass {method.__name__}(...)")
         if not any(hasattr(method, part) for part in _PARTS):
             raise SettingError(f"{method!r} is not a method: pass LocoRE(...), SGRS(...) or ls.method(name, ...)")
     names = [method.name for method in methods]

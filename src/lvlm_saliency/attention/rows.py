@@ -165,6 +165,32 @@ def saliency(weights: Tensor, gradient: Tensor) -> Tensor:
     return _sum_of_sizes(weights * gradient)
 
 
+SQUARED = 1e-15
+"""Norms below it may have lost squares to the range of float32."""
+TINY = torch.finfo(torch.float32).tiny
+
+
+def unit(rows: Tensor, over: Tensor | None = None) -> Tensor:
+    """Rows of saliency, float32 `[..., K]`, each divided by its L2 norm (paper, Eq. 5 row by row).
+
+    A row that is 0 everywhere, or too small for float32 to hold it in full, has no direction: it becomes 0, never
+    rounding errors blown up by a division.
+
+    Args:
+        over: `[..., M]`, what each row's norm is taken over, where that is more than the row itself.
+    """
+    over = rows if over is None else over
+    norms = over.norm(dim=-1, keepdim=True)
+    out = rows / norms.clamp_min(TINY)
+    small = norms[..., 0] < SQUARED
+    if bool(small.any()):  # measured again, at the scale of the largest element
+        largest = over[small].amax(dim=-1, keepdim=True)
+        scale = largest.clamp_min(TINY)
+        size = (over[small] / scale).norm(dim=-1, keepdim=True).clamp_min(TINY)
+        out[small] = (rows[small] / scale / size).masked_fill(largest < TINY, 0)
+    return out
+
+
 Recorder = Callable[[slice, Tensor, Tensor], None]
 """Called for each block of rows with its slice, the summed saliency `[B, t, K]` and the rows `[B, H, t, K]`."""
 

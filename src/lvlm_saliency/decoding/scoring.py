@@ -7,7 +7,7 @@ from collections.abc import Hashable, Sequence
 import torch
 from torch import Tensor
 
-from lvlm_saliency.attention.rows import Recorder, saliency
+from lvlm_saliency.attention.rows import Recorder, saliency, unit
 from lvlm_saliency.attention.step import Capture, Place
 from lvlm_saliency.tracing.logits import finite_logits, loss_gradient
 
@@ -101,7 +101,7 @@ def output_score(row: Tensor, place: Place, block: slice) -> Tensor:
     Returns:
         `[..., t]`; NaN for a row without output before it.
     """
-    row = row / row.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
+    row = unit(row)
     if place.shift is None:
         first = max(0, place.prompt_length - place.offset)
         lengths = place.query_positions[block] + 1 - place.prompt_length

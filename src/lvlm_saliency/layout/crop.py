@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lvlm_saliency.errors import InputError
+from lvlm_saliency.towers import beside_patches, packs_pictures
 
 from .facts import Cursor, Facts, edge
-from .tiles import Box
+from .tiles import Box, whole
 
 
 @dataclass
@@ -54,7 +55,13 @@ class Canvas:
 
 
 def crop(facts: Facts, cursor: Cursor) -> None:
-    """As CLIP's image processor goes: pad to a square (if set), resize, centre crop, cut into patches."""
+    """As CLIP's image processor goes: pad to a square (if set), resize, centre crop, cut into patches. A tower that
+    packs pictures of any shape (Pixtral) gets the whole picture instead, in as many patches as its size asks for."""
+    if packs_pictures(facts.config) or type(facts.processor).__name__ == "PixtralProcessor":
+        height, width = facts.row("image_sizes")
+        patch = facts.patch_size()
+        cursor.grid(height // patch, width // patch, whole(facts.width, facts.height), "full")
+        return
     canvas = Canvas(facts.width, facts.height)
     settings = facts.processor.image_processor
     if getattr(settings, "do_pad", False):
@@ -73,7 +80,22 @@ def crop(facts: Facts, cursor: Cursor) -> None:
 
     patch = facts.patch_size()
     rows, cols = canvas.height // patch, canvas.width // patch
-    if facts.setting("vision_feature_select_strategy", "default") == "full":
-        cursor.skip(int(facts.setting("num_additional_image_tokens", 0)))  # the class token comes first
+    first = _beside(facts, rows * cols, len(cursor.positions))
+    if first < 0:  # the tower has no class token, and the selection drops the first patch in its place
+        cursor.grid(1, cols - 1, canvas.picture_box(patch, 0, cols * patch, patch), "full")
+        cursor.grid(rows - 1, cols, canvas.picture_box(0, patch, cols * patch, rows * patch), "full")
+        return
+    cursor.skip(first)  # the class token comes first
     # Patches are laid from the upper left corner; what is left over at the right and bottom is seen by none.
     cursor.grid(rows, cols, canvas.picture_box(0, 0, cols * patch, rows * patch), "full")
+
+
+def _beside(facts: Facts, patches: int, tokens: int) -> int:
+    """Tokens of a picture that stand for no patch; -1 where the first patch is dropped."""
+    beside = beside_patches(getattr(facts.config, "vision_config", None))
+    if beside is None:
+        beside = int(facts.setting("num_additional_image_tokens", 0))
+        # Older checkpoints do not write their class token down; how many tokens there are tells.
+        if not beside and facts.setting("vision_feature_select_strategy", "default") == "default":
+            beside = int(tokens % patches == 0)
+    return beside - int(facts.setting("vision_feature_select_strategy", "default") == "default")

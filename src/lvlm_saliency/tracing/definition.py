@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from lvlm_saliency import hf
-from lvlm_saliency.attention.rows import saliency
+from lvlm_saliency.attention.rows import saliency, unit
 from lvlm_saliency.attention.step import Capture
 
 
@@ -63,8 +63,7 @@ def _token(model, sequence: Tensor, model_kwargs: dict, layers: list[int], width
         weights = capture.weights[layer].detach()
         whole = saliency(_in_float64(weights), _in_float64(grad))  # [B, n, n]
         row = whole[:, -1]
-        size = row.norm(dim=-1) if norm == "row" else whole.flatten(1).norm(dim=-1)
-        rows[:, axis, :length] = (row / size.clamp_min(torch.finfo(torch.float32).tiny)[:, None]).float().cpu()
+        rows[:, axis, :length] = unit(row, None if norm == "row" else whole.flatten(1)).float().cpu()
         attention[:, axis, :length] = weights[:, :, -1].float().mean(1).cpu()
     entropy = -(log_p.exp() * log_p.masked_fill(log_p == float("-inf"), 0)).sum(-1)
     return rows, attention, chosen.detach().float().cpu(), entropy.detach().float().cpu()

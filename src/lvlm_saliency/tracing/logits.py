@@ -17,6 +17,10 @@ from lvlm_saliency.errors import NumericalError
 GONE = -200.0
 """exp of it is 0 in float32; no lower logit, above all not -inf, changes a sum."""
 
+ALONE = -9e3
+"""Log-odds of all other tokens against the chosen one that no head gives: a mask (-inf, the dtype's minimum, -1e4) has
+put them there, and in no precision is their probability other than 0."""
+
 
 def finite_logits(logits: Tensor) -> Tensor:
     """The logits in float32, checked.
@@ -37,13 +41,15 @@ def loss_gradient(logits: Tensor, targets: Tensor) -> Tensor:
     """A positive multiple of d(-log p[target])/d(logits).
 
     d = (1 - p_c) (q - onehot(c)), where q is the softmax over all other tokens. The factor (1 - p_c) cancels in the
-    normalised row, and leaving it out keeps the gradient of confident tokens from vanishing in any precision.
+    normalised row, and leaving it out keeps the gradient of confident tokens from vanishing in any precision. Where the
+    model leaves no other token at all (log-odds below `ALONE`: every other logit is -inf or the dtype's minimum, or the
+    vocabulary is one token), the loss is constant and its gradient 0.
 
     Args:
         logits: float32 `[..., V]`, raw, left as they are; targets: int64 `[...]`.
 
     Returns:
-        q - onehot(c), float32 `[..., V]`, a tensor of the caller's own.
+        q - onehot(c) or 0, float32 `[..., V]`, a tensor of the caller's own.
     """
     return _others(logits, targets.unsqueeze(-1))[0]
 
@@ -56,10 +62,12 @@ def token_odds(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]
     log_p, log_rest = chosen - total, others - total
     # sum of q x, without the target's -1 and with 0 for what is impossible (0 * -inf).
     mean = torch.einsum("...v,...v->...", gradient, logits) + chosen
-    if bool(mean.isnan().any()):
+    if not bool(mean.isfinite().all()):
         possible = logits.masked_fill(logits == float("-inf"), 0)
-        mean = (gradient * possible).sum(-1) + chosen
-    entropy = -log_p.exp() * log_p - log_rest.exp() * (mean - total)
+        mean = (gradient * possible).sum(-1) + chosen.masked_fill(chosen == float("-inf"), 0)
+    own = (log_p.exp() * log_p).masked_fill(log_p == float("-inf"), 0)
+    rest = log_rest.exp()
+    entropy = -own - (rest * (mean - total)).masked_fill(rest == 0, 0)
     return gradient, log_p, entropy
 
 
@@ -67,7 +75,11 @@ def _others(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """q - onehot(c), and the log of the sum of exp over all tokens but the target, `[...]`; targets `[..., 1]`."""
     others = logits.scatter(-1, targets, float("-inf"))
     largest = others.amax(-1, keepdim=True)
-    others.sub_(largest).clamp_min_(GONE).exp_()
+    others.sub_(largest.clamp_min(torch.finfo(torch.float32).min)).clamp_min_(GONE).exp_()
     total = others.sum(-1, keepdim=True)
+    size = largest + total.log()
     gradient = others.div_(total).scatter_(-1, targets, -1.0)
-    return gradient, (largest + total.log()).squeeze(-1)
+    alone = size - logits.gather(-1, targets) < ALONE
+    if bool(alone.any()):
+        gradient.masked_fill_(alone, 0)
+    return gradient, size.squeeze(-1)

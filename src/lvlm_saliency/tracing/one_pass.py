@@ -15,6 +15,7 @@ from torch import Tensor
 from lvlm_saliency import caches, hf
 from lvlm_saliency.attention.given import traced_methods
 from lvlm_saliency.attention.prompts import Prompt
+from lvlm_saliency.attention.rows import unit
 from lvlm_saliency.attention.session import session
 from lvlm_saliency.attention.step import Capture, Editor, KeysMadeError, Place
 from lvlm_saliency.errors import NumericalError, SettingError, UnsupportedModelError, did_you_mean
@@ -75,7 +76,7 @@ def trace(
     layers = target_layers(model, layers)
     hf.refuse_inference_weights(model)
     check_inputs(model, inputs)
-    generated, sequences = sequences, checked_sequences(inputs, sequences)
+    generated, sequences = sequences, checked_sequences(model, inputs, sequences)
     prompt_length = inputs["input_ids"].shape[1]
     texts = generated if hasattr(generated, "steps") else sequences
     regions = token_regions(model, inputs, texts, eos_token_id=eos_token_id, pad_token_id=pad_token_id)
@@ -245,17 +246,17 @@ class _Sheet:
         return all(bool(torch.isfinite(s).all()) for s in self.saliency.values())
 
     def rows(self) -> Tensor:
-        return self._laid_out(self.saliency, unit=True)
+        return self._laid_out(self.saliency, normalise=True)
 
     def attention(self) -> Tensor:
-        return self._laid_out(self.weights, unit=False)
+        return self._laid_out(self.weights, normalise=False)
 
-    def _laid_out(self, sheets: dict[int, Tensor], unit: bool) -> Tensor:
+    def _laid_out(self, sheets: dict[int, Tensor], normalise: bool) -> Tensor:
         out = torch.zeros(self.shape[0], len(self.layers), *self.shape[1:])
         for axis, layer in enumerate(self.layers):
             sheet = sheets[layer]
-            if unit:
-                sheet = sheet / sheet.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
+            if normalise:
+                sheet = unit(sheet)
             start = self.offset[layer]
             stop = min(start + sheet.shape[-1], self.shape[2])
             out[:, axis, :, start:stop] = sheet[..., : stop - start].cpu()

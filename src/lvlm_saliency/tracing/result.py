@@ -22,8 +22,9 @@ class SaliencyTrace:
 
     rows `[batch, len(layers), T, N - 1]`, N = n0 + T: row t is the query that predicts generated token t; its saliency
         (sum over heads of |A * dL/dA|, paper Eq. 4) with unit L2 norm over the row (or, with `normalise="matrix"`,
-        divided by the Frobenius norm of that token's whole map, Eq. 5). Zero to the right of the query, on padding, and
-        in rows past a sample's end.
+        divided by the Frobenius norm of that token's whole map, Eq. 5). Zero to the right of the query, on padding,
+        in rows past a sample's end, and wherever a row has no gradient (the model leaves no other token, or nothing
+        behind the layer depends on it).
     attention: the same shape, head-mean post-softmax attention of the same rows.
     layers: decoder layer numbers, 0-based, in the order of axis 1.
     regions: who owns each of the N positions; sequences `[batch, N]`: prompt and generated ids; prompt_length: n0.

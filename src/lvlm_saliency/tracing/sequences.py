@@ -8,15 +8,17 @@ from torch import Tensor
 from lvlm_saliency.errors import SequenceError
 
 
-def checked_sequences(inputs: dict, sequences) -> Tensor:
+def checked_sequences(model, inputs: dict, sequences) -> Tensor:
     """The generated ids as int64 `[batch, n0 + T]`, prompt included, on the device of the inputs.
 
     Args:
+        model: the model that wrote them.
         inputs: the model's inputs with `input_ids` `[batch, n0]`.
         sequences: that tensor, or the object that `generate(..., return_dict_in_generate=True)` returned.
 
     Raises:
-        SequenceError: another batch, nothing generated, or sequences that do not start with the prompt.
+        SequenceError: another batch, nothing generated, sequences that do not start with the prompt, or ids that are
+            not in the model's vocabulary.
     """
     prompt = inputs["input_ids"]
     sequences = getattr(sequences, "sequences", sequences)
@@ -35,5 +37,14 @@ def checked_sequences(inputs: dict, sequences) -> Tensor:
         sample = int((sequences[:, :length] != prompt).any(1).nonzero()[0])
         raise SequenceError(
             f"sequence {sample} does not start with its prompt: pass the inputs that it was generated from"
+        )
+    head = model.get_output_embeddings()
+    vocabulary = len(model.get_input_embeddings().weight)
+    vocabulary = min(vocabulary, getattr(head, "out_features", vocabulary))  # some heads are smaller
+    answer = sequences[:, length:]
+    if int(answer.min()) < 0 or int(answer.max()) >= vocabulary:
+        sample = int(((answer < 0) | (answer >= vocabulary)).any(1).nonzero()[0])
+        raise SequenceError(
+            f"sequence {sample} holds a token id outside the model's vocabulary of {vocabulary}: it is another model's"
         )
     return sequences.long()

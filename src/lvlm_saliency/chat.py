@@ -1,0 +1,89 @@
+"""The text that a model reads: a user's words in its chat template, with a placeholder for every picture.
+
+Templates differ in what they take. Most go through a list of parts (pictures and text); some, above all those that
+stand with the tokenizer alone, take the words as one string. Both are tried, and what comes out is looked at: the words
+must be in it, and a placeholder for each picture.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from jinja2.exceptions import TemplateError
+
+from lvlm_saliency.errors import PromptError
+
+PLACEHOLDER = "<image>"  # understood in any prompt, whatever the family's own placeholder is
+
+
+def prompt_text(processor: Any, tokenizer: Any, prompt: str, pictures: int, chat: str) -> str:
+    """The prompt in the chat template, or as it stands where there is none or chat is "never".
+
+    Raises:
+        PromptError: placeholders that do not match the pictures, no template where chat is "always", or a template that
+            refuses the prompt, or loses its words or its pictures.
+    """
+    own = getattr(processor, "image_token", None) or PLACEHOLDER
+    pieces = prompt.replace(own, PLACEHOLDER).split(PLACEHOLDER)
+    placed = len(pieces) - 1
+    template = getattr(processor, "chat_template", None) or getattr(tokenizer, "chat_template", None)
+    if isinstance(template, dict):  # several by name, of which one is for plain conversation
+        template = template.get("default") or next(iter(template.values()), None)
+    if chat == "always" and not template:
+        raise PromptError("this processor has no chat template: use chat='auto' or 'never'")
+    if placed != pictures and (placed or (chat == "never" and pictures)):
+        raise PromptError(
+            f"the prompt has {placed} image placeholders for {pictures} pictures: write {PLACEHOLDER} once for each"
+        )
+    plain = own.join(pieces) if placed else f"{own}\n" * pictures + prompt
+    if chat == "never" or not template:
+        return plain
+    content: list[dict[str, str]] = [] if placed else [{"type": "image"}] * pictures
+    for number, piece in enumerate(pieces):
+        content += [{"type": "image"}] if number else []
+        content += [{"type": "text", "text": piece}] if piece.strip() else []
+    parts_first = hasattr(processor, "image_processor")
+    faults = []
+    for message in (content, plain) if parts_first else (plain, content):
+        try:
+            text = _rendered(processor, tokenizer, template, message)
+        except (TemplateError, TypeError, ValueError, KeyError, AttributeError) as error:
+            faults.append(" ".join(str(error).split()))
+            continue
+        fault = _fault(processor, text, pieces, pictures, own)
+        if fault is None:
+            return text
+        faults.append(fault)
+    raise PromptError(
+        f"the chat template does not take this prompt ({faults[0]}): "
+        f"use chat='never' and write the whole prompt yourself, with {own} for each picture"
+    )
+
+
+def _rendered(processor: Any, tokenizer: Any, template: Any, content: Any) -> str:
+    settings = {"add_generation_prompt": True, "tokenize": False}
+    message = {"role": "user", "content": content}
+    if isinstance(content, str) or not hasattr(processor, "image_processor"):
+        return tokenizer.apply_chat_template([message], chat_template=template, **settings)
+    # Some checkpoints keep the template with their tokenizer only, where the processor does not look.
+    own_template = {} if getattr(processor, "chat_template", None) else {"chat_template": template}
+    return processor.apply_chat_template([message], **own_template, **settings)
+
+
+_MARKS = ("boi_token", "image_placeholder", "fake_image_token", "start_image_token")
+"""Names under which processors keep what a template writes where the processor then puts the image tokens."""
+
+
+def _fault(processor: Any, text: str, pieces: list[str], pictures: int, own: str) -> str | None:
+    """What a rendered prompt lacks, None where nothing."""
+    words = " ".join(pieces)
+    if any(mark in text and mark not in words for mark in ("{'type'", '{"type"')):
+        return "it writes the list of parts out instead of reading it"
+    written = text.casefold()
+    if not all(word in written for word in re.findall(r"\w+", words.casefold())):
+        return "it leaves words of the prompt out"
+    marks = {own, PLACEHOLDER, *(getattr(processor, name, None) for name in _MARKS)}
+    if not any(text.count(mark) - words.count(mark) >= pictures for mark in marks if isinstance(mark, str) and mark):
+        return "it leaves the pictures out"
+    return None
