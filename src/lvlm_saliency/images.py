@@ -10,6 +10,7 @@ import io
 import os
 import stat
 import warnings
+from dataclasses import dataclass
 from typing import IO
 
 import numpy as np
@@ -21,6 +22,7 @@ MAX_PIXELS = 64_000_000
 MAX_BYTES = 512 * 1024 * 1024
 FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF", "ICO")
 READABLE = "PNG, JPEG, WebP, GIF, BMP, TIFF, PPM, JPEG 2000, AVIF or ICO"
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0  # tags of a TIFF
 SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
 
 
@@ -33,7 +35,8 @@ def open_image(
     """Read one picture as a person would see it.
 
     `source` is a path, a binary file object or a picture that is already open. The result is a new RGB image, upright
-    (its EXIF orientation applied), with transparency laid on white, 16-bit greys scaled to 8 bit and CMYK converted.
+    (its EXIF orientation applied), with transparency laid on white, greys of 12 and 16 bit scaled to 8 bit (from white
+    where the file counts from there), and CMYK converted.
     Whoever needs colour management converts before: ICC profiles are not applied.
 
     `max_pixels` is compared with width x height as the header states them, before anything is decoded (Pillow's own
@@ -107,7 +110,7 @@ def _decode(image: Image.Image, name: str, max_pixels: int, frame: int | None) -
     _select_frame(image, name, frame)
     _check_size(image, name, max_pixels)  # the pages of a TIFF differ in size
     image.load()
-    return _to_rgb(ImageOps.exif_transpose(image), name)
+    return _to_rgb(ImageOps.exif_transpose(image), name, _Greys.of(image))
 
 
 def _check_size(image: Image.Image, name: str, max_pixels: int) -> None:
@@ -130,11 +133,31 @@ def _select_frame(image: Image.Image, name: str, frame: int | None) -> None:
             image.seek(frame)
 
 
-def _to_rgb(image: Image.Image, name: str) -> Image.Image:
+@dataclass(frozen=True)
+class _Greys:
+    """How a file counts its greys beyond 8 bit. Pillow hands those on as they are stored: from white where a TIFF does,
+    and 0 to 4095 where it holds 12 bits. transparent: in a PNG, the value that shows what is behind."""
+
+    from_white: bool = False
+    largest: int = 65535
+    transparent: int | None = None
+
+    @classmethod
+    def of(cls, image: Image.Image) -> _Greys:
+        transparent = image.info.get("transparency")
+        transparent = transparent if isinstance(transparent, int) else None
+        tags = getattr(image, "tag_v2", None)
+        if tags is None or image.mode not in SIXTEEN_BIT:
+            return cls(transparent=transparent)
+        bits = tags.get(_BITS_PER_SAMPLE, (16,))[0]
+        return cls(tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO, 2**bits - 1, transparent)
+
+
+def _to_rgb(image: Image.Image, name: str, greys: _Greys) -> Image.Image:
     if image.mode == "F":
         raise ImageError(f"{name} stores floating-point values without a known white; save it as 8-bit PNG")
     if image.mode == "I" or image.mode in SIXTEEN_BIT:
-        return _sixteen_bit(image, name)
+        return _sixteen_bit(image, name, greys)
     if image.has_transparency_data or image.mode in ("LA", "PA", "RGBA", "La", "RGBa"):
         layer = image.convert("RGBA")
         white = Image.new("RGBA", layer.size, "white")
@@ -147,8 +170,14 @@ def _to_rgb(image: Image.Image, name: str) -> Image.Image:
     return converted.copy() if converted is image else converted
 
 
-def _sixteen_bit(image: Image.Image, name: str) -> Image.Image:
-    grey = np.asarray(image).astype(np.int64)
-    if grey.min() < 0 or grey.max() > 65535:
-        raise ImageError(f"{name} stores {grey.min()} to {grey.max()} per pixel, beyond 16 bit; save it as 8-bit PNG")
-    return Image.fromarray(((grey + 128) // 257).astype(np.uint8)).convert("RGB")
+def _sixteen_bit(image: Image.Image, name: str, greys: _Greys) -> Image.Image:
+    values = np.asarray(image).astype(np.int64)
+    if values.min() < 0 or values.max() > greys.largest:
+        raise ImageError(
+            f"{name} stores {values.min()} to {values.max()} per pixel, beyond 16 bit; save it as 8-bit PNG"
+        )
+    if greys.from_white:
+        values = greys.largest - values
+    if greys.transparent is not None:
+        values = np.where(values == greys.transparent, greys.largest, values)
+    return Image.fromarray(((values * 255 + greys.largest // 2) // greys.largest).astype(np.uint8)).convert("RGB")

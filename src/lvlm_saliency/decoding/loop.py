@@ -56,13 +56,14 @@ def generate(
         if getattr(method, "needs_picture", False) and not held:
             with_pictures(method.name, inputs)
     check_inputs(model, inputs, held=held)
-    config = hf.call_settings(model, settings)
+    searching = next((method for method in methods if hasattr(method, "search")), None)
+    own = {} if searching is None else {"num_beams": 1, "num_return_sequences": 1, "do_sample": False}
+    config = hf.call_settings(model, {**settings, **own})
     plainly = hf.token_by_token(config, settings.get("assistant_model"))
     _servable(methods, config, settings)
     settings = _with_stop_strings(model, config, settings)
     if any(settings.get(name) for name in ("output_scores", "output_logits", "output_hidden_states")):
         settings.setdefault("return_dict_in_generate", True)  # transformers warns otherwise
-    searching = next((method for method in methods if hasattr(method, "search")), None)
     if searching is not None:
         settings, returned = search_settings(model, searching, settings)
         editors = [method for method in methods if method is not searching]

@@ -59,7 +59,8 @@ def crop(facts: Facts, cursor: Cursor) -> None:
     packs pictures of any shape (Pixtral) gets the whole picture instead, in as many patches as its size asks for."""
     if packs_pictures(facts.config) or type(facts.processor).__name__ == "PixtralProcessor":
         height, width = facts.row("image_sizes")
-        patch = facts.patch_size()
+        vision = getattr(facts.config, "vision_config", None)
+        patch = getattr(vision, "patch_size", None) or facts.patch_size()
         cursor.grid(height // patch, width // patch, whole(facts.width, facts.height), "full")
         return
     canvas = Canvas(facts.width, facts.height)
