@@ -11,7 +11,7 @@ from torch import Tensor
 from lvlm_saliency import families
 from lvlm_saliency.errors import InputError
 from lvlm_saliency.layout.anyres import Joined
-from lvlm_saliency.towers import beside_patches, packs_pictures
+from lvlm_saliency.towers import beside_patches
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,8 @@ def _crop(config: Any, inputs: Mapping[str, Any]) -> list[Part] | None:
     if beside is None:
         return None
     tall, wide = vision.patch_size if isinstance(vision.patch_size, (list, tuple)) else (vision.patch_size,) * 2
-    sizes = _sizes(inputs) if packs_pictures(config) else None
-    if sizes is None:
+    sizes = _sizes(inputs)
+    if sizes is None:  # a tower that packs pictures brings sizes: a batch of them is filled up to the right and below
         sizes = [tuple(pixels.shape[-2:])] * pixels.shape[:-3].numel()
     first = beside - (config.vision_feature_select_strategy == "default")
     return [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -130,7 +131,20 @@ def candidate_texts(tokenizer: Any, steps: Sequence[Any]) -> dict[int, str]:
     """The text of every token that a step kept, refused or looked at."""
     ids = {int(token) for step in steps for token in (step.token_id, *step.candidates, *step.rejected)}
     texts = {token: tokenizer.decode([token]) for token in sorted(ids)}
-    return {token: text.strip() or repr(text) for token, text in texts.items()}
+    return {
+        token: bytes_of(str(tokenizer.convert_ids_to_tokens(token))) if "\ufffd" in text else text.strip() or repr(text)
+        for token, text in texts.items()
+    }
+
+
+def bytes_of(piece: str) -> str:
+    """A token that is no whole character, by its bytes: `<0xF0><0x9F>`; from GPT-2's alphabet, or as it is."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    letters = {chr(byte): byte for byte in printable} | {chr(0x100 + n): byte for n, byte in enumerate(others)}
+    if re.fullmatch(r"<0x[0-9A-Fa-f]{2}>", piece) or not all(letter in letters for letter in piece):
+        return piece
+    return "".join(f"<0x{letters[letter]:02X}>" for letter in piece)
 
 
 def tokenizer_of(processor: Any) -> Any:

@@ -7,6 +7,7 @@ from functools import lru_cache
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from .chips import chips, shown
 from .colours import FALL, Scale, css, ink, mix
 from .content import Run, run_of
 from .falls import ALPHA, WINDOW, falls
@@ -60,8 +61,9 @@ def local_tokenizer(model: str) -> Any:
 def _sample(run: Run, region: str) -> str:
     scores = run.trace.scores(region)[run.sample, : run.length].tolist()
     scale = Scale.of(scores)
+    fell = falls(scores)
     words = [
-        _word(text, score, scale, fell) for text, score, fell in zip(run.tokens, scores, falls(scores), strict=True)
+        _word(chip.text, chip.mean(scores), scale, any(fell[t] for t in chip.tokens)) for chip in chips(run.tokens)
     ]
     return f'<p style="margin:.3em 0;white-space:pre-wrap">{"".join(words)}</p>'
 
@@ -76,6 +78,4 @@ def _word(text: str, score: float, scale: Scale, fell: bool) -> str:
         style = f"padding:.15em .1em;border-radius:4px;background:{css(mix(share))};color:{css(ink(mix(share)))}"
     mark = f'<sup style="color:{css(FALL)};line-height:0">&#9662;</sup>' if fell else ""
     title = "no score" if math.isnan(score) else f"score {score:.4g}"
-    return (
-        f'{escape(before)}<span style="{style}" title="{title}">{escape(core) or "&empty;"}</span>{mark}{escape(after)}'
-    )
+    return f'{escape(before)}<span style="{style}" title="{title}">{escape(shown(text))}</span>{mark}{escape(after)}'

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..cut_off import CUT, LEGEND
+from .chips import chips, shown
 from .colours import palettes
 from .content import Case, Report, Run
 from .falls import ALPHA, WINDOW
@@ -55,6 +56,7 @@ def _run(run: Run, budget: int) -> dict[str, Any]:
         "start": trace.prompt_length,
         "keys": keys,
         "tokens": list(run.tokens),
+        "chips": [[chip.first, chip.end, chip.text, shown(chip.text)] for chip in chips(run.tokens)],
         "views": ["mean of all", *(_group_name([layers[i] for i in group]) for group in groups)],
         "layers": layers,
         "packed": {

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
+from .chips import chips
 from .colours import RISKY, mix
 from .terminal import BARS, DIGITS, can_show, colourless, print_cut_legend, print_words, style, word_of
 
@@ -20,8 +21,9 @@ def print_risk(console: Console, tokens: Sequence[str], risk: Sequence[float], c
     The scale is the same for every text, 0 to 1. Under it stand the legend and the words of the highest risk. Where the
     console has no colour, a line of bars under each line of text shows the risk. `cut` as in `print_trace`.
     """
-    shares = [None if math.isnan(value) else min(max(value, 0.0), 1.0) for value in risk]
-    print_words(console, [word_of(*pair) for pair in zip(tokens, shares, strict=True)], RISKY, cut)
+    pieces = [(chip.text, chip.largest(risk)) for chip in chips(tokens)]
+    shares = [None if math.isnan(value) else min(max(value, 0.0), 1.0) for _, value in pieces]
+    print_words(console, [word_of(text, share) for (text, _), share in zip(pieces, shares, strict=True)], RISKY, cut)
     _print_legend(console)
     print_cut_legend(console, cut)
     known = sorted(((v, t) for t, v in enumerate(risk) if not math.isnan(v)), key=lambda pair: (-pair[0], pair[1]))

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from ..cut_off import CUT, LEGEND
 from ..plain_text import one_line, printable
+from .chips import chips
 from .colours import FALL, MADE_UP, STRONG, Scale, ink, mix
 from .falls import ALPHA, WINDOW, falls
 
@@ -43,10 +44,11 @@ def print_trace(
 ) -> None:
     """Print `tokens` (which joined are the text) coloured by `scores` (NaN: no score), with a legend.
 
-    A token that falls (see `falls`) stands behind a red triangle. Where the console has no colour, falls are set in
-    brackets and a line of bars under each line of text shows the scores; where it has no Unicode, digits do.
-    `hallucinated`: the tokens that are known to name what is not there; a cross follows them. `cut`: whether the limit
-    on new tokens ended the text, which is then marked at its end.
+    Tokens that are a character only together are one word here (see `chips`). A token that falls (see `falls`) stands
+    behind a red triangle. Where the console has no colour, falls are set in brackets and a line of bars under each line
+    of text shows the scores; where it has no Unicode, digits do. `hallucinated`: the tokens that are known to name what
+    is not there; a cross follows them. `cut`: whether the limit on new tokens ended the text, which is then marked at
+    its end.
     """
     scale = Scale.of(scores)
     print_words(console, list(_words(tokens, scores, scale, hallucinated)), cut=cut)
@@ -80,9 +82,11 @@ def colourless(console: Console) -> bool:
 def _words(
     tokens: Sequence[str], scores: Sequence[float], scale: Scale, hallucinated: Collection[int]
 ) -> Iterator[Word]:
-    for at, (token, score, fell) in enumerate(zip(tokens, scores, falls(scores), strict=True)):
+    fell = falls(scores)
+    for chip in chips(tokens):
+        score = chip.mean(scores)
         share = None if math.isnan(score) else scale.share(score)
-        yield word_of(token, share, fell, at in hallucinated)
+        yield word_of(chip.text, share, any(fell[t] for t in chip.tokens), any(t in hallucinated for t in chip.tokens))
 
 
 def word_of(token: str, share: float | None, fell: bool = False, made_up: bool = False) -> Word:

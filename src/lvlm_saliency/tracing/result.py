@@ -64,6 +64,10 @@ class SaliencyTrace:
     def tokens(self, processor) -> list[list[str]]:
         """The generated tokens as text, one list per sample, up to its end of text; joined they read as the answer.
 
+        One string per token, as many as `valid` counts. A token that completes no character (a byte or two of an emoji
+        or of a character of Chinese) is "", and the character belongs to the token that completes it. Pages and the
+        terminal draw such tokens as one piece (`report.chips`).
+
         Args:
             processor: the model's processor or tokenizer.
         """
@@ -194,7 +198,6 @@ def token_text(tokenizer, ids: list[int]) -> str:
     """The text that the last of the ids adds to that of those before it; see `token_texts`."""
     before = tokenizer.decode(ids[:-1], skip_special_tokens=False) if len(ids) > 1 else ""
     text = tokenizer.decode(ids, skip_special_tokens=False)
-    if text.endswith("\ufffd"):
-        return ""
-    before = before.rstrip("\ufffd")
+    # What is not whole yet is left to the token that completes it; a token may end one character and begin another.
+    before, text = before.rstrip("\ufffd"), text.rstrip("\ufffd")
     return text[len(before) :] if text.startswith(before) else text

@@ -25,6 +25,15 @@ class Run {
     this.rows = null;
     this.kinds = new Array(this.start + this.length).fill("");
     for (const [first, end, region] of data.spans) this.kinds.fill(region, first, end);
+    // Tokens that are a character only together are drawn as one chip (chips.py).
+    this.chips = data.chips.map(([first, end, text, shown]) => ({first, end, text, shown, tokens: [...Array(end - first).keys()].map((at) => first + at)}));
+    this.chipOf = this.chips.flatMap((chip) => chip.tokens.map(() => chip));
+  }
+
+  // A token as its chip shows it, and which of the chip's tokens it is.
+  shown(t) {
+    const {first, end, shown} = this.chipOf[t];
+    return end - first > 1 ? `${shown} (${t - first + 1}/${end - first})` : shown;
   }
 
   async load() {

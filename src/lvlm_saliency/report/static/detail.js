@@ -27,7 +27,7 @@ class DetailView {
     if (isNumber(run.risk?.[t] ?? null)) facts.push(["risk", figure(run.risk[t])]);
     const mark = run.mark(t);
     return element("div", {class: "facts"},
-      element("h3", {}, element("span", {class: `sample ${mark}`}, run.tokens[t].trim() || "\u2205"),
+      element("h3", {}, element("span", {class: `sample ${mark}`}, run.shown(t)),
         element("small", {}, `token ${t}; the text has ${run.length}, from 0`),
         ratio < 1 ? element("small", {class: "fallen"}, "\u25be falls") : "",
         mark ? element("small", {}, mark === "hallucinated" ? "not in the picture" : "in the picture") : ""),
@@ -56,7 +56,7 @@ class DetailView {
 
   words(run, t, rows, measure) {
     const texts = new Map(run.context.map(([position, text, region]) => [position, [text, region]]));
-    run.tokens.slice(0, t).forEach((text, at) => texts.set(run.start + at, [text, "output"]));
+    run.tokens.slice(0, t).forEach((_, at) => texts.set(run.start + at, [run.shown(at), "output"]));
     const top = [...texts.entries()].sort((a, b) => rows[measure][b[0]] - rows[measure][a[0]]).slice(0, TOP_WORDS);
     const largest = Object.fromEntries(MEASURES.map((name) => [name, Math.max(...top.map(([key]) => rows[name][key]), 1e-30)]));
     const cell = (name, key) => {

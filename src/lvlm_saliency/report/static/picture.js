@@ -55,7 +55,7 @@ class PictureView {
       context.drawImage(image, 0, 0, canvas.width, canvas.height);
       if (top > 0) context.drawImage(this.overlay(canvas, tiles, row, top, strength), 0, 0);
       caption.lastChild.textContent = tiles.length ? ` max ${figure(top)}` : " no place known";
-      const word = state.chosen === null ? "all words" : `\u201c${run.tokens[state.chosen].trim()}\u201d`;
+      const word = state.chosen === null ? "all words" : `\u201c${run.shown(state.chosen)}\u201d`;
       canvas.setAttribute("aria-label", `Picture with the ${measure} of ${word}; largest value ${figure(top)}`);
       canvas.title = `largest value in the picture ${figure(top)}, in the whole row ${figure(best)}`;
     }

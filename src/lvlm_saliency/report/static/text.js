@@ -29,8 +29,9 @@ class TextView {
 
   show(run) {
     this.run = run;
-    this.words = run.tokens.map((text, t) => this.word(text, t));
-    this.answer.replaceChildren(...this.words.flatMap(({before, span, after}) => [before, span, after]));
+    this.chips = run.chips.map((chip) => ({...chip, ...this.word(chip)}));
+    this.words = this.chips.flatMap((chip) => chip.tokens.map(() => chip));
+    this.answer.replaceChildren(...this.chips.flatMap(({before, span, after}) => [before, span, after]));
     if (run.cut) this.answer.append(" ", element("span", {class: "cut", title: DATA.cut.legend}, DATA.cut.mark));
     this.context = [];
     const groups = [];
@@ -46,14 +47,15 @@ class TextView {
     this.prompt.hidden = !groups.length;
   }
 
-  word(text, t) {
+  // A chip of one or more tokens; a click picks the last, which completes it.
+  word({first, end, text, shown}) {
     const {before, word, after} = wordParts(text);
-    const mark = this.run.mark(t);
+    const t = end - 1, mark = this.run.mark(first) || this.run.mark(t);
     const span = element("span", {
       class: `word ${mark} ${word ? "" : "blank"}`, role: "button", tabindex: -1, "data-token": t,
       onclick: () => this.onPick(t), onpointerenter: () => this.onHover(t), onpointerleave: () => this.onHover(null),
-    }, word || "\u2205");
-    return {before, span, after};
+    }, shown);
+    return {before, span, after, mark};
   }
 
   // state: {colour, region, measure, view, alpha, chosen, row}
@@ -61,23 +63,31 @@ class TextView {
     const scale = colourScale(scores);
     const earlier = state.chosen === null ? null : this.rowShares(state.row);
     const risks = state.colour === "risk" ? this.run.risk : null;
-    this.words.forEach(({span}, t) => {
-      const fell = scores[t] < bounds[t];
-      const chosen = state.chosen === t;
+    const mean = (tokens, values) => {
+      const known = tokens.map((t) => values[t]).filter((value) => !Number.isNaN(value));
+      return known.length ? known.reduce((sum, value) => sum + value, 0) / known.length : NaN;
+    };
+    this.chips.forEach(({first, end, tokens, span, mark: truth}) => {
+      const fell = tokens.some((t) => scores[t] < bounds[t]);
+      const chosen = tokens.includes(state.chosen);
+      const score = mean(tokens, scores), bound = mean(tokens, bounds);
+      const known = tokens.map((t) => this.run.risk?.[t] ?? null).filter(isNumber);
+      const danger = known.length ? Math.max(...known) : null;
       span.classList.toggle("fall", fell && !risks);
       span.classList.toggle("chosen", chosen);
-      span.classList.toggle("later", state.chosen !== null && t > state.chosen);
-      span.tabIndex = t === (state.chosen ?? 0) ? 0 : -1;
-      if (earlier && t < state.chosen) this.fill(span, "row", earlier[this.run.start + t]);
+      span.classList.toggle("later", state.chosen !== null && first > state.chosen);
+      span.tabIndex = tokens.includes(state.chosen ?? 0) ? 0 : -1;
+      if (earlier && first < state.chosen) this.fill(span, "row", Math.max(...tokens.filter((t) => t < state.chosen).map((t) => earlier[this.run.start + t])));
       else if (earlier) this.fill(span, "none", 0);
-      else if (risks) this.fill(span, isNumber(risks[t]) ? "risk" : "none", risks[t] ?? 0);
-      else if (Number.isNaN(scores[t])) this.fill(span, "none", 0);
-      else this.fill(span, "score", scale.share(scores[t]));
-      const truth = this.run.mark(t);
+      else if (risks) this.fill(span, danger === null ? "none" : "risk", danger ?? 0);
+      else if (Number.isNaN(score)) this.fill(span, "none", 0);
+      else this.fill(span, "score", scale.share(score));
       span.setAttribute("aria-pressed", chosen);
-      const risk = isNumber(this.run.risk?.[t] ?? null) ? `, risk ${percent(this.run.risk[t])}` : "";
-      span.setAttribute("aria-label", `${span.textContent}, score ${figure(scores[t])}${risk}${fell ? ", falls" : ""}${truth ? `, ${truth}` : ""}`);
-      span.title = `score ${figure(scores[t])}${isNumber(bounds[t]) ? `, threshold ${figure(bounds[t])}` : ""}, log p ${figure(this.run.logprobs[t])}${risk}`;
+      const risk = danger === null ? "" : `, risk ${percent(danger)}`;
+      span.setAttribute("aria-label", `${span.textContent}, score ${figure(score)}${risk}${fell ? ", falls" : ""}${truth ? `, ${truth}` : ""}`);
+      const logprob = tokens.reduce((sum, t) => sum + this.run.logprobs[t], 0);
+      span.title = `score ${figure(score)}${isNumber(bound) ? `, threshold ${figure(bound)}` : ""}, log p ${figure(logprob)}${risk}`
+        + (end - first > 1 ? `, of ${end - first} tokens` : "");
     });
     for (const {position, span} of this.context) {
       const share = earlier ? earlier[position] : 0;
@@ -132,6 +142,6 @@ class TextView {
   }
 
   hover(t) {
-    this.words.forEach(({span}, at) => span.classList.toggle("hovered", at === t));
+    this.chips.forEach(({first, end, span}) => span.classList.toggle("hovered", t !== null && first <= t && t < end));
   }
 }

@@ -1,0 +1,80 @@
+"""What is drawn as one piece: a token, or the tokens that only together are a character.
+
+A byte-level tokenizer cuts an emoji or a character of Chinese into tokens of a byte or two, none of which can be shown.
+Scores stay those of tokens; a piece shows their mean.
+"""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+JOINER = "\u200d"
+BROKEN = "\u00b7"
+"""Stands for bytes that are no character."""
+
+
+@dataclass(frozen=True)
+class Chip:
+    """Tokens `[first, end)` that are drawn together; `text` is what they add to the text."""
+
+    first: int
+    end: int
+    text: str
+
+    @property
+    def tokens(self) -> range:
+        return range(self.first, self.end)
+
+    def mean(self, values: Sequence[float]) -> float:
+        """The mean over its tokens of those values that are known; NaN where none is."""
+        known = [values[t] for t in self.tokens if not math.isnan(values[t])]
+        return sum(known) / len(known) if known else math.nan
+
+    def largest(self, values: Sequence[float]) -> float:
+        """The largest of its tokens' values that are known; NaN where none is."""
+        return max((values[t] for t in self.tokens if not math.isnan(values[t])), default=math.nan)
+
+
+def chips(tokens: Sequence[str]) -> list[Chip]:
+    """The pieces of a text whose tokens add the texts `tokens` (see `tracing.result.token_texts`), in order.
+
+    A token that adds nothing yet goes with the one that completes its character, a space with the word behind it, and
+    a mark that changes the character before (an accent, a skin colour, a joined emoji) with that character. Every token
+    is in one piece, and no piece holds the replacement sign.
+    """
+    found: list[Chip] = []
+    first, text = 0, ""
+    for at, token in enumerate(tokens):
+        text += token
+        if not text.strip() and "\n" not in text:  # nothing to see yet
+            continue
+        if found and _continues(found[-1].text, text):
+            found[-1] = Chip(found[-1].first, at + 1, found[-1].text + text)
+        else:
+            found.append(Chip(first, at + 1, text))
+        first, text = at + 1, ""
+    if first < len(tokens):  # what was cut off in the midst of a character
+        if found:
+            found[-1] = Chip(found[-1].first, len(tokens), found[-1].text + text)
+        else:
+            found.append(Chip(0, len(tokens), text or BROKEN))
+    return [Chip(chip.first, chip.end, chip.text.replace("\ufffd", BROKEN)) for chip in found]
+
+
+def _continues(before: str, text: str) -> bool:
+    """Whether a text goes on with the last character of the one before."""
+    mark, last = text[0], before[-1]
+    if mark == JOINER or (last == JOINER and not mark.isspace()):
+        return True
+    if unicodedata.category(mark) in ("Mn", "Mc", "Me") or 0x1F3FB <= ord(mark) <= 0x1F3FF:
+        return True
+    flags = len(before) - len(before.rstrip("".join(map(chr, range(0x1F1E6, 0x1F200)))))
+    return flags % 2 == 1 and 0x1F1E6 <= ord(mark) < 0x1F200
+
+
+def shown(text: str) -> str:
+    """A text as a chip shows it: its spaces left out, or what they are where there is nothing else."""
+    return text.strip() or ("\u23ce" if "\n" in text else "\u2423" if text else BROKEN)
