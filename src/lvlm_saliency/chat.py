@@ -8,6 +8,8 @@ must be in it, and a placeholder for each picture.
 from __future__ import annotations
 
 import re
+import unicodedata
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from jinja2.exceptions import TemplateError
@@ -87,3 +89,45 @@ def _fault(processor: Any, text: str, pieces: list[str], pictures: int, own: str
     if not any(text.count(mark) - words.count(mark) >= pictures for mark in marks if isinstance(mark, str) and mark):
         return "it leaves the pictures out"
     return None
+
+
+def answer_ids(tokenizer: Any, text: str, ends: Collection[int] = ()) -> list[int]:
+    """Token ids of an answer that the user brings.
+
+    Args:
+        ends: ids that end a text; the last token may be one.
+
+    Raises:
+        PromptError: an empty text, words that the tokenizer does not have (the model cannot have written them, and the
+            rows would be those of another text), or a special token in the midst of it.
+    """
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    if not text.strip() or not ids:
+        raise PromptError("the text to explain is empty; leave --text out to let the model write one")
+    lost = _lost_words(tokenizer, text, ids)
+    if lost:
+        named = ", ".join(map(repr, lost[:5])) + (f" and {len(lost) - 5} more" if len(lost) > 5 else "")
+        raise PromptError(
+            f"the model's tokenizer does not have {named}, so the model cannot have written this text: "
+            "use other words, or another model"
+        )
+    body = ids[:-1] if ids[-1] in ends else ids
+    special = set(tokenizer.all_special_ids)
+    for token in body:
+        if token in special:
+            raise PromptError(f"{tokenizer.decode([token])!r} is a special token, not text: write the text without it")
+    return ids
+
+
+def _lost_words(tokenizer: Any, text: str, ids: Sequence[int]) -> list[str]:
+    """The words of `text` that its ids do not give back, but for the case of letters and the form of accents."""
+
+    def plain(words: str) -> str:
+        return unicodedata.normalize("NFKC", words).casefold()
+
+    unknown = tokenizer.unk_token_id
+    if unknown is not None and unknown in ids:
+        words = [word for word in text.split() if unknown in tokenizer(word, add_special_tokens=False)["input_ids"]]
+        return list(dict.fromkeys(words)) or [tokenizer.unk_token]
+    known = plain(tokenizer.decode(ids))
+    return list(dict.fromkeys(word for word in re.findall(r"\w+", text) if plain(word) not in known))

@@ -162,3 +162,23 @@ def test_unwritable_place_is_noticed_before_the_model_is_loaded(run, picture, tm
     result = ask(run, picture, "--html", tmp_path / "file" / "page.html")
     assert result.status == 2
     assert "cannot write" in result.error
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("There is a zebra and a dog.", "does not have 'zebra', so the model cannot have written this text"),
+        ("Über-Zebra \u732b.", "the model's tokenizer does not have"),
+        ("There is <image> a dog.", "'<image>' is a special token, not text"),
+        ("There is a </s> dog.", "'</s>' is a special token, not text"),
+    ],
+)
+def test_words_that_the_tokenizer_does_not_have_are_named(run, picture, text, line):
+    result = ask(run, picture, "--text", text)
+    assert result.status == 2
+    assert line in result.error
+
+
+def test_a_text_may_bring_its_end(run, picture):
+    found = json.loads(ask(run, picture, "--text", "There is a dog.</s>", "--json").out)
+    assert found["text"] == "There is a dog."

@@ -121,10 +121,11 @@ def given_answer(session: Session, text: str, methods: Sequence[Any]) -> Answer:
     """An answer that the user brought, as tokens after the prompt."""
     import torch
 
+    from ..chat import answer_ids
+    from ..regions import end_token_ids
+
     tokenizer = getattr(session.processor, "tokenizer", session.processor)
-    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
-    if not text.strip() or not ids:
-        raise PromptError("the text to explain is empty; leave --text out to let the model write one")
+    ids = answer_ids(tokenizer, text, end_token_ids(session.model))
     prompt = session.inputs["input_ids"]
     sequences = torch.cat([prompt, torch.tensor([ids], dtype=prompt.dtype, device=prompt.device)], dim=1)
     return answer_of(session, "given text", sequences, methods)

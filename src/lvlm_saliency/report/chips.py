@@ -41,15 +41,15 @@ class Chip:
 def chips(tokens: Sequence[str]) -> list[Chip]:
     """The pieces of a text whose tokens add the texts `tokens` (see `tracing.result.token_texts`), in order.
 
-    A token that adds nothing yet goes with the one that completes its character, a space with the word behind it, and
-    a mark that changes the character before (an accent, a skin colour, a joined emoji) with that character. Every token
-    is in one piece, and no piece holds the replacement sign.
+    A token that adds nothing yet goes with the one that completes its character, and a mark that changes the character
+    before (an accent, a skin colour, a joined emoji) with that character. Every token is in one piece, and no piece
+    holds the replacement sign.
     """
     found: list[Chip] = []
     first, text = 0, ""
     for at, token in enumerate(tokens):
         text += token
-        if not text.strip() and "\n" not in text:  # nothing to see yet
+        if not text:  # nothing to see yet
             continue
         if found and _continues(found[-1].text, text):
             found[-1] = Chip(found[-1].first, at + 1, found[-1].text + text)
