@@ -33,6 +33,8 @@ _HOMES = {
     "image_layouts": "layout",
     "ImageLayout": "layout",
     "build_inputs": "models",
+    "check": "checks",
+    "CheckReport": "checks",
     "load_model": "models",
     "load_preset": "interventions.preset_files",
     "method": "interventions.registry",

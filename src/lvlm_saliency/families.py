@@ -2,8 +2,8 @@
 
 Data only, and quick to import. A family that is not listed is still traced when its attention goes through
 transformers' attention interface and its cache is of a known kind. What is known to stand in the way is refused with
-the reason; `docs/architectures.md` says which language models of transformers were held against the definition. What a
-row adds is heat maps and presets.
+the reason; `docs/architectures.md` says which language models of transformers were held against the definition, and
+`lvlm-saliency check` does it for any checkpoint. What a row adds is heat maps and presets.
 """
 
 from __future__ import annotations

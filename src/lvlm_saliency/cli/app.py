@@ -29,6 +29,7 @@ COMMANDS = {
     "study": ("study:study", "The paper's claims, measured again on any model and labelled texts."),
     "tune": ("tune:tune", "Find a method's settings for a model on a budget, and write them to a preset file."),
     "score": ("score:score", "Score what any system wrote, as the official scorers of eleven benchmarks do."),
+    "check": ("check:check", "Measure on a checkpoint what is promised: exact rows, neutral settings, nothing left."),
     "models": ("models:models", "List the model families that are supported and tested, with presets."),
     "methods": ("methods:methods", "List the methods and their settings."),
     "data": ("data:data", "Write the scenes data set, or list what each benchmark needs."),

@@ -37,7 +37,8 @@ SHIPPED = (
 def models(as_json):
     """List model families: supported or refused (and why), tested checkpoints' shapes, presets of the methods.
 
-    Any other decoder-only checkpoint works as well if its attention goes through transformers' attention interface.
+    Any other decoder-only checkpoint works as well if its attention goes through transformers' attention interface;
+    lvlm-saliency check --model M measures it.
     """
     from ..families import FAMILIES
     from .output import console, print_json

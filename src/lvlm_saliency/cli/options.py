@@ -88,6 +88,11 @@ device_option = click.option(
     "cuda, cuda:1, mps, ...  [default: auto]",
 )
 
+revision_option = click.option("--revision", metavar="REV", help="Branch, tag or commit of a hub checkpoint.")
+dtype_option = click.option(
+    "--dtype", type=click.Choice(["auto", "float32", "bfloat16", "float16"]), default="auto", show_default=True
+)
+
 input_options = options(
     click.option(
         "--image",
@@ -99,11 +104,9 @@ input_options = options(
     ),
     click.option("--prompt", required=True, help="The question or instruction."),
     model_option,
-    click.option("--revision", metavar="REV", help="Branch, tag or commit of a hub checkpoint."),
+    revision_option,
     device_option,
-    click.option(
-        "--dtype", type=click.Choice(["auto", "float32", "bfloat16", "float16"]), default="auto", show_default=True
-    ),
+    dtype_option,
     click.option(
         "--frame", type=click.IntRange(0, 1_000_000), help="Which frame of an animated or many-page picture, from 0."
     ),

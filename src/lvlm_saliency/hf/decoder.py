@@ -157,6 +157,53 @@ def eager_vision(tower) -> Iterator[None]:
                 config._attn_implementation_internal = own
 
 
+@contextmanager
+def eager_language(model) -> Iterator[None]:
+    """The language model's own eager attention, which can give back its maps, for the length of the block."""
+    configs = {id(c): c for c in (decoder_of(model).config, text_config(model))}.values()
+    before = [config._attn_implementation for config in configs]
+    try:
+        for config in configs:
+            config._attn_implementation_internal = "eager"
+        yield
+    finally:
+        for config, own in zip(configs, before, strict=True):
+            config._attn_implementation_internal = own
+
+
+CAPTURING, INSTALLED = "transformers.utils.output_capturing", "_output_capturing_hooks_installed"
+
+
+@contextmanager
+def maps_asked_for(model) -> Iterator[None]:
+    """What transformers puts on a model that is asked for attention maps, and leaves there for good (hooks on its
+    layers, and a flag), is taken off again at the end of the block, unless it was there before."""
+    before = {module: set(module._forward_hooks) for module in model.modules()}
+    flagged = {module for module in before if INSTALLED in vars(module)}
+    try:
+        yield
+    finally:
+        for module, hooks in before.items():
+            for key in [key for key in module._forward_hooks if key not in hooks]:
+                if getattr(module._forward_hooks[key], "__module__", "") == CAPTURING:
+                    del module._forward_hooks[key]
+            if module not in flagged and INSTALLED in vars(module):
+                delattr(module, INSTALLED)
+
+
+@contextmanager
+def differentiable_embeddings(model) -> Iterator[None]:
+    """Token embeddings that carry gradient, so that everything behind them is in the graph though the weights are
+    frozen, for the length of the block."""
+    handle = model.get_input_embeddings().register_forward_hook(
+        lambda _module, _args, output: output.detach().requires_grad_() * 1
+    )
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
 def is_hybrid(model) -> bool:
     """True when something besides attention carries gradient from one token to the next: layers of another kind (linear
     attention, a state space, a convolution), or such a part beside or inside the attention of a layer."""

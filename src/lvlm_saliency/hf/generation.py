@@ -110,6 +110,19 @@ def prefill_inputs(model, input_ids: Tensor, model_kwargs: dict, drop: int = 0) 
     return cut(inputs, ("input_ids", *PER_TOKEN), slice(0, input_ids.shape[1] - drop)) if drop else inputs
 
 
+def whole_inputs(model, inputs: Mapping, ids: Tensor) -> dict:
+    """Forward inputs of one pass over the unpadded ids `[1, N]`, which begin with the prompt of `inputs`, for the
+    logits behind the last of them."""
+    extra = ids.shape[1] - inputs["input_ids"].shape[1]
+    per_token = {name: inputs[name] for name in PER_TOKEN if isinstance(inputs.get(name), Tensor)}
+    longer = {name: torch.nn.functional.pad(x, (0, extra)) for name, x in per_token.items() if name != "position_ids"}
+    found = {**{k: v for k, v in inputs.items() if k not in per_token}, **longer}
+    found |= {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    if "logits_to_keep" in inspect.signature(model.forward).parameters:
+        found["logits_to_keep"] = 1
+    return found
+
+
 def cut(inputs: dict, names: tuple[str, ...], span: slice) -> dict:
     """The inputs with the named per-token tensors restricted to `span` of their last axis."""
     changed = {k: inputs[k][..., span] for k in names if isinstance(inputs.get(k), Tensor)}

@@ -1,0 +1,55 @@
+"""The model under check with a prompt of its own, and what it writes when nothing acts on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from lvlm_saliency.inputs import build_inputs
+from lvlm_saliency.regions import placeholder_ids
+
+TOKENS = 4
+"""How many tokens are written: the third is the first that LocoRE can act on."""
+PROMPT = "Describe this picture."
+PROMPT_OF_TEXT = "The names of three animals are"
+SETTINGS = {"max_new_tokens": TOKENS, "min_new_tokens": TOKENS, "do_sample": False, "num_beams": 1}
+
+
+@dataclass
+class Subject:
+    """inputs: one sample, with a drawn picture where the model sees any; plain: `model.generate` of it, with logits."""
+
+    model: Any
+    processor: Any
+    inputs: Any
+    images: Sequence[Any]
+    plain: Any = field(default=None)
+
+    @classmethod
+    def of(cls, model: Any, processor: Any) -> Subject:
+        """A short prompt, as the processor makes it.
+
+        Raises:
+            InputError: the processor makes none that fits this model.
+        """
+        if sees(model, processor):
+            from lvlm_saliency.scenes import demo_scenes, draw_scene
+
+            images = [draw_scene(demo_scenes(1)[0])]
+            return cls(model, processor, build_inputs(processor, images, PROMPT, model=model), images)
+        return cls(model, processor, build_inputs(processor, None, PROMPT_OF_TEXT, model=model), [])
+
+    def written(self, **settings: Any) -> Any:
+        """What `model.generate` writes, with its logits."""
+        with torch.no_grad():
+            return self.model.generate(
+                **self.inputs, **SETTINGS, **settings, output_logits=True, return_dict_in_generate=True
+            )
+
+
+def sees(model: Any, processor: Any) -> bool:
+    """Whether the model reads pictures and the processor makes them."""
+    return hasattr(processor, "image_processor") and bool(placeholder_ids(model))

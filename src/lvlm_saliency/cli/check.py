@@ -1,0 +1,43 @@
+"""`lvlm-saliency check`: whether the promises hold for one checkpoint."""
+
+from __future__ import annotations
+
+import click
+
+from .options import debug_option, device_option, dtype_option, json_option, model_option, revision_option
+from .quiet import quiet
+
+EXAMPLE = """\b
+Examples:
+  lvlm-saliency check --model llava-hf/llava-1.5-7b-hf
+  lvlm-saliency check --model ./my-checkpoint --dtype float32 --json
+"""
+
+
+@click.command(epilog=EXAMPLE)
+@model_option
+@revision_option
+@device_option
+@dtype_option
+@json_option
+@debug_option
+def check(model, revision, device, dtype, as_json):
+    """Measure on a checkpoint what this package promises for it, in seconds.
+
+    A line for each: it can be traced; rows against the definition, by eager attention and autograd alone; methods that
+    are switched off bit-identical to generate; image tokens found and laid out; a method with a cache as without;
+    nothing left on the model. Exit status 1 when one fails or the model is refused. In half precision both sides are
+    rounded and the limits wide: --dtype float32 is the exact check.
+    """
+    from .. import load_model
+    from ..checks import check as measured
+    from .output import print_json, say
+
+    with quiet(as_json):
+        report = measured(*load_model(model, dtype=dtype, device=device, revision=revision))
+    if as_json:
+        print_json({"checkpoint": model, **report.to_dict()})
+    else:
+        say(*str(report).splitlines())
+    if not report.ok:
+        raise click.exceptions.Exit(1)
