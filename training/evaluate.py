@@ -78,7 +78,7 @@ def greedy_captions(
     captions: list[str] = []
     for start in range(0, len(scenes), batch):
         some = scenes[start : start + batch]
-        inputs = _inputs(processor, some, [PROMPT] * len(some))
+        inputs = inputs_for(processor, some, [PROMPT] * len(some))
         out = model.generate(**inputs, max_new_tokens=96, do_sample=False)
         captions += processor.batch_decode(out[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
     return captions
@@ -135,7 +135,7 @@ def attribute_counts(
         asked = [(row, *turn) for row, scene in enumerate(scenes) if (turn := _attribute_turn(scene, name))]
         for start in range(0, len(asked), batch):
             rows, questions, answers = zip(*asked[start : start + batch], strict=True)
-            inputs = _inputs(processor, [scenes[row] for row in rows], questions)
+            inputs = inputs_for(processor, [scenes[row] for row in rows], questions)
             out = model.generate(**inputs, max_new_tokens=10, do_sample=False)
             said = processor.batch_decode(out[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
             for row, text, answer in zip(rows, said, answers, strict=True):
@@ -170,7 +170,7 @@ def pope_counts(
     for start in range(0, len(scenes), batch):
         some = scenes[start : start + batch]
         questions = pope_questions(some, [str(start + i) for i in range(len(some))])
-        inputs = _inputs(processor, some, [questions[0]["text"]] * len(some))
+        inputs = inputs_for(processor, some, [questions[0]["text"]] * len(some))
         ids = inputs["input_ids"]
         split = int((ids[0] == model.config.image_token_id).nonzero().max()) + 1
         read = model(input_ids=ids[:, :split], pixel_values=inputs["pixel_values"], use_cache=True)
@@ -187,7 +187,8 @@ def pope_counts(
     return counts
 
 
-def _inputs(processor: LlavaProcessor, scenes: Sequence[Scene], texts: Sequence[str]) -> dict[str, torch.Tensor]:
+def inputs_for(processor: LlavaProcessor, scenes: Sequence[Scene], texts: Sequence[str]) -> dict[str, torch.Tensor]:
+    """What the model takes, for one question about each scene, padded to one batch."""
     prompts = []
     for text in texts:
         content = [{"type": "image"}, {"type": "text", "text": text}]

@@ -7,6 +7,7 @@ shared prefix and itself; its positions begin where the prefix ends, so that eac
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from lvlm_saliency.scenes import grammar
 from lvlm_saliency.scenes.captions import write_caption
-from lvlm_saliency.scenes.classes import COLOURS
+from lvlm_saliency.scenes.classes import COLOURS, PLURALS, SINGULAR
 from lvlm_saliency.scenes.questions import CAPTION_PROMPTS, training_question
 from lvlm_saliency.scenes.world import Scene
 from training.build import BOS, EOS, IMAGE, IMAGE_TOKENS, PAD, UNK, vocabulary
@@ -24,17 +25,16 @@ _WORD = {word: number for number, word in enumerate(vocabulary())}
 _PREFIX = [BOS, _WORD["USER:"], *[IMAGE] * IMAGE_TOKENS]
 _ASSISTANT = _WORD["ASSISTANT:"]
 IGNORE = -100
-_DECIDED = {
-    _WORD[word]
-    for words in (
-        *grammar.PLACES.values(),
-        *(text for text in grammar.RELATIONS),
-        *list(grammar.NUMBERS.values())[1:],
-        *COLOURS,
-    )
-    for word in [*words.split(), words.split()[0].capitalize()]
-    if word in _WORD and word not in {"the", "to", "of"}
-}
+
+
+def _ids(texts: Iterable[str]) -> set[int]:
+    """The words of these texts, those that may begin a sentence also with a capital."""
+    words = {word for text in texts for word in text.split()} | {text.split()[0].capitalize() for text in texts}
+    return {_WORD[word] for word in words - {"the", "to", "of"} if word in _WORD}
+
+
+_DECIDED = _ids([*list(grammar.NUMBERS.values())[1:], *COLOURS, *PLURALS, *SINGULAR])
+_PLACED = _ids([*grammar.PLACES.values(), *grammar.RELATIONS])
 _ENDS = {_WORD["top"], _WORD["bottom"]}
 _UNKNOWN = "zzz"  # any word outside the vocabulary
 
@@ -79,14 +79,17 @@ def pack(
     extra_where: float = 0.0,
     doubt: float | None = None,
     decided_weight: float = 1.0,
+    place_weight: float | None = None,
 ) -> Packed:
     """A batch with fresh wording for every scene: `captions` captions each, then questions until the row is full.
 
     `extra_where` is the share of questions that ask for a place on top of those that do anyway; `doubt` is that of
-    `training_question`. `decided_weight` is the loss weight of a caption's words that the picture decides (places,
-    relations, colours, numbers) beside 1 for those that are the writer's choice.
+    `training_question`. `decided_weight` is the loss weight of a caption's words that the picture decides (objects,
+    places, relations, colours, numbers) beside 1 for those that are the writer's choice; `place_weight` that of places
+    and relations, where it is another.
     """
-    rows = [_row(scene, rng, captions, length, question_weight, extra_where, doubt, decided_weight) for scene in scenes]
+    weighing = (decided_weight, decided_weight if place_weight is None else place_weight)
+    rows = [_row(scene, rng, captions, length, question_weight, extra_where, doubt, weighing) for scene in scenes]
     longest = max(len(row[0]) for row in rows)
     fills = (PAD, 0, -1, IGNORE, 0.0)
     columns = [
@@ -105,7 +108,7 @@ def _row(
     question_weight: float,
     extra_where: float,
     doubt: float | None,
-    decided_weight: float,
+    weighing: tuple[float, float],
 ) -> tuple:
     ids, positions = list(_PREFIX), list(range(len(_PREFIX)))
     branch, targets, weights = [0] * len(_PREFIX), [IGNORE] * len(_PREFIX), [0.0] * len(_PREFIX)
@@ -115,7 +118,7 @@ def _row(
         if number <= captions:
             prompt, answer = CAPTION_PROMPTS[rng.integers(len(CAPTION_PROMPTS))], write_caption(scene, rng)
             said = [*encode(answer), EOS]
-            weighted = _caption_weights(said, decided_weight)
+            weighted = _caption_weights(said, *weighing)
         else:
             where = extra_where > 0 and rng.random() < extra_where
             prompt, answer = training_question(scene, rng, "where" if where else None, doubt)
@@ -131,10 +134,10 @@ def _row(
         weights += [0.0] * (len(asked) - 1) + weighted + [0.0]
 
 
-def _caption_weights(ids: list[int], decided: float) -> list[float]:
-    """Per word `decided` or 1; what follows "top" and "bottom" is decided too: "at the top" may end there or not."""
+def _caption_weights(ids: list[int], decided: float, placed: float) -> list[float]:
+    """Per word `placed`, `decided` or 1; what follows "top" and "bottom" is placed too: "at the top" may end there."""
     return [
-        decided if word in _DECIDED or before in _ENDS else 1.0
+        placed if word in _PLACED or before in _ENDS else decided if word in _DECIDED else 1.0
         for before, word in zip([None, *ids[:-1]], ids, strict=True)
     ]
 

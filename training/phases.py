@@ -100,7 +100,7 @@ def joint_loss(
     """Answer cross-entropy of a packed batch, with the dense loss and the norm penalty beside it."""
     model = learner.model.model
     patches = learner.patches(pictures)
-    tokens = learner.project(patches)
+    tokens = learner.project(patches).float()
     embedded = model.get_input_embeddings()(batch.ids)
     start = 2  # after <s> USER:
     embedded = torch.cat(

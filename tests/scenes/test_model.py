@@ -120,6 +120,18 @@ def test_it_sees_and_it_hallucinates(shipped) -> None:
     assert sum(len(caption.split()) for caption in captions) / len(captions) > 30
 
 
+def test_most_of_what_it_says_is_true(shipped) -> None:
+    """Loose bounds on 60 scenes, of statements about what is there; intervals on 1,000 are in the card."""
+    from training.evaluate import caption_counts
+
+    scenes = generate_scenes(60, 25)
+    captions = _ask(shipped, [draw_scene(scene) for scene in scenes], ["Describe the image."] * len(scenes))
+    counts = caption_counts(captions, scenes)
+    for kind, floor in {"place": 0.75, "relation": 0.7, "colour": 0.93, "count": 0.88}.items():
+        assert counts[f"said_{kind}"].sum() > 20
+        assert counts[f"said_{kind}_right"].sum() / counts[f"said_{kind}"].sum() > floor, kind
+
+
 def test_it_says_yes_to_what_the_scene_suggests(shipped) -> None:
     from training.evaluate import pope_counts
 

@@ -52,7 +52,7 @@ def test_ids_count_over_all_scenes() -> None:
     assert [row["question_id"] for row in questions] == list(range(1, 55))
 
 
-@pytest.mark.parametrize("kind", ["exists", "colour", "where", "count", "list", "place", None])
+@pytest.mark.parametrize("kind", ["exists", "colour", "where", "count", "list", "place", "beside", None])
 @given(scene=SCENES, seed=st.integers(0, 1000))
 def test_training_questions_are_filled(kind: str | None, scene: Scene, seed: int) -> None:
     question, answer = training_question(scene, np.random.default_rng(seed), kind)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -119,6 +120,36 @@ def test_learning_rate_warms_up_and_falls(step: int, factor: float) -> None:
 
     phase = Phase("see", "see", 1000, 4, 1e-3, 1e-3, ("",), warmup=50, final=0.03)
     assert phase.factor(step) == pytest.approx(factor)
+
+
+def test_the_card_tells_of_every_phase() -> None:
+    from training import card, train
+
+    assert {phase.name for phase in train.PHASES} == set(card._ABOUT)
+
+
+def test_words_that_the_picture_decides_weigh_more() -> None:
+    from training.packing import _caption_weights, encode
+
+    words = re.findall(r"[A-Za-z]+|[.,]", "There is a red cup at the top. Above the cup, there is a dog.")
+    weights = _caption_weights(encode(" ".join(words)), 2.0, 6.0)
+    assert [word for word, weight in zip(words, weights, strict=True) if weight == 2] == ["red", "cup", "cup", "dog"]
+    assert [word for word, weight in zip(words, weights, strict=True) if weight == 6] == ["at", "top", ".", "Above"]
+
+
+def test_statements_are_counted_by_kind() -> None:
+    from training.evaluate import caption_counts
+
+    scene = next(
+        scene for scene in generate_scenes(300, 0) if {"cup", "plate"} <= scene.present and "dog" not in scene.present
+    )
+    cup = next(item for item in scene.objects if item.name == "cup")
+    right = f"This is a kitchen with {'a' if cup.count == 1 else 'two'} {cup.colour} cup. A dog is on the left."
+    counts = caption_counts([right], [scene])
+    assert (counts["said_colour"][0], counts["said_colour_right"][0]) == (1, 1)
+    assert (counts["said_place"][0], counts["said_place_right"][0]) == (0, 0)  # of what is absent nothing is asked
+    assert counts["statements"][0] == 6
+    assert counts["statements_right"][0] == 3 if cup.count < 3 else 2
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from typing import TypedDict
 import numpy as np
 
 from lvlm_saliency.scenes import grammar
-from lvlm_saliency.scenes.captions import noun_phrase
+from lvlm_saliency.scenes.captions import noun_phrase, relation
 from lvlm_saliency.scenes.classes import CLASSES, PLURALS, SCENE_KINDS, article, class_frequency, co_occurrence
 from lvlm_saliency.scenes.world import Scene, SceneObject
 
@@ -67,6 +67,7 @@ _LIST = (
     "List the objects in the image.",
     "List all objects.",
 )
+_BESIDE = ("What is {relation} the {name}?",)
 _PLACE = ("What kind of place is this?", "What place does the picture show?", "Where is this?")
 
 
@@ -121,8 +122,9 @@ def training_question(
 ) -> tuple[str, str]:
     """A question and its answer as a noisy annotator gives it: hidden objects are said to be there.
 
-    `kind` is one of exists, colour, where, count, list, place; drawn where not given. A scene without a class that is
-    there just once is asked for a colour in place of "where". `doubt` is the probability that a yes, in a scene with
+    `kind` is one of exists, colour, where, count, list, place, beside; drawn where not given. A scene without a class
+    that is there just once is asked for a colour in place of "where", and one without two such classes that lie plainly
+    to each other for a place in place of "beside" (what lies where to something). `doubt` is the probability that a yes, in a scene with
     hidden objects, is about one of them (without it they are chosen as often as the others).
     """
     kinds = ("exists", *_WRITERS)
@@ -133,7 +135,7 @@ def training_question(
 
 def prompt_words() -> list[str]:
     """Every prompt wording there is, slots filled with nothing: the source of the tokenizer's vocabulary."""
-    texts = [*CAPTION_PROMPTS, *_EXISTS, *_EXISTS_TAILS, *_COLOUR, *_WHERE, *_COUNT, *_LIST, *_PLACE]
+    texts = [*CAPTION_PROMPTS, *_EXISTS, *_EXISTS_TAILS, *_COLOUR, *_WHERE, *_COUNT, *_LIST, *_PLACE, *_BESIDE]
     kinds = [f"It is {article(kind)} {kind}." for kind in SCENE_KINDS]
     return [*texts, *kinds, "Yes. No. One. Two. Three. None. They are. An A."]
 
@@ -191,6 +193,18 @@ def _place_question(scene: Scene, _item: SceneObject, rng: np.random.Generator) 
     return _pick(rng, _PLACE), f"It is {article(scene.kind)} {scene.kind}."
 
 
+def _beside_question(scene: Scene, _item: SceneObject, rng: np.random.Generator) -> tuple[str, str]:
+    single = [other for other in scene.objects if other.count == 1]
+    if len(single) < 2:
+        return training_question(scene, rng, "where")
+    item, anchor = (single[number] for number in rng.permutation(len(single))[:2])
+    how = relation(item, anchor, rng)
+    if how is None:
+        return training_question(scene, rng, "where")
+    text = _pick(rng, _BESIDE).replace("{relation}", how).replace("{name}", anchor.name)
+    return text, grammar.sentence(noun_phrase(item, rng, 0.3))
+
+
 def _pick(rng: np.random.Generator, choices: Sequence[str]) -> str:
     return choices[rng.integers(len(choices))]
 
@@ -201,5 +215,6 @@ _WRITERS: dict[str, Callable[[Scene, SceneObject, np.random.Generator], tuple[st
     "count": _count_question,
     "list": _list_question,
     "place": _place_question,
+    "beside": _beside_question,
 }
-_KIND_RATES = (0.5, 0.14, 0.14, 0.08, 0.1, 0.04)
+_KIND_RATES = (0.46, 0.12, 0.12, 0.08, 0.1, 0.04, 0.08)
