@@ -28,13 +28,14 @@ IGNORE = -100
 
 
 def _ids(texts: Iterable[str]) -> set[int]:
-    """The words of these texts, those that may begin a sentence also with a capital."""
-    words = {word for text in texts for word in text.split()} | {text.split()[0].capitalize() for text in texts}
-    return {_WORD[word] for word in words - {"the", "to", "of"} if word in _WORD}
+    """The words of these texts that say something, as they stand inside a sentence."""
+    words = {word for text in texts for word in text.split()}
+    return {_WORD[word] for word in words - {"the", "of"}}
 
 
 _DECIDED = _ids([*list(grammar.NUMBERS.values())[1:], *COLOURS, *PLURALS, *SINGULAR])
 _PLACED = _ids([*grammar.PLACES.values(), *grammar.RELATIONS])
+_NAMES, _THE = _ids(PLURALS), _WORD["the"]
 _ENDS = {_WORD["top"], _WORD["bottom"]}
 _UNKNOWN = "zzz"  # any word outside the vocabulary
 
@@ -77,19 +78,21 @@ def pack(
     length: int = 272,
     question_weight: float = 2.0,
     extra_where: float = 0.0,
+    extra_beside: float = 0.0,
     doubt: float | None = None,
     decided_weight: float = 1.0,
     place_weight: float | None = None,
 ) -> Packed:
     """A batch with fresh wording for every scene: `captions` captions each, then questions until the row is full.
 
-    `extra_where` is the share of questions that ask for a place on top of those that do anyway; `doubt` is that of
-    `training_question`. `decided_weight` is the loss weight of a caption's words that the picture decides (objects,
+    `extra_where` and `extra_beside` are the shares of questions that ask for a place, and for what lies beside
+    something, on top of those that do anyway; `doubt` is that of `training_question`. `decided_weight` is the loss weight of a caption's words that the picture decides (objects,
     places, relations, colours, numbers) beside 1 for those that are the writer's choice; `place_weight` that of places
     and relations, where it is another.
     """
     weighing = (decided_weight, decided_weight if place_weight is None else place_weight)
-    rows = [_row(scene, rng, captions, length, question_weight, extra_where, doubt, weighing) for scene in scenes]
+    extra = (extra_where, extra_beside)
+    rows = [_row(scene, rng, captions, length, question_weight, extra, doubt, weighing) for scene in scenes]
     longest = max(len(row[0]) for row in rows)
     fills = (PAD, 0, -1, IGNORE, 0.0)
     columns = [
@@ -106,7 +109,7 @@ def _row(
     captions: int,
     length: int,
     question_weight: float,
-    extra_where: float,
+    extra: tuple[float, float],
     doubt: float | None,
     weighing: tuple[float, float],
 ) -> tuple:
@@ -120,8 +123,9 @@ def _row(
             said = [*encode(answer), EOS]
             weighted = _caption_weights(said, *weighing)
         else:
-            where = extra_where > 0 and rng.random() < extra_where
-            prompt, answer = training_question(scene, rng, "where" if where else None, doubt)
+            draw = rng.random() if any(extra) else 1.0
+            kind = "where" if draw < extra[0] else "beside" if draw < sum(extra) else None
+            prompt, answer = training_question(scene, rng, kind, doubt)
             said = [*encode(answer), EOS]
             weighted = [question_weight] * len(said)
         asked = [*encode(_roughened(prompt, rng)), _ASSISTANT]
@@ -135,9 +139,18 @@ def _row(
 
 
 def _caption_weights(ids: list[int], decided: float, placed: float) -> list[float]:
-    """Per word `placed`, `decided` or 1; what follows "top" and "bottom" is placed too: "at the top" may end there."""
+    """Per word `placed`, `decided` or 1. What follows "top" and "bottom" is placed too ("at the top" may end there), and
+    so is a name behind "the": what something lies to.
+
+    A word that begins a sentence weighs 1: it is the writer's choice, and weighing a choice by what was chosen teaches
+    to choose so. (With it the model began every sentence with a place, before it had looked for an object.)
+    """
     return [
-        placed if word in _PLACED or before in _ENDS else decided if word in _DECIDED else 1.0
+        placed
+        if word in _PLACED or before in _ENDS or (before == _THE and word in _NAMES)
+        else decided
+        if word in _DECIDED
+        else 1.0
         for before, word in zip([None, *ids[:-1]], ids, strict=True)
     ]
 
