@@ -86,9 +86,9 @@ def pack(
     """A batch with fresh wording for every scene: `captions` captions each, then questions until the row is full.
 
     `extra_where` and `extra_beside` are the shares of questions that ask for a place, and for what lies beside
-    something, on top of those that do anyway; `doubt` is that of `training_question`. `decided_weight` is the loss weight of a caption's words that the picture decides (objects,
-    places, relations, colours, numbers) beside 1 for those that are the writer's choice; `place_weight` that of places
-    and relations, where it is another.
+    something, on top of those that do anyway; `doubt` is that of `training_question`. `decided_weight` is the loss
+    weight of a caption's words that the picture decides (objects, places, relations, colours, numbers) beside 1 for
+    those that are the writer's choice; `place_weight` that of places and relations, where it is another.
     """
     weighing = (decided_weight, decided_weight if place_weight is None else place_weight)
     extra = (extra_where, extra_beside)
@@ -139,8 +139,8 @@ def _row(
 
 
 def _caption_weights(ids: list[int], decided: float, placed: float) -> list[float]:
-    """Per word `placed`, `decided` or 1. What follows "top" and "bottom" is placed too ("at the top" may end there), and
-    so is a name behind "the": what something lies to.
+    """Per word `placed`, `decided` or 1. What follows "top" and "bottom" is placed too ("at the top" may end there),
+    and so is a name behind "the": what something lies to.
 
     A word that begins a sentence weighs 1: it is the writer's choice, and weighing a choice by what was chosen teaches
     to choose so. (With it the model began every sentence with a place, before it had looked for an object.)
