@@ -14,7 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lvlm_saliency.scenes.classes import CLASSES, class_frequency, co_occurrence
+from lvlm_saliency.scenes.grammar import RELATIONS
 from lvlm_saliency.scenes.questions import POPE_CATEGORIES, pope_questions, ranked_negatives, training_question
+from lvlm_saliency.scenes.statements import label_statements
 from lvlm_saliency.scenes.world import Scene, generate_scenes
 
 SCENES = st.builds(lambda seed: generate_scenes(1, seed)[0], st.integers(0, 100_000))
@@ -60,6 +62,17 @@ def test_training_questions_are_filled(kind: str | None, scene: Scene, seed: int
     assert question[-1] in "?."
     assert answer[0].isupper()
     assert answer.endswith(".")
+
+
+@given(scene=SCENES, seed=st.integers(0, 1000))
+def test_what_lies_beside_something_lies_there(scene: Scene, seed: int) -> None:
+    question, answer = training_question(scene, np.random.default_rng(seed), "beside")
+    asked = re.fullmatch(r"What is (.+) the (\w+)\?", question)
+    if asked is None or asked[1] not in RELATIONS:  # no two things lie plainly to each other: another question
+        return
+    name = next(name for name in CLASSES if re.search(rf"\b{name}\b", answer))
+    stated = label_statements(f"There is a {name} {asked[1]} the {asked[2]}.", scene)
+    assert [each.correct for each in stated if each.kind == "relation"] == [True]
 
 
 @given(scene=SCENES, seed=st.integers(0, 1000))
