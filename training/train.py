@@ -33,6 +33,13 @@ N_TEST, TEST_SEED = 1000, 1
 
 _TOWER = ("vision_tower", "head")
 _PROJECTOR = ("multi_modal_projector",)
+_LAST = {
+    "question_weight": 5.0,
+    "extra_where": 0.15,
+    "extra_beside": 0.2,
+    "decided_weight": 2.0,
+    "place_weight": 6.0,
+}
 # The tower is held fixed once it sees: trained along with the rest it forgets (dense loss .08 to .31 in 250 steps).
 PHASES = (
     Phase("see", "see", 1100, 64, muon_lr=3e-3, adam_lr=1.5e-3, trained=_TOWER),
@@ -83,9 +90,9 @@ PHASES = (
         settings={"question_weight": 5.0, "extra_where": 0.2, "decided_weight": 2.0, "place_weight": 6.0},
     ),
     Phase(
-        "finish",
+        "relate",
         "joint",
-        560,
+        375,
         16,
         muon_lr=1.2e-3,
         adam_lr=6e-4,
@@ -93,15 +100,38 @@ PHASES = (
         warmup=20,
         projector_factor=0.5,
         evaluated=375,
+        horizon=560,
         noisy_share=0.45,
-        settings={
-            "question_weight": 5.0,
-            "extra_where": 0.15,
-            "extra_beside": 0.2,
-            "decided_weight": 2.0,
-            "place_weight": 6.0,
-            "doubt": 0.35,
-        },
+        settings=_LAST | {"doubt": 0.35},
+    ),
+    Phase(
+        "guess",
+        "joint",
+        125,
+        16,
+        muon_lr=6e-4,
+        adam_lr=3e-4,
+        trained=(*_PROJECTOR, "language_model"),
+        warmup=10,
+        projector_factor=0.5,
+        evaluated=80,
+        horizon=240,
+        noisy_share=0.53,
+        settings=_LAST | {"doubt": 0.5},
+    ),
+    Phase(
+        "finish",
+        "joint",
+        290,
+        16,
+        muon_lr=1.1e-3,
+        adam_lr=5.5e-4,
+        trained=(*_PROJECTOR, "language_model"),
+        warmup=10,
+        projector_factor=0.5,
+        evaluated=200,
+        noisy_share=0.55,
+        settings=_LAST | {"extra_beside": 0.25, "place_weight": 8.0, "doubt": 0.5},
     ),
 )
 
