@@ -16,7 +16,7 @@ from lvlm_saliency.scenes.world import generate_scenes
 from training.evaluate import MODEL, PROMPT, inputs_for
 
 GOLDEN = Path("tests/scenes/golden.json")
-MARGIN = 0.2  # of the chosen word's logit over the next, at every step
+MARGIN = 0.02  # of the chosen word's logit over the next, at every step
 QUESTIONS = {
     PROMPT: 3,
     "Which objects are in the image?": 1,
