@@ -17,6 +17,8 @@ from lvlm_saliency.errors import SettingError
 from .counts import CountTable
 from .records import Problems
 
+MIN_IMAGES = 10
+"""Of fewer images no verdict is given: so few redraw too few different samples for an interval to hold what it says."""
 _BLOCK = 4_000_000  # weights held at once
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from lvlm_saliency.benchmarks import amber, chair, mme, pope
 from lvlm_saliency.benchmarks.bootstrap import Bootstrap
 from lvlm_saliency.benchmarks.counts import CountTable
+from lvlm_saliency.benchmarks.records import Problems
 from lvlm_saliency.evaluation.benchmarks import Benchmark
 from lvlm_saliency.evaluation.systems import GREEDY, System
 
@@ -83,7 +84,7 @@ class Scorer:
         """Per part and system: the difference to the other, with an interval over the same redrawn pictures."""
         return {
             part: {
-                label: self.bootstrap.differences(count_table(result[part]), count_table(others[label][part]))
+                label: difference(self.bootstrap, count_table(result[part]), count_table(others[label][part]))
                 for label, result in results.items()
                 if label != GREEDY and label in others and part in result
             }
@@ -110,6 +111,15 @@ class Scorer:
             "figures": {part: {label: self._figures(c[part]) for label, c in controls.items()} for part in parts},
             "differences": self._against(own, controls),
         }
+
+
+def difference(
+    bootstrap: Bootstrap, table: CountTable, other: CountTable, problems: Problems | None = None
+) -> dict[str, dict[str, Any]]:
+    """`Bootstrap.differences`, each with the number of pictures behind it, without which it cannot be judged."""
+    pictures = len(set(table.images) & set(other.images))
+    found = bootstrap.differences(table, other, problems)
+    return {name: {**one, "pictures": pictures} for name, one in found.items()}
 
 
 def _shape(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

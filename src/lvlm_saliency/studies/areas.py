@@ -19,17 +19,19 @@ _BLOCK = 4_000_000  # pairs compared at once
 
 @dataclass(frozen=True)
 class Draws:
-    """A figure and its resamples, float64 `[resamples]`, of n rows; two of the same `Areas` are paired."""
+    """A figure and its resamples, float64 `[resamples]`, of n rows; two of the same `Areas` are paired. enough: whether
+    they redraw groups enough for an interval."""
 
     value: float
     draws: np.ndarray
     n: int
+    enough: bool = True
 
     def estimate(self, level: float = 0.95) -> Estimate:
-        return Estimate(self.value, *interval(self.draws, level), self.n)
+        return Estimate(self.value, *interval(self.draws if self.enough else np.empty(0), level), self.n)
 
     def __sub__(self, other: Draws) -> Draws:
-        return Draws(self.value - other.value, self.draws - other.draws, self.n)
+        return Draws(self.value - other.value, self.draws - other.draws, self.n, self.enough and other.enough)
 
 
 @dataclass(frozen=True)
@@ -69,4 +71,4 @@ class Areas:
         left, right = self._drawn[:, held], self._drawn[:, groups]
         with np.errstate(invalid="ignore"):
             values = np.einsum("rg,rg->r", left @ won[held], right) / np.einsum("rg,rg->r", left @ pairs[held], right)
-        return Draws(float(values[0]), values[1:], len(y))
+        return Draws(float(values[0]), values[1:], len(y), self.resampler.enough)

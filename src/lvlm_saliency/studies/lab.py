@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from lvlm_saliency.benchmarks.bootstrap import MIN_IMAGES
 from lvlm_saliency.errors import SettingError
 from lvlm_saliency.evaluation import provenance
 from lvlm_saliency.evaluation.benchmarks import open_benchmark
@@ -235,9 +236,16 @@ class Lab:
             "pictures": "all" if chosen.n is None else str(chosen.n),
             "max_new_tokens": str(chosen.max_new_tokens),
             "seed": str(chosen.seed),
-            "bootstrap": f"{chosen.resamples} resamples of pictures, 95 % percentile intervals",
+            "bootstrap": _intervals(chosen.resamples),
         }
         return given | provenance.versions() | {"machine": provenance.machine()}
+
+
+def _intervals(resamples: int) -> str:
+    if not resamples:
+        return "none (0 resamples): nothing was tested, so nothing is judged"
+    few = f"of fewer than {MIN_IMAGES} pictures there is none, and no verdict"
+    return f"{resamples} resamples of pictures, 95 % percentile intervals; {few}"
 
 
 FREE = ("out", "methods", "batch_size", "device", "resamples", "shard", "skip_errors")

@@ -13,6 +13,8 @@ from functools import cached_property
 
 import numpy as np
 
+from lvlm_saliency.benchmarks.bootstrap import MIN_IMAGES
+
 Statistic = Callable[[np.ndarray], np.ndarray]
 """Weights `[R, N]` to values `[R]`."""
 
@@ -27,6 +29,8 @@ class Estimate:
     n: int
 
     def __str__(self) -> str:
+        if np.isnan(self.low):
+            return f"{self.value:.3f} (no interval)"
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
     def excludes(self, value: float) -> bool:
@@ -54,15 +58,20 @@ class Resampler:
             count = min(block, self.resamples - start)
             yield random.multinomial(size, np.full(size, 1 / size), size=count).astype(np.float64)
 
+    @property
+    def enough(self) -> bool:
+        """Whether there are groups enough for an interval to say anything: `MIN_IMAGES`."""
+        return bool(self.member.max(initial=-1) + 1 >= MIN_IMAGES)
+
     def draws(self, statistic: Statistic, block: int = 250) -> np.ndarray:
         """The statistic of every resample, float64 `[resamples]`."""
         return np.concatenate([np.empty(0), *(statistic(drawn[:, self.member]) for drawn in self.redraws(block))])
 
     def estimate(self, statistic: Statistic) -> Estimate:
-        """The statistic of the rows as they are, with its interval."""
+        """The statistic of the rows as they are, with its interval; none where there are not `enough` groups."""
         count = len(self.groups)
         value = float(statistic(np.ones((1, count)))[0]) if count else float("nan")
-        return Estimate(value, *interval(self.draws(statistic) if count else np.empty(0)), count)
+        return Estimate(value, *interval(self.draws(statistic) if self.enough else np.empty(0)), count)
 
     def difference(self, one: Statistic, other: Statistic) -> Estimate:
         """One minus the other, on the same resamples."""

@@ -8,7 +8,7 @@ from lvlm_saliency.benchmarks.bootstrap import Bootstrap
 from lvlm_saliency.benchmarks.records import Problems
 from lvlm_saliency.evaluation.report.content import Cell, RunData, Table, difference_cell
 from lvlm_saliency.evaluation.report.figures import shown
-from lvlm_saliency.evaluation.scoring import count_table
+from lvlm_saliency.evaluation.scoring import count_table, difference
 
 
 def between_table(runs: Sequence[RunData], benchmark: str, part: str) -> Table | None:
@@ -28,7 +28,7 @@ def between_table(runs: Sequence[RunData], benchmark: str, part: str) -> Table |
             if label not in other.labels:
                 continue
             mine, theirs = (count_table(run.detail(benchmark, label)[part]) for run in (first, other))
-            found = bootstrap.differences(theirs, mine, Problems("skip"))
+            found = difference(bootstrap, theirs, mine, Problems("skip"))
             figures = shown(found)
             head = ("system", *(figure.shown for figure in figures))
             cells = [difference_cell(figure, found[figure.name]) for figure in figures]

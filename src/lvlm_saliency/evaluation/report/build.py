@@ -22,7 +22,7 @@ from lvlm_saliency.evaluation.report.content import (
     main_table,
 )
 from lvlm_saliency.evaluation.report.control import JUDGED, control_table, readings
-from lvlm_saliency.evaluation.report.figures import FIGURES, interval, number, verdict
+from lvlm_saliency.evaluation.report.figures import FIGURES, interval, number, unjudged, verdict
 from lvlm_saliency.evaluation.report.plots import plots
 from lvlm_saliency.evaluation.report.together import together_table
 from lvlm_saliency.evaluation.systems import GREEDY, SAMPLED
@@ -129,9 +129,8 @@ def _findings(rows: Sequence[Row], benchmark: str, part: str) -> list[str]:
         for name in names:
             figure, value = FIGURES[name], found[name]
             size = f"{number(figure, value['difference'], True)} {interval(figure, value['interval'], True)}"
-            phrases.append(
-                f"{figure.shown} {size} ({read.get(name) or verdict(figure, value) or 'no difference shown'})"
-            )
+            said = read.get(name) or verdict(figure, value) or unjudged(value) or "no difference shown"
+            phrases.append(f"{figure.shown} {size} ({said})")
         lines.append(f"{row.name}: " + "; ".join(phrases))
     return lines
 

@@ -7,11 +7,16 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from lvlm_saliency.benchmarks.bootstrap import MIN_IMAGES
 from lvlm_saliency.cut_off import CUT
 from lvlm_saliency.evaluation.cost import summed
 from lvlm_saliency.evaluation.folder import RunFolder
-from lvlm_saliency.evaluation.report.figures import FIGURES, Figure, interval, number, shown, verdict
+from lvlm_saliency.evaluation.report.figures import FIGURES, Figure, interval, number, shown, too_few, verdict
 from lvlm_saliency.evaluation.systems import GREEDY, System
+
+NOTHING_TESTED = (
+    "Nothing was tested: no resamples were drawn (resamples 0), so no difference has an interval or a mark."
+)
 
 
 @dataclass(frozen=True)
@@ -150,16 +155,25 @@ def difference_table(rows: Sequence[Row], benchmark: str, part: str) -> Table:
     lines = []
     for row in rows:
         if row.label != GREEDY:
-            found = row.run.scores["benchmarks"][benchmark]["against_greedy"][part][row.label]
+            found = _against_greedy(row, benchmark, part)
             lines.append((Cell(row.name), *(difference_cell(f, found.get(f.name)) for f in figures)))
     level = rows[0].run.scores["bootstrap"]
+    few = any(too_few(one) for row in rows for one in _against_greedy(row, benchmark, part).values())
     note = (
-        f"Paired over pictures: {level['resamples']:,} bootstrap resamples, {level['level']:.0%} intervals. "
+        NOTHING_TESTED
+        if not level["resamples"]
+        else f"Fewer than {MIN_IMAGES} pictures: an interval of so few is no verdict, and nothing is marked."
+        if few
+        else f"Paired over pictures: {level['resamples']:,} bootstrap resamples, {level['level']:.0%} intervals. "
         "Marked where the interval leaves 0 out; no correction is made for looking at many figures."
     )
     return Table(
         f"{titled(benchmark, part)}: difference to greedy", ("system", *map(_headed, figures)), tuple(lines), note
     )
+
+
+def _against_greedy(row: Row, benchmark: str, part: str) -> dict[str, Any]:
+    return row.run.scores["benchmarks"][benchmark]["against_greedy"].get(part, {}).get(row.label, {})
 
 
 def difference_cell(figure: Figure, found: dict[str, Any] | None) -> Cell:

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lvlm_saliency.benchmarks.bootstrap import MIN_IMAGES
+
 MINUS = "−"
 
 
@@ -66,8 +68,25 @@ def interval(figure: Figure, bounds: Sequence[float | None], sign: bool = False)
     return f"[{number(figure, bounds[0], sign)}, {number(figure, bounds[1], sign)}]"
 
 
+def too_few(difference: Mapping[str, Any] | None) -> bool:
+    """Whether a difference is known to stand on too few pictures to be judged."""
+    pictures = (difference or {}).get("pictures")
+    return pictures is not None and pictures < MIN_IMAGES
+
+
+def unjudged(difference: Mapping[str, Any] | None) -> str:
+    """Why no difference is shown, where the reason is not in the difference itself; else ""."""
+    if too_few(difference):
+        return f"not judged: fewer than {MIN_IMAGES} pictures"
+    bounds = (difference or {}).get("interval") or (None, None)
+    return "not tested: no interval" if any(bound is None or math.isnan(bound) for bound in bounds) else ""
+
+
 def verdict(figure: Figure, difference: Mapping[str, Any] | None) -> str:
-    """ "better", "worse" or "changed" where the interval leaves 0 out, else ""."""
+    """ "better", "worse" or "changed" where the interval leaves 0 out, else ""; of fewer pictures than `MIN_IMAGES`
+    always ""."""
+    if too_few(difference):
+        return ""
     low, high = (difference or {}).get("interval") or (None, None)
     if low is None or high is None or math.isnan(low) or math.isnan(high) or low <= 0 <= high:
         return ""
@@ -87,4 +106,6 @@ def reading(figure: Figure, plain: Mapping[str, Any], matched: Mapping[str, Any]
         return "only shorter" if shorter else "better, but not shown at the same length"
     if first == "worse":
         return "worse"
-    return "worse at the same length" if second == "worse" else "no difference shown"
+    if second == "worse":
+        return "worse at the same length"
+    return unjudged(plain) or "no difference shown"

@@ -33,8 +33,9 @@ def markdown(report: Report) -> str:
     lines += ["## How it was run", ""]
     for table in report.setup:
         lines += [f"### {escaped(table.title)}", "", *table_lines(table)]
-    marks = "✓ better and ✗ worse than greedy decoding, • changed: the interval leaves 0 out."
-    return "\n".join([*lines, marks, ""])
+    if any(mark in line for mark in MARKS.values() for line in lines):
+        lines += ["✓ better and ✗ worse than greedy decoding, • changed: the interval leaves 0 out.", ""]
+    return "\n".join(lines)
 
 
 def table_lines(table: Table) -> list[str]:

@@ -31,7 +31,10 @@ def together_table(run: RunData, benchmark: str, part: str) -> Table | None:
     level, seed = settings["level"], settings["seed"]
     strict = 1 - (1 - level) / len(others)
     resamples = max(settings["resamples"], PER_SYSTEM * len(others))
-    corrected = Bootstrap(resamples, seed, strict).differences_of_all(tables, base)
+    corrected = {
+        label: {name: {**one, "pictures": len(base.images)} for name, one in found.items()}
+        for label, found in Bootstrap(resamples, seed, strict).differences_of_all(tables, base).items()
+    }
     single = run.scores["benchmarks"][benchmark]["against_greedy"][part]
     lines = []
     for figure in shown(single[others[0]]):

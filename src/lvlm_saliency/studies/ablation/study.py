@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from lvlm_saliency.benchmarks.bootstrap import Bootstrap
 from lvlm_saliency.errors import SettingError
 from lvlm_saliency.evaluation.benchmarks import open_benchmark
-from lvlm_saliency.evaluation.scoring import count_table
+from lvlm_saliency.evaluation.scoring import count_table, difference
 from lvlm_saliency.evaluation.systems import GREEDY, SAMPLED, system
 from lvlm_saliency.interventions.locore import SPACES, LocoRE
 from lvlm_saliency.interventions.sgrs import SGRS
@@ -154,7 +154,7 @@ class Measured:
 
     def against(self, name: str, other: str = GREEDY) -> Mapping[str, Mapping[str, Any]]:
         """Paired differences over pictures, with intervals, by figure."""
-        return self._draws.differences(self._tables[self.label(name)], self._tables[self.label(other)])
+        return difference(self._draws, self._tables[self.label(name)], self._tables[self.label(other)])
 
     def matched(self, name: str) -> Mapping[str, Mapping[str, Any]]:
         """Minus greedy captions cut to the same length."""

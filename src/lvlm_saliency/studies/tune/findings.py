@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from lvlm_saliency.evaluation.report.figures import FIGURES, Figure, interval, number
+from lvlm_saliency.evaluation.report.figures import FIGURES, Figure, interval, number, too_few
 from lvlm_saliency.evaluation.systems import GREEDY
 from lvlm_saliency.studies.page import CANNOT_TELL, FAILS, HOLDS, Finding
 
@@ -26,7 +26,10 @@ def signed(figure: Figure, one: Mapping[str, Any]) -> str:
 
 
 def judged(one: Mapping[str, Any], sign: int) -> str:
-    """HOLDS where the whole interval lies on the good side of 0 (below it for sign 1), FAILS on the bad side."""
+    """HOLDS where the whole interval lies on the good side of 0 (below it for sign 1), FAILS on the bad side; never of
+    fewer pictures than are judged."""
+    if too_few(one):
+        return CANNOT_TELL
     low, high = sorted(sign * bound for bound in one["interval"])
     return HOLDS if high < 0 else FAILS if low > 0 else CANNOT_TELL
 
@@ -49,7 +52,7 @@ def _better(found: Search, effect: Effect) -> Finding:
             f"{number(figure, seen.figures[goal.figure])} under the best of them"
         )
         return Finding(
-            FAILS,
+            CANNOT_TELL if too_few(held[goal.figure]) else FAILS,
             f"None of the {len(found.candidates)} settings that were tried beats plain greedy decoding: on the "
             f"{effect.dev_pictures} pictures chosen on, {why}. The preset is greedy decoding. For the record, {best}: "
             f"{figure.shown} {measured}.",
@@ -95,6 +98,7 @@ def _price(found: Search, effect: Effect) -> Finding:
     shape = "" if math.isnan(formed) else f", {formed:.1%} of the captions well-formed ({greedy['well-formed']:.1%})"
     lost = goal.form_margin < greedy["well-formed"] - formed  # False where the benchmark cannot tell
     verdict = FAILS if broken or lost else HOLDS if kept else CANNOT_TELL
+    verdict = CANNOT_TELL if too_few(recall) else verdict
     which = "It" if found.beats_greedy else "The best of them"
     claim = {
         HOLDS: "keeps to the margins on the held-out pictures as well",
@@ -132,6 +136,7 @@ def _promised(found: Search, effect: Effect) -> Finding:
     gap = goal.sign * (held["difference"] - dev["difference"])
     width = math.hypot(*((one["interval"][1] - one["interval"][0]) / 2 for one in (dev, held)))
     verdict = HOLDS if gap - width > 0 else FAILS if gap + width < 0 else CANNOT_TELL
+    verdict = CANNOT_TELL if too_few(dev) or too_few(held) else verdict
     claim = {
         HOLDS: "The pictures that a setting is chosen on flatter it, by more than chance explains",
         FAILS: "The pictures that the setting was chosen on did not flatter it: the held-out ones are kinder",

@@ -11,6 +11,7 @@ from lvlm_saliency import __version__
 from lvlm_saliency.benchmarks.bootstrap import Bootstrap
 from lvlm_saliency.errors import SettingError
 from lvlm_saliency.evaluation import store
+from lvlm_saliency.evaluation.scoring import difference
 from lvlm_saliency.evaluation.systems import GREEDY, System
 from lvlm_saliency.interventions.preset_files import Preset, model_of
 from lvlm_saliency.studies.lab import Lab
@@ -130,7 +131,7 @@ def judge(lab: Lab, halves: Halves, found: Search) -> Effect:
     draws = Bootstrap(lab.settings.resamples, lab.settings.seed)
 
     def against(one: Measured, other: Measured) -> Differences:
-        return draws.differences(one.table, other.table)
+        return difference(draws, one.table, other.table)
 
     greedy, seen, theirs = results[GREEDY], found.measured(best.label), found.measured(GREEDY)
     controls = data.scores["benchmarks"][halves.name]["length_matched"]["differences"][PART]
