@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import hypothesis
 import pytest
 import torch
 
 from zoo import FAMILIES, Family
+
+# Time is measured in bench/, and a busy machine is no failure.
+hypothesis.settings.register_profile("untimed", deadline=None)
+if hypothesis.settings.get_current_profile_name() == "default":
+    hypothesis.settings.load_profile("untimed")
 
 torch.set_num_threads(1)  # tiny models: threads only cost
 

@@ -75,7 +75,9 @@ def test_resamples_are_the_same_in_blocks_and_at_once():
     statistic = stats.mean(values)
     (at_once,) = resampler.redraws(block=30)
     np.testing.assert_allclose(resampler.draws(statistic, block=7), statistic(at_once[:, resampler.member]))
-    assert resampler.estimate(statistic) == stats.Resampler(np.array([5, 5, 6, 9]), 30, 5).estimate(statistic)
+    many = np.arange(24) // 2
+    statistic = stats.mean(np.arange(24.0))
+    assert stats.Resampler(many, 30, 5).estimate(statistic) == stats.Resampler(3 * many + 5, 30, 5).estimate(statistic)
 
 
 def test_intervals_cover_where_words_of_a_picture_go_together():
