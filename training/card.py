@@ -98,4 +98,6 @@ def write_card(path: Path, facts: CardFacts, phases: Sequence[Phase], figures: F
 
 
 def _number(key: str, value: float) -> str:
-    return f"{value:.1f}" if key == "words" or key.endswith("_per_caption") else f"{value:.3f}"
+    if key.endswith("_per_caption"):
+        return f"{value:.2f}"
+    return f"{value:.1f}" if key == "words" else f"{value:.3f}"
