@@ -11,6 +11,7 @@ from transformers.generation import GenerationMode
 
 from lvlm_saliency.errors import SettingError
 from lvlm_saliency.hf.call import with_cache_named
+from lvlm_saliency.hf.watch import watched_as
 
 _MOVED = {
     GenerationMode.CONTRASTIVE_SEARCH: ("contrastive search", "penalty_alpha", ""),
@@ -64,7 +65,8 @@ def prepared_plainly(model, inputs: dict, loop: Callable, **settings):
         return loop(model if found is plain else found, *args, **kwargs)
 
     keywords = with_cache_named({**inputs, **settings})
-    return plain.generate(**keywords, generation_config=plain.generation_config, custom_generate=for_the_model)
+    with watched_as(plain, model):  # a block that is open for the model holds for this call too
+        return plain.generate(**keywords, generation_config=plain.generation_config, custom_generate=for_the_model)
 
 
 _DEFAULTS = GenerationConfig()

@@ -20,6 +20,7 @@ BATCHING = ("generate_batch", "init_continuous_batching", "continuous_batching_c
 
 _watchers: dict[int, tuple[Any, tuple[Callable, ...]]] = {}  # model id -> (model, what its open blocks want done)
 _replaced: dict[tuple[type, str], tuple[Callable, Callable, int]] = {}  # -> (the original, ours, how many blocks)
+_doubles: dict[int, int] = {}  # id of a copy that generates in a model's place -> id of that model
 _lock = threading.Lock()
 
 
@@ -59,12 +60,23 @@ def watched(model, begin: Callable[[dict], AbstractContextManager[dict]]) -> Ite
                     setattr(kind, name, original)
 
 
+@contextmanager
+def watched_as(double, model) -> Iterator[None]:
+    """Inside the block, a call of `double.generate` is one of the model's: `double` is a copy over the same modules,
+    with other generation settings."""
+    _doubles[id(double)] = id(model)
+    try:
+        yield
+    finally:
+        del _doubles[id(double)]
+
+
 def _asking(original: Callable) -> Callable:
     names = list(inspect.signature(original).parameters)[1:]
 
     @functools.wraps(original)
     def generate(self, *args, **kwargs):
-        _, begins = _watchers.get(id(self), (None, ()))
+        _, begins = _watchers.get(_doubles.get(id(self), id(self)), (None, ()))
         if not begins:
             return original(self, *args, **kwargs)
         given = {**dict(zip(names, args, strict=False)), **kwargs}
