@@ -8,7 +8,7 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from lvlm_saliency.errors import SettingError
+from lvlm_saliency.errors import SettingError, UnsupportedModelError
 
 COLUMNS = frozenset(
     ["DynamicLayer", "DynamicSlidingWindowLayer", "DynamicIndexedLayer", "MiniMaxM3VLSparseCacheLayer", "DummyLayer"]
@@ -72,9 +72,13 @@ def allow_rollback(cache) -> None:
 
 
 def crop(cache, tokens: int) -> None:
-    """Take the last `tokens` tokens back."""
+    """Take the last `tokens` tokens back.
+
+    Raises:
+        UnsupportedModelError: the model has not put into the cache what it was fed.
+    """
     if tokens < 0:
-        raise ValueError(f"the cache lacks {-tokens} tokens that should be in it")
+        raise UnsupportedModelError(f"the cache lacks {-tokens} tokens that should be in it")
     cache.crop(-tokens)
 
 

@@ -472,7 +472,7 @@ def test_a_model_built_under_inference_mode():
 # --- any way --------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(
     name=st.sampled_from(sorted(TEXT)),
     length=st.integers(2, 24),

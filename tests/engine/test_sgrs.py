@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import lvlm_saliency as ls
 from lvlm_saliency import hf
 from lvlm_saliency.decoding.draws import pick, uniform
-from lvlm_saliency.errors import SettingError
+from lvlm_saliency.errors import NumericalError, SettingError
 from zoo import FAMILIES
 
 from .reference import eager, extended, token_row
@@ -245,3 +245,19 @@ def test_draws_follow_the_distribution():
         counts[pick(weights, uniform(7, 0, step, 0))] += 1
     for count, weight in zip(counts, weights, strict=True):
         assert abs(count / 3000 - weight) < 0.04
+
+
+@pytest.mark.parametrize("execution", ["stepwise", "blockwise"])
+@pytest.mark.parametrize("settings", [{}, {"max_draws": 1}, {"alpha": 0.0}])
+def test_a_score_that_is_no_number_is_an_error_of_one_line(execution, settings):
+    """Finite logits whose gradient overflows on its way down: the output projection is large and the values small."""
+    family = FAMILIES["llama"]
+    model, _ = family.fresh()
+    attention = model.model.layers[1].self_attn
+    with torch.no_grad():
+        attention.o_proj.weight.copy_(attention.o_proj.weight.sign() * 3e38)
+        attention.v_proj.weight.mul_(2.0**-127)
+        model.lm_head.weight.mul_(100)
+    method = ls.SGRS(layers=[1, 2], seed=0, execution=execution, **settings)
+    with pytest.raises(NumericalError, match=r"^SGRS cannot score candidate \d+ at step 1: its S is nan.*float32$"):
+        ls.generate(model, family.inputs(n=1), [method], max_new_tokens=5, do_sample=True)

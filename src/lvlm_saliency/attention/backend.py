@@ -11,6 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from lvlm_saliency import hf
 from lvlm_saliency.attention.edits import RowEdit
 from lvlm_saliency.attention.rows import RowAttention, Rows
 from lvlm_saliency.attention.step import STEP, Capture, KeysMadeError, Place, Step
@@ -52,20 +53,26 @@ def attention(
     step: Step | None = kwargs.pop(STEP, None)
     if step is None or (layer := step.layer(module)) is None:
         return delegate(module, query, key, value, attention_mask, **kwargs)
+    again = layer in step.reached
+    step.reached.add(layer)
     kind = step.kind(layer, query, key)
     if kind in step.masks and step.capture is None and not torch.is_grad_enabled():
         mask, edited = step.masks[kind]
         if mask is attention_mask:
             if edited is not mask:
+                _once(layer, module, again)
                 _refuse_unknown(module, layer, kwargs)
+            if key.shape[2] != step.past + step.new:  # layers of a kind may hold their keys in different ways
+                _check_keys(step, layer, module, key.shape[2])
             return delegate(module, query, key, value, edited, **kwargs)
-    return _attend(step, layer, kind, module, query, key, value, attention_mask, delegate, kwargs)
+    return _attend(step, layer, again, kind, module, query, key, value, attention_mask, delegate, kwargs)
 
 
 def _attend(
-    step: Step, layer: int, kind, module, query, key, value, attention_mask, delegate, own_backend: dict
+    step: Step, layer: int, again: bool, kind, module, query, key, value, attention_mask, delegate, own_backend: dict
 ) -> tuple[Tensor, Tensor | None]:
-    """The whole way; `kind` names, where it is not None, the layers that may share what is found here."""
+    """The whole way; `again`: the layer has attended in this call before; `kind` names, where it is not None, the
+    layers that may share what is found here."""
     capture = step.capture
     if capture is not None and capture.keys_only and capture.wants(layer):
         raise KeysMadeError
@@ -80,7 +87,7 @@ def _attend(
     # The place comes as an argument: a cycle would keep every step's keys and values until the garbage collector runs.
     place.make_rows = lambda place: _rows(module, *detached, attention_mask, place, scaling, kwargs, None)
     edit = _edit(step, place, kind)
-    _once(step, layer, module, differentiate or not aside)
+    _once(layer, module, again and (differentiate or not aside or edit is not None))
     if not aside:
         rows = _rows(module, query, key, value, attention_mask, place, scaling, kwargs, edit)
         if capture.whole:
@@ -137,10 +144,8 @@ def _place(step: Step, layer: int, module, query: Tensor, key: Tensor) -> Place:
             f"layer {layer} attends with {new} queries where {step.new} tokens came in: "
             "its attention is not over the text (cross-attention or packed tokens) and cannot be captured"
         )
-    if keys > total and not getattr(step.cache, "is_compileable", False):
-        raise UnsupportedModelError(
-            f"layer {layer} attends to {keys} keys where there are {total} tokens: its keys are not those of the tokens"
-        )
+    if keys != total:
+        _check_keys(step, layer, module, keys)
     # A sliding layer holds the last keys only; a static cache holds room for more keys than there are.
     offset = max(0, total - keys)
     return Place(
@@ -158,6 +163,20 @@ def _place(step: Step, layer: int, module, query: Tensor, key: Tensor) -> Place:
     )
 
 
+def _check_keys(step: Step, layer: int, module, keys: int) -> None:
+    """Refuse a number of keys that the tokens before this call and in it cannot have: a sliding layer has the keys of
+    its window at least, one in a cache of fixed size has room for more than there are."""
+    total = step.past + step.new
+    window = hf.window_of(step.cache, layer, module)
+    least = total if window is None else min(total, window)
+    if least <= keys and (keys <= total or getattr(step.cache, "is_compileable", False)):
+        return
+    raise UnsupportedModelError(
+        f"layer {layer} attends to {keys} keys where there are {total} tokens ({step.past} in the cache, {step.new} new"
+        f"{'' if window is None else f', a window of {window}'}): its keys are not those of the tokens"
+    )
+
+
 def _one_head_for_the_prompt(rows: Rows, place: Place) -> Tensor:
     """The output where the prompt's rows, and only those, are the rows of the edit's head."""
     split = max(0, min(place.new, place.prompt_length - place.past))
@@ -165,14 +184,12 @@ def _one_head_for_the_prompt(rows: Rows, place: Place) -> Tensor:
     return prompt if split == place.new else torch.cat([prompt, rows.part(slice(split, place.new)).output()], dim=1)
 
 
-def _once(step: Step, layer: int, module, captured: bool) -> None:
-    if captured and layer in step.captured:
+def _once(layer: int, module, again: bool) -> None:
+    if again:
         raise UnsupportedModelError(
             f"layer {layer} attends more than once in a call ({type(module).__name__}): which rows are its rows is not "
             "defined"
         )
-    if captured:
-        step.captured.add(layer)
 
 
 def _starts_or_continues_graph(capture: Capture | None, layer: int) -> bool:

@@ -29,7 +29,7 @@ from lvlm_saliency.attention.prompts import (
 )
 from lvlm_saliency.attention.shared_hooks import SharedHooks, shared_hooks
 from lvlm_saliency.attention.step import STEP, Capture, Editor, Step
-from lvlm_saliency.errors import SettingError
+from lvlm_saliency.errors import SettingError, UnsupportedModelError
 
 _open: dict[int, tuple[Session, ...]] = {}  # model id -> the sessions that are open for it
 _open_lock = threading.Lock()
@@ -44,10 +44,10 @@ class Session:
     capture: may be set and cleared between forward calls. forwards: how often the decoder was called.
     acting: the editors of the latest call, those of enclosing sessions among them; traits: some editors,
     and what those say of each layer (`Step.traits`); numbers: see `Step`. hooks: where to put hooks, so that other
-    threads may run the model meanwhile; opener: the thread that opened it.
-    calls: what belongs to the thread: `step`, the `Step` of the call that it is in, for hooks inside the model;
-    `prompt`, what that call takes for its prompt; `inputs`, the ids and the mask that it came with; `running`, the
-    prompts of the generations that it is in.
+    threads may run the model meanwhile.
+    calls: what belongs to the thread: `opened`, whether it opened the session; `step`, the `Step` of the call that it
+    is in, for hooks inside the model; `prompt`, what that call takes for its prompt; `inputs`, the ids and the mask
+    that it came with; `running`, the prompts of the generations that it is in.
     """
 
     model: Any
@@ -61,7 +61,14 @@ class Session:
     numbers: Mapping[Any, int] = field(default_factory=dict)
     calls: threading.local = field(default_factory=threading.local)
     hooks: SharedHooks | None = None
-    opener: int = field(default_factory=threading.get_ident)
+
+    def __post_init__(self) -> None:
+        self.calls.opened = True
+
+    @property
+    def opened_here(self) -> bool:
+        """Whether this thread opened the session. (torch.compile cannot trace through a thread's number.)"""
+        return getattr(self.calls, "opened", False)
 
     def step(self, past: int, new: int, cache, outer: Step | None) -> Step:
         """The state for one forward call, on top of that of an enclosing session."""
@@ -92,11 +99,10 @@ class Session:
     def came_too_late(self, past: int, cache) -> bool:
         """Whether a call belongs to what another thread had begun when this block was opened: that goes on as it
         began."""
-        here = threading.get_ident()
-        if self.thread is not None or self.prompt is not None or here == self.opener:
+        if self.thread is not None or self.prompt is not None or self.opened_here:
             return False
         older = itertools.takewhile(lambda other: other is not self, _open.get(id(self.model), ()))
-        if any(other.thread == here for other in older):
+        if any(other.thread is not None and other.opened_here for other in older):
             return True
         return not self.running and past > 0 and origin_of(cache) is None
 
@@ -156,6 +162,21 @@ class Session:
             given = hf.without_compiling(given)  # a compiled call would not ask what is to be edited
         with pushed(self.running, prompt):
             yield given
+
+    def check_reached(self, step: Step) -> None:
+        """Refuse a call that came back without having asked for what was to be edited or captured.
+
+        Raises:
+            UnsupportedModelError: naming the layers.
+        """
+        missed = step.missed(hf.running_layers(self.model))
+        if missed:
+            what = f"layers {', '.join(map(str, missed))}" if len(missed) > 1 else f"layer {missed[0]}"
+            raise UnsupportedModelError(
+                f"the attention of {what} was not called in a forward call of {type(self.model).__name__}: the model "
+                "skips it, or computes it without transformers' attention interface, so that its rows can be neither "
+                "edited nor captured"
+            )
 
     def end(self, step: Step, cache) -> None:
         """Write down on the call's cache (the one that came out, where none went in) which rows are edited in it."""
@@ -246,6 +267,8 @@ def session(model, editors: Sequence[Editor] = (), *, everywhere: bool = False) 
         if (cache := hf.cache_of(kwargs)) is not None:
             cache_graph.release_cache(cache)
         if step is not None:
+            if output is not None and kwargs.get(STEP) is step:  # else an inner session's step was the one that went
+                state.check_reached(step)
             state.end(step, hf.cache_of(output))
 
     watching = hf.watched(model, state.generating) if everywhere else nullcontext()

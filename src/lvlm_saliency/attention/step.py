@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -149,8 +149,8 @@ class Step:
     """New keys and values that still carry a graph; the cache holds them without."""
     numbers: Mapping[Any, int] = field(default_factory=dict)
     """Numbers of attention modules whose own `layer_idx` is not their layer's."""
-    captured: set[int] = field(default_factory=set)
-    """Layers whose rows were captured in this call."""
+    reached: set[int] = field(default_factory=set)
+    """Layers whose attention was called in this call."""
     traits: dict[int, tuple | None] = field(default_factory=dict)
     """By layer what the editors say of it (see `Editor`), None where one says nothing; filled as layers come."""
     edits: dict[Hashable, RowEdit | None] = field(default_factory=dict)
@@ -158,6 +158,11 @@ class Step:
     """By `kind` of layer, as the first of each finds them: the edit, and the backend's mask before and after it."""
     edited: bool = False
     """Whether a method has changed anything in this call."""
+
+    def missed(self, layers: Iterable[int]) -> list[int]:
+        """Those of `layers` whose rows were to be edited or captured, and whose attention was not called."""
+        wanted = (n for n in layers if self.editors or (self.capture is not None and self.capture.wants(n)))
+        return sorted(set(wanted) - self.reached)
 
     def layer(self, module) -> int | None:
         """The number of the layer that an attention module belongs to; None for one outside the language model."""

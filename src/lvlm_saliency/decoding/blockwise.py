@@ -8,6 +8,7 @@ ordinary step, with the ordinary step's own numbers.
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, replace
 
@@ -206,7 +207,7 @@ class BlockRun(Run):
         history = self.selector.history[sample].copy()
         margin = 1 + MARGIN.get(self.model.dtype, 0.05)
         for position, draft in enumerate(drafts):
-            if not draft.active[sample]:
+            if not draft.active[sample] or not math.isfinite(scores[position]):  # a step of its own says what is wrong
                 return position
             threshold = self.selector.threshold(history)
             if threshold is not None and not scores[position] >= threshold * margin:

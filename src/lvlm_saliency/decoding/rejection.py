@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from lvlm_saliency.attention.step import Capture
 from lvlm_saliency.decoding.draws import fresh_seed, pick, uniform
 from lvlm_saliency.decoding.scoring import OutputScores, candidate_scores
 from lvlm_saliency.decoding.steps import Step
+from lvlm_saliency.errors import NumericalError
 
 
 @dataclass
@@ -75,6 +77,9 @@ class SaliencyGate:
 
         Returns:
             One `Step` per sample, None for the finished.
+
+        Raises:
+            NumericalError: the S of a candidate is not finite.
         """
         proposals = self.propose(processed)
         steps = [step] * len(proposals) if isinstance(step, int) else step
@@ -85,8 +90,10 @@ class SaliencyGate:
             self.backwards += 1
             for sample, value in enumerate(self.drawn.of(logits, drawn[:, None], capture, keep_graph=True).tolist()):
                 scores[sample][first[sample]] = value[-1]
+            _check_finite(steps, proposals, scores, active)
             if any(alive and self._refused(i, scores[i][first[i]]) for i, alive in enumerate(active)):
                 self._score_all(logits, proposals, capture, scores)
+                _check_finite(steps, proposals, scores, active)
         return [
             self._settle(i, steps[i], proposals[i], scores[i], first[i]) if alive else None
             for i, alive in enumerate(active)
@@ -126,6 +133,17 @@ class SaliencyGate:
         draws = len(rejected) + (not fallback)
         refused = [proposal.tokens[i] for i in rejected]
         return Step(proposal.tokens[chosen], scores[chosen], threshold, draws, candidates, refused, fallback)
+
+
+def _check_finite(steps: Sequence[int], proposals: list[Proposal], scores: list, active: list[bool]) -> None:
+    """Refuse a score that can be neither accepted nor refused; it comes of gradients that overflow."""
+    for step, proposal, known, alive in zip(steps, proposals, scores, active, strict=True):
+        for token, score in zip(proposal.tokens, known, strict=True):
+            if alive and score is not None and not math.isfinite(score):
+                raise NumericalError(
+                    f"SGRS cannot score candidate {token} at step {step}: its S is {score}, because the gradients "
+                    "overflow in this precision; run the model in bfloat16 or float32"
+                )
 
 
 def _only(scores: list, index: int) -> list:

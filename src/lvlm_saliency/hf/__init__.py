@@ -9,7 +9,7 @@ on and off), `call` (one forward call), `settings` (of a `generate` call), `gene
 # ruff: noqa: F401 (this file gives other files' names one address)
 
 from lvlm_saliency.hf.backends import BACKENDS, NAMES
-from lvlm_saliency.hf.call import CACHE, CACHE_NAMES, cache_of, lengths, with_cache_named, without_cache
+from lvlm_saliency.hf.call import CACHE, CACHE_NAMES, cache_of, lengths, window_of, with_cache_named, without_cache
 from lvlm_saliency.hf.decoder import (
     attention_layers,
     decoder_layers,
@@ -24,6 +24,7 @@ from lvlm_saliency.hf.decoder import (
     last_to_write,
     maps_asked_for,
     refuse_held_states,
+    running_layers,
     supported_decoder,
     text_config,
     tied_head,

@@ -73,6 +73,20 @@ def lengths(decoder, args: tuple, kwargs: dict) -> tuple[int, int, Any]:
     return past, tokens.shape[1], cache
 
 
+def window_of(cache: Any, layer: int, module) -> int | None:
+    """How many keys a layer goes on holding of a text that is longer: what the cache says, or, where the layer has no
+    place of its own in it (it uses the keys of another), what its attention module says; None where it holds all."""
+    if cache is None:
+        return None
+    layers = getattr(cache, "layers", ())
+    own = layers[layer] if layer < len(layers) else None
+    if own is None or getattr(own, "keys", None) is None:
+        return getattr(module, "sliding_window", None)
+    if not getattr(own, "is_sliding", False):
+        return None
+    return getattr(own, "sliding_window", getattr(own, "max_cache_len", None))
+
+
 def without_cache(keywords: Mapping[str, Any]) -> tuple[dict, dict]:
     """The keywords without their cache, and that cache by its name."""
     cache = {name: value for name, value in keywords.items() if name in CACHE_NAMES}

@@ -100,6 +100,17 @@ def attention_layers(model) -> list[int]:
     return sorted(set(known_layers(model).numbers.values()))
 
 
+def running_layers(model) -> list[int]:
+    """Of `attention_layers` those that a forward call reaches: a model that drafts for itself by leaving early says in
+    its configuration, for the length of the draft, that it has fewer layers."""
+    decoder = decoder_of(model)
+    stack, depth = stack_of(decoder), getattr(decoder.config, "num_hidden_layers", None)
+    numbers = attention_layers(model)
+    if stack is None or depth is None or depth >= len(stack):
+        return numbers
+    return [number for number in numbers if number < depth]
+
+
 def decoder_layers(model) -> torch.nn.ModuleList:
     """The decoder's layers, in order.
 

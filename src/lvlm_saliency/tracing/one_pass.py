@@ -81,8 +81,8 @@ def trace(
     texts = generated if hasattr(generated, "steps") else sequences
     regions = token_regions(model, inputs, texts, eos_token_id=eos_token_id, pad_token_id=pad_token_id)
     valid = regions.output[:, prompt_length:]
-    with torch.inference_mode(False), session(model, methods) as state:
-        state.prompt = Prompt.read(model, inputs["input_ids"], inputs.get("attention_mask"), prompt_length)
+    prompt = Prompt.read(model, inputs["input_ids"], inputs.get("attention_mask"), prompt_length)
+    with torch.inference_mode(False), session(model, methods) as state, state.acting_on(prompt):
         if normalise == "row":
             cache = prompt_cache(model, generated, sequences, prompt_length)
             found = _one_pass(model, inputs, sequences, layers, valid, state, cache)
