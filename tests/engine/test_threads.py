@@ -17,14 +17,13 @@ from lvlm_saliency.attention import shared_hooks as rooms
 from lvlm_saliency.attention.session import session
 from zoo import FAMILIES
 
-SETTINGS = {"max_new_tokens": 5, "min_new_tokens": 5, "do_sample": False}
+SETTINGS = {"max_new_tokens": 3, "min_new_tokens": 3, "do_sample": False}
 METHODS = {
     "plain": [],
     "locore": [ls.LocoRE(beta=2.0)],
     "sgrs": [ls.SGRS(seed=1)],
     "dola": [ls.method("dola")],
     "memvr": [ls.method("memvr", gamma=0.1)],
-    "causalmm": [ls.method("causalmm", seed=1)],
     "vcd": [ls.method("vcd", seed=1)],
 }
 
@@ -64,11 +63,10 @@ def test_mixed_jobs_on_one_model_end_as_they_do_alone(family):
     family = FAMILIES[family]
     model, _ = family.build()
     inputs = family.inputs(n=1)
-    names = [name for name in METHODS if name != "causalmm" or family.name == "llava"]
-    jobs = [(work, name) for work in (written, traced, blocked) for name in names]
+    jobs = [(written, name) for name in METHODS] + [(traced, "plain"), (blocked, "plain"), (blocked, "sgrs")]
     alone = {(work, name): work(model, inputs, name) for work, name in jobs}
     before = hooks_of(model)
-    order = random.Random(0).sample(jobs, len(jobs))
+    order = random.Random(0).sample(jobs + jobs[-3:], len(jobs) + 3)  # sessions that come and go, twice
     failures = []
 
     def run(mine):
