@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check 
 # One worker a core; more than four only cost memory here.
 PARALLEL := --numprocesses logical --maxprocesses 4 --dist worksteal
 
-.PHONY: setup demo test test-slow bench lint architectures studies train-scenes pictures
+.PHONY: setup demo test test-slow test-versions bench lint architectures studies train-scenes pictures
 
 setup: $(STAMP)
 
@@ -30,6 +30,10 @@ test: setup
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow $(PARALLEL)
+
+# The exactness and contract tests on the oldest and the newest releases, each in an environment of its own.
+test-versions:
+	$(PYTHON) .ci/versions.py floor newest
 
 bench: setup
 	$(BIN)/python -m bench.cpu

@@ -192,7 +192,7 @@ def test_our_name_answers_as_the_backend_does():
 def test_a_state_that_a_kernel_writes_past_the_graph_is_an_error():
     """Fused kernels write in place and have no gradient: without a word the rows above would be wrong."""
     model, ids = decoders.build("bamba"), text()
-    cache = model(input_ids=ids).past_key_values
+    cache = hf.cache_of(model(input_ids=ids))
     keep_graph_out_of_cache(cache, Fresh(), ids.shape[1])
     with torch.enable_grad():
         cache.get_recurrent_state(0, state_idx=0)

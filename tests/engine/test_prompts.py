@@ -66,7 +66,7 @@ def cached(ids, length, model=MODEL):
     cache = DynamicCache(config=model.config)
     if length:
         with torch.no_grad():
-            model(input_ids=ids[:, :length], past_key_values=cache, use_cache=True)
+            model(input_ids=ids[:, :length], **{hf.CACHE: cache}, use_cache=True)
     return cache
 
 
@@ -119,8 +119,8 @@ def test_a_part_of_the_prompt_in_a_cache(name, length):
     with method(MODEL):
         inside = cached(inputs["input_ids"], length)
         for cache in (copy.deepcopy(inside), before, inside):
-            assert torch.equal(answered(MODEL, inputs, past_key_values=cache), want)
-    again = ls.generate(MODEL, inputs, [method], **FIXED, past_key_values=cached(inputs["input_ids"], length))
+            assert torch.equal(answered(MODEL, inputs, **{hf.CACHE: cache}), want)
+    again = ls.generate(MODEL, inputs, [method], **FIXED, **{hf.CACHE: cached(inputs["input_ids"], length)})
     assert torch.equal(again.sequences[:, 20:], want)
 
 
@@ -132,7 +132,7 @@ def test_three_turns_over_one_cache(name):
     with method(MODEL):
         for turn in range(3):
             inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-            turns.append((inputs, MODEL.generate(**inputs, **FIXED, past_key_values=cache)))
+            turns.append((inputs, MODEL.generate(**inputs, **FIXED, **{hf.CACHE: cache})))
             ids = torch.cat([turns[-1][1], prompt(6, seed=5 + turn)["input_ids"]], dim=1)
     for inputs, made in turns:
         assert torch.equal(made[:, inputs["input_ids"].shape[1] :], written(MODEL, inputs, method))
@@ -149,23 +149,23 @@ def test_only_the_tokens_behind_the_cache():
     new = {"input_ids": inputs["input_ids"][:, 15:], "attention_mask": inputs["attention_mask"]}
     want = written(MODEL, inputs, method)
     with method(MODEL):
-        assert torch.equal(answered(MODEL, new, past_key_values=cached(inputs["input_ids"], 15)), want)
+        assert torch.equal(answered(MODEL, new, **{hf.CACHE: cached(inputs["input_ids"], 15)}), want)
     with pytest.raises(SettingError, match="pass the whole text as input_ids"), TEXT["tame"](MODEL):
-        answered(MODEL, new, past_key_values=cached(inputs["input_ids"], 15))
+        answered(MODEL, new, **{hf.CACHE: cached(inputs["input_ids"], 15)})
     with pytest.raises(SettingError, match="the cache holds 15 tokens and the prompt is 5"), method(MODEL):
-        answered(MODEL, {"input_ids": new["input_ids"]}, past_key_values=cached(inputs["input_ids"], 15))
+        answered(MODEL, {"input_ids": new["input_ids"]}, **{hf.CACHE: cached(inputs["input_ids"], 15)})
 
 
 def test_a_cache_that_cannot_take_tokens_back():
     inputs = prompt()
     cache = StaticCache(config=MODEL.config, max_cache_len=64)
     with torch.no_grad():
-        MODEL(input_ids=inputs["input_ids"][:, :8], past_key_values=cache, use_cache=True)
+        MODEL(input_ids=inputs["input_ids"][:, :8], **{hf.CACHE: cache}, use_cache=True)
     want = written(MODEL, inputs, TEXT["locore"])
     with TEXT["locore"](MODEL):
-        assert torch.equal(answered(MODEL, inputs, past_key_values=copy.deepcopy(cache)), want)
+        assert torch.equal(answered(MODEL, inputs, **{hf.CACHE: copy.deepcopy(cache)}), want)
     with pytest.raises(SettingError, match="StaticCache cannot take them back"), TEXT["tame"](MODEL):
-        answered(MODEL, inputs, past_key_values=cache)
+        answered(MODEL, inputs, **{hf.CACHE: cache})
 
 
 @pytest.mark.parametrize("name", TEXT)
@@ -177,7 +177,7 @@ def test_embeddings_in_place_of_ids(name):
         assert torch.equal(answered(MODEL, {"inputs_embeds": embeddings}), want)
         assert torch.equal(answered(MODEL, {**inputs, "inputs_embeds": embeddings}), want)
         cache = cached(inputs["input_ids"], 9)
-        assert torch.equal(answered(MODEL, {"inputs_embeds": embeddings}, past_key_values=cache), want)
+        assert torch.equal(answered(MODEL, {"inputs_embeds": embeddings}, **{hf.CACHE: cache}), want)
 
 
 def test_several_calls_and_answers_in_one_block():
@@ -208,11 +208,11 @@ def test_padding_that_only_the_ids_show():
 
 def by_hand(model, ids, cache=None, **more):
     """Greedy decoding by forward calls: the prompt at once, then token by token."""
-    out = model(input_ids=ids, past_key_values=cache, use_cache=True, **more)
+    out = model(input_ids=ids, **{hf.CACHE: cache}, use_cache=True, **more)
     made = []
     for _ in range(10):
         made.append(out.logits[:, -1].argmax(-1, keepdim=True))
-        out = model(input_ids=made[-1], past_key_values=out.past_key_values, use_cache=True)
+        out = model(input_ids=made[-1], **{hf.CACHE: hf.cache_of(out)}, use_cache=True)
     return torch.cat(made, dim=1)
 
 
@@ -232,12 +232,12 @@ def test_by_hand_what_cannot_be_told_is_refused():
     with TEXT["locore"](MODEL), torch.no_grad():
         cache = cached(ids, 12)
         copied = copy.deepcopy(cache)
-        MODEL(input_ids=ids[:, 12:13], past_key_values=cache)
-        MODEL(input_ids=ids[:, 12:13], past_key_values=copied)
+        MODEL(input_ids=ids[:, 12:13], **{hf.CACHE: cache})
+        MODEL(input_ids=ids[:, 12:13], **{hf.CACHE: copied})
         with pytest.raises(SettingError, match="7 tokens came in over a cache that holds some"):
-            MODEL(input_ids=ids[:, 13:], past_key_values=cache)
+            MODEL(input_ids=ids[:, 13:], **{hf.CACHE: cache})
         with pytest.raises(SettingError, match="a cache that was filled outside of the block"):
-            MODEL(input_ids=ids[:, 12:13], past_key_values=before)
+            MODEL(input_ids=ids[:, 12:13], **{hf.CACHE: before})
 
 
 # --- copies, threads, other ways ------------------------------------------------------------------------------------
@@ -311,7 +311,7 @@ def test_nested_blocks():
     outer, inner, inputs = TEXT["locore"], TEXT["farsight"], prompt()
     want = ls.generate(MODEL, inputs, [outer, inner], **FIXED).sequences
     with outer(MODEL), inner(MODEL):
-        assert torch.equal(MODEL.generate(**inputs, **FIXED, past_key_values=cached(inputs["input_ids"], 7)), want)
+        assert torch.equal(MODEL.generate(**inputs, **FIXED, **{hf.CACHE: cached(inputs["input_ids"], 7)}), want)
     with outer(MODEL):
         assert torch.equal(ls.generate(MODEL, inputs, [inner], **FIXED).sequences, want)
 
@@ -358,7 +358,7 @@ def test_a_cache_that_holds_the_picture(family, name):
 
     def held():
         cache = DynamicCache(config=hf.text_config(model))
-        model.generate(**inputs, max_new_tokens=1, do_sample=False, past_key_values=cache)
+        model.generate(**inputs, max_new_tokens=1, do_sample=False, **{hf.CACHE: cache})
         cache.crop(-3)
         return cache
 
@@ -369,16 +369,16 @@ def test_a_cache_that_holds_the_picture(family, name):
         calls = [(text, None), (inputs, "already holds the prompt's .* image tokens")]
     for given_inputs, message in calls:
         if message is None:
-            got = ls.generate(model, given_inputs, [method], **FIXED, past_key_values=held()).sequences[:, length:]
+            got = ls.generate(model, given_inputs, [method], **FIXED, **{hf.CACHE: held()}).sequences[:, length:]
             assert torch.equal(got, want)
             with method(model):
-                assert torch.equal(answered(model, given_inputs, past_key_values=held()), want)
+                assert torch.equal(answered(model, given_inputs, **{hf.CACHE: held()}), want)
             continue
         with pytest.raises(PromptError, match=message):
-            ls.generate(model, given_inputs, [method], **FIXED, past_key_values=held())
+            ls.generate(model, given_inputs, [method], **FIXED, **{hf.CACHE: held()})
         cache = held()
         with pytest.raises(PromptError, match=message), method(model):
-            answered(model, given_inputs, past_key_values=cache)
+            answered(model, given_inputs, **{hf.CACHE: cache})
 
 
 def test_embeddings_with_pictures():
@@ -411,11 +411,11 @@ def test_contrast_over_a_cache_of_the_callers():
     inputs = family.inputs(n=1)
     for name in ("vcd", "icd", "pai", "causalmm"):
         method = ls.method(name)
-        for brought in ({**inputs, "past_key_values": cached(inputs["input_ids"][:, :2], 2, model)},):
+        for brought in ({**inputs, hf.CACHE: cached(inputs["input_ids"][:, :2], 2, model)},):
             with pytest.raises(SettingError, match="reads a second prompt"):
                 ls.generate(model, brought, [method], **FIXED)
     vcd = ls.method("vcd", seed=3)
-    empty = {**inputs, "past_key_values": DynamicCache(config=hf.text_config(model))}
+    empty = {**inputs, hf.CACHE: DynamicCache(config=hf.text_config(model))}
     assert torch.equal(
         ls.generate(model, empty, [vcd], **FIXED).sequences, ls.generate(model, inputs, [vcd], **FIXED).sequences
     )
@@ -490,7 +490,7 @@ def test_any_way_to_bring_a_prompt_into_a_block(name, length, held, where, form,
     if where == "earlier turn":
         with method(MODEL):
             cache = DynamicCache(config=MODEL.config)
-            ids = MODEL.generate(**inputs, **FIXED, past_key_values=cache)
+            ids = MODEL.generate(**inputs, **FIXED, **{hf.CACHE: cache})
         ids = torch.cat([ids, prompt(4, seed=seed + 1)["input_ids"]], dim=1)
         inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     elif where == "other method":
@@ -507,14 +507,14 @@ def test_any_way_to_bring_a_prompt_into_a_block(name, length, held, where, form,
         embeddings = MODEL.get_input_embeddings()(ids).detach()
         inputs = {"inputs_embeds": embeddings} if form == "embeddings" else {**inputs, "inputs_embeds": embeddings}
     if where != "none":
-        more["past_key_values"] = cache
+        more[hf.CACHE] = cache
     # assistants and chunks of transformers do not take embeddings, and TAME no chunks
     refused = form != "ids" and setting in ("chunks", "prompt lookup", "assistant")
     refused = refused or (setting == "chunks" and name == "tame" and ids.shape[1] > 7)
     with pytest.raises(SettingError) if refused else nullcontext(), method(MODEL):
         if where == "inside":
-            more["past_key_values"] = cached(ids, held)
+            more[hf.CACHE] = cached(ids, held)
         if where == "copy":
-            more["past_key_values"] = copy.deepcopy(cached(ids, held))
+            more[hf.CACHE] = copy.deepcopy(cached(ids, held))
         got = answered(MODEL, inputs, **short, **more)
         assert torch.equal(got, want)

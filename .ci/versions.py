@@ -1,0 +1,72 @@
+"""Run the exactness and contract tests on the oldest and the newest releases that the package allows.
+
+`python .ci/versions.py floor newest` (as `make test-versions`) makes an environment of its own for each, `.venv-floor`
+and `.venv-newest`, installs there what `pyproject.toml` says, and runs the same tests in both. Needs Python 3.11.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import tomllib
+
+ROOT = Path(__file__).resolve().parent.parent
+TOOLS = ("pytest", "hypothesis", "accelerate", "num2words")
+"""Of the test extra, what these tests need; the newest of each in both environments."""
+FAMILIES = "llava,qwen2_5_vl,gemma3,gemma2,qwen3_5"
+TESTS = [
+    *(f"tests/engine/test_{name}.py" for name in ("call", "rows", "confident", "contract", "prompts")),
+    *(f"tests/rivals/test_{name}.py" for name in ("beam", "opera", "contrast")),
+]
+# `test_prompts.py` tries every method in every way to bring a prompt: here one method of each kind will do.
+LEFT_OUT = ["any_way_to_bring_a_prompt", "test_prompts and (horizon or unnormalised or tame)"]
+
+
+def floors() -> dict[str, str]:
+    """The lowest release of each requirement, by name, from `pyproject.toml`."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return dict(line.split(">=") for line in project["dependencies"])
+
+
+def tested_torch() -> str:
+    """The torch of `constraints.txt`: there is a CPU build of it, where the newest brings gigabytes for GPUs."""
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").split()
+    return next(line for line in lines if line.startswith("torch=="))
+
+
+def environment(name: str) -> Path:
+    """The Python of `.venv-NAME`, with the releases that the name asks for."""
+    folder = ROOT / f".venv-{name}"
+    python = folder / "bin" / "python"
+    if not python.exists():
+        venv.create(folder, with_pip=True)
+    lowest = floors()
+    torch = f"torch=={lowest['torch']}" if name == "floor" else tested_torch()
+    wanted = [f"{package}=={version}" for package, version in lowest.items()] if name == "floor" else list(lowest)
+    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
+    subprocess.run([*pip, torch], check=True)  # first, so that nothing else chooses another build
+    others = [one for one in wanted if not one.startswith("torch")]
+    subprocess.run([*pip, "--upgrade", "--editable", str(ROOT), torch, *others, *TOOLS], check=True)
+    return python
+
+
+def tested(name: str) -> bool:
+    """Whether the tests pass on these releases."""
+    python = environment(name)
+    shown = "import torch, transformers; print(transformers.__version__, torch.__version__)"
+    print(f"{name}: transformers and torch", flush=True)
+    subprocess.run([python, "-c", shown], check=True)
+    settings = {**os.environ, "LVLM_SALIENCY_FAMILIES": FAMILIES, "OMP_NUM_THREADS": "1"}
+    chosen = " and ".join(f"not ({words})" for words in LEFT_OUT)
+    command = [python, "-m", "pytest", "-m", "not slow", "-k", chosen, *TESTS]
+    return subprocess.run(command, cwd=ROOT, env=settings, check=False).returncode == 0
+
+
+if __name__ == "__main__":
+    results = {name: tested(name) for name in sys.argv[1:] or ("floor", "newest")}
+    print("; ".join(f"{name}: {'passes' if good else 'FAILS'}" for name, good in results.items()))
+    sys.exit(0 if all(results.values()) else 1)
