@@ -10,6 +10,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from marks import between_marks
+
 from lvlm_saliency.evaluation.report.markdown import escaped
 from lvlm_saliency.studies import STUDIES
 from lvlm_saliency.studies.page import MARKS
@@ -23,6 +25,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--source", type=Path, default=Path("runs/studies"), help="the --out of `lvlm-saliency study`")
     parser.add_argument("--out", type=Path, default=Path("docs/studies"))
+    parser.add_argument("--readme", type=Path, help="also write each study's first finding between its marks")
     options = parser.parse_args()
     found = finished(options.source)
     if not found:
@@ -30,6 +33,8 @@ def main() -> None:
     for name in found:
         publish(options.source / name, options.out / name)
     (options.out / "README.md").write_text(index(found), encoding="utf-8")
+    if options.readme is not None:
+        between_marks(options.readme, "studies", headlines(found))
 
 
 def finished(source: Path) -> dict[str, dict[str, Any]]:
@@ -73,6 +78,15 @@ def index(found: dict[str, dict[str, Any]]) -> str:
     for text in dict.fromkeys(_made(study) for study in found.values()):
         lines += [text, ""]
     return "\n".join(lines)
+
+
+def headlines(found: dict[str, dict[str, Any]]) -> list[str]:
+    """The first finding of each study, and how they were made."""
+    lines = []
+    for name, study in found.items():
+        one = study["findings"][0]
+        lines.append(f"- [{name}](docs/studies/{name}/page.md): {MARKS[one['verdict']]} {escaped(one['text'])}")
+    return [*lines, "", *dict.fromkeys(_made(study) for study in found.values())]
 
 
 def _made(study: dict[str, Any]) -> str:

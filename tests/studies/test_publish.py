@@ -18,6 +18,7 @@ SCRIPT = Path(__file__).parents[2] / "docs/publish_studies.py"
 @pytest.fixture
 def publish(monkeypatch):
     """`publish("--source", ...)`: the script's main."""
+    monkeypatch.syspath_prepend(SCRIPT.parent)
     spec = importlib.util.spec_from_file_location("publish_studies", SCRIPT)
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
@@ -77,3 +78,19 @@ def test_no_finished_study_is_an_error(publish, tmp_path):
 def test_the_guide_names_every_study():
     guide = (SCRIPT.parent / "studies.md").read_text(encoding="utf-8")
     assert set(re.findall(r"^\| `(\w+)` \|", guide, re.MULTILINE)) >= set(STUDIES)
+
+
+def test_the_first_finding_of_each_study_stands_between_its_marks_in_the_readme(publish, tmp_path):
+    source, readme = tmp_path / "runs", tmp_path / "README.md"
+    study(source / "separation", "Do they?", Finding(FAILS, "They do not."), Finding(HOLDS, "Second."))
+    readme.write_text("before\n<!-- studies -->\nold\n<!-- end of studies -->\nafter\n")
+    publish("--source", source, "--out", tmp_path / "docs", "--readme", readme)
+    text = readme.read_text()
+    assert text.startswith("before\n<!-- studies -->\n- [separation](docs/studies/separation/page.md): ")
+    assert "They do not." in text
+    assert "Second." not in text
+    assert "old" not in text
+    assert text.endswith("<!-- end of studies -->\nafter\n")
+    readme.write_text("no marks")
+    with pytest.raises(SystemExit, match="does not hold"):
+        publish("--source", source, "--out", tmp_path / "docs", "--readme", readme)
