@@ -104,7 +104,7 @@ def test_runs_are_compared(command, tmp_path):
         (["--benchmark", "scenes-caption", "--method", "all+locore"], "give it by itself"),
         (["--benchmark", "scenes-caption", "--shard", "5"], "1/2"),
         (["--benchmark", "pope"], "--data DIR"),
-        (["--benchmark", "scenes-caption", "--batch-size", "0"], "batch_size"),
+        (["--benchmark", "scenes-caption", "--batch-size", "0"], "--batch-size"),
         (["folder"], "--report"),
         ([], "--benchmark"),
     ],
