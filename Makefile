@@ -56,9 +56,9 @@ studies: setup
 # Every method on the shipped model, captions and questions; what was written before is kept, not written again.
 results: setup
 	OMP_NUM_THREADS=1 $(MALLOC) $(BIN)/lvlm-saliency evaluate --model scenes --benchmark scenes-caption --method all \
-		--method sgrs+locore --n 300 --max-new-tokens 128 --batch-size 16 --out runs/results/captions
+		--method sgrs+locore --n 150 --max-new-tokens 128 --batch-size 16 --out runs/results/captions
 	OMP_NUM_THREADS=1 $(MALLOC) $(BIN)/lvlm-saliency evaluate --model scenes --benchmark scenes-pope --method all \
-		--method sgrs+locore --n 300 --max-new-tokens 8 --batch-size 16 --out runs/results/questions
+		--method sgrs+locore --n 50 --max-new-tokens 8 --batch-size 16 --out runs/results/questions
 	$(BIN)/python docs/publish_results.py
 
 train-scenes: setup

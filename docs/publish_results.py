@@ -74,14 +74,19 @@ def main() -> None:
     for folder, name in ((options.captions, "captions.md"), (options.questions, "questions.md")):
         shutil.copyfile(folder / "summary.md", options.out / name)
     (options.out / "README.md").write_text(page(captions, questions), encoding="utf-8")
-    short = [made(captions), "", *table(captions, questions), "", *shows(captions, questions, "docs/results/README.md")]
+    short = [
+        made(captions, questions),
+        "",
+        *table(captions, questions),
+        "",
+        *shows(captions, questions, "docs/results/README.md"),
+    ]
     between_marks(options.readme, "results", short)
 
 
 def page(captions: RunData, questions: RunData) -> str:
     """The page of both runs, Markdown."""
-    pictures = captions.config["benchmarks"][CAPTIONS]["pictures"]
-    lines = [f"# The whole field on the shipped model: {pictures} scenes", "", made(captions), ""]
+    lines = ["# The whole field on the shipped model", "", made(captions, questions), ""]
     lines += ["Every registered method at its default settings, and SGRS with LocoRE. `make results` runs:", "", "```"]
     lines += [*commands(captions, questions), "```", "", *table(captions, questions), ""]
     lines += [
@@ -114,11 +119,16 @@ def commands(captions: RunData, questions: RunData) -> list[str]:
     return lines
 
 
-def made(run: RunData) -> str:
+def made(captions: RunData, questions: RunData) -> str:
     """When, on what machine and on how many pictures."""
-    date = datetime.fromtimestamp(run.folder.path.joinpath("scores.json").stat().st_mtime, tz=timezone.utc).date()
-    pictures = run.config["benchmarks"][CAPTIONS]["pictures"]
-    return f"{pictures} held-out scenes, percentages; {date.isoformat()}, {run.config['machine']}."
+    date = datetime.fromtimestamp(captions.folder.path.joinpath("scores.json").stat().st_mtime, tz=timezone.utc).date()
+    described, asked = (
+        run.config["benchmarks"][name]["pictures"] for run, name in ((captions, CAPTIONS), (questions, QUESTIONS))
+    )
+    return (
+        f"Captions of {described} held-out scenes and 18 questions on each of {asked}, percentages; {date.isoformat()}, "
+        f"{captions.config['machine']}."
+    )
 
 
 def table(captions: RunData, questions: RunData) -> list[str]:
