@@ -46,8 +46,8 @@ TITLES = {
 LIMITS = """\
 - **One model of three million parameters, on drawings, says nothing about models of 7 billion on photographs.** It has
   six layers; methods that name layers of 32 (DOPRA, EAH, MemVR, DoLa) act on very different shares of it. The defaults
-  are those of the papers and their code ([where they differ](../rivals-defaults.md)), none was tuned here, and a method may well
-  do better at another setting.
+  are those of the papers and their code ([where they differ](../rivals-defaults.md)), none was tuned here, and a method
+  may well do better at another setting.
 - VCD, ICD, CausalMM, PAI and DoLa take the largest of their combined logits here, so that they are compared with greedy
   decoding on equal terms; most of their papers sample from them and compare with sampling.
 - The shipped model does not know ICD's instruction: several of its words are outside the vocabulary of the scenes.
@@ -126,8 +126,8 @@ def made(captions: RunData, questions: RunData) -> str:
         run.config["benchmarks"][name]["pictures"] for run, name in ((captions, CAPTIONS), (questions, QUESTIONS))
     )
     return (
-        f"Captions of {described} held-out scenes and 18 questions on each of {asked}, percentages; {date.isoformat()}, "
-        f"{captions.config['machine']}."
+        f"Captions of {described} held-out scenes and 18 questions on each of {asked}, percentages; "
+        f"{date.isoformat()}, {captions.config['machine']}."
     )
 
 
