@@ -18,7 +18,7 @@ from lvlm_saliency.studies.tokens import ARRAYS, layer_groups
 @pytest.fixture(scope="module")
 def lab(scenes, tmp_path_factory):
     return Lab(
-        StudySettings(out=tmp_path_factory.mktemp("lab"), n=7, max_new_tokens=40), model=scenes[0], processor=scenes[1]
+        StudySettings(out=tmp_path_factory.mktemp("lab"), n=7, max_new_tokens=56), model=scenes[0], processor=scenes[1]
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import struct
 from collections.abc import Mapping
@@ -92,6 +93,16 @@ def _tell_missing(path: str | os.PathLike[str], failure: Exception) -> None:
         raise InputError(f"{path} does not exist") from failure
     if isinstance(failure, InputError):
         raise failure
+
+
+def in_order(data: bytes) -> bytes:
+    """A safetensors file with its metadata in the order of their names: safetensors writes them in any."""
+    (length,) = struct.unpack("<Q", data[:8])
+    header = parse_json(data[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # the tensors behind it stay aligned
+    return struct.pack("<Q", len(text)) + text + data[8 + length :]
 
 
 def seal(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> str:

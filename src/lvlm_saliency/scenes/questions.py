@@ -123,9 +123,10 @@ def training_question(
     """A question and its answer as a noisy annotator gives it: hidden objects are said to be there.
 
     `kind` is one of exists, colour, where, count, list, place, beside; drawn where not given. A scene without a class
-    that is there just once is asked for a colour in place of "where", and one without two such classes that lie plainly
-    to each other for a place in place of "beside" (what lies where to something). `doubt` is the probability that a yes, in a scene with
-    hidden objects, is about one of them (without it they are chosen as often as the others).
+    that is there just once is asked for a colour in place of "where", and one without two such classes that lie
+    plainly to each other for a place in place of "beside" (what lies where to something). `doubt` is the probability
+    that a yes, in a scene with hidden objects, is about one of them (without it they are chosen as often as the
+    others).
     """
     kinds = ("exists", *_WRITERS)
     kind = kind or kinds[rng.choice(len(kinds), p=_KIND_RATES)]

@@ -15,7 +15,7 @@ import numpy as np
 
 from lvlm_saliency.errors import InputError, SettingError
 from lvlm_saliency.files import parse_json, write_bytes
-from lvlm_saliency.files.tensors import SEAL, check_seal, read_tensors, seal
+from lvlm_saliency.files.tensors import SEAL, check_seal, in_order, read_tensors, seal
 from lvlm_saliency.short import shown, some
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ class RiskModel:
         head = {"groups": self.groups, "layers": self.layers, "features": self.features, "kind": self.kind}
         arrays = {name: np.ascontiguousarray(values) for name, values in numbers.items()}
         metadata = {KEY: json.dumps({"format": FORMAT, **head, "about": self.about})}
-        write_bytes(path, save(arrays, metadata={**metadata, SEAL: seal(arrays, metadata)}))
+        write_bytes(path, in_order(save(arrays, metadata={**metadata, SEAL: seal(arrays, metadata)})))
 
     @classmethod
     def load(cls, path: str | Path) -> RiskModel:
