@@ -105,6 +105,17 @@ def test_the_definition_and_a_second_reading_depend_on_none_of_them(llava, name)
         assert torch.equal(ls.generate(model, inputs, **vcd).sequences, text)
 
 
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_trace_inside_a_block_depends_on_none_of_them(llava, name):
+    model, _, inputs, sequences = llava
+    method = ls.LocoRE(beta=1.0, window=2)
+    with method(model):
+        want = ls.trace(model, inputs, sequences).rows
+    put(model, {name: SETTINGS[name][0]})
+    with method(model):
+        assert torch.equal(ls.trace(model, inputs, sequences).rows, want)
+
+
 # What changes the text, and goes through the loop here as through that of transformers.
 SAME = {
     "static cache": {"cache_implementation": "static"},

@@ -126,8 +126,9 @@ class Session:
         )
 
     @contextmanager
-    def generating(self, given: dict) -> Iterator[dict]:
-        """A call of `model.generate` with these arguments; gives the arguments to go on with.
+    def generating(self, called, given: dict) -> Iterator[dict]:
+        """A call of `called.generate` with these arguments; gives the arguments to go on with. `called` is the model,
+        or a copy in its place with generation settings of its own.
 
         Raises:
             SettingError: a way to generate, or a cache, that the editors cannot serve.
@@ -136,22 +137,22 @@ class Session:
         if self.running and getattr(config, "is_assistant", False):
             yield given  # a model that drafts for itself goes on with the prompt that it drafts for
             return
-        if hf.setting(self.model, given, "token_healing"):
+        if hf.setting(called, given, "token_healing"):
             raise SettingError(
                 "token_healing rewrites the end of the prompt: leave it out, or use lvlm_saliency.generate"
             )
-        if hf.setting(self.model, given, "cache_implementation") == "paged":
+        if hf.setting(called, given, "cache_implementation") == "paged":
             raise SettingError(
                 "cache_implementation='paged' (continuous batching) packs texts in a way that methods cannot follow: "
                 "leave it out"
             )
-        if self.editors and hf.setting(self.model, given, "guidance_scale") not in (None, 1):
+        if self.editors and hf.setting(called, given, "guidance_scale") not in (None, 1):
             raise SettingError(
                 f"guidance_scale reads a second prompt, which {self.editors[0].name} would take for the first: "
                 "leave one of the two out"
             )
         for name in ("prefill_chunk_size", "prompt_lookup_num_tokens", "assistant_model"):
-            if given.get("inputs_embeds") is not None and hf.setting(self.model, given, name) is not None:
+            if given.get("inputs_embeds") is not None and hf.setting(called, given, name) is not None:
                 raise SettingError(f"{name} needs the prompt's ids alone: leave inputs_embeds out, or {name}")
         prompt = prompt_of(self.model, given)
         if self.editors:

@@ -25,11 +25,12 @@ _lock = threading.Lock()
 
 
 @contextmanager
-def watched(model, begin: Callable[[dict], AbstractContextManager[dict]]) -> Iterator[None]:
-    """Run each `model.generate(...)` inside `begin(arguments)`, whatever thread it is called from.
+def watched(model, begin: Callable[[Any, dict], AbstractContextManager[dict]]) -> Iterator[None]:
+    """Run each `model.generate(...)` inside `begin(called, arguments)`, whatever thread it is called from.
 
     Args:
-        begin: takes the call's arguments by name, and gives those to go on with.
+        begin: takes the model that is called (or the copy in its place: see `watched_as`), whose generation settings
+            hold, and the call's arguments by name; gives those to go on with.
     """
     names = [name for name in ("generate", *BATCHING) if hasattr(type(model), name)]
     places = [(next(kind for kind in type(model).__mro__ if name in vars(kind)), name) for name in names]
@@ -82,7 +83,7 @@ def _asking(original: Callable) -> Callable:
         given = {**dict(zip(names, args, strict=False)), **kwargs}
         with ExitStack() as stack:
             for begin in begins:
-                given = stack.enter_context(begin(given))
+                given = stack.enter_context(begin(self, given))
             return original(self, **given)
 
     return generate
