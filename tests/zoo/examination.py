@@ -158,7 +158,12 @@ def _faults_of_sgrs(model, inputs) -> list[str]:
     """SGRS step by step has the scores of a trace, and in blocks the decisions of the steps."""
     faults = []
     gate = {"alpha": 0.7, "top_k": 4, "seed": 3}
-    steps = ls.generate(model, inputs, [ls.SGRS(**gate, execution="stepwise")], max_new_tokens=6, min_new_tokens=6)
+    asked = {
+        "max_new_tokens": 6,
+        "min_new_tokens": 6,
+        "suppress_tokens": [0],
+    }  # 0 pads: a trace of ids alone ends there
+    steps = ls.generate(model, inputs, [ls.SGRS(**gate, execution="stepwise")], **asked)
     trace = ls.trace(model, inputs, steps.sequences)
     prompt = inputs["input_ids"].shape[1]
     for t, step in enumerate(steps.steps[0]):
@@ -173,9 +178,7 @@ def _faults_of_sgrs(model, inputs) -> list[str]:
     if float((reused.rows - trace.rows).abs().max()) > CLOSE:
         faults.append("a trace over the generation's cache has other rows")
     try:
-        blocks = ls.generate(
-            model, inputs, [ls.SGRS(**gate, execution="blockwise")], max_new_tokens=6, min_new_tokens=6
-        )
+        blocks = ls.generate(model, inputs, [ls.SGRS(**gate, execution="blockwise")], **asked)
     except SettingError:
         return faults  # no blocks on this model, and one line said so
     if not torch.equal(blocks.sequences, steps.sequences):
