@@ -83,6 +83,7 @@ def deeper(family):
     for number in range(3, 9):
         layer = copy.deepcopy(stack[number % 3])
         layer.self_attn.layer_idx = number
+        layer.self_attn.config = stack[0].self_attn.config  # a copy of its own would not be switched to our attention
         stack.append(layer)
     config = model.config.get_text_config(decoder=True)
     config.num_hidden_layers = 9

@@ -86,8 +86,13 @@ class Session:
     def _prompt(self, past: int, new: int, cache) -> Prompt:
         if self.prompt is not None:
             return self.prompt
-        running = self.running
-        return running[-1] if running else self._by_hand(past, new, cache)
+        if self.running:
+            return self.running[-1]
+        # A generation of this thread that had begun, but not so far as its own session, when this block was opened.
+        told = (
+            other.prompt for other in _open.get(id(self.model), ()) if other.thread is not None and other.opened_here
+        )
+        return next((prompt for prompt in told if prompt is not None), None) or self._by_hand(past, new, cache)
 
     @property
     def running(self) -> list[Prompt]:
@@ -101,8 +106,11 @@ class Session:
         began."""
         if self.thread is not None or self.prompt is not None or self.opened_here:
             return False
-        older = itertools.takewhile(lambda other: other is not self, _open.get(id(self.model), ()))
+        known = _open.get(id(self.model), ())
+        older = itertools.takewhile(lambda other: other is not self, known)
         if any(other.thread is not None and other.opened_here for other in older):
+            return True
+        if not self.running and any(other.running for other in known if other is not self):
             return True
         return not self.running and past > 0 and origin_of(cache) is None
 
