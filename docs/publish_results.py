@@ -110,11 +110,11 @@ def page(captions: RunData, questions: RunData) -> str:
 def commands(captions: RunData, questions: RunData) -> list[str]:
     """How both runs are made."""
     lines = []
-    for run, benchmark, out in ((captions, CAPTIONS, "captions"), (questions, QUESTIONS, "questions")):
+    for run, benchmark, batch, out in ((captions, CAPTIONS, 16, "captions"), (questions, QUESTIONS, 32, "questions")):
         pictures, limit = run.config["benchmarks"][benchmark]["pictures"], run.config["settings"]["max_new_tokens"]
         lines += [
             f"lvlm-saliency evaluate --model scenes --benchmark {benchmark} --method all --method sgrs+locore \\",
-            f"    --n {pictures} --max-new-tokens {limit} --batch-size 16 --out runs/results/{out}",
+            f"    --n {pictures} --max-new-tokens {limit} --batch-size {batch} --out runs/results/{out}",
         ]
     return lines
 
