@@ -58,7 +58,7 @@ results: setup
 	OMP_NUM_THREADS=1 $(MALLOC) $(BIN)/lvlm-saliency evaluate --model scenes --benchmark scenes-caption --method all \
 		--method sgrs+locore --n 150 --max-new-tokens 128 --batch-size 16 --out runs/results/captions
 	OMP_NUM_THREADS=1 $(MALLOC) $(BIN)/lvlm-saliency evaluate --model scenes --benchmark scenes-pope --method all \
-		--method sgrs+locore --n 15 --max-new-tokens 8 --batch-size 32 --out runs/results/questions
+		--method sgrs+locore --n 40 --max-new-tokens 8 --batch-size 32 --out runs/results/questions
 	$(BIN)/python docs/publish_results.py
 
 train-scenes: setup
