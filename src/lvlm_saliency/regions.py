@@ -46,6 +46,10 @@ class Regions:
         """The same masks on another device."""
         return Regions(*(mask.to(device) for mask in (self.system, self.image, self.prompt, self.output)))
 
+    def cut(self, samples: slice, positions: slice) -> Regions:
+        """The masks of some samples and positions."""
+        return Regions(*(mask[samples, positions] for mask in (self.system, self.image, self.prompt, self.output)))
+
     @property
     def padding(self) -> Tensor:
         """bool `[batch, N]`: positions of no region, before a shorter prompt or behind a finished text."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -69,6 +69,11 @@ class ImageLayout:
     def positions(self) -> np.ndarray:
         """Every position of this picture, ascending, int64."""
         return np.sort(np.concatenate([*(tile.positions.ravel() for tile in self.tiles), self.extra]))
+
+    def moved(self, by: int) -> ImageLayout:
+        """The same layout in a sequence whose first position is position `by` of the present one."""
+        tiles = tuple(replace(tile, positions=tile.positions - by) for tile in self.tiles)
+        return replace(self, tiles=tiles, extra=self.extra - by)
 
     def cells(self) -> Iterator[tuple[int, Box]]:
         """(position, box) of every token with a place, cut to the picture; those wholly in padding are left out."""

@@ -48,7 +48,7 @@ def _case(case: Case, budget: int) -> dict[str, Any]:
 def _run(run: Run, budget: int) -> dict[str, Any]:
     trace, length = run.trace, run.length
     keys = trace.prompt_length + length - 1 if length else 0
-    layers = list(trace.layers)
+    layers = [] if trace.layer_mean else list(trace.layers)  # of a mean, no layer can be shown alone
     groups = layer_groups(len(layers), 2 * length * keys, budget)
     return {
         "name": run.name,
@@ -60,7 +60,7 @@ def _run(run: Run, budget: int) -> dict[str, Any]:
         "views": ["mean of all", *(_group_name([layers[i] for i in group]) for group in groups)],
         "layers": layers,
         "packed": {
-            "scores": _scores(run, [layers, *([layers[i] for i in group] for group in groups)]),
+            "scores": _scores(run, [trace.layers, *([layers[i] for i in group] for group in groups)]),
             "saliency": pack_rows(trace.rows[run.sample, :, :length, :keys].numpy(), groups),
             "attention": pack_rows(trace.attention[run.sample, :, :length, :keys].numpy(), groups),
         },

@@ -120,12 +120,8 @@ def _fonts() -> Iterator[None]:
 def _rows(run: Run, layers: Sequence[int] | None, measure: str) -> np.ndarray:
     """[T, N - 1] mean over layers."""
     trace = run.trace
-    missing = sorted(set(layers or ()) - set(trace.layers))
-    if missing:
-        raise SettingError(f"layers {missing} were not traced; traced: {trace.layers}")
-    index = list(range(len(trace.layers))) if layers is None else [trace.layers.index(layer) for layer in layers]
     values = trace.rows if measure == "saliency" else trace.attention
-    return values[run.sample, index, : run.length].mean(0).numpy()
+    return values[run.sample, trace.layer_index(layers), : run.length].mean(0).numpy()
 
 
 def draw_map(run: Run, rows: np.ndarray, scores: Sequence[float], measure: str, region: str) -> Figure:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -95,7 +95,7 @@ class SaliencyTrace:
 
     def _mean_over(self, rows: Tensor, region: str, layers: Sequence[int] | None) -> Tensor:
         members = self._members(region)  # [batch, T, N - 1]
-        index = self._layer_index(layers)
+        index = self.layer_index(layers)
         total = (rows[:, index] * members[:, None]).sum(-1).mean(1)
         scores = total / members.sum(-1)  # 0 / 0 is NaN: an empty region has no score
         return scores.masked_fill(~self.valid, float("nan"))
@@ -115,27 +115,87 @@ class SaliencyTrace:
             members |= getattr(self.regions, name)[:, :length].to("cpu")
         return members[:, None] & (keys <= queries)
 
-    def _layer_index(self, layers: Sequence[int] | None) -> list[int]:
+    @property
+    def layer_mean(self) -> bool:
+        """Whether only the mean of the layers is left of the rows (`save(compact="mean")`)."""
+        return self.rows.shape[1] != len(self.layers)
+
+    def layer_index(self, layers: Sequence[int] | None) -> list[int]:
+        """Where these decoder layers stand in axis 1 of the rows; None for all of them.
+
+        Raises:
+            SettingError: some were not traced, or the trace holds only the mean of its layers.
+        """
         if layers is None:
-            return list(range(len(self.layers)))
+            return list(range(self.rows.shape[1]))
         missing = [n for n in layers if n not in self.layers]
         if missing or not layers:
             raise SettingError(f"layers {missing or '[]'} were not traced; traced: {self.layers}")
+        if self.layer_mean:
+            if sorted(layers) == self.layers:
+                return [0]
+            raise SettingError(
+                f"this trace was saved as the mean of its layers, so layers {list(layers)} are not in it any more: "
+                "leave layers out, or save without compact='mean'"
+            )
         return [self.layers.index(n) for n in layers]
 
-    def save(self, path: str | Path) -> None:
+    def sample(self, number: int) -> SaliencyTrace:
+        """One sample by itself: a batch of one without the padding that its batch mates brought.
+
+        Positions are counted from its own first token, and its rows end with its text.
+
+        Raises:
+            SettingError: there is no such sample.
+        """
+        if not 0 <= number < len(self.sequences):
+            raise SettingError(f"there is no sample {number}; the trace has {len(self.sequences)}, counted from 0")
+        start, count = self.padding(number), int(self.valid[number].sum())
+        end = self.prompt_length + count
+        one = slice(number, number + 1)
+        rows, attention = (sheet[one, :, :count, start : end - 1] for sheet in (self.rows, self.attention))
+        return replace(
+            self,
+            rows=rows,
+            attention=attention,
+            regions=self.regions.cut(one, slice(start, end)),
+            sequences=self.sequences[one, start:end],
+            prompt_length=self.prompt_length - start,
+            valid=self.valid[one, :count],
+            logprobs=self.logprobs[one, :count],
+            entropy=self.entropy[one, :count],
+        )
+
+    def padding(self, number: int) -> int:
+        """How many positions of padding stand before a sample's prompt."""
+        return int((~self.regions.padding[number]).long().argmax())
+
+    def save(self, path: str | Path, compact: str | None = None) -> None:
         """Write the trace as one safetensors file, whole or not at all; a digest in it lets `load` find any damage.
+
+        Args:
+            compact: None keeps every number. "half" keeps the cells that a query sees, in half precision of their
+                row's largest value: each is off by at most 2^-11 of itself, or 2^-25 of that largest value where that
+                is more. "mean" keeps so the mean of the layers alone: scores, pages and plots over all layers remain,
+                those of single layers are gone. Sequences, regions and log-probabilities are exact in all of them.
+                A prompt of 2,880 tokens, an answer of 1,024 and 32 layers take 1,023 MB, 445 MB and 14 MB; scores over
+                the output were off by at most 0.006 % ("half") and 0.024 % ("mean").
 
         Raises:
             InputError: the file cannot be written.
+            SettingError: an unknown `compact`.
         """
         from lvlm_saliency.tracing import saved
+        from lvlm_saliency.tracing.compact import FORMS
+
+        if compact is not None and compact not in FORMS:
+            raise SettingError(f"unknown compact={compact!r}{did_you_mean(str(compact), FORMS)}")
 
         tensors = {"rows": self.rows, "attention": self.attention, "sequences": self.sequences, "valid": self.valid}
         tensors |= {"logprobs": self.logprobs, "entropy": self.entropy}
         tensors |= {f"regions.{name}": getattr(self.regions, name) for name in saved.REGIONS}
         about = {"layers": self.layers, "prompt_length": self.prompt_length, "settings": self.settings}
-        saved.write(path, tensors, about)
+        saved.write(path, tensors, about, compact)
 
     @classmethod
     def load(cls, path: str | Path) -> SaliencyTrace:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +15,39 @@ from lvlm_saliency.errors import InputError
 from lvlm_saliency.files import parse_json, replacing
 from lvlm_saliency.files.tensors import SEAL, check_seal, read_tensors, seal
 from lvlm_saliency.regions import Regions
+from lvlm_saliency.tracing import compact
 
-FORMAT = 1
+FORMAT, COMPACT = 1, 2
 KEY = "lvlm_saliency_trace"
 REGIONS = ("system", "image", "prompt", "output")
 _TYPES = {"rows": "float32", "attention": "float32", "logprobs": "float32", "entropy": "float32", "valid": "bool"}
+SHEETS = ("rows", "attention")
 _LARGEST = 1 + 1e-3
 """No saliency of a unit row, no attention is larger, rounding included."""
 
 
-def write(path: str | os.PathLike[str], tensors: Mapping[str, torch.Tensor], about: Mapping[str, Any]) -> None:
-    """Write the parts of a trace whole or not at all, sealed. Raises `InputError`."""
+def write(
+    path: str | os.PathLike[str],
+    tensors: Mapping[str, torch.Tensor],
+    about: Mapping[str, Any],
+    form: str | None = None,
+) -> None:
+    """Write the parts of a trace whole or not at all, sealed; `form`: one of `compact.FORMS`. Raises `InputError`."""
+    arrays = {name: values.cpu().numpy() for name, values in tensors.items()}
+    metadata = {KEY: str(FORMAT), "about": json.dumps(about)}
+    if form is not None:
+        arrays = _packed(arrays, about["prompt_length"], form)
+        metadata = {KEY: str(COMPACT), "about": json.dumps({**about, "form": form})}
+    write_sealed(path, arrays, metadata)
+
+
+def write_sealed(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
+    """Write a safetensors file of ours whole or not at all, with its seal. Raises `InputError`."""
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
-    arrays = {name: np.ascontiguousarray(values.cpu().numpy()) for name, values in tensors.items()}
-    metadata = {KEY: str(FORMAT), "about": json.dumps(about)}
-    metadata[SEAL] = seal(arrays, metadata)
+    arrays = {name: np.ascontiguousarray(values) for name, values in arrays.items()}
+    metadata = {**metadata, SEAL: seal(arrays, metadata)}
     try:
         with replacing(path) as temporary:
             save_file(arrays, str(temporary), metadata=metadata)
@@ -46,34 +62,82 @@ def read(path: str | Path) -> dict[str, Any]:
         InputError: the file is missing, damaged, or not a saved trace.
     """
     arrays, metadata = read_tensors(path, "a trace")
-    if metadata.get(KEY) != str(FORMAT):
-        raise InputError(f"{path} is not a saved trace of format {FORMAT}")
+    if metadata.get(KEY) not in (str(FORMAT), str(COMPACT)):
+        raise InputError(f"{path} is not a saved trace of format {FORMAT} or {COMPACT}")
     try:
         about = parse_json(metadata.get("about", ""), finite=False)
-        fault = _fault(arrays, about)
+        fault = _fault(arrays, about) if metadata[KEY] == str(FORMAT) else _compact_fault(arrays, about)
     except ValueError as error:
         fault = f"its settings are no JSON: {error}"
     if fault:
         raise InputError(f"{path} is damaged: {fault}; make it again")
     check_seal(path, arrays, metadata)
+    if metadata[KEY] == str(COMPACT):
+        arrays, about = _expanded(arrays, about)
     tensors = {name: torch.from_numpy(values) for name, values in arrays.items()}
     regions = Regions(**{name: tensors.pop(f"regions.{name}") for name in REGIONS})
     return {**tensors, **about, "regions": regions}
 
 
-def _fault(arrays: Mapping[str, np.ndarray], about: Any) -> str:
-    """What keeps these from being a trace, nothing when they are one."""
+def _packed(arrays: Mapping[str, np.ndarray], prompt_length: int, form: str) -> dict[str, np.ndarray]:
+    """The arrays with their sheets packed."""
+    cells = _cells(arrays, prompt_length)
+    found = {name: values for name, values in arrays.items() if name not in SHEETS}
+    for sheet in SHEETS:
+        found |= {f"{sheet}.{part}": values for part, values in compact.packed(arrays[sheet], cells, form).items()}
+    return found
+
+
+def _expanded(arrays: Mapping[str, np.ndarray], about: dict[str, Any]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """What `_packed` made, as `write` was given it."""
+    cells = _cells(arrays, about["prompt_length"])
+    sheets = {sheet: compact.unpacked(_parts(arrays, sheet), cells) for sheet in SHEETS}
+    rest = {name: values for name, values in arrays.items() if not name.startswith(tuple(f"{s}." for s in SHEETS))}
+    return {**rest, **sheets}, {name: value for name, value in about.items() if name != "form"}
+
+
+def _cells(arrays: Mapping[str, np.ndarray], prompt_length: int) -> np.ndarray:
+    regions = {name: arrays[f"regions.{name}"] for name in REGIONS}
+    return compact.visible(regions, arrays["valid"], prompt_length)
+
+
+def _parts(arrays: Mapping[str, np.ndarray], sheet: str) -> dict[str, np.ndarray]:
+    return {part: arrays[f"{sheet}.{part}"] for part in compact.PARTS}
+
+
+def _compact_fault(arrays: Mapping[str, np.ndarray], about: Any) -> str:
+    """As `_fault`, for a compact file."""
+    if not isinstance(about, dict) or about.get("form") not in compact.FORMS:
+        return "it does not say in which form its rows are"
+    parts = {f"{sheet}.{part}": part for sheet in SHEETS for part in compact.PARTS}
+    if missing := sorted(set(parts) - set(arrays)):
+        return f"tensors are missing or strange: {missing[:3]}"
+    types = {"values": "float16", "scale": "float32"}
+    if wrong := [name for name, part in parts.items() if arrays[name].dtype != types[part]]:
+        return f"{wrong[0]} is {arrays[wrong[0]].dtype}"
+    rest = {name: values for name, values in arrays.items() if name not in parts}
+    plain = {name: value for name, value in about.items() if name != "form"}
+    if fault := _fault(rest, plain, sheets=()):
+        return fault
+    cells = _cells(arrays, about["prompt_length"])
+    faults = (compact.fault(_parts(arrays, sheet), cells, compact.depth_of(about)) for sheet in SHEETS)
+    return next(filter(None, faults), "")
+
+
+def _fault(arrays: Mapping[str, np.ndarray], about: Any, sheets: Sequence[str] = SHEETS) -> str:
+    """What keeps these from being a trace, nothing when they are one; `sheets`: those that stand as they are."""
     if not isinstance(about, dict) or set(about) != {"layers", "prompt_length", "settings"}:
         return "it does not say its layers, its prompt's length and its settings"
-    types = _TYPES | {"sequences": "int64"} | {f"regions.{name}": "bool" for name in REGIONS}
+    types = {name: kind for name, kind in _TYPES.items() if name in sheets or name not in SHEETS}
+    types |= {"sequences": "int64"} | {f"regions.{name}": "bool" for name in REGIONS}
     if set(arrays) != set(types):
         return f"tensors are missing or strange: {sorted(set(types) ^ set(arrays))[:3]}"
     if wrong := [name for name in types if arrays[name].dtype != types[name]]:
         return f"{wrong[0]} is {arrays[wrong[0]].dtype}, not {types[wrong[0]]}"
-    return _shape_fault(arrays, about) or _value_fault(arrays)
+    return _shape_fault(arrays, about, sheets) or _value_fault(arrays, sheets)
 
 
-def _shape_fault(arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> str:
+def _shape_fault(arrays: Mapping[str, np.ndarray], about: Mapping[str, Any], sheets: Sequence[str]) -> str:
     layers, start = about["layers"], about["prompt_length"]
     known = isinstance(layers, list) and layers and all(type(n) is int and n >= 0 for n in layers)
     if not known or len(set(layers)) != len(layers):
@@ -87,7 +151,7 @@ def _shape_fault(arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> 
         return f"its prompt is {start!r} of {length} tokens"
     count = length - start
     shapes = {
-        **dict.fromkeys(("rows", "attention"), (batch, len(layers), count, length - 1)),
+        **dict.fromkeys(sheets, (batch, len(layers), count, length - 1)),
         **dict.fromkeys(("valid", "logprobs", "entropy"), (batch, count)),
         **{f"regions.{name}": (batch, length) for name in REGIONS},
     }
@@ -97,10 +161,10 @@ def _shape_fault(arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> 
     return ""
 
 
-def _value_fault(arrays: Mapping[str, np.ndarray]) -> str:
+def _value_fault(arrays: Mapping[str, np.ndarray], sheets: Sequence[str]) -> str:
     if arrays["sequences"].size and arrays["sequences"].min() < 0:
         return "a token id is below 0"
-    for name in ("rows", "attention"):
+    for name in sheets:
         values = arrays[name]
         if values.size and not (values.min() >= 0 and values.max() <= _LARGEST):  # NaN is in no range
             return f"{name} hold values outside 0 to 1"

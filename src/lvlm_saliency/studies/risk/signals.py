@@ -87,7 +87,7 @@ def _concentration(trace: SaliencyTrace, rows: Tensor, layers: Sequence[int]) ->
     """Entropy (of its maximum, 0 to 1) and largest share of each row over the image, `[B, T, layers * 2]`."""
     image = trace.regions.image[:, : trace.rows.shape[-1]]
     count = image.sum(-1)[:, None, None]
-    index = [trace.layers.index(layer) for layer in layers]
+    index = trace.layer_index(layers)
     inside = rows[:, index] * image[:, None, None]
     share = inside / inside.sum(-1, keepdim=True)  # without an image 0 / 0: NaN, no value
     entropy = -torch.special.xlogy(share, share).sum(-1) / torch.log(count.float())
