@@ -12,7 +12,7 @@ from typing import Any
 
 from marks import between_marks
 
-from lvlm_saliency.evaluation.report.markdown import escaped
+from lvlm_saliency.pages.markdown import escaped
 from lvlm_saliency.studies import STUDIES
 from lvlm_saliency.studies.page import MARKS
 

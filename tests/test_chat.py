@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lvlm_saliency.errors import PromptError
-from lvlm_saliency.inputs import build_inputs, prompt_text
+from lvlm_saliency.model.inputs import build_inputs, prompt_text
 from zoo import FAMILIES
 from zoo.family import picture
 

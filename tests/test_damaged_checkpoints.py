@@ -12,7 +12,7 @@ import pytest
 
 from files.damage import damaged
 from lvlm_saliency.errors import ModelError
-from lvlm_saliency.models import load_model
+from lvlm_saliency.model.load import load_model
 from zoo import FAMILIES
 
 DAMAGED = ("config.json", "generation_config.json", "tokenizer_config.json", "processor_config.json", "tokenizer.json")

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
 
-from lvlm_saliency import families
-from lvlm_saliency.families import FAMILIES, FamilyInfo
+from lvlm_saliency.model import families
+from lvlm_saliency.model.families import FAMILIES, FamilyInfo
 from zoo import FAMILIES as ZOO
 from zoo import REFUSED
 
@@ -35,7 +35,7 @@ def test_grids_exist_for_families_that_see():
     for family in FAMILIES:
         if family.grid:
             module, function = family.grid.split(":")
-            assert callable(getattr(importlib.import_module(f"lvlm_saliency.layout.{module}"), function))
+            assert callable(getattr(importlib.import_module(f"lvlm_saliency.model.layout.{module}"), function))
         text_only = family.model_type not in PROCESSOR_MAPPING_NAMES or not family.processors
         assert text_only or family.grid or family.no_grid or family.refused
 
@@ -65,7 +65,7 @@ def test_target_layers_are_some_of_the_layers(layers, depth):
     assert chosen == sorted(chosen)
 
 
-@pytest.mark.parametrize("module", ["lvlm_saliency.families", "lvlm_saliency.layout"])
+@pytest.mark.parametrize("module", ["lvlm_saliency.model.families", "lvlm_saliency.model.layout"])
 def test_the_table_and_the_layouts_are_quick_to_import(module):
     code = f"import {module}, sys; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

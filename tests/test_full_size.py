@@ -8,9 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from lvlm_saliency import families
-from lvlm_saliency.layout import image_layouts
-from lvlm_saliency.regions import token_regions
+from lvlm_saliency.model import families
+from lvlm_saliency.model.layout import image_layouts
+from lvlm_saliency.model.regions import token_regions
 from zoo.full_size import FULL_SIZE
 
 PHOTO, TALL, STRIP, SQUARE, LARGE = (1024, 768), (600, 1600), (1900, 300), (200, 200), (3000, 4000)

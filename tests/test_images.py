@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from lvlm_saliency.errors import ImageError, LvlmSaliencyError
-from lvlm_saliency.images import open_image
+from lvlm_saliency.model.images import open_image
 
 RED, WHITE = (255, 0, 0), (255, 255, 255)
 

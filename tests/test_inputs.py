@@ -6,10 +6,10 @@ import pytest
 import torch
 
 import lvlm_saliency as ls
-from lvlm_saliency import families
 from lvlm_saliency.errors import InputError, PromptError, SequenceError
-from lvlm_saliency.inputs import build_inputs, check_inputs
-from lvlm_saliency.regions import token_regions
+from lvlm_saliency.model import families
+from lvlm_saliency.model.inputs import build_inputs, check_inputs
+from lvlm_saliency.model.regions import token_regions
 from zoo import FAMILIES, Family
 
 SEEING = [name for name, family in FAMILIES.items() if not family.text_only]

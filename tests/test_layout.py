@@ -11,8 +11,8 @@ from PIL import Image
 from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
 
 from lvlm_saliency.errors import InputError, SettingError, UnsupportedModelError
-from lvlm_saliency.layout import ImageLayout, ImageTile, image_layouts
-from lvlm_saliency.regions import token_regions
+from lvlm_saliency.model.layout import ImageLayout, ImageTile, image_layouts
+from lvlm_saliency.model.regions import token_regions
 from zoo import FAMILIES, REFUSED
 from zoo.vision import decoder_input, see_patches_alone
 

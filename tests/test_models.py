@@ -16,10 +16,11 @@ from huggingface_hub import HfApi, errors
 from safetensors.torch import load_file, save_file
 from transformers import BitsAndBytesConfig, CLIPVisionConfig, CLIPVisionModel
 
-from lvlm_saliency import checkpoints, models
 from lvlm_saliency.errors import ModelError
-from lvlm_saliency.models import load_model
-from lvlm_saliency.processors import PicturesOnly
+from lvlm_saliency.model import checkpoints
+from lvlm_saliency.model import load as models
+from lvlm_saliency.model.load import load_model
+from lvlm_saliency.model.processors import PicturesOnly
 from zoo import FAMILIES, REFUSED, Family
 
 
@@ -299,7 +300,7 @@ def test_a_missing_package_is_named(monkeypatch):
 
 def test_families_with_videos_load_without_torchvision(monkeypatch, tmp_path):
     """Pictures need no video processor; its settings are kept, so that saving the processor loses nothing."""
-    monkeypatch.setattr("lvlm_saliency.processors.is_torchvision_available", lambda: False)
+    monkeypatch.setattr("lvlm_saliency.model.processors.is_torchvision_available", lambda: False)
     processor = load_model(FAMILIES["smolvlm"].folder())[1]
     assert isinstance(processor.video_processor, PicturesOnly)
     assert processor.video_processor.num_frames == 4

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from transformers import LlavaConfig, LlavaForConditionalGeneration
 
 from lvlm_saliency.errors import InputError, UnsupportedModelError
-from lvlm_saliency.regions import Regions, token_regions
+from lvlm_saliency.model.regions import Regions, token_regions
 from zoo import FAMILIES, REFUSED, Family
 
 

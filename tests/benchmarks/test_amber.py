@@ -7,8 +7,8 @@ import math
 import pytest
 
 from lvlm_saliency.benchmarks import amber
-from lvlm_saliency.benchmarks.bootstrap import Bootstrap
 from lvlm_saliency.errors import InputError
+from lvlm_saliency.stats.bootstrap import Bootstrap
 
 FAST = Bootstrap(resamples=20)
 RELATIONS = {"sky": [], "lake": ["water"], "dog": ["puppy"], "boat": ["ship"], "cloud": [], "lamp": []}

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lvlm_saliency.benchmarks.bootstrap import Bootstrap
-from lvlm_saliency.benchmarks.counts import f1, ratio, tabulate
-from lvlm_saliency.benchmarks.records import Problems
 from lvlm_saliency.errors import InputError, SettingError
+from lvlm_saliency.files.records import Problems
+from lvlm_saliency.stats.bootstrap import Bootstrap
+from lvlm_saliency.stats.counts import f1, ratio, tabulate
 
 FIGURES = {"rate": lambda total: ratio(total["hits"], total["tries"])}
 
@@ -75,7 +75,7 @@ def test_the_seed_fixes_it_and_the_level_widens_it():
 def test_blocks_do_not_change_the_draws(monkeypatch):
     counts = table([(n % 3, 3) for n in range(40)])
     whole = Bootstrap(resamples=300).intervals(counts)
-    monkeypatch.setattr("lvlm_saliency.benchmarks.bootstrap._BLOCK", 1000)
+    monkeypatch.setattr("lvlm_saliency.stats.bootstrap._BLOCK", 1000)
     assert Bootstrap(resamples=300).intervals(counts) == whole
 
 

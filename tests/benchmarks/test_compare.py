@@ -8,9 +8,9 @@ import sys
 import pytest
 
 from lvlm_saliency.benchmarks import chair, pope
-from lvlm_saliency.benchmarks.bootstrap import Bootstrap
 from lvlm_saliency.benchmarks.compare import compare
 from lvlm_saliency.errors import InputError
+from lvlm_saliency.stats.bootstrap import Bootstrap
 
 
 @pytest.fixture

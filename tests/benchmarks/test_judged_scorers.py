@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lvlm_saliency.benchmarks import hallusionbench, llava_bench, mm_vet, mmhal_bench, mmvp, scienceqa, vizwiz
-from lvlm_saliency.benchmarks.bootstrap import Bootstrap
 from lvlm_saliency.benchmarks.compare import compare
 from lvlm_saliency.errors import InputError, SettingError
+from lvlm_saliency.stats.bootstrap import Bootstrap
 
 FEW = Bootstrap(resamples=20)
 

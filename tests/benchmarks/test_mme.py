@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lvlm_saliency.benchmarks import mme
-from lvlm_saliency.benchmarks.bootstrap import Bootstrap
 from lvlm_saliency.errors import InputError, SettingError
+from lvlm_saliency.stats.bootstrap import Bootstrap
 
 FAST = Bootstrap(resamples=20)
 

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from lvlm_saliency.benchmarks import amber, chair, mme, pope
-from lvlm_saliency.benchmarks.bootstrap import Bootstrap
-from lvlm_saliency.benchmarks.records import read_rows
+from lvlm_saliency.files.records import read_rows
+from lvlm_saliency.stats.bootstrap import Bootstrap
 
 NO_INTERVALS = Bootstrap(resamples=0)
 

@@ -9,7 +9,7 @@ import re
 import pytest
 
 from lvlm_saliency.benchmarks import hallusionbench, llava_bench, mm_vet, mmhal_bench, mmvp, scienceqa, vizwiz
-from lvlm_saliency.benchmarks.bootstrap import Bootstrap
+from lvlm_saliency.stats.bootstrap import Bootstrap
 
 NO_INTERVALS = Bootstrap(resamples=0)
 

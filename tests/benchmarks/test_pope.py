@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lvlm_saliency.benchmarks import pope
-from lvlm_saliency.benchmarks.bootstrap import Bootstrap
 from lvlm_saliency.errors import InputError, SettingError
+from lvlm_saliency.stats.bootstrap import Bootstrap
 
 FAST = Bootstrap(resamples=20)
 

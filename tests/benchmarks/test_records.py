@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lvlm_saliency.benchmarks.records import Problems, image_key, place, read_json, read_rows
 from lvlm_saliency.errors import InputError
+from lvlm_saliency.files.records import Problems, image_key, place, read_json, read_rows
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 

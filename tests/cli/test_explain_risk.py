@@ -10,8 +10,8 @@ from rich.console import Console
 
 import lvlm_saliency as ls
 from lvlm_saliency.report.risk import print_risk
+from lvlm_saliency.risk.model import SHIPPED
 from lvlm_saliency.scenes import draw_scene, generate_scenes
-from lvlm_saliency.studies.risk.model import SHIPPED
 from zoo import FAMILIES
 
 ASKED = ("--prompt", "Describe the image.")

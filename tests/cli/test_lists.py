@@ -7,7 +7,7 @@ import json
 import pytest
 
 import lvlm_saliency as ls
-from lvlm_saliency.families import FAMILIES
+from lvlm_saliency.model.families import FAMILIES
 
 
 def test_methods_are_those_of_python_with_their_defaults(run):

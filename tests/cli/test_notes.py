@@ -11,7 +11,7 @@ from PIL import Image
 
 import lvlm_saliency as ls
 from lvlm_saliency.cli.notes import NO_PICTURE
-from lvlm_saliency.cut_off import LEGEND, finish
+from lvlm_saliency.model.cut_off import LEGEND, finish
 from lvlm_saliency.scenes import draw_scene, generate_scenes
 from lvlm_saliency.scenes.recognise import NOT_A_SCENE, is_scene
 

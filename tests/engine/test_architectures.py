@@ -15,8 +15,8 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 
 import lvlm_saliency as ls
 from lvlm_saliency import hf
-from lvlm_saliency.cache_graph import Fresh, keep_graph_out_of_cache, release_cache
 from lvlm_saliency.errors import LvlmSaliencyError, UnsupportedModelError
+from lvlm_saliency.hf.cache_graph import Fresh, keep_graph_out_of_cache, release_cache
 from zoo import decoders, examination
 from zoo.examination import CLOSE, error_of, examine, prompt_of, text
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import lvlm_saliency as ls
 from lvlm_saliency.errors import InputError, SettingError
-from lvlm_saliency.regions import Regions
+from lvlm_saliency.model.regions import Regions
 from zoo import FAMILIES
 
 

@@ -12,8 +12,9 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 from transformers.models.llama.modeling_llama import LlamaAttention, LlamaDecoderLayer, LlamaModel
 
 import lvlm_saliency as ls
-from lvlm_saliency import caches, hf
+from lvlm_saliency import hf
 from lvlm_saliency.errors import UnsupportedModelError
+from lvlm_saliency.hf import caches
 from zoo import decoders
 
 SIZES = {

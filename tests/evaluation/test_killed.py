@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from lvlm_saliency.evaluation import Settings, evaluate, store
+from lvlm_saliency.evaluation import Settings, evaluate
+from lvlm_saliency.files import json_lines as store
 
 SHARED = {
     "model": "tiny",
@@ -47,7 +48,7 @@ def processes():
     """Processes fork from a server that has the libraries loaded, so that a start takes no seconds."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
-        ["torch", "transformers", "lvlm_saliency.models", "lvlm_saliency.evaluation.decoding"]
+        ["torch", "transformers", "lvlm_saliency.model.load", "lvlm_saliency.evaluation.decoding"]
     )
     return context
 

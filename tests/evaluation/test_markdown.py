@@ -7,9 +7,10 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lvlm_saliency.evaluation.report.build import Report
-from lvlm_saliency.evaluation.report.content import Cell, Section, Table
-from lvlm_saliency.evaluation.report.markdown import escaped, fenced, paragraph
+from lvlm_saliency.evaluation.summary.build import Report
+from lvlm_saliency.evaluation.summary.content import Section
+from lvlm_saliency.pages.markdown import escaped, fenced, paragraph
+from lvlm_saliency.pages.tables import Cell, Table
 from lvlm_saliency.studies.page import HOLDS, Finding, Page, Part
 
 FOREIGN = (

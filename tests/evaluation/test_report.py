@@ -12,8 +12,8 @@ import pytest
 
 from lvlm_saliency.errors import InputError
 from lvlm_saliency.evaluation import evaluate, report
-from lvlm_saliency.evaluation.report import svg
-from lvlm_saliency.evaluation.report.figures import FIGURES, interval, number, reading, verdict
+from lvlm_saliency.evaluation.summary.figures import FIGURES, interval, number, reading, verdict
+from lvlm_saliency.pages import svg
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def test_the_summary_shows_what_the_field_leaves_out(runs):
 
 def test_greedy_takes_one_pass_per_token_and_sgrs_looks_back(runs):
     from lvlm_saliency.evaluation.folder import RunFolder
-    from lvlm_saliency.evaluation.report.content import RunData
+    from lvlm_saliency.evaluation.summary.content import RunData
 
     run = RunData(RunFolder(runs[0]))
     plain, gated = (run.cost("scenes-caption", label) for label in ("greedy", "sgrs"))
@@ -145,8 +145,8 @@ def test_readings_say_when_a_gain_is_only_shortness():
 def test_many_systems_are_read_together(tiny, tmp_path, runs):
     from lvlm_saliency.evaluation import Settings
     from lvlm_saliency.evaluation.folder import RunFolder
-    from lvlm_saliency.evaluation.report.content import RunData
-    from lvlm_saliency.evaluation.report.together import together_table
+    from lvlm_saliency.evaluation.summary.content import RunData
+    from lvlm_saliency.evaluation.summary.together import together_table
 
     assert together_table(RunData(RunFolder(runs[0])), "scenes-caption", "captions") is None, "two comparisons"
     chosen = Settings(
@@ -191,7 +191,7 @@ def test_plots_leave_out_what_is_undefined():
     assert "0.0 ms" in svg.bars("t", "ms", [("a", 0.0)])
 
 
-@pytest.mark.parametrize("first", ["lvlm_saliency.evaluation.report.content", "lvlm_saliency.evaluation.runner"])
+@pytest.mark.parametrize("first", ["lvlm_saliency.evaluation.summary.content", "lvlm_saliency.evaluation.runner"])
 def test_the_function_report_is_not_hidden_by_the_package_of_its_name(first):
     code = f"import {first}; from lvlm_saliency.evaluation import report; assert callable(report)"
     subprocess.run([sys.executable, "-c", code], check=True)

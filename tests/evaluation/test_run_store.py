@@ -11,9 +11,10 @@ import pytest
 
 from files.damage import damaged
 from lvlm_saliency.errors import InputError
-from lvlm_saliency.evaluation import evaluate, runner, store
-from lvlm_saliency.evaluation.report.build import report
+from lvlm_saliency.evaluation import evaluate, runner
+from lvlm_saliency.evaluation.summary.build import report
 from lvlm_saliency.evaluation.systems import system
+from lvlm_saliency.files import json_lines as store
 
 from .conftest import lines
 

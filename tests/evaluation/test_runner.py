@@ -138,7 +138,7 @@ def test_a_folder_that_holds_something_else_is_left_alone(settings, tiny):
 
 
 def test_two_processes_of_one_shard_are_kept_apart(settings, tiny):
-    from lvlm_saliency.evaluation import store
+    from lvlm_saliency.files import json_lines as store
 
     chosen = settings()
     with (

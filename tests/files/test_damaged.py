@@ -15,15 +15,16 @@ from PIL import Image
 
 from lvlm_saliency.benchmarks import amber, chair, mme, pope
 from lvlm_saliency.errors import InputError
-from lvlm_saliency.evaluation import rows, store
+from lvlm_saliency.evaluation import rows
 from lvlm_saliency.evaluation.settings import from_file
+from lvlm_saliency.files import json_lines as store
 from lvlm_saliency.files import read_json
 from lvlm_saliency.files.archives import read_arrays
 from lvlm_saliency.interventions.preset_files import Preset
 from lvlm_saliency.interventions.registry import method
-from lvlm_saliency.regions import Regions
+from lvlm_saliency.model.regions import Regions
+from lvlm_saliency.risk.model import SHIPPED, RiskModel
 from lvlm_saliency.studies.label_files import checked
-from lvlm_saliency.studies.risk.model import SHIPPED, RiskModel
 from lvlm_saliency.tracing.result import SaliencyTrace
 
 from .damage import damaged

@@ -18,8 +18,8 @@ from lvlm_saliency.evaluation.folder import RunFolder
 from lvlm_saliency.files import UnreadableError, open_file, parse_json, read_bytes, read_mapping, read_text
 from lvlm_saliency.files.archives import read_arrays
 from lvlm_saliency.interventions.preset_files import Preset
+from lvlm_saliency.risk.model import RiskModel
 from lvlm_saliency.studies.label_files import checked
-from lvlm_saliency.studies.risk.model import RiskModel
 
 BOMB = "a: &a [1,1,1,1,1,1,1,1]\n" + "".join(
     f"{after}: &{after} [{','.join(['*' + before] * 8)}]\n"

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from lvlm_saliency.layout import ImageLayout, ImageTile
-from lvlm_saliency.regions import Regions
+from lvlm_saliency.model.layout import ImageLayout, ImageTile
+from lvlm_saliency.model.regions import Regions
 from lvlm_saliency.tracing.result import SaliencyTrace
 
 _SENTENCES = (

@@ -10,12 +10,13 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 import lvlm_saliency as ls
-from lvlm_saliency.evaluation.report import svg
-from lvlm_saliency.evaluation.report.build import Report as Summary
-from lvlm_saliency.evaluation.report.content import Cell, Section
-from lvlm_saliency.evaluation.report.content import Table as SummaryTable
-from lvlm_saliency.evaluation.report.page import html
-from lvlm_saliency.layout import ImageLayout, ImageTile
+from lvlm_saliency.evaluation.summary.build import Report as Summary
+from lvlm_saliency.evaluation.summary.content import Section
+from lvlm_saliency.evaluation.summary.page import html
+from lvlm_saliency.model.layout import ImageLayout, ImageTile
+from lvlm_saliency.pages import svg
+from lvlm_saliency.pages.tables import Cell
+from lvlm_saliency.pages.tables import Table as SummaryTable
 from lvlm_saliency.report.content import Case, Mark, Report, Table, run_of
 from lvlm_saliency.report.falls import falls
 from lvlm_saliency.report.html import write_html

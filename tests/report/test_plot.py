@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lvlm_saliency.errors import InputError, SettingError
-from lvlm_saliency.images import open_image
+from lvlm_saliency.model.images import open_image
 
 from .fabricated import fabricated, layout, picture
 

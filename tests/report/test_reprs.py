@@ -8,8 +8,8 @@ import torch
 from lvlm_saliency import LocoRE, RiskModel
 from lvlm_saliency.decoding.steps import Cost, GenerateOutput, Step
 from lvlm_saliency.interventions.preset_files import Preset
-from lvlm_saliency.layout import ImageLayout, ImageTile
-from lvlm_saliency.studies.risk.model import SHIPPED
+from lvlm_saliency.model.layout import ImageLayout, ImageTile
+from lvlm_saliency.risk.model import SHIPPED
 
 from .fabricated import fabricated
 

@@ -20,7 +20,7 @@ from lvlm_saliency.interventions.dola import DoLa
 from lvlm_saliency.interventions.icd import ICD
 from lvlm_saliency.interventions.pai import PAI
 from lvlm_saliency.interventions.vcd import VCD
-from lvlm_saliency.regions import placeholder_ids
+from lvlm_saliency.model.regions import placeholder_ids
 from zoo import FAMILIES
 
 METHODS = {

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 import lvlm_saliency as ls
 from engine.reference import alone
-from lvlm_saliency import families
 from lvlm_saliency.errors import InputError
 from lvlm_saliency.interventions.noise import noised, rows_of_samples, schedule
-from lvlm_saliency.pictures import _samples, tile_owners
-from lvlm_saliency.placeholders import Part
+from lvlm_saliency.model import families
+from lvlm_saliency.model.pictures import _samples, tile_owners
+from lvlm_saliency.model.placeholders import Part
 from zoo import FAMILIES
 
 TABLE = {0: (1.0, 0.0047), 100: (0.9983, 0.0584), 500: (0.8630, 0.5052), 700: (0.593, 0.805), 999: (0.2850, 0.9585)}

@@ -16,6 +16,6 @@ def tiny():
 @pytest.fixture(scope="session")
 def scenes():
     """(model, processor) of the shipped model, shared."""
-    from lvlm_saliency.models import load_model
+    from lvlm_saliency.model.load import load_model
 
     return load_model("scenes", device="cpu")

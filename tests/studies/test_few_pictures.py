@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lvlm_saliency.benchmarks.bootstrap import MIN_IMAGES, Bootstrap
-from lvlm_saliency.benchmarks.counts import CountTable
-from lvlm_saliency.evaluation.report.figures import FIGURES, too_few, unjudged, verdict
 from lvlm_saliency.evaluation.scoring import difference
-from lvlm_saliency.studies import stats
+from lvlm_saliency.evaluation.summary.figures import FIGURES, too_few, unjudged, verdict
+from lvlm_saliency.stats import clusters as stats
+from lvlm_saliency.stats.bootstrap import MIN_IMAGES, Bootstrap
+from lvlm_saliency.stats.counts import CountTable
 from lvlm_saliency.studies.areas import Areas
 from lvlm_saliency.studies.page import CANNOT_TELL, FAILS, HOLDS
 from lvlm_saliency.studies.tune.findings import judged

@@ -11,8 +11,8 @@ from sklearn.metrics import log_loss as their_log_loss
 from sklearn.metrics import roc_auc_score
 
 from lvlm_saliency.errors import InputError
-from lvlm_saliency.studies.risk import calibration
-from lvlm_saliency.studies.risk.fitting import LOGISTIC, Data, Trees, fit, log_loss, platt
+from lvlm_saliency.risk.fitting import LOGISTIC, Data, Trees, fit, log_loss, platt
+from lvlm_saliency.stats import calibration
 
 
 def table(signal: float, pictures=150, each=6, features=8, seed=0, rate=-1.5) -> Data:

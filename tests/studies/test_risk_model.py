@@ -15,10 +15,10 @@ from safetensors.numpy import load_file, save_file
 
 import lvlm_saliency as ls
 from lvlm_saliency.errors import InputError, LvlmSaliencyError, SettingError
-from lvlm_saliency.regions import Regions
-from lvlm_saliency.studies.risk.fitting import Data, Logistic, Trees, fit
-from lvlm_saliency.studies.risk.model import KEY, SHIPPED, RiskModel
-from lvlm_saliency.studies.risk.signals import FREE, names_of, of_trace
+from lvlm_saliency.model.regions import Regions
+from lvlm_saliency.risk.fitting import Data, Logistic, Trees, fit
+from lvlm_saliency.risk.model import KEY, SHIPPED, RiskModel
+from lvlm_saliency.risk.signals import FREE, names_of, of_trace
 
 
 def fabricated(batch=2, layers=(0, 1), count=5, prompt=6, seed=0) -> ls.SaliencyTrace:
@@ -245,7 +245,7 @@ def test_the_shipped_model_is_small_plain_and_says_where_it_is_from():
 def test_neither_scikit_learn_nor_transformers_is_imported_to_load_and_predict():
     code = (
         "import sys\nfor name in ('sklearn', 'transformers'): sys.modules[name] = None\n"
-        "import lvlm_saliency as ls\nfrom lvlm_saliency.studies.risk.model import SHIPPED\n"
+        "import lvlm_saliency as ls\nfrom lvlm_saliency.risk.model import SHIPPED\n"
         "model = ls.RiskModel.load(SHIPPED)\n"
         "import numpy as np\nprint(model.probability(np.zeros((2, len(model.features)))).shape)"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 import lvlm_saliency as ls
-from lvlm_saliency.studies.risk.passes import of_passes
+from lvlm_saliency.risk.passes import of_passes
 
 
 def test_every_family_that_sees_can_be_shown_a_blank_picture(family):

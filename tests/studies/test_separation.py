@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lvlm_saliency.errors import InputError, SettingError
-from lvlm_saliency.studies import stats
+from lvlm_saliency.stats import clusters as stats
 from lvlm_saliency.studies.page import CANNOT_TELL, FAILS, HOLDS
 from lvlm_saliency.studies.separation import nested
 from lvlm_saliency.studies.separation.bins import binned, spearman, standardised_difference

@@ -18,7 +18,7 @@ from PIL import Image
 from transformers import AutoConfig, BatchFeature
 from transformers.utils.logging import disable_progress_bar
 
-from lvlm_saliency.processors import load_processor
+from lvlm_saliency.model.processors import load_processor
 
 from .weights import randomise
 

@@ -24,7 +24,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from transformers.models.llava_next.image_processing_pil_llava_next import LlavaNextImageProcessorPil
 from transformers.models.llava_onevision.image_processing_pil_llava_onevision import LlavaOnevisionImageProcessorPil
 
-from lvlm_saliency.processors import PicturesOnly, without_videos
+from lvlm_saliency.model.processors import PicturesOnly, without_videos
 
 from .tokenizer import build_tokenizer
 

@@ -19,7 +19,7 @@ from transformers import (
 )
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from lvlm_saliency.processors import PicturesOnly, without_videos
+from lvlm_saliency.model.processors import PicturesOnly, without_videos
 
 from .llava import text_sizes
 from .tokenizer import build_tokenizer

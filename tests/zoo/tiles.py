@@ -25,7 +25,7 @@ from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import GotOcr2Im
 from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
 from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
 
-from lvlm_saliency.processors import PicturesOnly, without_videos
+from lvlm_saliency.model.processors import PicturesOnly, without_videos
 
 from .llava import VISION, text_sizes
 from .tokenizer import build_tokenizer

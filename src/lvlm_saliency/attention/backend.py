@@ -300,3 +300,6 @@ def _differentiable(
     if wanted:
         capture.outputs[layer], capture.rows[layer], capture.places[layer] = output, rows, place
     return output
+
+
+hf.register(attention)

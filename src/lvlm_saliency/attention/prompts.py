@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lvlm_saliency import caches, hf
+from lvlm_saliency import hf
 from lvlm_saliency.errors import PromptError, SettingError
-from lvlm_saliency.regions import placeholder_ids
+from lvlm_saliency.hf import caches
+from lvlm_saliency.model.regions import placeholder_ids
 
 _ORIGIN = "lvlm_saliency_origin"
 

@@ -15,7 +15,8 @@ from typing import Any
 
 from torch.utils.hooks import RemovableHandle
 
-from lvlm_saliency import cache_graph, hf
+from lvlm_saliency import hf
+from lvlm_saliency.attention import backend  # noqa: F401 (importing it registers the attention function)
 from lvlm_saliency.attention.prompts import (
     Prompt,
     brought_cache,
@@ -30,6 +31,7 @@ from lvlm_saliency.attention.prompts import (
 from lvlm_saliency.attention.shared_hooks import SharedHooks, shared_hooks
 from lvlm_saliency.attention.step import STEP, Capture, Editor, Step
 from lvlm_saliency.errors import SettingError, UnsupportedModelError
+from lvlm_saliency.hf import cache_graph
 
 _open: dict[int, tuple[Session, ...]] = {}  # model id -> the sessions that are open for it
 _open_lock = threading.Lock()

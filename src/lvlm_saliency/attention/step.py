@@ -12,8 +12,8 @@ from torch import Tensor
 
 from lvlm_saliency.attention.edits import RowEdit
 from lvlm_saliency.attention.rows import Recorder, Rows
-from lvlm_saliency.cache_graph import Fresh
 from lvlm_saliency.errors import SettingError
+from lvlm_saliency.hf.cache_graph import Fresh
 
 STEP = "lvlm_saliency_step"
 """Name of the forward keyword under which the step travels from the decoder to its attention layers."""

@@ -5,12 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
+from lvlm_saliency.benchmarks import (
+    amber,
+    chair,
+    hallusionbench,
+    llava_bench,
+    mm_vet,
+    mme,
+    mmhal_bench,
+    mmvp,
+    pope,
+    scienceqa,
+    vizwiz,
+)
 from lvlm_saliency.errors import InputError
-
-from . import amber, chair, hallusionbench, llava_bench, mm_vet, mme, mmhal_bench, mmvp, pope, scienceqa, vizwiz
-from .bootstrap import Bootstrap
-from .counts import CountTable
-from .records import Problems, image_key
+from lvlm_saliency.files.records import Problems, image_key
+from lvlm_saliency.stats.bootstrap import Bootstrap
+from lvlm_saliency.stats.counts import CountTable
 
 Result = Mapping[str, Any]
 

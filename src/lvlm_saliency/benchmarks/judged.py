@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 
 from lvlm_saliency.errors import InputError
-
-from .bootstrap import Bootstrap
-from .counts import CountTable, Totals, ratio
-from .records import Problems
+from lvlm_saliency.files.records import Problems
+from lvlm_saliency.stats.bootstrap import Bootstrap
+from lvlm_saliency.stats.counts import CountTable, Totals, ratio
 
 
 def finite(value: Any, where: str) -> float:

@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from .bootstrap import Bootstrap
-from .counts import CountTable, Totals, ratio, tabulate
+from lvlm_saliency.files.records import Problems, place, read_rows
+from lvlm_saliency.stats.bootstrap import Bootstrap
+from lvlm_saliency.stats.counts import CountTable, Totals, ratio, tabulate
+
 from .judged import result, text_of
-from .records import Problems, place, read_rows
 
 Rows = Sequence[Mapping[str, Any]] | str | Path
 

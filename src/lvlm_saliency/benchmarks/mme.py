@@ -14,10 +14,9 @@ import numpy as np
 
 from lvlm_saliency.errors import InputError, SettingError, did_you_mean
 from lvlm_saliency.files import decoded, read_bytes
-
-from .bootstrap import Bootstrap
-from .counts import CountTable, Totals, ratio, tabulate
-from .records import Problems
+from lvlm_saliency.files.records import Problems
+from lvlm_saliency.stats.bootstrap import Bootstrap
+from lvlm_saliency.stats.counts import CountTable, Totals, ratio, tabulate
 
 HALLUCINATION = ["existence", "count", "position", "color"]
 PERCEPTION = [*HALLUCINATION, "posters", "celebrity", "scene", "landmark", "artwork", "OCR"]

@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 
 from lvlm_saliency.errors import SettingError, did_you_mean
-
-from .bootstrap import Bootstrap
-from .counts import CountTable, Totals, f1, ratio, tabulate
-from .records import Problems, place, read_rows, source
+from lvlm_saliency.files.records import Problems, place, read_rows, source
+from lvlm_saliency.stats.bootstrap import Bootstrap
+from lvlm_saliency.stats.counts import CountTable, Totals, f1, ratio, tabulate
 
 Rows = Sequence[Mapping[str, Any]]
 Parser = Callable[[str, bool], bool]

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from lvlm_saliency.errors import InputError, SettingError, did_you_mean
+from lvlm_saliency.files.records import Problems, place, read_json, read_rows
+from lvlm_saliency.stats.bootstrap import Bootstrap
+from lvlm_saliency.stats.counts import CountTable, tabulate
 
-from .bootstrap import Bootstrap
-from .counts import CountTable, tabulate
 from .judged import mean_of, result, text_of
-from .records import Problems, place, read_json, read_rows
 
 VARIANTS = ("llava", "normal")
 LETTERS = ("A", "B", "C", "D", "E")

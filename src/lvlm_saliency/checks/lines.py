@@ -19,8 +19,8 @@ from lvlm_saliency.interventions.dola import DoLa
 from lvlm_saliency.interventions.locore import LocoRE
 from lvlm_saliency.interventions.memvr import MemVR
 from lvlm_saliency.interventions.sgrs import SGRS
-from lvlm_saliency.layout import image_layouts
-from lvlm_saliency.regions import token_regions
+from lvlm_saliency.model.layout import image_layouts
+from lvlm_saliency.model.regions import token_regions
 from lvlm_saliency.tracing.one_pass import trace
 
 ROWS = {torch.float64: 1e-6, torch.float32: 1e-4, torch.float16: 0.05, torch.bfloat16: 0.25}

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from lvlm_saliency.inputs import build_inputs
-from lvlm_saliency.regions import placeholder_ids
+from lvlm_saliency.model.inputs import build_inputs
+from lvlm_saliency.model.regions import placeholder_ids
 
 TOKENS = 4
 """How many tokens are written: the third is the first that LocoRE can act on."""

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .. import __version__
+from lvlm_saliency import __version__
+
 from ..errors import LvlmSaliencyError, did_you_mean
 from ..plain_text import printable
 from .output import say

@@ -29,7 +29,8 @@ def check(model, revision, device, dtype, as_json):
     nothing left on the model. Exit status 1 when one fails or the model is refused. In half precision both sides are
     rounded and the limits wide: --dtype float32 is the exact check.
     """
-    from .. import load_model
+    from lvlm_saliency import load_model
+
     from ..checks import check as measured
     from .output import print_json, say
 

@@ -51,7 +51,7 @@ def evaluated_methods(ctx: click.Context, param: click.Parameter, incomplete: st
 
 def study_names(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Names of studies with the question of each, and `all`."""
-    from ..studies import STUDIES
+    from lvlm_saliency.studies import STUDIES
 
     known = [(name, question) for name, (_, question) in STUDIES.items()]
     return items([*known, ("all", "Every study.")], incomplete)

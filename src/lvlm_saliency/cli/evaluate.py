@@ -28,7 +28,7 @@ from .quiet import quiet
 from .wide import print_table
 
 if TYPE_CHECKING:
-    from ..evaluation.report.build import Report
+    from lvlm_saliency.evaluation.summary.build import Report
 
 EXAMPLE = """\b
 Examples:
@@ -123,7 +123,8 @@ def evaluate(runs: tuple[Path, ...], report: bool, config: Path | None, as_json:
 
 def _ran(config: Path | None, given: dict[str, Any]) -> tuple[Report | None, Any, Path | None]:
     """The report, the scores and the page of a run; no report while other shards have items to do."""
-    from ..evaluation.report.build import report
+    from lvlm_saliency.evaluation.summary.build import report
+
     from ..evaluation.runner import evaluate as run
     from ..evaluation.settings import Settings, from_file
 
@@ -137,9 +138,10 @@ def _ran(config: Path | None, given: dict[str, Any]) -> tuple[Report | None, Any
 
 def _compared(runs: Sequence[Path], out: str | None) -> tuple[Report, Any, Path | None]:
     """The report and the scores of finished runs, and the page where `out` asks for one."""
+    from lvlm_saliency.evaluation.summary.build import report
+    from lvlm_saliency.files.json_lines import write_whole
+
     from ..evaluation.folder import RunFolder
-    from ..evaluation.report.build import report
-    from ..evaluation.store import write_whole
 
     compared = report(runs)
     page = None if out is None else Path(out) / "report.html"
@@ -156,7 +158,8 @@ def _print_report(shown: Report) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from ..cut_off import CUT
+    from lvlm_saliency.model.cut_off import CUT
+
     from ..plain_text import one_line
 
     out = console()

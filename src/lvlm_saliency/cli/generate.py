@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from ..cut_off import CUT, LEGEND
+from lvlm_saliency.model.cut_off import CUT, LEGEND
+
 from ..plain_text import one_line, printable
 from .asked import Asked
 from .options import debug_option, decoding_options, input_options, json_option

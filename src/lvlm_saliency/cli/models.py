@@ -14,7 +14,7 @@ from .options import debug_option, json_option
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ..families import FamilyInfo
+    from lvlm_saliency.model.families import FamilyInfo
 
 EXAMPLE = """\b
 Example:
@@ -40,7 +40,8 @@ def models(as_json):
     Any other decoder-only checkpoint works as well if its attention goes through transformers' attention interface;
     lvlm-saliency check --model M measures it.
     """
-    from ..families import FAMILIES
+    from lvlm_saliency.model.families import FAMILIES
+
     from .output import console, print_json
 
     if as_json:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..checkpoints import is_shipped
+from lvlm_saliency.model.checkpoints import is_shipped
+
 from .output import say
 
 NO_PICTURE = "no picture was given to a model that sees pictures: its answer is about none; --image gives it one"

@@ -38,7 +38,7 @@ def open_risk(given: str, model: str, layers: list[int] | None, normalise: str) 
         SettingError: the model has none of its own, or the trace would not be one that it reads.
         InputError: the file cannot be used.
     """
-    from ..studies.risk.model import SHIPPED, RiskModel
+    from lvlm_saliency.risk.model import SHIPPED, RiskModel
 
     if normalise != "row":
         raise SettingError("--risk reads a trace normalised by row: leave --normalise out")

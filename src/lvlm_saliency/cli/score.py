@@ -66,8 +66,8 @@ def score_chair(
     """
     if (objects is None) == (not instances and not references) or bool(instances) != bool(references):
         raise click.UsageError("give the ground truth once: --objects, or --instances together with --references")
-    from ..benchmarks import chair
-    from ..benchmarks.records import Problems, read_rows
+    from lvlm_saliency.benchmarks import chair
+    from lvlm_saliency.files.records import Problems, read_rows
 
     table = chair.Synonyms.read(synonyms)
     truth: Any = objects
@@ -110,7 +110,7 @@ def score_pope(answers: tuple[Path, ...], questions: Path, parser: str, pairing:
 
     ANSWERS are JSON lines of {"question_id", "answer"}.
     """
-    from ..benchmarks import pope
+    from lvlm_saliency.benchmarks import pope
 
     score_run.run(answers, lambda path, **how: [pope.score(questions, path, parser, pairing=pairing, **how)], **common)
 
@@ -131,7 +131,7 @@ def score_mme(folders: tuple[Path, ...], tasks: tuple[str, ...], **common: Any) 
 
     FOLDERS hold the official layout: <task>.txt with lines of image, question, truth, response, set apart by tabs.
     """
-    from ..benchmarks import mme
+    from lvlm_saliency.benchmarks import mme
 
     score_run.run(folders, lambda path, **how: [mme.score(path, tasks=tasks or None, **how)], **common)
 
@@ -169,7 +169,7 @@ def score_amber(
 
     RESPONSES are JSON lists or lines of {"id", "response"}; ids say which task each belongs to.
     """
-    from ..benchmarks import amber
+    from lvlm_saliency.benchmarks import amber
 
     score_run.run(responses, amber.file_scorer(data, similarity, queries), **common)
 

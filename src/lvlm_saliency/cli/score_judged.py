@@ -24,7 +24,7 @@ def llava_bench(reviews: tuple[Path, ...], **settings: Any) -> None:
 
     REVIEWS are JSON lines of {"category", "content"}, one file for each time that the judge was asked.
     """
-    from ..benchmarks import llava_bench as scorer
+    from lvlm_saliency.benchmarks import llava_bench as scorer
 
     run(reviews, lambda path, **how: [scorer.report(path, **how)], **settings)
 
@@ -45,8 +45,9 @@ def mm_vet(grades: tuple[Path, ...], metadata: Path, subset: Path | None, **sett
 
     GRADES are the official grade files: {id: {"score": [...], "content": [...]}}.
     """
-    from ..benchmarks import mm_vet as scorer
-    from ..benchmarks.records import read_json
+    from lvlm_saliency.benchmarks import mm_vet as scorer
+    from lvlm_saliency.files.records import read_json
+
     from ..errors import InputError
 
     chosen = None
@@ -79,7 +80,7 @@ def vizwiz(answers: tuple[Path, ...], annotations: Path, variant: str, **setting
 
     ANSWERS are JSON lists or lines of {"image", "answer"}. Published test figures come from the upload server.
     """
-    from ..benchmarks import vizwiz as scorer
+    from lvlm_saliency.benchmarks import vizwiz as scorer
 
     run(answers, lambda path, **how: [scorer.score(annotations, path, variant, **how)], **settings)
 
@@ -110,8 +111,9 @@ def scienceqa(
 
     ANSWERS are JSON lines of {"question_id", "prompt", "text"}.
     """
-    from ..benchmarks import scienceqa as scorer
-    from ..benchmarks.records import read_json
+    from lvlm_saliency.benchmarks import scienceqa as scorer
+    from lvlm_saliency.files.records import read_json
+
     from ..errors import InputError, did_you_mean
 
     lists, known = read_json(splits), read_json(problems)
@@ -136,7 +138,7 @@ def hallusionbench(judged: tuple[Path, ...], questions: Path | None, **settings:
 
     JUDGED are entries with the judge's replies, "correctness_reply" and "same_reply".
     """
-    from ..benchmarks import hallusionbench as scorer
+    from lvlm_saliency.benchmarks import hallusionbench as scorer
 
     run(judged, lambda path, **how: [scorer.score(path, questions, **how)], **settings)
 
@@ -155,7 +157,7 @@ def mmhal_bench(replies: tuple[Path, ...], **settings: Any) -> None:
 
     REPLIES are JSON lists of the judge's texts (or API responses), in the order of the 96 questions.
     """
-    from ..benchmarks import mmhal_bench as scorer
+    from lvlm_saliency.benchmarks import mmhal_bench as scorer
 
     run(replies, lambda path, **how: [scorer.score(path, **how)], **settings)
 
@@ -175,7 +177,7 @@ def mmvp(replies: tuple[Path, ...], answers: Path, **settings: Any) -> None:
 
     REPLIES are JSON lists of the judge's texts, one for each answer.
     """
-    from ..benchmarks import mmvp as scorer
+    from lvlm_saliency.benchmarks import mmvp as scorer
 
     run(replies, lambda path, **how: [scorer.score(answers, path, **how)], **settings)
 

@@ -42,7 +42,8 @@ def common(path_type: click.Path) -> Callable[[Callable[..., None]], Callable[..
 
 def run(paths: tuple[Path, ...], scorer: Callable[..., list[dict[str, Any]]], **settings: Any) -> None:
     """Score every path (a path may hold several tasks, each a result), compare, and print."""
-    from ..benchmarks.bootstrap import Bootstrap
+    from lvlm_saliency.stats.bootstrap import Bootstrap
+
     from ..benchmarks.compare import compare
 
     bootstrap = Bootstrap(settings["resamples"], settings["seed"], settings["level"])

@@ -54,7 +54,7 @@ class Answer:
 
 def open_images(asked: Asked) -> list[Image]:
     """Every picture, before a model is loaded for nothing; the prompt is looked at as well."""
-    from ..images import open_image
+    from lvlm_saliency.model.images import open_image
 
     if not asked.prompt.strip():
         raise PromptError("the prompt is empty; say what to do, for example --prompt 'Describe this picture.'")
@@ -65,7 +65,8 @@ def open_images(asked: Asked) -> list[Image]:
 
 def begin(asked: Asked, images: list[Image]) -> Session:
     """Load the model and encode the prompt with its pictures."""
-    from .. import build_inputs, load_model
+    from lvlm_saliency import build_inputs, load_model
+
     from ..interventions.preset_files import notes
     from .notes import about_pictures
 
@@ -105,9 +106,9 @@ def write_answer(
     """Generate one answer; `settings` as for `generate`."""
     import torch
 
-    from .. import generate
-    from ..cut_off import finish
-    from ..regions import end_token_ids
+    from lvlm_saliency import generate
+    from lvlm_saliency.model.cut_off import finish
+    from lvlm_saliency.model.regions import end_token_ids
 
     torch.manual_seed(seed)
     output = generate(session.model, session.inputs, methods=seeded(methods, seed), streamer=streamer, **settings)
@@ -121,8 +122,8 @@ def given_answer(session: Session, text: str, methods: Sequence[Any]) -> Answer:
     """An answer that the user brought, as tokens after the prompt."""
     import torch
 
-    from ..chat import answer_ids
-    from ..regions import end_token_ids
+    from lvlm_saliency.model.regions import end_token_ids
+    from lvlm_saliency.model.templates import answer_ids
 
     tokenizer = getattr(session.processor, "tokenizer", session.processor)
     ids = answer_ids(tokenizer, text, end_token_ids(session.model))
@@ -151,7 +152,7 @@ def trace_answer(
     session: Session, answer: Answer, layers: Sequence[int] | None = None, normalise: str = "row"
 ) -> SaliencyTrace:
     """The trace of an answer, under the methods that shaped attention while it was written."""
-    from .. import trace
+    from lvlm_saliency import trace
 
     shaping = [method for method in answer.methods if hasattr(method, "edit_rows")]
     # What was generated here brings its cache along, so the prompt is not computed again.
@@ -165,6 +166,6 @@ def layouts_of(session: Session) -> list[Any]:
     """Where the image tokens lie in each picture; none without pictures."""
     if not session.images:
         return []
-    from .. import image_layouts
+    from lvlm_saliency import image_layouts
 
     return image_layouts(session.processor, session.inputs, [session.images], model=session.model)[0]

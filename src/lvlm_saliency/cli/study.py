@@ -92,7 +92,7 @@ def study(names: tuple[str, ...], listed: bool, as_json: bool, **given: Any) -> 
 
 
 def _run(names: tuple[str, ...], given: dict[str, Any]) -> list[tuple[str, Any, Path]]:
-    from ..studies import open_studies, written
+    from lvlm_saliency.studies import open_studies, written
 
     chosen = open_studies(list(names))
     return conduct([(one, ["study", written(one), *spelled(study, given)]) for one in chosen], given)
@@ -147,7 +147,7 @@ def show(name: str, page: Any, file: Path) -> None:
 
 
 def _list(as_json: bool) -> None:
-    from ..studies import STUDIES
+    from lvlm_saliency.studies import STUDIES
 
     if as_json:
         from .output import print_json

@@ -15,13 +15,14 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from lvlm_saliency import caches, hf
+from lvlm_saliency import hf
 from lvlm_saliency.attention.step import Capture
 from lvlm_saliency.decoding.pace import Pace, memory_of
 from lvlm_saliency.decoding.ragged import Texts
 from lvlm_saliency.decoding.run import Run
 from lvlm_saliency.decoding.scoring import OutputScores
 from lvlm_saliency.decoding.steps import GenerateOutput, Step
+from lvlm_saliency.hf import caches
 from lvlm_saliency.tracing.logits import finite_logits
 
 MARGIN = {torch.float32: 1e-4, torch.float64: 1e-8}

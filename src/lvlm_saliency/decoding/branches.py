@@ -11,10 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lvlm_saliency import caches, hf
+from lvlm_saliency import hf
 from lvlm_saliency.attention.prompts import Prompt
 from lvlm_saliency.attention.session import Session
 from lvlm_saliency.attention.step import Capture
+from lvlm_saliency.hf import caches
 from lvlm_saliency.tracing.logits import finite_logits
 
 

@@ -20,8 +20,8 @@ from lvlm_saliency.decoding.run import Run
 from lvlm_saliency.decoding.search import search_settings, search_with
 from lvlm_saliency.decoding.steps import Cost, GenerateOutput, Step
 from lvlm_saliency.errors import SettingError
-from lvlm_saliency.inputs import check_inputs
-from lvlm_saliency.regions import output_lengths, token_ids
+from lvlm_saliency.model.inputs import check_inputs
+from lvlm_saliency.model.regions import output_lengths, token_ids
 
 
 def generate(

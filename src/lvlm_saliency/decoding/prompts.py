@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lvlm_saliency import hf
 from lvlm_saliency.errors import SettingError
-from lvlm_saliency.regions import padding_id, placeholder_ids
+from lvlm_saliency.model.regions import padding_id, placeholder_ids
 
 _MARKERS = tuple(
     f"{marker}_token_{kind}" for marker in ("vision_start", "vision_end", "boi", "eoi") for kind in ("id", "index")

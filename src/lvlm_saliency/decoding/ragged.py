@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from lvlm_saliency import caches, hf
+from lvlm_saliency import hf
+from lvlm_saliency.hf import caches
 
 
 class Texts:

@@ -17,7 +17,7 @@ from lvlm_saliency.decoding.beams import Hypothesis, Rules
 from lvlm_saliency.decoding.branches import Branch
 from lvlm_saliency.decoding.steps import Cost, GenerateOutput, Step
 from lvlm_saliency.errors import SettingError
-from lvlm_saliency.regions import placeholder_ids
+from lvlm_saliency.model.regions import placeholder_ids
 
 OWN = ("length_penalty", "early_stopping", "diversity_penalty", "num_beam_groups", "low_memory", "assistant_model")
 """Settings of `generate` that the method has knobs of its own for, or that do not go with it."""

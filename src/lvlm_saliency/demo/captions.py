@@ -46,7 +46,8 @@ class Demo:
 
 def write_captions(count: int, tell: Callable[[str], None]) -> Demo:
     """Caption the first `count` demonstration scenes; `tell` is called with the name of each way as it begins."""
-    from .. import SGRS, LocoRE, load_model
+    from lvlm_saliency import SGRS, LocoRE, load_model
+
     from ..scenes import demo_scenes, draw_scene
 
     model, processor = load_model("scenes", device="cpu")
@@ -66,9 +67,9 @@ def write_way(
     """Caption all pictures as one batch, and trace it under the methods that shaped its attention."""
     import torch
 
-    from .. import build_inputs, generate, image_layouts, trace
-    from ..cut_off import finish
-    from ..regions import end_token_ids
+    from lvlm_saliency import build_inputs, generate, image_layouts, trace
+    from lvlm_saliency.model.cut_off import finish
+    from lvlm_saliency.model.regions import end_token_ids
 
     # One prompt for all, so every row has the same length and none needs padding.
     single = [build_inputs(processor, [image], PROMPT, model=model) for image in images]

@@ -8,15 +8,11 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-# Loading the package `report` below gives this one an attribute of that name. It is loaded now, so that the function
-# takes the name for good; `report` is nothing but a docstring until one of its modules is asked for.
-import_module(f"{__name__}.report")
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from lvlm_saliency.evaluation.report.build import Report
+    from lvlm_saliency.evaluation.summary.build import Report
 
 _HOMES = {"Settings": "settings", "evaluate": "runner"}
 
@@ -32,7 +28,7 @@ def __getattr__(name: str) -> Any:
 
 
 def report(folders: Sequence[str | Path]) -> Report:
-    """One run, or several beside each other. See `report.build.report`."""
-    from lvlm_saliency.evaluation.report import build
+    """One run, or several beside each other. See `summary.build.report`."""
+    from lvlm_saliency.evaluation.summary import build
 
     return build.report(folders)

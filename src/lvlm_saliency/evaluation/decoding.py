@@ -11,15 +11,15 @@ from typing import Any
 
 import torch
 
-from lvlm_saliency.cut_off import finish
 from lvlm_saliency.decoding.loop import generate
 from lvlm_saliency.errors import ImageError, LvlmSaliencyError, ModelError
 from lvlm_saliency.evaluation.benchmarks import Benchmark, Item
 from lvlm_saliency.evaluation.cost import SUMS, PeakMemory
 from lvlm_saliency.evaluation.settings import Settings
 from lvlm_saliency.evaluation.systems import System
-from lvlm_saliency.inputs import check_inputs, prompt_text
-from lvlm_saliency.regions import end_token_ids
+from lvlm_saliency.model.cut_off import finish
+from lvlm_saliency.model.inputs import check_inputs, prompt_text
+from lvlm_saliency.model.regions import end_token_ids
 
 
 class MemoryExhausted(LvlmSaliencyError, MemoryError):

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from lvlm_saliency.errors import InputError, SettingError
-from lvlm_saliency.evaluation import rows, store
+from lvlm_saliency.evaluation import rows
 from lvlm_saliency.evaluation.benchmarks.base import Item
 from lvlm_saliency.evaluation.settings import Shard
 from lvlm_saliency.evaluation.systems import System
+from lvlm_saliency.files import json_lines as store
 from lvlm_saliency.files import read_json
 
 FORMAT = 1

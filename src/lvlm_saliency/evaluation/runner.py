@@ -6,14 +6,15 @@ import json
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from lvlm_saliency.checkpoints import is_shipped
 from lvlm_saliency.errors import ImageError, SettingError
-from lvlm_saliency.evaluation import provenance, rows, store
+from lvlm_saliency.evaluation import provenance, rows
 from lvlm_saliency.evaluation.benchmarks import Benchmark, Item, open_benchmark
 from lvlm_saliency.evaluation.folder import RunFolder
 from lvlm_saliency.evaluation.settings import Settings
 from lvlm_saliency.evaluation.systems import System, served, systems
+from lvlm_saliency.files import json_lines as store
 from lvlm_saliency.interventions.preset_files import notes
+from lvlm_saliency.model.checkpoints import is_shipped
 from lvlm_saliency.scenes.recognise import NOT_A_SCENE
 
 
@@ -79,7 +80,7 @@ class Run:
             benchmark.check()
         digests = {benchmark.name: self._digests(benchmark) for benchmark in self.benchmarks}
         if model is None:
-            from lvlm_saliency.models import load_model
+            from lvlm_saliency.model.load import load_model
 
             chosen = {"dtype": self.settings.dtype, "device": self.settings.device, "revision": self.settings.revision}
             model, processor = load_model(self.settings.model, **chosen)
@@ -120,8 +121,8 @@ class Run:
                 f"{missing} answers are still to come from other shards; the last to finish scores the run"
             )
             return None
-        from lvlm_saliency.evaluation.report.build import write_summary
         from lvlm_saliency.evaluation.scoring import Scorer
+        from lvlm_saliency.evaluation.summary.build import write_summary
 
         scores, details = Scorer(self.benchmarks, self.systems, self.settings.resamples).score(answers)
         for (benchmark, slug), detail in details.items():

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lvlm_saliency.benchmarks import amber, chair, mme, pope
-from lvlm_saliency.benchmarks.bootstrap import Bootstrap
-from lvlm_saliency.benchmarks.counts import CountTable
-from lvlm_saliency.benchmarks.records import Problems
 from lvlm_saliency.evaluation.benchmarks import Benchmark
 from lvlm_saliency.evaluation.systems import GREEDY, System
+from lvlm_saliency.files.records import Problems
+from lvlm_saliency.stats.bootstrap import Bootstrap
+from lvlm_saliency.stats.counts import CountTable
 
 _TABLES = {"amber": amber.table, "chair": chair.table, "mme": mme.table, "pope": pope.table}
 _WORD = re.compile(r"\S+")

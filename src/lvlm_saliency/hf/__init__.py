@@ -8,7 +8,7 @@ on and off), `call` (one forward call), `settings` (of a `generate` call), `gene
 
 # ruff: noqa: F401 (this file gives other files' names one address)
 
-from lvlm_saliency.hf.backends import BACKENDS, NAMES
+from lvlm_saliency.hf.backends import BACKENDS, NAMES, register
 from lvlm_saliency.hf.call import CACHE, CACHE_NAMES, cache_of, lengths, window_of, with_cache_named, without_cache
 from lvlm_saliency.hf.decoder import (
     attention_layers,

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import functools
 import sys
+from collections.abc import Callable
 
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
-
-from lvlm_saliency.attention.backend import attention
 
 
 class Name(str):
@@ -63,13 +62,11 @@ def _eager(module, *args, **kwargs):
     return sys.modules[type(module).__module__].eager_attention_forward(module, *args, **kwargs)
 
 
-def _register() -> None:
+def register(attention: Callable) -> None:
+    """Put our attention function into transformers' tables, under one name per backend that it may delegate to."""
     for backend, name in NAMES.items():
         if backend != "eager" and backend not in ALL_ATTENTION_FUNCTIONS:
             continue
         delegate = _eager if backend == "eager" else ALL_ATTENTION_FUNCTIONS[backend]
         AttentionInterface.register(name, functools.partial(attention, delegate=delegate))
         AttentionMaskInterface.register(name, ALL_MASK_ATTENTION_FUNCTIONS[backend])
-
-
-_register()

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessorList
 
-from lvlm_saliency import caches
 from lvlm_saliency.errors import UnsupportedModelError
+from lvlm_saliency.hf import caches
 from lvlm_saliency.hf.call import CACHE, CACHE_NAMES, with_cache_named
 from lvlm_saliency.hf.settings import prepared_plainly
 

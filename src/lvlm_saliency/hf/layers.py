@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
-from lvlm_saliency import caches
+from lvlm_saliency.hf import caches
 
 STACKS = ("layers", "h", "blocks")
 """What decoders call their list of layers."""

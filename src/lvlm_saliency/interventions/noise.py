@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from lvlm_saliency import families
 from lvlm_saliency.decoding.draws import generator
 from lvlm_saliency.errors import InputError
-from lvlm_saliency.pictures import tile_owners
+from lvlm_saliency.model import families
+from lvlm_saliency.model.pictures import tile_owners
 
 STEPS = 1000
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from lvlm_saliency.families import presets
 from lvlm_saliency.interventions.base import Method, choice, layer_numbers, number
+from lvlm_saliency.model.families import presets
 from lvlm_saliency.tracing.one_pass import target_layers
 
 ORDERS = ("sample", "greedy")

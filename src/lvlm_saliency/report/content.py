@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from ..layout import ImageLayout
+    from lvlm_saliency.model.layout import ImageLayout
+
     from ..tracing.result import SaliencyTrace
 
 

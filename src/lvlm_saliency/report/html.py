@@ -19,8 +19,9 @@ from .page import page_data
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from lvlm_saliency.model.layout import ImageLayout
+
     from ..decoding.steps import Step
-    from ..layout import ImageLayout
     from ..tracing.result import SaliencyTrace
 
 STYLES = ("page.css", "text.css", "figures.css")

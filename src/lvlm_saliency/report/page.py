@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ..cut_off import CUT, LEGEND
+from lvlm_saliency.model.cut_off import CUT, LEGEND
+
 from .chips import chips, shown
 from .colours import palettes
 from .content import Case, Report, Run

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from PIL.Image import Image
 
-    from ..layout import ImageLayout
+    from lvlm_saliency.model.layout import ImageLayout
+
     from ..tracing.result import SaliencyTrace
 
 KINDS = (".png", ".svg", ".pdf")

@@ -10,7 +10,8 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from ..cut_off import CUT, LEGEND
+from lvlm_saliency.model.cut_off import CUT, LEGEND
+
 from ..plain_text import one_line, printable
 from .chips import chips
 from .colours import FALL, MADE_UP, STRONG, Scale, ink, mix

@@ -12,7 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
-from lvlm_saliency.studies.stats import Estimate, Resampler, interval
+from lvlm_saliency.stats.clusters import Estimate, Resampler, interval
 
 _BLOCK = 4_000_000  # pairs compared at once
 

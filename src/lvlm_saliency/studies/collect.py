@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from lvlm_saliency.errors import InputError
-from lvlm_saliency.evaluation import store
 from lvlm_saliency.evaluation.decoding import Batches, Decoder
+from lvlm_saliency.files import json_lines as store
 from lvlm_saliency.files import write_bytes
 from lvlm_saliency.files.archives import read_arrays
 from lvlm_saliency.studies.texts import LabelledText

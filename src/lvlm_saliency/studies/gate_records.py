@@ -10,9 +10,9 @@ from typing import Any
 from lvlm_saliency.decoding.loop import generate
 from lvlm_saliency.decoding.steps import Step
 from lvlm_saliency.evaluation import rows as lines
-from lvlm_saliency.evaluation import store
 from lvlm_saliency.evaluation.benchmarks import Benchmark, Item
 from lvlm_saliency.evaluation.decoding import Batches, Decoder
+from lvlm_saliency.files import json_lines as store
 from lvlm_saliency.interventions.sgrs import SGRS
 from lvlm_saliency.studies.collect import digest
 

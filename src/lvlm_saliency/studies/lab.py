@@ -9,18 +9,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from lvlm_saliency.benchmarks.bootstrap import MIN_IMAGES
 from lvlm_saliency.errors import SettingError
 from lvlm_saliency.evaluation import provenance
 from lvlm_saliency.evaluation.benchmarks import open_benchmark
 from lvlm_saliency.evaluation.decoding import Decoder
 from lvlm_saliency.evaluation.folder import RunFolder
-from lvlm_saliency.evaluation.report.content import RunData
 from lvlm_saliency.evaluation.runner import Listener, Silent, evaluate
 from lvlm_saliency.evaluation.settings import Settings
 from lvlm_saliency.evaluation.sources import require
+from lvlm_saliency.evaluation.summary.content import RunData
 from lvlm_saliency.evaluation.systems import GREEDY, System, system, systems
 from lvlm_saliency.interventions.parsing import parse_specs
+from lvlm_saliency.stats.bootstrap import MIN_IMAGES
 from lvlm_saliency.studies.collect import Extra, collect, digest
 from lvlm_saliency.studies.labels import check_source, labelled
 from lvlm_saliency.studies.texts import LabelledText
@@ -89,7 +89,7 @@ class Lab:
         self._check_sources()
         if self._given[0] is not None:
             return self._given
-        from lvlm_saliency.models import load_model
+        from lvlm_saliency.model.load import load_model
 
         chosen = self.settings
         return load_model(chosen.model, dtype=chosen.dtype, device=chosen.device, revision=chosen.revision)

@@ -9,9 +9,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from lvlm_saliency.benchmarks.records import read_rows
 from lvlm_saliency.errors import InputError
-from lvlm_saliency.images import open_image
+from lvlm_saliency.files.records import read_rows
+from lvlm_saliency.model.images import open_image
 from lvlm_saliency.studies.labels import LABELLED, spans_of
 from lvlm_saliency.studies.texts import LabelledText, Span, tokenised
 

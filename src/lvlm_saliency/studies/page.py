@@ -11,9 +11,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lvlm_saliency.evaluation import store
-from lvlm_saliency.evaluation.report.content import Cell, Table
-from lvlm_saliency.evaluation.report.markdown import escaped, fenced, paragraph, table_lines
+from lvlm_saliency.files import json_lines as store
+from lvlm_saliency.pages.markdown import escaped, fenced, paragraph, table_lines
+from lvlm_saliency.pages.tables import Cell, Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
+from lvlm_saliency.stats.clusters import Estimate
 from lvlm_saliency.studies.page import CANNOT_TELL, FAILS, HOLDS
-from lvlm_saliency.studies.stats import Estimate
 
 MARGIN = 0.05
 """An area under the ROC curve this near to 0.5 separates too little to matter."""

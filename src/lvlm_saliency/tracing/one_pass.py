@@ -12,15 +12,16 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from lvlm_saliency import caches, hf
+from lvlm_saliency import hf
 from lvlm_saliency.attention.given import traced_methods
 from lvlm_saliency.attention.prompts import Prompt
 from lvlm_saliency.attention.rows import unit
 from lvlm_saliency.attention.session import session
 from lvlm_saliency.attention.step import Capture, Editor, KeysMadeError, Place
 from lvlm_saliency.errors import NumericalError, SettingError, UnsupportedModelError, did_you_mean
-from lvlm_saliency.inputs import check_inputs
-from lvlm_saliency.regions import placeholder_ids, token_regions
+from lvlm_saliency.hf import caches
+from lvlm_saliency.model.inputs import check_inputs
+from lvlm_saliency.model.regions import placeholder_ids, token_regions
 from lvlm_saliency.tracing.logits import finite_logits, token_odds
 from lvlm_saliency.tracing.result import SaliencyTrace
 from lvlm_saliency.tracing.reuse import prompt_cache, without_pixels

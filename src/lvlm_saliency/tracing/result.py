@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lvlm_saliency.errors import SettingError, did_you_mean
-from lvlm_saliency.regions import Regions
+from lvlm_saliency.model.regions import Regions
 from lvlm_saliency.short import shown, some
 
 REGIONS = ("output", "previous", "image", "prompt", "system", "prompt+output")

@@ -6,9 +6,10 @@ from typing import Any
 
 from torch import Tensor
 
-from lvlm_saliency import caches, hf
+from lvlm_saliency import hf
 from lvlm_saliency.attention.prompts import origin_of
-from lvlm_saliency.regions import PIXELS
+from lvlm_saliency.hf import caches
+from lvlm_saliency.model.regions import PIXELS
 
 OF_THE_PROMPT = (*PIXELS, "pixel_attention_mask", "image_attention_mask")
 """Inputs that only the prompt's own pass needs."""

@@ -14,7 +14,7 @@ import torch
 from lvlm_saliency.errors import InputError
 from lvlm_saliency.files import parse_json, replacing
 from lvlm_saliency.files.tensors import SEAL, check_seal, read_tensors, seal
-from lvlm_saliency.regions import Regions
+from lvlm_saliency.model.regions import Regions
 from lvlm_saliency.tracing import compact
 
 FORMAT, COMPACT = 1, 2

@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lvlm_saliency.benchmarks import chair
-from lvlm_saliency.benchmarks.bootstrap import Bootstrap
 from lvlm_saliency.benchmarks.chair.lists import words
-from lvlm_saliency.benchmarks.records import read_rows
 from lvlm_saliency.errors import InputError, SettingError
+from lvlm_saliency.files.records import read_rows
+from lvlm_saliency.stats.bootstrap import Bootstrap
 
 FAST = Bootstrap(resamples=50)
 

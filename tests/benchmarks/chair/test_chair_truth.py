@@ -6,8 +6,9 @@ import json
 
 import pytest
 
-from lvlm_saliency.benchmarks import chair, json_stream
+from lvlm_saliency.benchmarks import chair
 from lvlm_saliency.errors import InputError
+from lvlm_saliency.files import json_stream
 
 
 @pytest.fixture

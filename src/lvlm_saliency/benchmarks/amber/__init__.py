@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..counts import CountTable
+from lvlm_saliency.stats.counts import CountTable
+
 from .discriminative import discriminative_table, score_discriminative
 from .files import file_scorer
 from .generative import generative_table, nltk_nouns, score_generative

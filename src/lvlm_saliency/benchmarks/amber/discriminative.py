@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from lvlm_saliency.errors import InputError
+from lvlm_saliency.files.records import Problems
+from lvlm_saliency.stats.bootstrap import Bootstrap
+from lvlm_saliency.stats.counts import CountTable, Totals, f1, ratio, tabulate
 
-from ..bootstrap import Bootstrap
-from ..counts import CountTable, Totals, f1, ratio, tabulate
-from ..records import Problems
 from .records import GENERATIVE, Records, matched, read_annotations
 
 DIMENSIONS = {

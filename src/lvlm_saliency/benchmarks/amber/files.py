@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from lvlm_saliency.errors import InputError
+from lvlm_saliency.files.records import Problems, Rows, read_json, read_rows
+from lvlm_saliency.stats.bootstrap import Bootstrap
 
-from ..bootstrap import Bootstrap
-from ..records import Problems, Rows, read_json, read_rows
 from .discriminative import score_discriminative
 from .generative import score_generative
 from .records import GENERATIVE, read_annotations, read_safe_words

@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lvlm_saliency.benchmarks import nltk_tools
 from lvlm_saliency.errors import InputError
+from lvlm_saliency.files.records import Problems, read_json
+from lvlm_saliency.stats.bootstrap import Bootstrap
+from lvlm_saliency.stats.counts import CountTable, ratio, tabulate
 
-from .. import nltk_tools
-from ..bootstrap import Bootstrap
-from ..counts import CountTable, ratio, tabulate
-from ..records import Problems, read_json
 from .records import GENERATIVE, Records, matched, read_annotations, read_safe_words
 from .similarity import Similarity, spacy_vectors
 

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lvlm_saliency.errors import InputError
-
-from ..records import Problems, place, read_rows, read_text
+from lvlm_saliency.files.records import Problems, place, read_rows, read_text
 
 Records = Sequence[Mapping[str, Any]]
 GENERATIVE = "generative"

@@ -7,8 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from lvlm_saliency.errors import InputError
-
-from ..records import read_json
+from lvlm_saliency.files.records import read_json
 
 Similarity = Callable[[str, str], float]
 

@@ -6,7 +6,7 @@ lose some ("potted plant"), and "men" stays "men". All of that comes from the ta
 
 from __future__ import annotations
 
-from .. import nltk_tools
+from lvlm_saliency.benchmarks import nltk_tools
 
 _WORDNET_CLASS = {"J": "a", "V": "v", "N": "n", "R": "r"}
 

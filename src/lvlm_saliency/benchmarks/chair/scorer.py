@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from lvlm_saliency.errors import InputError
+from lvlm_saliency.files.records import Problems, image_key, place, read_json, read_rows
+from lvlm_saliency.stats.bootstrap import Bootstrap
+from lvlm_saliency.stats.counts import CountTable, ratio, tabulate
 
-from ..bootstrap import Bootstrap
-from ..counts import CountTable, ratio, tabulate
-from ..records import Problems, image_key, place, read_json, read_rows
 from .mentions import Mentions, find_mentions, normaliser
 from .synonyms import Synonyms
 

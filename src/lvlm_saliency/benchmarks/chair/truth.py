@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from lvlm_saliency.errors import InputError
+from lvlm_saliency.files.json_stream import iterate
+from lvlm_saliency.files.records import image_key
 
-from ..json_stream import iterate
-from ..records import image_key
 from .mentions import find_mentions
 from .synonyms import Synonyms
 

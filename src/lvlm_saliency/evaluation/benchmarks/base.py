@@ -98,7 +98,7 @@ class Pictures:
         return self.folder / name
 
     def open(self, name: str) -> Image:
-        from lvlm_saliency.images import open_image
+        from lvlm_saliency.model.images import open_image
 
         return open_image(self.path(name))
 

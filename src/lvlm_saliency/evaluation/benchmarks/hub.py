@@ -58,7 +58,7 @@ class HubData:
 
     def picture(self, column: str, value: Any) -> Image:
         """The picture of the (last) row with this value."""
-        from lvlm_saliency.images import open_image
+        from lvlm_saliency.model.images import open_image
 
         return open_image(self.table[self._places[column, value]]["image"])
 

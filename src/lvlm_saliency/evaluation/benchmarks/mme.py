@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from lvlm_saliency.benchmarks import mme
-from lvlm_saliency.benchmarks.bootstrap import Bootstrap
 from lvlm_saliency.errors import InputError, SettingError, did_you_mean
 from lvlm_saliency.evaluation.benchmarks import hub
 from lvlm_saliency.evaluation.benchmarks.base import Benchmark, Item, Pictures, Result
 from lvlm_saliency.evaluation.sources import folder
+from lvlm_saliency.stats.bootstrap import Bootstrap
 
 if TYPE_CHECKING:
     from PIL.Image import Image

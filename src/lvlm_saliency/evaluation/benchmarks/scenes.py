@@ -9,9 +9,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lvlm_saliency.benchmarks import pope
-from lvlm_saliency.benchmarks.bootstrap import Bootstrap
 from lvlm_saliency.evaluation.benchmarks.base import Benchmark, Item, Result, check_part, part
 from lvlm_saliency.evaluation.benchmarks.prompts import DESCRIBE
+from lvlm_saliency.stats.bootstrap import Bootstrap
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from lvlm_saliency.benchmarks.bootstrap import Bootstrap
 from lvlm_saliency.errors import SettingError
 from lvlm_saliency.evaluation.benchmarks import open_benchmark
 from lvlm_saliency.evaluation.scoring import count_table, difference
 from lvlm_saliency.evaluation.systems import GREEDY, SAMPLED, system
 from lvlm_saliency.interventions.locore import SPACES, LocoRE
 from lvlm_saliency.interventions.sgrs import SGRS
+from lvlm_saliency.stats.bootstrap import Bootstrap
 from lvlm_saliency.studies.ablation.chance import ChanceSGRS, Refusals
 from lvlm_saliency.studies.ablation.controls import ObjectSGRS, ScatteredLocoRE, ShuffledSGRS, TurnedSGRS
 from lvlm_saliency.studies.gate_records import write

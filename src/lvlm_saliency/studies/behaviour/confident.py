@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lvlm_saliency.studies import stats
+from lvlm_saliency.stats import clusters as stats
 from lvlm_saliency.studies.behaviour.figures import thumbnails
 from lvlm_saliency.studies.behaviour.phrases import share, signed, verdict_of
 from lvlm_saliency.studies.page import FAILS, HOLDS, Cell, Finding, Part, Picture, Table

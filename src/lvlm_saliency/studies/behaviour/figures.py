@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lvlm_saliency.studies import stats
+from lvlm_saliency.stats import clusters as stats
 from lvlm_saliency.studies.figures import BLACK, BLUE, MARKERS, ORANGE, panels, with_bars
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from lvlm_saliency.evaluation.benchmarks import Benchmark
+from lvlm_saliency.stats.clusters import Resampler
 from lvlm_saliency.studies.labels import Labeller
-from lvlm_saliency.studies.stats import Resampler
 from lvlm_saliency.studies.texts import text_pieces
 
 CORRECT, HALLUCINATED, OTHER = "correct object", "hallucinated object", "other word"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lvlm_saliency.studies import stats
+from lvlm_saliency.stats import clusters as stats
 from lvlm_saliency.studies.behaviour.confident import Confident
 from lvlm_saliency.studies.behaviour.diversity import MEASURES
 from lvlm_saliency.studies.behaviour.figures import refusals

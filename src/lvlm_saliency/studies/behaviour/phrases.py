@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
+from lvlm_saliency.stats.clusters import Estimate
 from lvlm_saliency.studies.page import CANNOT_TELL
-from lvlm_saliency.studies.stats import Estimate
 
 
 def verdict_of(one: Estimate, above: str, below: str, at: float) -> str:

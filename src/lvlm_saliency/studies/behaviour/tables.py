@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lvlm_saliency.studies import stats
+from lvlm_saliency.stats import clusters as stats
 from lvlm_saliency.studies.behaviour.diversity import MEASURES
 from lvlm_saliency.studies.behaviour.first_draws import CORRECT, HALLUCINATED, OTHER, Draws
 from lvlm_saliency.studies.behaviour.phrases import bounds, percent, signed

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from lvlm_saliency.benchmarks.counts import CountTable
 from lvlm_saliency.decoding.loop import generate
 from lvlm_saliency.evaluation import rows as lines
-from lvlm_saliency.evaluation import store
 from lvlm_saliency.evaluation.benchmarks import Benchmark, Item
 from lvlm_saliency.evaluation.decoding import Batches, Decoder
 from lvlm_saliency.evaluation.scoring import count_table, cut
-from lvlm_saliency.studies import stats
+from lvlm_saliency.files import json_lines as store
+from lvlm_saliency.stats import clusters as stats
+from lvlm_saliency.stats.counts import CountTable
 from lvlm_saliency.studies.collect import digest
 from lvlm_saliency.studies.decay.weakening import Strength, Weakening
 from lvlm_saliency.studies.labels import Labeller

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lvlm_saliency.studies import stats
+from lvlm_saliency.stats import clusters as stats
 from lvlm_saliency.studies.decay.arms import Arm
 
 FIGURES = ("CHAIR_s", "CHAIR_i", "recall", "length")

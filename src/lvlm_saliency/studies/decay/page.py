@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from lvlm_saliency.stats.clusters import Estimate
 from lvlm_saliency.studies import figures
 from lvlm_saliency.studies.decay.arms import Arm
 from lvlm_saliency.studies.decay.effects import FIGURES, PAPER, Effects, matched, taken
 from lvlm_saliency.studies.page import CANNOT_TELL, FAILS, HOLDS, Cell, Finding, Page, Part, Picture, Table
-from lvlm_saliency.studies.stats import Estimate
 from lvlm_saliency.studies.verdicts import directional
 
 CLAIM = (

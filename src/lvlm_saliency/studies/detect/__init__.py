@@ -1,1 +1,1 @@
-"""A calibrated risk for every object word; `studies/risk` holds its features and its model."""
+"""A calibrated risk for every object word; `risk` holds its features and its model."""

@@ -16,9 +16,9 @@ from lvlm_saliency.errors import LvlmSaliencyError, SettingError
 from lvlm_saliency.evaluation.benchmarks import open_benchmark
 from lvlm_saliency.evaluation.cost import PeakMemory
 from lvlm_saliency.evaluation.systems import ALL, GREEDY, SAMPLED, System, check_name, served, system
-from lvlm_saliency.inputs import check_inputs
 from lvlm_saliency.interventions.base import number
 from lvlm_saliency.interventions.registry import methods
+from lvlm_saliency.model.inputs import check_inputs
 from lvlm_saliency.studies.lab import Lab
 from lvlm_saliency.studies.latency.timing import Paired, paired
 from lvlm_saliency.studies.page import Page

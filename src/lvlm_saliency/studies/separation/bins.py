@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import binomtest, rankdata, spearmanr
 
-from lvlm_saliency.studies import stats
+from lvlm_saliency.stats import clusters as stats
 
 LEAST = 10
 """Words that a bin must hold to take part in the rank correlation; a rate of fewer is noise."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lvlm_saliency.studies import stats
+from lvlm_saliency.stats import clusters as stats
 from lvlm_saliency.studies.areas import Areas, Draws
 from lvlm_saliency.studies.separation import nested
 from lvlm_saliency.studies.separation.bins import Binned, binned, spearman, standardised_difference

@@ -16,7 +16,7 @@ from scipy.stats import chi2
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
 
-from lvlm_saliency.studies import stats
+from lvlm_saliency.stats import clusters as stats
 from lvlm_saliency.studies.areas import Areas
 
 FOLDS = 5

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lvlm_saliency.studies import stats
+from lvlm_saliency.stats import clusters as stats
 from lvlm_saliency.studies.page import Cell, Table
 from lvlm_saliency.studies.separation.bins import LEAST, Binned
 from lvlm_saliency.studies.separation.measures import Measured, plain

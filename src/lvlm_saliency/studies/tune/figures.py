@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure as Drawing
 
-from lvlm_saliency.evaluation.report.figures import FIGURES, MINUS
+from lvlm_saliency.evaluation.summary.figures import FIGURES, MINUS
 from lvlm_saliency.evaluation.systems import GREEDY
 from lvlm_saliency.studies.tune.objective import measured
 

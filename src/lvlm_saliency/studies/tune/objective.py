@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from lvlm_saliency.benchmarks.counts import CountTable, f1
 from lvlm_saliency.errors import SettingError, did_you_mean
 from lvlm_saliency.evaluation.scoring import count_table
+from lvlm_saliency.stats.counts import CountTable, f1
 
 OBJECTIVES = {"chair_i": ("CHAIR_i", 1), "chair_s": ("CHAIR_s", 1), "f1": ("f1", -1)}
 """Name to (figure, sign): the signed figure is minimised."""

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from lvlm_saliency.evaluation.report.figures import FIGURES, number, verdict
+from lvlm_saliency.evaluation.summary.figures import FIGURES, number, verdict
 from lvlm_saliency.evaluation.systems import GREEDY, SAMPLED
 from lvlm_saliency.studies.page import Cell, Page, Part, Picture, Table
 from lvlm_saliency.studies.tune.figures import draw_effect, draw_search

@@ -10,9 +10,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from lvlm_saliency.errors import SettingError, did_you_mean
-from lvlm_saliency.families import presets
 from lvlm_saliency.interventions.parsing import parse_specs
 from lvlm_saliency.interventions.registry import method, method_class
+from lvlm_saliency.model.families import presets
 
 
 class Range(Protocol):

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from lvlm_saliency import __version__
-from lvlm_saliency.benchmarks.bootstrap import Bootstrap
 from lvlm_saliency.errors import SettingError
-from lvlm_saliency.evaluation import store
 from lvlm_saliency.evaluation.scoring import difference
 from lvlm_saliency.evaluation.systems import GREEDY, System
+from lvlm_saliency.files import json_lines as store
 from lvlm_saliency.interventions.preset_files import Preset, model_of
+from lvlm_saliency.stats.bootstrap import Bootstrap
 from lvlm_saliency.studies.lab import Lab
 from lvlm_saliency.studies.page import Page
 from lvlm_saliency.studies.tune.halving import plan

@@ -1,0 +1,142 @@
+"""How many image tokens each picture of the inputs makes, without running the vision tower."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from lvlm_saliency.errors import InputError
+from lvlm_saliency.model import families
+from lvlm_saliency.model.layout.anyres import Joined
+from lvlm_saliency.model.towers import beside_patches
+
+
+@dataclass(frozen=True)
+class Part:
+    """A piece of `pixel_values` whose image tokens stand together in one prompt: a picture, or one of its tiles.
+
+    tiles: its numbers along the leading axes of `pixel_values`, counted through: rows (pictures, tiles or patches), or
+        tiles `[P, n]` of pictures. What no part names fills up a batch, and the model leaves it out.
+    tokens: how many image tokens it makes.
+    """
+
+    tiles: range
+    tokens: int
+
+
+def picture_parts(config: Any, inputs: Mapping[str, Any]) -> list[Part] | None:
+    """The parts of `inputs["pixel_values"]`, in the order in which the model puts their features into the prompts.
+
+    Args:
+        config: the model's configuration.
+        inputs: what the processor returned, with `pixel_values` and what belongs to it (`image_grid_thw`, ...).
+
+    Returns:
+        None for a family or a vision tower that is not listed, and where a grid or a size is missing.
+    """
+    family = families.find(config.model_type)
+    parts = _PARTS.get(family.grid) if family is not None else None
+    return None if parts is None else parts(config, inputs)
+
+
+def expected_image_tokens(config: Any, inputs: Mapping[str, Any]) -> int | None:
+    """Feature vectors that the model makes of the pictures in `inputs`, all samples together; None as above."""
+    parts = picture_parts(config, inputs)
+    return None if parts is None else sum(part.tokens for part in parts)
+
+
+def expected_video_tokens(config: Any, inputs: Mapping[str, Any]) -> int | None:
+    """The same for `pixel_values_videos`; None where only the processor can tell."""
+    family, grids = families.find(config.model_type), inputs.get("video_grid_thw")
+    if family is None or family.grid != "dynamic:dynamic" or grids is None:
+        return None
+    return int(grids.prod(-1).sum()) // config.vision_config.spatial_merge_size**2
+
+
+def _crop(config: Any, inputs: Mapping[str, Any]) -> list[Part] | None:
+    """Patches and class tokens, as the tower gives them; the selection "default" drops the first, whatever it is."""
+    pixels, vision, beside = inputs["pixel_values"], config.vision_config, beside_patches(config.vision_config)
+    if beside is None:
+        return None
+    tall, wide = vision.patch_size if isinstance(vision.patch_size, (list, tuple)) else (vision.patch_size,) * 2
+    sizes = _sizes(inputs)
+    if sizes is None:  # a tower that packs pictures brings sizes: a batch of them is filled up to the right and below
+        sizes = [tuple(pixels.shape[-2:])] * pixels.shape[:-3].numel()
+    first = beside - (config.vision_feature_select_strategy == "default")
+    return [
+        Part(range(n, n + 1), (height // tall) * (width // wide) + first) for n, (height, width) in enumerate(sizes)
+    ]
+
+
+def _anyres(config: Any, inputs: Mapping[str, Any]) -> list[Part] | None:
+    pixels, sizes, vision = inputs["pixel_values"], _sizes(inputs), config.vision_config
+    if sizes is None:
+        return None
+    side, grid = vision.image_size, vision.image_size // vision.patch_size
+    class_token = "clip" in vision.model_type and config.vision_feature_select_strategy == "full"
+    base = grid**2 + int(class_token)
+    counts = inputs.get("batch_num_images")
+    alone = [True] * len(sizes)
+    if counts is not None:  # OneVision cuts a picture into tiles only where it is its sample's only one
+        alone = [int(count) == 1 for count in counts for _ in range(int(count))]
+        if len(alone) != len(sizes):
+            raise InputError(
+                f"batch_num_images counts {len(alone)} pictures and image_sizes holds {len(sizes)}: "
+                "pass all that the processor returned, of one call"
+            )
+    parts, begin = [], 0
+    for number, ((height, width), cut) in enumerate(zip(sizes, alone, strict=True)):
+        tiles, tokens = 1, base + 1  # and a newline token
+        if cut:
+            joined = Joined.of(width, height, config.image_grid_pinpoints, side, grid)
+            rows, cols = joined.resampled(grid, getattr(config, "vision_aspect_ratio", None))
+            tiles = 1 + -(-joined.height // side) * -(-joined.width // side)
+            tokens = base + rows * (cols + 1)
+        start = begin if pixels.dim() == 4 else number * pixels.shape[1]  # all tiles in a row, or filled up per picture
+        parts.append(Part(range(start, start + tiles), tokens))
+        begin += tiles
+    return parts
+
+
+def _dynamic(config: Any, inputs: Mapping[str, Any]) -> list[Part] | None:
+    grids = inputs.get("image_grid_thw")
+    if grids is None:
+        return None
+    merged, parts, begin = config.vision_config.spatial_merge_size**2, [], 0
+    for patches in grids.prod(-1).tolist():
+        parts.append(Part(range(begin, begin + patches), patches // merged))
+        begin += patches
+    return parts
+
+
+def _optimal_canvas(config: Any, inputs: Mapping[str, Any]) -> list[Part]:
+    return [Part(range(n, n + 1), config.image_seq_length) for n in range(len(inputs["pixel_values"]))]
+
+
+def _marked_tiles(config: Any, inputs: Mapping[str, Any]) -> list[Part]:
+    # Samples with fewer tiles are filled up with black ones, which the model leaves out.
+    tiles = inputs["pixel_values"].flatten(0, 1).flatten(1)
+    side = config.vision_config.image_size // config.vision_config.patch_size // config.scale_factor
+    return [Part(range(n, n + 1), side**2) for n in tiles.any(1).nonzero().flatten().tolist()]
+
+
+def _crops(config: Any, inputs: Mapping[str, Any]) -> list[Part]:
+    return [Part(range(n, n + 1), config.mm_tokens_per_image) for n in range(len(inputs["pixel_values"]))]
+
+
+def _sizes(inputs: Mapping[str, Any]) -> Sequence[Sequence[int]] | None:
+    sizes = inputs.get("image_sizes")
+    return sizes.tolist() if isinstance(sizes, Tensor) else sizes
+
+
+_PARTS = {
+    "crop:crop": _crop,
+    "anyres:anyres": _anyres,
+    "dynamic:dynamic": _dynamic,
+    "tiled:optimal_canvas": _optimal_canvas,
+    "tiled:marked_tiles": _marked_tiles,
+    "tiled:crops": _crops,
+}

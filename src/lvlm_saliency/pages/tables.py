@@ -1,0 +1,35 @@
+"""A table as data: what stands in its cells, whatever writes it out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A table's cell. tone: "better", "worse", "changed" or ""."""
+
+    text: str
+    note: str = ""
+    tone: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    title: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    note: str = ""
+
+    @property
+    def layout(self) -> str:
+        """The page's class for a table of about this width: the wider, the sooner its rows become cards."""
+        columns = zip(self.head, *self.rows, strict=True)
+        rem = sum(0.9 + max(len(head) * 0.46, *(_rem(cell) for cell in cells)) for head, *cells in columns)
+        return next((name for name, most in (("", 36), ("wide", 56), ("wider", 73)) if rem <= most), "cards")
+
+
+def _rem(cell: Cell) -> float:
+    """About how wide the page sets a cell; long texts are wrapped there."""
+    lines = [min(len(line), 34) * 0.52 for line in cell.text.splitlines() or [""]]
+    return max(*lines, len(cell.note) * 0.44)

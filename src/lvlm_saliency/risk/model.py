@@ -1,0 +1,273 @@
+"""`RiskModel`: the calibrated risk that a token names what is not in the picture, from a trace alone.
+
+A file holds plain arrays (safetensors) and nothing that runs; reading it and predicting need numpy, not scikit-learn.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lvlm_saliency.errors import InputError, SettingError
+from lvlm_saliency.files import parse_json, write_bytes
+from lvlm_saliency.files.tensors import SEAL, check_seal, in_order, read_tensors, seal
+from lvlm_saliency.short import shown, some
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from lvlm_saliency.tracing.result import SaliencyTrace
+
+FORMAT = 1
+KEY = "lvlm_saliency_risk"
+SHIPPED = Path(__file__).parent / "scenes.safetensors"
+KINDS = {
+    "logistic": ("weight", "bias"),
+    "trees": ("start", "left", "right", "feature", "threshold", "leaf", "root"),
+}
+"""The arrays of each kind of classifier."""
+WHOLE = ("objects", "start", "left", "right", "feature")
+"""Arrays of whole numbers; the others are floating-point."""
+
+
+@dataclass(frozen=True)
+class RiskModel:
+    """A classifier over what a trace says of each token, with its calibration.
+
+    groups: of features (`signals.FREE`), in order; layers: decoder layers that they are read from; features: their F
+    names. fill, mean, scale: float64 `[F]`, what stands in for a missing value, and the standardisation. kind:
+    "logistic" (weight `[F]`, bias `[1]`) or "trees" (boosted; nodes one after another: start `[trees]`, and per node
+    left, right (-1: a leaf), feature, threshold, leaf; root `[1]`); both give log-odds. slope, offset: Platt's
+    calibration, risk = sigmoid(slope x log-odds + offset). objects: int64 `[K]`, the tokens that began object words
+    in the training texts. about: JSON-ready, how it was made: model, weights, architecture, pictures, figures.
+    """
+
+    groups: tuple[str, ...]
+    layers: tuple[int, ...]
+    features: tuple[str, ...]
+    fill: np.ndarray
+    mean: np.ndarray
+    scale: np.ndarray
+    kind: str
+    arrays: Mapping[str, np.ndarray]
+    slope: float
+    offset: float
+    objects: np.ndarray
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return shown(
+            self,
+            model=repr(self.about.get("model")),
+            kind=self.kind,
+            layers=some(self.layers),
+            features=len(self.features),
+            objects=len(self.objects),
+        )
+
+    # --- use ---
+
+    def predict(self, trace: SaliencyTrace) -> Tensor:
+        """The risk of every generated token, float32 `[batch, T]`, NaN past the end.
+
+        It was trained on, and is calibrated for, tokens that begin an object word (`names_object`); for any other
+        token the figure is an extrapolation without a meaning of its own.
+
+        Raises:
+            InputError: the trace lacks a layer that the model reads.
+            SettingError: the trace was normalised otherwise than row by row.
+        """
+        import torch
+
+        from lvlm_saliency.risk.signals import names_of, of_trace
+
+        chosen = self.layers_of(trace)
+        if tuple(name for group in self.groups for name in names_of(group, chosen)) != self.features:
+            raise InputError("the risk model was made by another version of this package: train it again")
+        if trace.settings.get("normalise", "row") != "row":
+            raise SettingError("risk is read from a trace normalised by row, and this one is by matrix")
+        groups = of_trace(trace, chosen)
+        values = np.concatenate([groups[name] for name in self.groups], axis=-1)
+        batch, count, width = values.shape
+        risk = self.probability(values.reshape(-1, width)).reshape(batch, count)
+        return torch.from_numpy(risk.astype(np.float32)).masked_fill(~trace.valid, float("nan"))
+
+    def names_object(self, trace: SaliencyTrace) -> Tensor:
+        """Which generated tokens begin a word that was an object word in the training texts, bool `[batch, T]`."""
+        import torch
+
+        return torch.isin(trace.token_ids, torch.from_numpy(self.objects)) & trace.valid
+
+    def check(self, model: Any) -> str:
+        """A note when the weights are not those that it was trained on, empty when they are.
+
+        Raises:
+            InputError: a model of another architecture, whose attention and saliency mean something else.
+        """
+        from lvlm_saliency.evaluation.provenance import fingerprint
+
+        wanted, here = self.about.get("architecture"), architecture(model)
+        if wanted != here:
+            raise InputError(f"the risk model was trained on {_shown(wanted)}, and this model is {_shown(here)}")
+        if self.about.get("weights") == fingerprint(model)[:16]:
+            return ""
+        return "the risk model was trained with other weights (or in another precision): it may be out of calibration"
+
+    def layers_of(self, trace: SaliencyTrace) -> list[int]:
+        """The layers it reads, checked to be in the trace.
+
+        Raises:
+            InputError: some are not.
+        """
+        missing = [layer for layer in self.layers if layer not in trace.layers]
+        if missing:
+            raise InputError(
+                f"the risk model reads layers {list(self.layers)}, and the trace lacks {missing}: trace every layer, "
+                "or train a risk model for this model (lvlm-saliency study detect)"
+            )
+        return list(self.layers)
+
+    # --- arithmetic ---
+
+    def log_odds(self, values: np.ndarray) -> np.ndarray:
+        """Log-odds before calibration, float64 `[N]`, of features `[N, F]` in their own units, NaN where missing."""
+        values = np.asarray(values, dtype=np.float64)
+        values = np.where(np.isfinite(values), values, self.fill)
+        values = (values - self.mean) / self.scale
+        if self.kind == "logistic":
+            return values @ self.arrays["weight"] + self.arrays["bias"][0]
+        return self._boosted(values.astype(np.float32))  # as scikit-learn's trees compare
+
+    def probability(self, values: np.ndarray) -> np.ndarray:
+        """Calibrated risk, float64 `[N]`."""
+        from scipy.special import expit
+
+        return expit(self.slope * self.log_odds(values) + self.offset)
+
+    def _boosted(self, values: np.ndarray) -> np.ndarray:
+        """Every row walks every tree at once; a leaf leads to itself."""
+        nodes, rows = self.arrays, np.arange(len(values))[:, None]
+        at = np.broadcast_to(nodes["start"], (len(values), len(nodes["start"]))).copy()
+        while True:
+            inner = nodes["left"][at] >= 0
+            if not inner.any():
+                return nodes["leaf"][at].sum(axis=1) + nodes["root"][0]
+            lower = values[rows, nodes["feature"][at]] <= nodes["threshold"][at]
+            at = np.where(inner, np.where(lower, nodes["left"][at], nodes["right"][at]), at)
+
+    # --- files ---
+
+    def save(self, path: str | Path) -> None:
+        """Write the model as one safetensors file; the same model gives the same bytes."""
+        from safetensors.numpy import save
+
+        numbers = {"fill": self.fill, "mean": self.mean, "scale": self.scale, "objects": self.objects, **self.arrays}
+        numbers["calibration"] = np.array([self.slope, self.offset])
+        head = {"groups": self.groups, "layers": self.layers, "features": self.features, "kind": self.kind}
+        arrays = {name: np.ascontiguousarray(values) for name, values in numbers.items()}
+        metadata = {KEY: json.dumps({"format": FORMAT, **head, "about": self.about})}
+        write_bytes(path, in_order(save(arrays, metadata={**metadata, SEAL: seal(arrays, metadata)})))
+
+    @classmethod
+    def load(cls, path: str | Path) -> RiskModel:
+        """Read what `save` wrote.
+
+        Raises:
+            InputError: the file is missing, damaged, of another format, or no risk model.
+        """
+        numbers, metadata = read_tensors(path, "a risk model")
+        if KEY not in metadata:
+            raise InputError(f"{path} is no risk model: lvlm-saliency study detect writes one (risk.safetensors)")
+        try:
+            head = parse_json(metadata[KEY])
+            written = head["format"]
+            found = _checked(head, numbers) if written == FORMAT else None
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise InputError(f"{path} is damaged: {error!r}; train the risk model again") from error
+        if found is None:
+            raise InputError(f"{path} is a risk model of format {written}, and this version reads {FORMAT}")
+        check_seal(path, numbers, metadata)
+        return found
+
+
+def architecture(model: Any) -> dict[str, Any]:
+    """What must agree for a risk model to make sense: class, layers with attention, width, words."""
+    from lvlm_saliency import hf
+
+    config = hf.text_config(model)
+    return {
+        "class": type(model).__name__,
+        "layers": hf.attention_layers(model),
+        "width": config.hidden_size,
+        "words": config.vocab_size,
+    }
+
+
+def _shown(known: Mapping[str, Any] | None) -> str:
+    if not known:
+        return "an unknown model"
+    return f"a {known['class']} of {len(known['layers'])} layers x {known['width']}, {known['words']} words"
+
+
+def _checked(head: dict[str, Any], numbers: dict[str, np.ndarray]) -> RiskModel:
+    """A model whose arrays fit together and hold finite numbers, so that no prediction can run astray."""
+    _check_head(head)
+    width, kind = len(head["features"]), head["kind"]
+    arrays = {name: numbers[name] for name in KINDS[kind]}
+    shared = ("fill", "mean", "scale", "objects", "calibration")
+    if strange := set(numbers) - {*shared, *arrays}:
+        raise ValueError(f"an array that no {kind} model has: {sorted(strange)[0]!r}")
+    for name, values in {**{name: numbers[name] for name in shared}, **arrays}.items():
+        if values.ndim != 1 or values.dtype.kind not in ("iu" if name in WHOLE else "f"):
+            raise ValueError(f"{name} is {list(values.shape)} of {values.dtype}")
+        if not np.isfinite(values).all():
+            raise ValueError(f"{name} holds NaN or infinity")
+    slope, offset = numbers["calibration"].tolist()
+    lengths = [len(numbers[name]) for name in ("fill", "mean", "scale")]
+    if kind == "logistic":
+        lengths.append(len(arrays["weight"]))
+    else:
+        _check_trees(arrays, width)
+    if set(lengths) != {width} or len(arrays["bias" if kind == "logistic" else "root"]) != 1:
+        raise ValueError(f"{width} features, and arrays of {lengths}")
+    if not (numbers["scale"] > 0).all() or not (numbers["objects"] >= 0).all() or slope == 0:
+        raise ValueError("a scale or the calibration's slope that is 0, or a scale or an object's token below 0")
+    return RiskModel(
+        groups=tuple(head["groups"]),
+        layers=tuple(head["layers"]),
+        features=tuple(head["features"]),
+        **{name: numbers[name] for name in ("fill", "mean", "scale", "objects")},
+        kind=kind,
+        arrays=arrays,
+        slope=slope,
+        offset=offset,
+        about=head["about"],
+    )
+
+
+def _check_head(head: Mapping[str, Any]) -> None:
+    for name in ("groups", "features"):
+        if not isinstance(head[name], list) or not all(isinstance(one, str) for one in head[name]):
+            raise ValueError(f"{name} are no list of names")
+    if not isinstance(head["layers"], list) or not all(type(one) is int and one >= 0 for one in head["layers"]):
+        raise ValueError("layers are no list of layer numbers")
+    if not isinstance(head["kind"], str) or not isinstance(head["about"], dict):
+        raise ValueError("kind is no name, or about no mapping")
+
+
+def _check_trees(arrays: Mapping[str, np.ndarray], width: int) -> None:
+    left, right = arrays["left"], arrays["right"]
+    count, inner, numbers = len(left), left >= 0, np.arange(len(left))
+    if {len(arrays[name]) for name in ("right", "feature", "threshold", "leaf")} != {count}:
+        raise ValueError("the trees' arrays are of different lengths")
+    # A child comes behind its parent: so every walk ends.
+    forward = (left > numbers) & (right > numbers) & (left < count) & (right < count)
+    known = (arrays["feature"] >= 0) & (arrays["feature"] < width)
+    starts = arrays["start"]
+    if not (forward | ~inner).all() or not (known | ~inner).all() or not ((starts >= 0) & (starts < count)).all():
+        raise ValueError("a tree's node points nowhere")

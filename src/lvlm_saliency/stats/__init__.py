@@ -1,0 +1,1 @@
+"""Counts, bootstrap intervals over pictures, and calibration, as pure functions of numpy."""
