@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -58,6 +60,46 @@ def test_greedy_takes_one_pass_per_token_and_sgrs_looks_back(runs):
     assert gated["backwards_per_token"] > 0
     assert plain["seconds_per_token"] > 0
     assert plain["peak_bytes"] > 2**20
+
+
+def test_what_captions_say_of_objects_has_its_own_table(runs):
+    text = (runs[0] / "summary.md").read_text()
+    assert "### scenes-caption, statements" in text
+    head = next(line for line in text.splitlines() if line.startswith("| system | false statements"))
+    for column in (
+        "absent object",
+        "wrong number",
+        "wrong colour",
+        "wrong place",
+        "wrong relation",
+        "introduced again",
+    ):
+        assert column in head
+    assert "### scenes-caption, statements: at the same length" in text
+    assert "### scenes-caption: lengths shuffled over pictures" in text
+
+
+def test_a_run_scored_before_statements_were_read_still_opens(runs, tmp_path):
+    """As `evaluate` wrote it then: no part for statements, no shuffled lengths."""
+    folder = tmp_path / "before"
+    shutil.copytree(runs[0], folder)
+    scores = json.loads((folder / "scores.json").read_text())
+    for held in scores["benchmarks"].values():
+        del held["length_shuffled"]
+        for parts in (held["parts"], held["against_greedy"], *held["length_matched"].values()):
+            parts.pop("statements", None)
+    (folder / "scores.json").write_text(json.dumps(scores))
+    for file in (folder / "details/scenes-caption").glob("*.json"):
+        detail = json.loads(file.read_text())
+        del detail["statements"]
+        file.write_text(json.dumps(detail))
+    text = report([folder]).markdown()
+    assert "### scenes-caption: at the same length" in text
+    assert "statements" not in text
+    assert "shuffled" not in text
+    beside = report([folder, runs[1]])
+    assert "statements" in beside.markdown()
+    assert "before: greedy" in beside.html()
 
 
 class Links(HTMLParser):

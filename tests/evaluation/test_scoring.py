@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lvlm_saliency.evaluation.benchmarks import open_benchmark
-from lvlm_saliency.evaluation.scoring import Scorer, cut
+from lvlm_saliency.evaluation.scoring import SHUFFLES, Scorer, cut, shuffled
 from lvlm_saliency.evaluation.systems import System
 
 N = 40
@@ -106,6 +106,58 @@ def test_the_control_is_cut_item_by_item(captions):
     control = held["length_matched"]["figures"]["captions"]["mixed"]
     assert control["figures"]["CHAIR_s"] == 0.5
     assert control["figures"]["length"] == held["parts"]["captions"]["mixed"]["figures"]["length"]
+
+
+@given(st.dictionaries(st.integers(0, 999), st.integers(0, 60), max_size=12), st.integers(0, 9))
+def test_shuffled_lengths_are_the_same_lengths_on_other_pictures(lengths, seed):
+    dealt = shuffled(lengths, seed)
+    assert sorted(dealt) == sorted(lengths)
+    assert sorted(dealt.values()) == sorted(lengths.values())
+    marked = shuffled({item: item for item in lengths}, seed)
+    assert len(lengths) < 2 or all(item != other for item, other in marked.items())
+
+
+def test_knowing_where_to_stop_is_told_from_writing_less(captions):
+    """One system stops before the invented object where there is one; as short elsewhere does not help."""
+    scenes = list(enumerate(captions.scenes))
+    greedy = [f"A {present(s)[0]}. A {absent(s) if i % 2 else present(s)[1]}." for i, s in scenes]
+    knows = [text.split(". ")[0] + "." if i % 2 else text for i, text in enumerate(greedy)]
+    held, _ = scored(captions, {"greedy": greedy, "knows": knows})
+    matched, dealt = held["length_matched"], held["length_shuffled"]
+    assert matched["figures"]["captions"]["knows"]["figures"]["CHAIR_s"] == 0
+    share = dealt["figures"]["captions"]["knows"]["figures"]["CHAIR_s"]
+    assert 0.1 < share < 0.4, "about half of the invented objects stay"
+    assert share * N * SHUFFLES == pytest.approx(round(share * N * SHUFFLES))
+    low, high = dealt["differences"]["captions"]["knows"]["CHAIR_s"]["interval"]
+    assert low < high < 0
+    assert "greedy" not in dealt["figures"]["captions"]
+
+
+def test_statements_are_scored_beside_the_objects(captions):
+    """Of what is there everything true; the same with a colour that is not its own; and the object introduced again."""
+    from lvlm_saliency.scenes.classes import COLOURS
+    from lvlm_saliency.scenes.grammar import NUMBERS
+
+    def phrase(scene, colour):
+        item = scene.objects[0]
+        plural = item.name if item.count == 1 else next(p for s, p in PLURALS.items() if s == item.name)
+        return f"{'one' if item.count == 1 else NUMBERS[item.count]} {colour} {plural}"
+
+    from lvlm_saliency.scenes.classes import PLURALS
+
+    right = [f"We can see {phrase(s, s.objects[0].colour)}." for s in captions.scenes]
+    wrong = [f"We can see {phrase(s, next(c for c in COLOURS if c != s.objects[0].colour))}." for s in captions.scenes]
+    again = [f"{one} {one}" for one in right]
+    held, details = scored(captions, {"greedy": right, "wrong": wrong, "again": again})
+    figures = {label: entry["figures"] for label, entry in held["parts"]["statements"].items()}
+    assert figures["greedy"]["false_statements"] == figures["greedy"]["introduced_again"] == 0
+    assert (figures["wrong"]["false_statements"], figures["wrong"]["false_colour"]) == (1, 1)
+    assert (figures["wrong"]["false_object"], figures["wrong"]["false_count"]) == (0, 0)
+    assert (figures["again"]["introduced_again"], figures["again"]["statements_per_caption"]) == (0.5, 2)
+    assert figures["again"]["repeated_bigrams"] == 0.5
+    assert held["parts"]["captions"]["wrong"]["figures"]["CHAIR_i"] == 0, "objects alone see nothing of it"
+    assert held["against_greedy"]["statements"]["wrong"]["false_statements"]["interval"] == [1, 1]
+    assert len(details["scenes-caption", "wrong"]["statements"]["per_caption"]) == N
 
 
 def test_pictures_that_one_system_could_not_read_are_left_out_of_all(captions):

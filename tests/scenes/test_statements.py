@@ -14,7 +14,7 @@ from lvlm_saliency.scenes.captions import write_caption
 from lvlm_saliency.scenes.classes import COLOURS
 from lvlm_saliency.scenes.grammar import NUMBERS, PLACES, RELATIONS
 from lvlm_saliency.scenes.labels import label_mentions
-from lvlm_saliency.scenes.statements import Statement, label_statements
+from lvlm_saliency.scenes.statements import Statement, label_claims, label_statements
 from lvlm_saliency.scenes.world import Scene, SceneObject, generate_scenes
 
 SCENES = st.builds(lambda seed: generate_scenes(1, seed)[0], st.integers(0, 10_000_000))
@@ -165,3 +165,43 @@ def test_no_relation_is_said_of_a_diagonal(scene: Scene, wording: int) -> None:
         if each.kind == "relation" and not text[each.start_char : each.end_char].lower().startswith("next to"):
             (row, column), (other_row, other_column) = (objects[n].cells[0] for n in (each.class_name, each.anchor))
             assert abs(row - other_row) != abs(column - other_column)
+
+
+@given(SCENES, WORDING)
+def test_claims_hold_every_statement_but_the_naming_itself(scene: Scene, wording: int) -> None:
+    text = write_caption(scene, np.random.default_rng(wording))
+    claims = label_claims(text, scene)
+    flat = [each for claim in claims for each in claim.statements]
+    assert sorted(flat, key=repr) == sorted((e for e in label_statements(text, scene) if e.kind != "object"), key=repr)
+    for claim in claims:
+        assert claim.present == (claim.class_name in scene.present)
+        hidden_anchor = any(not each.present for each in claim.statements)
+        expected = ("object",) if not claim.present else ("relation",) if hidden_anchor else ()
+        assert claim.false == expected, "references are true of what is there"
+        assert not claim.again, "a reference introduces a class once"
+        assert {each.class_name for each in claim.statements} == {claim.class_name}
+
+
+def test_a_claim_is_false_in_what_is_wrong_with_it() -> None:
+    text = (
+        "There is a black plate at the bottom. There are two red cups. "
+        "A dog is next to the dog. A plate is to the right of the cup."
+    )
+    claims = label_claims(text, KITCHEN)
+    assert [(c.class_name, c.false, c.again) for c in claims] == [
+        ("plate", ("colour", "place"), False),
+        ("cup", (), False),
+        ("dog", ("object",), False),
+        ("plate", (), True),
+    ]
+
+
+def test_a_present_object_beside_an_absent_one_is_a_false_relation() -> None:
+    (claim,) = label_claims("A pot is next to the dog.", KITCHEN)
+    assert claim.present
+    assert claim.false == ("relation",)
+
+
+def test_naming_again_with_the_is_no_introduction() -> None:
+    claims = label_claims("We can see a pot. A plate is above the pot.", KITCHEN)
+    assert [(claim.class_name, claim.again) for claim in claims] == [("pot", False), ("plate", False)]

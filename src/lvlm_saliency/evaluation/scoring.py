@@ -1,4 +1,4 @@
-"""From answers to figures: intervals, paired differences against greedy decoding, and the length-matched control."""
+"""From answers to figures: intervals, paired differences against greedy decoding, and the controls of length."""
 
 from __future__ import annotations
 
@@ -6,15 +6,25 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lvlm_saliency.benchmarks import amber, chair, mme, pope
+import numpy as np
+
+from lvlm_saliency.benchmarks import amber, chair, mme, pope, scene_statements
 from lvlm_saliency.evaluation.benchmarks import Benchmark
 from lvlm_saliency.evaluation.systems import GREEDY, System
 from lvlm_saliency.files.records import Problems
 from lvlm_saliency.stats.bootstrap import Bootstrap
 from lvlm_saliency.stats.counts import CountTable
 
-_TABLES = {"amber": amber.table, "chair": chair.table, "mme": mme.table, "pope": pope.table}
+_TABLES = {
+    "amber": amber.table,
+    "chair": chair.table,
+    "mme": mme.table,
+    "pope": pope.table,
+    scene_statements.NAME: scene_statements.table,
+}
 _WORD = re.compile(r"\S+")
+SHUFFLES = 4
+"""How often the lengths of a system's captions are dealt out to other pictures."""
 
 Answers = Mapping[int, Mapping[str, Any]]
 
@@ -67,18 +77,16 @@ class Scorer:
             },
             "against_greedy": self._against(results, {label: results[GREEDY] for label in results}),
             "length_matched": self._length_matched(benchmark, texts, results),
+            "length_shuffled": self._length_shuffled(benchmark, texts, results),
         }
 
     def _figures(self, result: Mapping[str, Any]) -> dict[str, Any]:
         table = count_table(result)
         counts = {name: int(total) for name, total in zip(table.columns, table.counts.sum(axis=0), strict=True)}
-        return {
-            "benchmark": result["benchmark"],
-            "figures": table.values(),
-            "intervals": self.bootstrap.intervals(table),
-            "counts": counts,
-            "extra": result.get("extra", {}),
-        }
+        return {**self._measured(result["benchmark"], table), "counts": counts, "extra": result.get("extra", {})}
+
+    def _measured(self, scorer: str, table: CountTable) -> dict[str, Any]:
+        return {"benchmark": scorer, "figures": table.values(), "intervals": self.bootstrap.intervals(table)}
 
     def _against(self, results: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
         """Per part and system: the difference to the other, with an interval over the same redrawn pictures."""
@@ -95,14 +103,9 @@ class Scorer:
         self, benchmark: Benchmark, texts: Mapping[str, Mapping[int, str]], results: Mapping[str, Any]
     ) -> dict[str, Any]:
         """Each system against greedy captions cut, item by item, to the number of words that the system wrote."""
-        descriptions = benchmark.captions()
         controls = {}
-        for label, written in texts.items():
-            pairs = {i: (texts[GREEDY][i], text) for i, text in written.items() if i in descriptions}
-            if label != GREEDY and pairs:
-                controls[label] = benchmark.score(
-                    {i: cut(base, len(text.split())) for i, (base, text) in pairs.items()}
-                )
+        for label, lengths in self._lengths(benchmark, texts).items():
+            controls[label] = benchmark.score({i: cut(texts[GREEDY][i], count) for i, count in lengths.items()})
         if not controls:
             return {}
         own = {label: {part: results[label][part] for part in control} for label, control in controls.items()}
@@ -111,6 +114,47 @@ class Scorer:
             "figures": {part: {label: self._figures(c[part]) for label, c in controls.items()} for part in parts},
             "differences": self._against(own, controls),
         }
+
+    def _length_shuffled(
+        self, benchmark: Benchmark, texts: Mapping[str, Mapping[int, str]], results: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """The same with the lengths dealt out to other pictures, `SHUFFLES` times; the counts are averaged. What a
+        system gains over this it does not owe to writing less, nor to knowing where to stop."""
+        found: dict[str, Any] = {"figures": {}, "differences": {}}
+        for label, lengths in self._lengths(benchmark, texts).items():
+            controls = [
+                benchmark.score({i: cut(texts[GREEDY][i], count) for i, count in shuffled(lengths, seed).items()})
+                for seed in range(SHUFFLES)
+            ]
+            for part, first in controls[0].items():
+                table = averaged([count_table(control[part]) for control in controls])
+                own = count_table(results[label][part])
+                found["figures"].setdefault(part, {})[label] = self._measured(first["benchmark"], table)
+                found["differences"].setdefault(part, {})[label] = difference(self.bootstrap, own, table)
+        return found if found["figures"] else {}
+
+    def _lengths(self, benchmark: Benchmark, texts: Mapping[str, Mapping[int, str]]) -> dict[str, dict[int, int]]:
+        """For every system but greedy decoding, the words of each of its captions."""
+        captions = benchmark.captions()
+        counted = {
+            label: {i: len(text.split()) for i, text in written.items() if i in captions}
+            for label, written in texts.items()
+            if label != GREEDY
+        }
+        return {label: lengths for label, lengths in counted.items() if lengths}
+
+
+def shuffled(lengths: Mapping[int, int], seed: int) -> dict[int, int]:
+    """Every item with the length of another one (its own where there is no other); the same seed deals alike."""
+    items = np.random.default_rng(seed).permutation(list(lengths)).tolist()
+    return {item: lengths[other] for item, other in zip(items, items[1:] + items[:1], strict=True)}
+
+
+def averaged(tables: Sequence[CountTable]) -> CountTable:
+    """The mean counts of each picture over tables of the same pictures, in the first one's order."""
+    first = tables[0]
+    counts = np.mean([table.take(first.images).counts for table in tables], axis=0)
+    return CountTable(first.images, first.columns, counts, first.figures, first.strata)
 
 
 def difference(

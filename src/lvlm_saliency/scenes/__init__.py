@@ -11,10 +11,11 @@ from lvlm_saliency.scenes.captions import write_caption
 from lvlm_saliency.scenes.draw import draw_scene
 from lvlm_saliency.scenes.labels import Mention, chair_scores, label_mentions, label_tokens, parses
 from lvlm_saliency.scenes.questions import pope_questions
-from lvlm_saliency.scenes.statements import Statement, label_statements
+from lvlm_saliency.scenes.statements import Claim, Statement, label_claims, label_statements
 from lvlm_saliency.scenes.world import Scene, SceneObject, demo_scenes, generate_scenes
 
 __all__ = [
+    "Claim",
     "Mention",
     "Scene",
     "SceneObject",
@@ -23,6 +24,7 @@ __all__ = [
     "demo_scenes",
     "draw_scene",
     "generate_scenes",
+    "label_claims",
     "label_mentions",
     "label_statements",
     "label_tokens",

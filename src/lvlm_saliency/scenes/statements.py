@@ -1,7 +1,8 @@
 """What a caption states, one statement at a time, judged by the ground truth: objects, colours, numbers and places.
 
 CHAIR asks only whether a named object is there. A caption also says what colour it has, how many there are, where they
-are and how they lie to each other; this module reads all of that.
+are and how they lie to each other; this module reads all of that. `label_claims` puts together what belongs to one
+noun phrase: "a red cup on the left" is one claim of four statements.
 """
 
 from __future__ import annotations
@@ -45,6 +46,29 @@ class Statement:
     anchor: str | None = None
 
 
+@dataclass(frozen=True)
+class Claim:
+    """One noun phrase that introduces an object ("a red cup"), `text[start_char:end_char]`, and what is said of it.
+
+    statements: count, and colour, places and relations where the text gives them. present: whether the class is in the
+    picture. again: whether an earlier noun phrase of the text introduced the same class ("the cup" introduces nothing).
+    """
+
+    class_name: str
+    start_char: int
+    end_char: int
+    statements: tuple[Statement, ...]
+    present: bool
+    again: bool
+
+    @property
+    def false(self) -> tuple[Kind, ...]:
+        """What is wrong with it: "object" alone where the class is absent, else the kinds of its false statements."""
+        if not self.present:
+            return ("object",)
+        return tuple(dict.fromkeys(each.kind for each in self.statements if not each.correct))
+
+
 def label_statements(text: str, scene: Scene) -> list[Statement]:
     """Every statement of the text, in the order of the words, labelled by the scene's ground truth.
 
@@ -52,48 +76,82 @@ def label_statements(text: str, scene: Scene) -> list[Statement]:
     cups"); a place or a relation belongs to the last noun phrase before it in its sentence, or else to the next one.
     A text that is no caption of the grammar is read as far as these phrases are found in it.
     """
-    objects = {item.name: item for item in scene.objects}
     found = [
         Statement("object", mention.class_name, mention.start_char, mention.end_char, mention.correct, mention.correct)
         for mention in label_mentions(text, scene)
         if mention.first
     ]
+    found += [statement for phrase in _phrases(text, scene) for statement in phrase.statements]
+    return sorted(found, key=_place)
+
+
+def label_claims(text: str, scene: Scene) -> list[Claim]:
+    """Every noun phrase of the text that introduces an object, in order, with all that `label_statements` reads of it.
+
+    A class that is introduced twice gives two claims; the later one is marked `again`.
+    """
+    claims: list[Claim] = []
+    seen: set[str] = set()
+    for phrase in _phrases(text, scene):
+        ordered = tuple(sorted(phrase.statements, key=_place))
+        present = phrase.name in scene.present
+        claims.append(Claim(phrase.name, phrase.start, phrase.end, ordered, present, phrase.name in seen))
+        seen.add(phrase.name)
+    return claims
+
+
+@dataclass
+class _Phrase:
+    """A noun phrase of a sentence, with its statements as they are found."""
+
+    name: str
+    start: int
+    end: int
+    statements: list[Statement]
+
+
+def _place(statement: Statement) -> tuple[int, int]:
+    return statement.start_char, statement.end_char
+
+
+def _phrases(text: str, scene: Scene) -> Iterator[_Phrase]:
+    objects = {item.name: item for item in scene.objects}
     for sentence in re.finditer(r"[^.!?]+", text):
-        found += _of_sentence(text, sentence.start(), sentence.end(), objects)
-    return sorted(found, key=lambda statement: (statement.start_char, statement.end_char))
+        yield from _of_sentence(text, sentence.start(), sentence.end(), objects)
 
 
-def _of_sentence(text: str, start: int, end: int, objects: dict[str, SceneObject]) -> Iterator[Statement]:
+def _of_sentence(text: str, start: int, end: int, objects: dict[str, SceneObject]) -> list[_Phrase]:
     phrase, place, relation = _expressions()
-    subjects = []
+    subjects: list[_Phrase] = []
     for match in phrase.finditer(text, start, end):
         noun = match["noun"].lower()
         name = SINGULAR.get(noun, noun)
         item = objects.get(name)
-        subjects.append((match.start(), name))
         right = item is not None and item.count == _COUNTS[match["number"].lower()]
-        yield Statement("count", name, *match.span("number"), right, item is not None)
+        said = [Statement("count", name, *match.span("number"), right, item is not None)]
         if match["colour"]:
             right = item is not None and item.colour == match["colour"].lower()
-            yield Statement("colour", name, *match.span("colour"), right, item is not None)
+            said.append(Statement("colour", name, *match.span("colour"), right, item is not None))
+        subjects.append(_Phrase(name, match.start(), match.end(), said))
     if not subjects:
-        return
+        return []
 
-    def subject(position: int) -> str:
-        before = [name for where, name in subjects if where < position]
-        return before[-1] if before else subjects[0][1]
+    def subject(position: int) -> _Phrase:
+        before = [one for one in subjects if one.start < position]
+        return before[-1] if before else subjects[0]
 
     for match in place.finditer(text, start, end):
-        name = subject(match.start())
-        item = objects.get(name)
+        one = subject(match.start())
+        item = objects.get(one.name)
         right = item is not None and _CELLS[match.group().lower()] in item.cells
-        yield Statement("place", name, *match.span(), right, item is not None)
+        one.statements.append(Statement("place", one.name, *match.span(), right, item is not None))
     for match in relation.finditer(text, start, end):
-        name, noun = subject(match.start()), match["anchor"].lower()
+        one, noun = subject(match.start()), match["anchor"].lower()
         anchor = SINGULAR.get(noun, noun)
-        there = name in objects and anchor in objects
-        right = there and _related(objects[name], match["relation"].lower(), objects[anchor])
-        yield Statement("relation", name, *match.span(), right, there, anchor)
+        there = one.name in objects and anchor in objects
+        right = there and _related(objects[one.name], match["relation"].lower(), objects[anchor])
+        one.statements.append(Statement("relation", one.name, *match.span(), right, there, anchor))
+    return subjects
 
 
 def _related(item: SceneObject, relation: str, anchor: SceneObject) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from lvlm_saliency.benchmarks import pope
+from lvlm_saliency.benchmarks import pope, scene_statements
 from lvlm_saliency.evaluation.benchmarks.base import Benchmark, Item, Result, check_part, part
 from lvlm_saliency.evaluation.benchmarks.prompts import DESCRIBE
 from lvlm_saliency.stats.bootstrap import Bootstrap
@@ -65,7 +65,8 @@ class Scenes(Benchmark):
 
 @dataclass(frozen=True)
 class ScenesCaption(Scenes):
-    """CHAIR's definitions on exact ground truth: what is named must be in the picture."""
+    """CHAIR's definitions on exact ground truth, what is named must be in the picture; and whether what is said of it,
+    number, colour, place and relation, is true."""
 
     name: ClassVar[str] = "scenes-caption"
 
@@ -76,17 +77,21 @@ class ScenesCaption(Scenes):
         return frozenset(item.index for item in self.items)
 
     def score(self, texts: Mapping[int, str]) -> dict[str, Result]:
-        from lvlm_saliency.scenes import parses
-
         entries = [_labelled(self.items[index].image, text, self.scenes[index]) for index, text in texts.items()]
-        formed = sum(map(parses, texts.values())) / len(texts) if texts else float("nan")
+        said = [_stated(self.items[index].image, text, self.scenes[index]) for index, text in texts.items()]
+        formed = sum(one["counts"]["well_formed"] for one in said) / len(texts) if texts else float("nan")
         return {
             "captions": {
                 "benchmark": "chair",
                 "variant": "exact ground truth of the drawn world",
                 "per_caption": entries,
                 "extra": {"well-formed": formed},
-            }
+            },
+            "statements": {
+                "benchmark": scene_statements.NAME,
+                "variant": "exact ground truth of the drawn world",
+                "per_caption": said,
+            },
         }
 
 
@@ -147,3 +152,10 @@ def _labelled(image: str, text: str, scene: Scene) -> dict[str, Any]:
         "tokens": len(text.split()),
         "CHAIR_s": int(bool(wrong)),
     }
+
+
+def _stated(image: str, text: str, scene: Scene) -> dict[str, Any]:
+    """An entry of the result that `scene_statements.table` reads."""
+    from lvlm_saliency.scenes import label_claims, parses
+
+    return {"image_id": image, "counts": scene_statements.counts_of(text, label_claims(text, scene), parses(text))}

@@ -10,7 +10,7 @@ from lvlm_saliency.errors import InputError
 from lvlm_saliency.evaluation.folder import RunFolder
 from lvlm_saliency.evaluation.summary.between import between_table
 from lvlm_saliency.evaluation.summary.content import WHOLE, Row, RunData, Section, Summary, difference_table, main_table
-from lvlm_saliency.evaluation.summary.control import JUDGED, control_table, readings
+from lvlm_saliency.evaluation.summary.control import JUDGED, control_table, readings, shuffled_table
 from lvlm_saliency.evaluation.summary.figures import FIGURES, interval, number, unjudged, verdict
 from lvlm_saliency.evaluation.summary.plots import plots
 from lvlm_saliency.evaluation.summary.together import together_table
@@ -88,17 +88,27 @@ def _section(runs: Sequence[RunData], benchmark: str) -> Section:
         tables=_tables(present[main], benchmark, main),
         more=tuple((part, _tables(present[part], benchmark, part)) for part in others),
         plots=plots(present[main], benchmark, main),
-        findings=tuple(_findings(present[main], benchmark, main)),
+        findings=tuple(
+            line
+            for part in (main, "statements")
+            if part in present
+            for line in _findings(present[part], benchmark, part)
+        ),
     )
 
 
 def _tables(rows: Sequence[Row], benchmark: str, part: str) -> tuple[Table, ...]:
     runs = list({row.run.name: row.run for row in rows}.values())
     tables = [main_table(rows, benchmark, part), difference_table(rows, benchmark, part)]
-    tables += [control_table(rows, benchmark, part), between_table(runs, benchmark, part)]
+    tables += [control_table(rows, benchmark, part), shuffled_table(rows, benchmark, part)]
+    tables.append(between_table(runs, benchmark, part))
     if len(runs) == 1:
         tables.append(together_table(runs[0], benchmark, part))
     return tuple(table for table in tables if table is not None)
+
+
+_TOLD = (*JUDGED, "introduced_again", "recall", "accuracy", "f1", "hallucination", "yes_ratio")
+"""Figures that findings are made of."""
 
 
 def _findings(rows: Sequence[Row], benchmark: str, part: str) -> list[str]:
@@ -108,7 +118,7 @@ def _findings(rows: Sequence[Row], benchmark: str, part: str) -> list[str]:
         if row.label == GREEDY:
             continue
         found = row.run.scores["benchmarks"][benchmark]["against_greedy"][part][row.label]
-        names = [name for name in (*JUDGED, "recall", "accuracy", "f1", "hallucination", "yes_ratio") if name in found]
+        names = [name for name in _TOLD if name in found]
         read = readings(row, benchmark, part)
         if "accuracy" in names and "recall" in names:
             names.remove("recall")

@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lvlm_saliency.evaluation.summary.content import Row, difference_cell
+from lvlm_saliency.evaluation.summary.content import Row, difference_cell, titled
 from lvlm_saliency.evaluation.summary.figures import FIGURES, Figure, interval, number, reading
 from lvlm_saliency.evaluation.systems import GREEDY
 from lvlm_saliency.pages.tables import Cell, Table
 
-JUDGED = ("CHAIR_s", "CHAIR_i", "CHAIR", "Hal")
+JUDGED = ("CHAIR_s", "CHAIR_i", "CHAIR", "Hal", "false_statements")
 BESIDE = ("recall", "Cover")
 NOTE = (
     "Control: the greedy caption of each picture, cut to as many words as the system wrote about it, scored anew. "
     "Differences are system minus control, paired over pictures."
+)
+SHUFFLED = (
+    "Control: greedy captions cut to the lengths that the system wrote, dealt out to other pictures: as short, without "
+    "the system's knowledge of where to stop."
 )
 
 
@@ -24,21 +28,49 @@ def control_table(rows: Sequence[Row], benchmark: str, part: str) -> Table | Non
     figures: list[Figure] = []
     for row in rows:
         found = _found(row, benchmark, part)
-        if found is None:
+        if found is None or not (figures := _compared(found[0])):
             continue
-        control, differences = found
-        figures = [FIGURES[name] for name in (*JUDGED, *BESIDE) if name in control["figures"]]
-        cells = [Cell(row.name)]
-        for figure in figures:
-            bounds = interval(figure, control["intervals"][figure.name])
-            cells.append(Cell(number(figure, control["figures"][figure.name]), bounds))
-        cells += [difference_cell(figure, differences.get(figure.name)) for figure in figures]
-        cells.append(Cell("; ".join(f"{name}: {text}" for name, text in readings(row, benchmark, part).items())))
-        lines.append(tuple(cells))
+        read = "; ".join(f"{FIGURES[name].shown}: {text}" for name, text in readings(row, benchmark, part).items())
+        lines.append((Cell(row.name), *_cells(figures, *found), Cell(read)))
     if not lines:
         return None
-    head = ("system", *(f"control {f.shown}" for f in figures), *(f"Δ {f.shown}" for f in figures), "reading")
-    return Table(f"{benchmark}: at the same length", head, tuple(lines), NOTE)
+    head = ("system", *_head(figures), "reading")
+    return Table(f"{titled(benchmark, part)}: at the same length", head, tuple(lines), NOTE)
+
+
+def shuffled_table(rows: Sequence[Row], benchmark: str, part: str) -> Table | None:
+    """Each system beside greedy captions of its lengths, shuffled over pictures; None where a run has no such control
+    (it was scored before there was one, or has no captions)."""
+    lines = []
+    figures: list[Figure] = []
+    for row in rows:
+        found = _found(row, benchmark, part, "length_shuffled")
+        if found is not None:
+            length = [FIGURES["length"]] if "length" in found[0]["figures"] else []
+            figures = [*length, *_compared(found[0])]
+            lines.append((Cell(row.name), *_cells(figures, *found)))
+    if not lines:
+        return None
+    return Table(
+        f"{titled(benchmark, part)}: lengths shuffled over pictures",
+        ("system", *_head(figures)),
+        tuple(lines),
+        SHUFFLED,
+    )
+
+
+def _compared(control: dict[str, Any]) -> list[Figure]:
+    return [FIGURES[name] for name in (*JUDGED, *BESIDE) if name in control["figures"]]
+
+
+def _head(figures: Sequence[Figure]) -> tuple[str, ...]:
+    return (*(f"control {f.shown}" for f in figures), *(f"Δ {f.shown}" for f in figures))
+
+
+def _cells(figures: Sequence[Figure], control: dict[str, Any], differences: dict[str, Any]) -> tuple[Cell, ...]:
+    """The control's figures, then the differences of the system to them."""
+    own = (Cell(number(f, control["figures"][f.name]), interval(f, control["intervals"][f.name])) for f in figures)
+    return (*own, *(difference_cell(figure, differences.get(figure.name)) for figure in figures))
 
 
 def readings(row: Row, benchmark: str, part: str) -> dict[str, str]:
@@ -62,8 +94,10 @@ def matched_differences(row: Row, benchmark: str, part: str) -> dict[str, Any]:
     return {} if found is None else found[1]
 
 
-def _found(row: Row, benchmark: str, part: str) -> tuple[dict[str, Any], dict[str, Any]] | None:
-    matched = row.run.scores["benchmarks"][benchmark]["length_matched"]
-    if row.label == GREEDY or part not in matched.get("figures", {}):
+def _found(
+    row: Row, benchmark: str, part: str, kind: str = "length_matched"
+) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    control = row.run.scores["benchmarks"][benchmark].get(kind, {})
+    if row.label == GREEDY or part not in control.get("figures", {}):
         return None
-    return matched["figures"][part][row.label], matched["differences"][part][row.label]
+    return control["figures"][part][row.label], control["differences"][part][row.label]
