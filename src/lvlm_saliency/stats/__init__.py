@@ -1,1 +1,1 @@
-"""Counts, bootstrap intervals over pictures, and calibration, as pure functions of numpy."""
+"""Counts, bootstrap intervals over pictures, calibration and thresholds, as pure functions of numpy."""
