@@ -25,7 +25,7 @@ _VOCABULARIES = ("tokenizer.json", "vocab.json", "added_tokens.json", _INDEX)
 _MOST_SETTINGS = 64 << 20
 _MOST_VOCABULARY = 1 << 30
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-SCENES = Path(__file__).parent / "scenes" / "model"
+SCENES = Path(__file__).parents[1] / "scenes" / "model"
 
 
 @dataclass(frozen=True)
