@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file, save_file
-from tests.report.fabricated import fabricated
-from tests.zoo import FAMILIES
 
 import lvlm_saliency as ls
 from lvlm_saliency.errors import InputError, SettingError
+from report.fabricated import fabricated
+from zoo import FAMILIES
 
 REGIONS = ("output", "previous", "image", "prompt", "system", "prompt+output")
 
@@ -137,7 +137,7 @@ def test_sample_of_a_batch_is_what_it_would_be_alone(made):
 
 
 def test_layout_moves_with_its_sequence():
-    from tests.report.fabricated import layout
+    from report.fabricated import layout
 
     before = layout(first=5)
     after = before.moved(3)

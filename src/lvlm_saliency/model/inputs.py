@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
@@ -36,50 +37,104 @@ _SIZED = ("llava_next", "llava_next_video", "llava_onevision", "mistral3", "emu3
 
 def build_inputs(
     processor: Any,
-    images: Image.Image | Sequence[Image.Image] | None,
-    prompt: str,
+    images: Image.Image | Sequence[Any] | None,
+    prompt: str | Sequence[str],
     model: Any = None,
     chat: Literal["auto", "always", "never"] = "auto",
 ) -> BatchFeature:
-    """One sample's inputs, from pictures and a prompt.
+    """Model inputs from pictures and a prompt, or a batch of them from several prompts.
 
     Args:
         processor: the model's processor, or the tokenizer of a text model.
-        images: one picture, several, or none.
-        prompt: the user's words. Where pictures belong in the midst of them, it holds one "<image>" (or the family's
-            own placeholder) for each; without any, the pictures come first.
+        images: one picture, several, or none; for a list of prompts a list with one such entry per prompt, or None.
+        prompt: the user's words, or those of every sample. Where pictures belong in the midst of them, they hold one
+            "<image>" (or the family's own placeholder) for each; without any, the pictures come first.
         model: when given, its context length is respected and the tensors are put on its device.
         chat: "auto" uses the processor's chat template when it has one; "always" insists on it; "never" takes the
             prompt as it stands, placeholders included.
 
     Returns:
-        What the processor returns, `input_ids` `[1, n0]` and so on, as tensors.
+        What the processor returns, `input_ids` `[batch, n0]` and so on, as tensors, left-padded.
 
     Raises:
         PromptError: an empty prompt, placeholders that do not match the pictures, or a prompt too long for the model.
+        InputError: not one entry of pictures per prompt.
     """
-    pictures = [images] if isinstance(images, Image.Image) else list(images or ())
-    tokenizer = getattr(processor, "tokenizer", processor)
-    if not prompt.strip():
+    if isinstance(prompt, str):
+        images, prompts = [images], [prompt]
+    else:
+        prompts = list(prompt)
+        images = [None] * len(prompts) if images is None else images
+        if isinstance(images, Image.Image) or len(images) != len(prompts):
+            count = 1 if isinstance(images, Image.Image) else len(images)
+            raise InputError(f"{count} entries of pictures for {len(prompts)} prompts: give one per prompt")
+    pictures = [[given] if isinstance(given, Image.Image) else list(given or ()) for given in images]
+    if not all(text.strip() for text in prompts):
         raise PromptError("the prompt is empty: say what the model should do with the picture")
-    if pictures and not hasattr(processor, "image_processor"):
-        raise PromptError("this is a text model, which takes no pictures: leave them out or choose another model")
-    text = prompt_text(processor, tokenizer, prompt, len(pictures), chat)
+    tokenizer = getattr(processor, "tokenizer", processor)
+    check_sees(processor, pictures)
+    texts = [
+        prompt_text(processor, tokenizer, text, len(own), chat) for text, own in zip(prompts, pictures, strict=True)
+    ]
+    return encoded(processor, pictures, texts, model)
 
+
+def check_sees(processor: Any, pictures: Sequence[Sequence[Image.Image]]) -> None:
+    """Raise `PromptError` where a text model is given pictures."""
+    if any(pictures) and not hasattr(processor, "image_processor"):
+        raise PromptError("this is a text model, which takes no pictures: leave them out or choose another model")
+
+
+def encoded(
+    processor: Any,
+    pictures: Sequence[Sequence[Image.Image]],
+    texts: Sequence[str],
+    model: Any = None,
+    max_new_tokens: int = 0,
+) -> BatchFeature:
+    """Inputs of a batch, left-padded, from the pictures of each sample and the text that the model is to read.
+
+    Args:
+        texts: whole prompts, as `prompt_text` or `conversation_text` made them, with a placeholder for every picture.
+        model: when given, the inputs are checked for it, with room for `max_new_tokens`, and put on its device.
+
+    Raises:
+        PromptError: the processor or the model cannot take them; the message says why.
+    """
+    tokenizer = getattr(processor, "tokenizer", processor)
     # A template writes the start token itself; the tokenizer must not write a second one.
     start = tokenizer.bos_token
-    settings = {"return_tensors": "pt", "add_special_tokens": not (start and text.startswith(start))}
+    begun = [bool(start and text.startswith(start)) for text in texts]
+    if any(begun) != all(begun):
+        raise PromptError(f"some prompts begin with {start!r} and some do not: give them one by one")
+    settings: dict[str, Any] = {"return_tensors": "pt", "add_special_tokens": not begun[0]}
+    if len(texts) > 1:
+        settings["padding"] = True
     try:
-        if pictures:
-            inputs = processor(images=[pictures], text=[text], **settings)
-        else:
-            inputs = BatchFeature(dict(processor(text=[text], **settings)))
+        with left_padding(tokenizer):
+            if any(pictures):
+                inputs = processor(images=[list(own) for own in pictures], text=list(texts), **settings)
+            else:
+                inputs = BatchFeature(dict(processor(text=list(texts), **settings)))
     except (ValueError, TypeError, IndexError) as error:
-        raise PromptError(f"the processor refuses this prompt with {len(pictures)} pictures: {error}") from error
+        count = sum(map(len, pictures))
+        which = "this prompt" if len(texts) == 1 else f"these {len(texts)} prompts"
+        raise PromptError(f"the processor refuses {which} with {count} pictures: {error}") from error
     if model is not None:
-        check_inputs(model, inputs, same_device=False)
+        check_inputs(model, inputs, max_new_tokens, same_device=False)
         inputs = inputs.to(model.device)
     return inputs
+
+
+@contextmanager
+def left_padding(tokenizer: Any) -> Iterator[None]:
+    """Prompts that are padded inside this block are padded on the left, so that answers follow them."""
+    side = tokenizer.padding_side
+    tokenizer.padding_side = "left"
+    try:
+        yield
+    finally:
+        tokenizer.padding_side = side
 
 
 def check_inputs(

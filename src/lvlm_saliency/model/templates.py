@@ -29,9 +29,7 @@ def prompt_text(processor: Any, tokenizer: Any, prompt: str, pictures: int, chat
     own = getattr(processor, "image_token", None) or PLACEHOLDER
     pieces = prompt.replace(own, PLACEHOLDER).split(PLACEHOLDER)
     placed = len(pieces) - 1
-    template = getattr(processor, "chat_template", None) or getattr(tokenizer, "chat_template", None)
-    if isinstance(template, dict):  # several by name, of which one is for plain conversation
-        template = template.get("default") or next(iter(template.values()), None)
+    template = _template(processor, tokenizer)
     if chat == "always" and not template:
         raise PromptError("this processor has no chat template: use chat='auto' or 'never'")
     if placed != pictures and (placed or (chat == "never" and pictures)):
@@ -45,11 +43,66 @@ def prompt_text(processor: Any, tokenizer: Any, prompt: str, pictures: int, chat
     for number, piece in enumerate(pieces):
         content += [{"type": "image"}] if number else []
         content += [{"type": "text", "text": piece}] if piece.strip() else []
+    return _first_that_holds(processor, tokenizer, [("user", content)], [("user", plain)], pieces, pictures)
+
+
+Part = str | None
+"""A stretch of a message: text, or None for a picture."""
+
+
+def conversation_text(processor: Any, tokenizer: Any, turns: Sequence[tuple[str, Sequence[Part]]]) -> str:
+    """A conversation in the chat template, ready for the assistant's next turn.
+
+    Args:
+        turns: (role, parts) of every message, in order; roles are "system", "user" and "assistant".
+
+    Raises:
+        PromptError: no turn of a user, an empty one, a text that holds a special token or a placeholder for a picture
+            (it would be read as one), no template, or one that refuses the conversation or loses a part of it.
+    """
+    own = getattr(processor, "image_token", None) or PLACEHOLDER
+    texts = [part for _, parts in turns for part in parts if part is not None]
+    if not any(role == "user" for role, _ in turns):
+        raise PromptError("the conversation has no message of a user: say what the model should do")
+    if not any(part is None or part.strip() for part in turns[-1][1]):
+        raise PromptError("the last message is empty: say what the model should do")
+    special = {own, PLACEHOLDER, *tokenizer.all_special_tokens}
+    for text in texts:
+        if found := next((token for token in sorted(special) if token and token in text), None):
+            raise PromptError(f"a message holds {found!r}, which the model does not read as text: write it without it")
+    if not _template(processor, tokenizer):
+        if len(turns) > 1:
+            raise PromptError("this model has no chat template, so it takes one message and no conversation")
+        return "".join(f"{own}\n" if part is None else part for part in turns[0][1])
+    parts, plain = [], []
+    for role, given in turns:
+        parts.append((role, [{"type": "image"} if part is None else {"type": "text", "text": part} for part in given]))
+        plain.append((role, "".join(f"{own}\n" if part is None else part for part in given)))
+    pictures = sum(part is None for _, given in turns for part in given)
+    return _first_that_holds(processor, tokenizer, parts, plain, texts, pictures)
+
+
+def _template(processor: Any, tokenizer: Any) -> Any:
+    template = getattr(processor, "chat_template", None) or getattr(tokenizer, "chat_template", None)
+    if isinstance(template, dict):  # several by name, of which one is for plain conversation
+        return template.get("default") or next(iter(template.values()), None)
+    return template
+
+
+def _first_that_holds(
+    processor: Any, tokenizer: Any, parts: list, plain: list, pieces: Sequence[str], pictures: int
+) -> str:
+    """The rendered conversation, from lists of parts or from strings, whichever loses nothing.
+
+    Raises:
+        PromptError: neither does.
+    """
+    own = getattr(processor, "image_token", None) or PLACEHOLDER
     parts_first = hasattr(processor, "image_processor")
     faults = []
-    for message in (content, plain) if parts_first else (plain, content):
+    for turns in (parts, plain) if parts_first else (plain, parts):
         try:
-            text = _rendered(processor, tokenizer, template, message)
+            text = _rendered(processor, tokenizer, _template(processor, tokenizer), turns)
         except (TemplateError, TypeError, ValueError, KeyError, AttributeError) as error:
             faults.append(" ".join(str(error).split()))
             continue
@@ -63,21 +116,22 @@ def prompt_text(processor: Any, tokenizer: Any, prompt: str, pictures: int, chat
     )
 
 
-def _rendered(processor: Any, tokenizer: Any, template: Any, content: Any) -> str:
+def _rendered(processor: Any, tokenizer: Any, template: Any, turns: Sequence[tuple[str, Any]]) -> str:
     settings = {"add_generation_prompt": True, "tokenize": False}
-    message = {"role": "user", "content": content}
-    if isinstance(content, str) or not hasattr(processor, "image_processor"):
-        return tokenizer.apply_chat_template([message], chat_template=template, **settings)
+    messages = [{"role": role, "content": content} for role, content in turns]
+    strings = all(isinstance(content, str) for _, content in turns)
+    if strings or not hasattr(processor, "image_processor"):
+        return tokenizer.apply_chat_template(messages, chat_template=template, **settings)
     # Some checkpoints keep the template with their tokenizer only, where the processor does not look.
     own_template = {} if getattr(processor, "chat_template", None) else {"chat_template": template}
-    return processor.apply_chat_template([message], **own_template, **settings)
+    return processor.apply_chat_template(messages, **own_template, **settings)
 
 
 _MARKS = ("boi_token", "image_placeholder", "fake_image_token", "start_image_token")
 """Names under which processors keep what a template writes where the processor then puts the image tokens."""
 
 
-def _fault(processor: Any, text: str, pieces: list[str], pictures: int, own: str) -> str | None:
+def _fault(processor: Any, text: str, pieces: Sequence[str], pictures: int, own: str) -> str | None:
     """What a rendered prompt lacks, None where nothing."""
     words = " ".join(pieces)
     if any(mark in text and mark not in words for mark in ("{'type'", '{"type"')):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
+
+from ..tracing.words import Context, candidate_texts, context_of, tokenizer_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -22,15 +23,6 @@ class Mark:
     start: int
     end: int
     kind: Literal["correct", "hallucinated"]
-
-
-@dataclass(frozen=True)
-class Context:
-    """One token before the answer: its position in the sequence, its text and its region ("system" or "prompt")."""
-
-    position: int
-    text: str
-    region: str
 
 
 @dataclass(frozen=True)
@@ -126,51 +118,3 @@ def run_of(
 
 def _without_text(ids: Sequence[int]) -> list[str]:
     return [f"\u27e8{token}\u27e9 " for token in ids]
-
-
-def candidate_texts(tokenizer: Any, steps: Sequence[Any]) -> dict[int, str]:
-    """The text of every token that a step kept, refused or looked at."""
-    ids = {int(token) for step in steps for token in (step.token_id, *step.candidates, *step.rejected)}
-    texts = {token: tokenizer.decode([token]) for token in sorted(ids)}
-    return {
-        token: bytes_of(str(tokenizer.convert_ids_to_tokens(token))) if "\ufffd" in text else text.strip() or repr(text)
-        for token, text in texts.items()
-    }
-
-
-def bytes_of(piece: str) -> str:
-    """A token that is no whole character, by its bytes: `<0xF0><0x9F>`; from GPT-2's alphabet, or as it is."""
-    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = [byte for byte in range(256) if byte not in printable]
-    letters = {chr(byte): byte for byte in printable} | {chr(0x100 + n): byte for n, byte in enumerate(others)}
-    if re.fullmatch(r"<0x[0-9A-Fa-f]{2}>", piece) or not all(letter in letters for letter in piece):
-        return piece
-    return "".join(f"<0x{letters[letter]:02X}>" for letter in piece)
-
-
-def tokenizer_of(processor: Any) -> Any:
-    """The tokenizer inside a processor, or the tokenizer itself."""
-    return getattr(processor, "tokenizer", processor)
-
-
-def context_of(trace: SaliencyTrace, processor: Any, sample: int = 0) -> list[Context]:
-    """The tokens of the prompt that are text, each stretch between pictures decoded as a whole."""
-    # Imported here: the trace's module brings torch, which a caller that only describes pages does not need.
-    from ..tracing.result import token_texts
-
-    tokenizer = tokenizer_of(processor)
-    system = trace.regions.system[sample].tolist()
-    prompt = trace.regions.prompt[sample].tolist()
-    ids = trace.sequences[sample].tolist()
-    result: list[Context] = []
-    stretch: list[int] = []
-    for position in range(trace.prompt_length + 1):
-        if position < trace.prompt_length and (system[position] or prompt[position]):
-            stretch.append(position)
-        elif stretch:
-            texts = token_texts(tokenizer, [ids[at] for at in stretch])
-            result += [
-                Context(at, text, "system" if system[at] else "prompt") for at, text in zip(stretch, texts, strict=True)
-            ]
-            stretch = []
-    return result

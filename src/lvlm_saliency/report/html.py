@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..tracing.result import SaliencyTrace
 
 STYLES = ("page.css", "text.css", "figures.css")
-__all__ = ["fragment", "render_html", "write_html", "write_trace"]
+__all__ = ["about", "fragment", "render_html", "write_html", "write_trace"]
 SCRIPTS = ("data.js", "text.js", "picture.js", "curves.js", "detail.js", "main.js")
 
 
@@ -46,7 +46,7 @@ def write_trace(
     images: Sequence[Sequence[Image]] | None = None,
     layouts: Sequence[Sequence[ImageLayout]] | None = None,
     sample: int | None = None,
-    title: str = "What every word hangs on",
+    title: str = "What every word depends on",
     prompt: str = "",
     name: str = "answer",
     steps: Sequence[Sequence[Step]] | None = None,
@@ -83,10 +83,10 @@ def write_trace(
         run = run_of(trace, processor, name=name, sample=row, layouts=places, steps=decisions, risk=risks, cut=ended)
         label = f"Answer {row + 1}" if len(chosen) > 1 else "The answer"
         cases.append(Case(title=label, images=pictures, runs=[run], prompt=prompt))
-    return write_html(path, Report(title=title, cases=cases, lead=_about(trace)), budget=budget)
+    return write_html(path, Report(title=title, cases=cases, lead=about(trace)), budget=budget)
 
 
-def _about(trace: SaliencyTrace) -> str:
+def about(trace: SaliencyTrace) -> str:
     """How the trace was made, in a line; of a model's folder only the name."""
     model = Path(str(trace.settings.get("model") or "unknown"))
     name = model.name if model.is_absolute() else str(model)

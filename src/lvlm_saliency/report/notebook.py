@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -35,10 +36,20 @@ def fragment(trace: SaliencyTrace, processor: Any = None, region: str = "output"
         if processor is not None
         else "; no tokenizer found: <code>trace.to_html(path, processor)</code> shows the words"
     )
+    return _framed(samples, region, f"{layers}{more}", hint)
+
+
+def words_of(run: Run, region: str = "output") -> str:
+    """HTML of one text's words, as `fragment` shows them."""
+    count = len(run.trace.layers)
+    return _framed([_sample(run, region)], region, f"{count} layer{'s' * (count != 1)}")
+
+
+def _framed(samples: Sequence[str], region: str, layers: str, hint: str = "") -> str:
     return (
         f'<div style="font:15px/2 Georgia,serif;max-width:60em">{"".join(samples)}'
         f'<div style="font:12px/1.6 sans-serif;opacity:.75">saliency on '
-        f"&ldquo;{escape(region)}&rdquo;, mean of {layers}{more}; pale = weak, dark = strong, "
+        f"&ldquo;{escape(region)}&rdquo;, mean of {layers}; pale = weak, dark = strong, "
         f'<span style="color:{css(FALL)}">&#9662;</span> falls below {ALPHA} &times; the mean of the {WINDOW} before'
         f"{hint}</div></div>"
     )

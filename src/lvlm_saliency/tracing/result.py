@@ -140,10 +140,14 @@ class SaliencyTrace:
             )
         return [self.layers.index(n) for n in layers]
 
-    def sample(self, number: int) -> SaliencyTrace:
+    def sample(self, number: int, length: int | None = None) -> SaliencyTrace:
         """One sample by itself: a batch of one without the padding that its batch mates brought.
 
         Positions are counted from its own first token, and its rows end with its text.
+
+        Args:
+            number: the row of the batch.
+            length: of its text in tokens, where what follows it is known to be padding; default as `valid` counts.
 
         Raises:
             SettingError: there is no such sample.
@@ -151,6 +155,7 @@ class SaliencyTrace:
         if not 0 <= number < len(self.sequences):
             raise SettingError(f"there is no sample {number}; the trace has {len(self.sequences)}, counted from 0")
         start, count = self.padding(number), int(self.valid[number].sum())
+        count = count if length is None else min(count, length)
         end = self.prompt_length + count
         one = slice(number, number + 1)
         rows, attention = (sheet[one, :, :count, start : end - 1] for sheet in (self.rows, self.attention))
@@ -186,16 +191,8 @@ class SaliencyTrace:
             SettingError: an unknown `compact`.
         """
         from lvlm_saliency.tracing import saved
-        from lvlm_saliency.tracing.compact import FORMS
 
-        if compact is not None and compact not in FORMS:
-            raise SettingError(f"unknown compact={compact!r}{did_you_mean(str(compact), FORMS)}")
-
-        tensors = {"rows": self.rows, "attention": self.attention, "sequences": self.sequences, "valid": self.valid}
-        tensors |= {"logprobs": self.logprobs, "entropy": self.entropy}
-        tensors |= {f"regions.{name}": getattr(self.regions, name) for name in saved.REGIONS}
-        about = {"layers": self.layers, "prompt_length": self.prompt_length, "settings": self.settings}
-        saved.write(path, tensors, about, compact)
+        saved.write(path, self, compact)
 
     @classmethod
     def load(cls, path: str | Path) -> SaliencyTrace:

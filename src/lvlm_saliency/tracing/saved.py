@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from lvlm_saliency.errors import InputError
+from lvlm_saliency.errors import InputError, SettingError, did_you_mean
 from lvlm_saliency.files import parse_json, replacing
 from lvlm_saliency.files.tensors import SEAL, check_seal, read_tensors, seal
 from lvlm_saliency.model.regions import Regions
@@ -26,19 +26,28 @@ _LARGEST = 1 + 1e-3
 """No saliency of a unit row, no attention is larger, rounding included."""
 
 
-def write(
-    path: str | os.PathLike[str],
-    tensors: Mapping[str, torch.Tensor],
-    about: Mapping[str, Any],
-    form: str | None = None,
-) -> None:
-    """Write the parts of a trace whole or not at all, sealed; `form`: one of `compact.FORMS`. Raises `InputError`."""
+def write(path: str | os.PathLike[str], trace: Any, form: str | None = None) -> None:
+    """Write a trace whole or not at all, sealed; `form`: one of `compact.FORMS`. Raises `InputError`."""
+    write_sealed(path, *written(trace, form))
+
+
+def written(trace: Any, form: str | None = None) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The arrays and the metadata of a trace's file.
+
+    Raises:
+        SettingError: an unknown form.
+    """
+    if form is not None and form not in compact.FORMS:
+        raise SettingError(f"unknown compact={form!r}{did_you_mean(str(form), compact.FORMS)}")
+    tensors = {
+        name: getattr(trace, name) for name in ("rows", "attention", "sequences", "valid", "logprobs", "entropy")
+    }
+    tensors |= {f"regions.{name}": getattr(trace.regions, name) for name in REGIONS}
     arrays = {name: values.cpu().numpy() for name, values in tensors.items()}
-    metadata = {KEY: str(FORMAT), "about": json.dumps(about)}
-    if form is not None:
-        arrays = _packed(arrays, about["prompt_length"], form)
-        metadata = {KEY: str(COMPACT), "about": json.dumps({**about, "form": form})}
-    write_sealed(path, arrays, metadata)
+    about = {"layers": trace.layers, "prompt_length": trace.prompt_length, "settings": trace.settings}
+    if form is None:
+        return arrays, {KEY: str(FORMAT), "about": json.dumps(about)}
+    return _packed(arrays, trace.prompt_length, form), {KEY: str(COMPACT), "about": json.dumps({**about, "form": form})}
 
 
 def write_sealed(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
@@ -62,6 +71,13 @@ def read(path: str | Path) -> dict[str, Any]:
         InputError: the file is missing, damaged, or not a saved trace.
     """
     arrays, metadata = read_tensors(path, "a trace")
+    fields = fields_of(path, arrays, metadata)
+    check_seal(path, arrays, metadata)
+    return fields
+
+
+def fields_of(path: str | Path, arrays: dict[str, np.ndarray], metadata: Mapping[str, str]) -> dict[str, Any]:
+    """The fields of the trace that the file `path` holds as `written` made them. Raises `InputError`."""
     if metadata.get(KEY) not in (str(FORMAT), str(COMPACT)):
         raise InputError(f"{path} is not a saved trace of format {FORMAT} or {COMPACT}")
     try:
@@ -71,7 +87,6 @@ def read(path: str | Path) -> dict[str, Any]:
         fault = f"its settings are no JSON: {error}"
     if fault:
         raise InputError(f"{path} is damaged: {fault}; make it again")
-    check_seal(path, arrays, metadata)
     if metadata[KEY] == str(COMPACT):
         arrays, about = _expanded(arrays, about)
     tensors = {name: torch.from_numpy(values) for name, values in arrays.items()}

@@ -1,0 +1,202 @@
+"""`Explanation`: a text, what each of its words depends on, and its faces: page, plot, terminal, JSON, file."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from lvlm_saliency.short import shown
+from lvlm_saliency.tracing.result import SaliencyTrace
+from lvlm_saliency.tracing.words import Context
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from rich.console import Console
+
+    from lvlm_saliency.chat.answer import Answer
+    from lvlm_saliency.decoding.steps import Step
+    from lvlm_saliency.model.layout import ImageLayout
+    from lvlm_saliency.report.content import Case, Run
+
+
+@dataclass(frozen=True)
+class WordRisk:
+    """The risk of every token of a text, which of them begin object words, and the model that says so."""
+
+    values: list[float]
+    objects: list[bool]
+    about: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, risk: Any, trace: SaliencyTrace, sample: int = 0) -> WordRisk:
+        """What a `RiskModel` says of one sample of a trace. Raises as `RiskModel.predict`."""
+        keep = trace.valid[sample]
+        values, objects = risk.predict(trace)[sample][keep], risk.names_object(trace)[sample][keep]
+        return cls(values.tolist(), objects.tolist(), dict(risk.about))
+
+    @property
+    def of_objects(self) -> list[float]:
+        """The risk of object words, NaN for every other token."""
+        return [value if known else math.nan for value, known in zip(self.values, self.objects, strict=True)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {"risk": self.values, "object_words": self.objects, "risk_model": dict(self.about)}
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """One text with what each of its words depends on. It needs neither model nor processor any more.
+
+    name, prompt, images: what pages show above it; tokens: the text of each token, which joined are the whole text;
+    trace: of this text alone (a batch of one, without padding); layouts: one per picture; context: the tokens of the
+    prompt; steps, candidates: how tokens were chosen, and the texts of those that were looked at; risk: where a risk
+    model read the text; detectors: by name a score per token, NaN where there is none; answer: where it came from,
+    None when it was loaded.
+    """
+
+    name: str
+    prompt: str
+    images: Sequence[Image]
+    text: str
+    tokens: Sequence[str]
+    trace: SaliencyTrace
+    layouts: Sequence[ImageLayout] = ()
+    context: Sequence[Context] = ()
+    finish: Literal["stop", "length"] | None = None
+    steps: Sequence[Step] | None = None
+    candidates: Mapping[int, str] = field(default_factory=dict)
+    risk: WordRisk | None = None
+    detectors: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    answer: Answer | None = field(default=None, repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        return shown(
+            self,
+            text=repr(self.text[:60]),
+            tokens=len(self.tokens),
+            pictures=len(self.images),
+            trace=self.trace,
+            risk=None if self.risk is None else "yes",
+            detectors=" ".join(self.detectors) or None,
+        )
+
+    @property
+    def token_ids(self) -> list[int]:
+        """The ids of the text's tokens."""
+        return self.trace.token_ids[0].tolist()
+
+    @property
+    def cut(self) -> bool:
+        """Whether the limit on new tokens ended the text."""
+        return self.finish == "length"
+
+    def scores(self, region: str = "output", layers: Sequence[int] | None = None) -> list[float]:
+        """Saliency of each token over a region; NaN where there is none. See `SaliencyTrace.scores`."""
+        return self.trace.scores(region, layers)[0].tolist()
+
+    # --- faces ---
+
+    def run(self, name: str | None = None, **more: Any) -> Run:
+        """For pages that show several texts; `more`: further fields of `Run` (marks, note)."""
+        from lvlm_saliency.report.content import Run
+
+        return Run(
+            name=self.name if name is None else name,
+            trace=self.trace,
+            tokens=self.tokens,
+            context=self.context,
+            layouts=self.layouts,
+            steps=self.steps,
+            candidate_names=dict(self.candidates),
+            risk=None if self.risk is None else self.risk.of_objects,
+            cut=self.cut,
+            **more,
+        )
+
+    def case(self, title: str = "The answer") -> Case:
+        """Prompt, pictures and this one text, as a section of a page."""
+        from lvlm_saliency.report.content import Case
+
+        return Case(title=title, images=self.images, runs=[self.run()], prompt=self.prompt)
+
+    def to_html(self, path: str | Path, title: str = "What every word depends on") -> Path:
+        """Write one self-contained page. Raises `InputError` when the file cannot be written."""
+        from lvlm_saliency.report.content import Report
+        from lvlm_saliency.report.html import about, write_html
+
+        return write_html(path, Report(title, [self.case()], lead=about(self.trace)))
+
+    def plot(self, path: str | Path, token: int | None = None, **options: Any) -> Path:
+        """Write a PNG, SVG or PDF: the map of words over words, or one token's row over pictures and words.
+
+        Args:
+            options: layers, region, measure, as in `report.plot.plot_trace`.
+
+        Raises:
+            InputError, SettingError: as `plot_trace`.
+        """
+        from lvlm_saliency.report.plot import plot_run
+
+        return plot_run(self.run(), path, token, images=self.images, **options)
+
+    def show(self, console: Console | None = None, region: str = "output", detector: str | None = None) -> None:
+        """Print the words: coloured by risk where there is one, else by saliency on a region, or by a detector."""
+        from lvlm_saliency.report.console import PlainConsole
+
+        console = PlainConsole() if console is None else console
+        if detector is None and self.risk is not None:
+            from lvlm_saliency.report.risk import print_risk
+
+            print_risk(console, self.tokens, self.risk.of_objects, self.cut)
+            return
+        from lvlm_saliency.report.terminal import print_trace
+
+        scores = self.scores(region) if detector is None else list(self.detectors[detector])
+        label = f"saliency on {region}" if detector is None else detector
+        print_trace(console, self.tokens, scores, label=label, cut=self.cut)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Text, steps, scores, risk and detectors as plain data; NaN stays NaN (`cli.output.plain` makes it null)."""
+        if self.answer is not None:
+            data = self.answer.to_dict()
+        else:
+            data = {"name": self.name, "text": self.text, "tokens": list(self.tokens), "finish": self.finish}
+            if self.steps is not None:
+                data["steps"] = [dataclasses.asdict(step) for step in self.steps]
+        risk = {} if self.risk is None else self.risk.to_dict()
+        found = {"detectors": {name: list(values) for name, values in self.detectors.items()}}
+        return {**data, **self.trace.to_dict(0), **risk, **(found if self.detectors else {})}
+
+    def _repr_html_(self) -> str:
+        from lvlm_saliency.report.notebook import words_of
+
+        return words_of(self.run())
+
+    # --- file ---
+
+    def save(self, path: str | Path, compact: str | None = None) -> None:
+        """Write everything, pictures included, as one safetensors file; `compact` as in `SaliencyTrace.save`.
+
+        Raises:
+            InputError: the file cannot be written.
+            SettingError: an unknown `compact`.
+        """
+        from lvlm_saliency.chat import saved
+
+        saved.write(path, self, compact)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Explanation:
+        """Read what `save` wrote.
+
+        Raises:
+            InputError: the file is missing, damaged, or no saved explanation.
+        """
+        from lvlm_saliency.chat import saved
+
+        return cls(**saved.read(path))

@@ -1,0 +1,237 @@
+"""`Chat`: a model with its processor, asked in batches."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lvlm_saliency.chat.answer import Answer, Batch
+from lvlm_saliency.chat.explanation import Explanation, WordRisk
+from lvlm_saliency.chat.query import Query
+from lvlm_saliency.decoding.loop import generate
+from lvlm_saliency.errors import InputError
+from lvlm_saliency.model.cut_off import finish
+from lvlm_saliency.model.inputs import encoded
+from lvlm_saliency.model.layout import ImageLayout, image_layouts
+from lvlm_saliency.model.load import load_model
+from lvlm_saliency.model.regions import end_token_ids
+from lvlm_saliency.model.templates import answer_ids
+from lvlm_saliency.tracing.one_pass import trace
+from lvlm_saliency.tracing.result import SaliencyTrace
+from lvlm_saliency.tracing.words import context_of, tokenizer_of
+
+SETTINGS = {"num_beams": 1, "do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+"""Greedy decoding, whatever the checkpoint's own defaults are."""
+
+
+@dataclass
+class Chat:
+    """A model and its processor; the one way from queries to answers and from answers to explanations.
+
+    name: what pages and files call the model; default where it was loaded from. dtype: of the pictures' values, None
+    for what the processor makes.
+    """
+
+    model: Any
+    processor: Any
+    name: str = ""
+    dtype: torch.dtype | None = None
+
+    def __post_init__(self) -> None:
+        self.name = self.name or self.model.config.name_or_path
+        self.tokenizer = tokenizer_of(self.processor)
+        self.ends = frozenset(end_token_ids(self.model))
+
+    @classmethod
+    def load(cls, name_or_path: str, **options: Any) -> Chat:
+        """A chat with the model that `load_model` loads; `options` are its keywords. Raises `ModelError`."""
+        model, processor = load_model(name_or_path, **options)
+        return cls(model, processor, name_or_path)
+
+    def encode(self, queries: Sequence[Query], max_new_tokens: int = 0) -> Any:
+        """The model's inputs for all queries together, left-padded, on its device.
+
+        Raises:
+            PromptError: a query that the model cannot take, with room for `max_new_tokens`.
+        """
+        texts = [query.text(self.processor) for query in queries]
+        pictures = [query.pictures for query in queries]
+        inputs = encoded(self.processor, pictures, texts, self.model, max_new_tokens)
+        return inputs if self.dtype is None else inputs.to(self.model.device, self.dtype)
+
+    def ask(
+        self,
+        queries: Sequence[Query],
+        methods: Sequence[Any] = (),
+        *,
+        seed: int | None = None,
+        name: str = "answer",
+        inputs: Any = None,
+        max_new_tokens: int = 128,
+        **settings: Any,
+    ) -> list[Answer]:
+        """One answer to each query, written as one batch.
+
+        Args:
+            seed: of torch's generator, and of every method that draws and has no seed of its own; None leaves both.
+            name: what pages call the answers.
+            inputs: those that `encode` made of the queries, where that was done before.
+            settings: further keywords of `lvlm_saliency.generate` (streamer, sample_ids, do_sample, top_p, ...); what
+                is not given is greedy.
+
+        Raises:
+            what `encode` and `generate` raise.
+        """
+        inputs = self.encode(queries) if inputs is None else inputs
+        if seed is not None:
+            torch.manual_seed(seed)
+            methods = seeded(methods, seed)
+        how = {**SETTINGS, **settings, "max_new_tokens": max_new_tokens}
+        output = generate(self.model, inputs, methods=list(methods), **how)
+        batch = Batch(list(queries), inputs, output.sequences, list(methods), output)
+        answers = []
+        for sample, (query, steps) in enumerate(zip(queries, output.steps, strict=True)):
+            ids = [step.token_id for step in steps]
+            ended = finish(ids, self.ends, max_new_tokens)
+            answers.append(Answer(query, name, ids, list(methods), ended, batch, sample, self.tokenizer))
+        return answers
+
+    def given(
+        self, queries: Sequence[Query], texts: Sequence[str], methods: Sequence[Any] = (), name: str = "given text"
+    ) -> list[Answer]:
+        """Texts that anyone wrote, as answers to the queries.
+
+        Raises:
+            PromptError: what `encode` refuses, or a text that the model's tokenizer does not have.
+            InputError: not one text per query.
+        """
+        if len(texts) != len(queries):
+            raise InputError(f"{len(texts)} texts for {len(queries)} queries: give one text per query")
+        ids = [answer_ids(self.tokenizer, text, self.ends) for text in texts]
+        return self.given_ids(queries, ids, methods, name)
+
+    def given_ids(
+        self,
+        queries: Sequence[Query],
+        ids: Sequence[Sequence[int]],
+        methods: Sequence[Any] = (),
+        name: str = "given text",
+    ) -> list[Answer]:
+        """As `given`, with the texts as token ids."""
+        inputs = self.encode(queries)
+        prompt: Tensor = inputs["input_ids"]
+        answers = torch.tensor(self._padded(ids), dtype=prompt.dtype, device=prompt.device)
+        batch = Batch(list(queries), inputs, torch.cat([prompt, answers], dim=1), list(methods))
+        return [
+            Answer(query, name, list(own), list(methods), None, batch, sample, self.tokenizer)
+            for sample, (query, own) in enumerate(zip(queries, ids, strict=True))
+        ]
+
+    def _padded(self, ids: Sequence[Sequence[int]]) -> list[list[int]]:
+        """The ids at equal length; shorter ones are filled up behind their end."""
+        longest = max(map(len, ids))
+        pad = self.model.generation_config.pad_token_id
+        pad = self.tokenizer.pad_token_id if pad is None else pad
+        pad = min(self.ends, default=0) if pad is None else pad
+        return [[*own, *[pad] * (longest - len(own))] for own in ids]
+
+    def trace(self, batch: Batch, layers: Sequence[int] | None = None, normalise: str = "row") -> SaliencyTrace:
+        """The trace of a batch, under the methods that shaped attention while it was written. Raises as `trace`."""
+        shaping = [method for method in batch.methods if hasattr(method, "edit_rows")]
+        # What was generated here brings its cache along, so the prompt is not computed again.
+        written = batch.sequences if batch.output is None else batch.output
+        found = trace(self.model, batch.inputs, written, layers=layers, normalise=normalise, methods=shaping)
+        found.settings["model"] = self.name
+        return found
+
+    def layouts(self, batch: Batch) -> list[list[ImageLayout]]:
+        """Where the image tokens of each query lie in its pictures; empty lists without pictures."""
+        pictures = [query.pictures for query in batch.queries]
+        if not any(pictures):
+            return [[] for _ in pictures]
+        return image_layouts(self.processor, batch.inputs, pictures, model=self.model)
+
+    def explain(
+        self,
+        answers: Sequence[Answer],
+        *,
+        layers: Sequence[int] | None = None,
+        normalise: str = "row",
+        risk: Any = None,
+        detectors: Mapping[str, Any] | None = None,
+        layouts: bool = True,
+    ) -> list[Explanation]:
+        """What each answer's words depend on; answers of one batch share one pass.
+
+        Args:
+            layers, normalise: as in `lvlm_saliency.trace`.
+            risk: a `RiskModel`, None for none.
+            detectors: by name, functions of (trace, answer) that give a score per token, NaN where there is none.
+            layouts: also find out where image tokens lie in the pictures, which heat maps need.
+
+        Raises:
+            what `trace` raises, and `image_layouts` for a family whose grid is not known.
+        """
+        traces: dict[int, tuple[SaliencyTrace, list[list[ImageLayout]]]] = {}
+        found = []
+        for answer in answers:
+            batch = answer.batch
+            if id(batch) not in traces:
+                places = self.layouts(batch) if layouts else [[] for _ in batch.queries]
+                traces[id(batch)] = (self.trace(batch, layers, normalise), places)
+            whole, places = traces[id(batch)]
+            found.append(self._explained(answer, whole, places[answer.sample], risk, detectors or {}))
+        return found
+
+    def _explained(
+        self, answer: Answer, whole: SaliencyTrace, places: list[ImageLayout], risk: Any, detectors: Mapping[str, Any]
+    ) -> Explanation:
+        own = whole.sample(answer.sample, len(answer.token_ids))
+        moved = [layout.moved(whole.padding(answer.sample)) for layout in places]
+        return Explanation(
+            name=answer.name,
+            prompt=answer.query.question,
+            images=answer.query.pictures,
+            text=answer.text,
+            tokens=answer.tokens,
+            trace=own,
+            layouts=moved,
+            context=context_of(own, self.processor),
+            finish=answer.finish,
+            steps=answer.steps,
+            candidates=answer.candidates,
+            risk=None if risk is None else WordRisk.of(risk, own),
+            detectors={name: list(score(own, answer)) for name, score in detectors.items()},
+            answer=answer,
+        )
+
+
+def seeded(methods: Sequence[Any], seed: int) -> list[Any]:
+    """The methods, each that draws and was given no seed of its own with `seed`."""
+    return [
+        dataclasses.replace(method, seed=seed) if getattr(method, "seed", seed) is None else method
+        for method in methods
+    ]
+
+
+def sampling(temperature: float | None, top_p: float | None) -> dict[str, Any]:
+    """Settings of `generate`: sampling when a temperature above 0 or a nucleus is asked for, greedy otherwise.
+
+    Raises:
+        InputError: a nucleus with temperature 0, which draws nothing.
+    """
+    if temperature == 0 or (temperature is None and top_p is None):
+        if top_p is not None:
+            raise InputError("--top-p samples and --temperature 0 does not; leave one of them out")
+        return {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+    return {
+        "do_sample": True,
+        "temperature": temperature or 1.0,
+        "top_p": top_p if top_p is not None else 1.0,
+        "top_k": 0,
+    }

@@ -1,0 +1,82 @@
+"""`Query`: what a model is asked, in one prompt or a conversation, with its pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from lvlm_saliency.errors import PromptError
+from lvlm_saliency.model.inputs import check_sees
+from lvlm_saliency.model.templates import conversation_text, prompt_text
+from lvlm_saliency.short import shown
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+@dataclass(frozen=True)
+class Message:
+    """One turn of a conversation: texts and pictures in the order in which they are to be read."""
+
+    role: Literal["system", "user", "assistant"]
+    content: Sequence[str | Image]
+
+
+@dataclass(frozen=True)
+class Query:
+    """A question about pictures.
+
+    prompt: the user's words; images: its pictures. Where they belong in the midst of the words, those hold "<image>"
+        for each; otherwise the pictures come first.
+    messages: a conversation in place of a prompt; its pictures stand in its messages.
+    chat: which kind of prompt it is: "auto" uses the processor's chat template when it has one, "always" insists on
+        it, "never" takes the prompt as it stands. A conversation always goes through the template.
+    """
+
+    prompt: str = ""
+    images: Sequence[Image] = ()
+    messages: Sequence[Message] = ()
+    chat: Literal["auto", "always", "never"] = "auto"
+
+    def __post_init__(self) -> None:
+        if self.messages and (self.prompt or self.images):
+            raise PromptError("a query holds a prompt with its pictures, or messages with theirs: give one of the two")
+        if not self.messages and not self.prompt.strip():
+            raise PromptError("the prompt is empty: say what the model should do with the picture")
+
+    def __repr__(self) -> str:
+        return shown(
+            self, prompt=repr(self.question[:60]), pictures=len(self.pictures), messages=len(self.messages) or None
+        )
+
+    @property
+    def pictures(self) -> list[Image]:
+        """Every picture, in the order in which the model sees them."""
+        if not self.messages:
+            return list(self.images)
+        return [part for message in self.messages for part in message.content if not isinstance(part, str)]
+
+    @property
+    def question(self) -> str:
+        """The prompt, or the words of the user's last message."""
+        if not self.messages:
+            return self.prompt
+        last = next((message for message in reversed(self.messages) if message.role == "user"), self.messages[-1])
+        return " ".join(part for part in last.content if isinstance(part, str))
+
+    def text(self, processor: Any) -> str:
+        """What the model is to read, with a placeholder for every picture.
+
+        Raises:
+            PromptError: the processor's template does not take it, or a text model is shown pictures.
+        """
+        check_sees(processor, [self.pictures])
+        tokenizer = getattr(processor, "tokenizer", processor)
+        if not self.messages:
+            return prompt_text(processor, tokenizer, self.prompt, len(self.images), self.chat)
+        turns = [
+            (message.role, [part if isinstance(part, str) else None for part in message.content])
+            for message in self.messages
+        ]
+        return conversation_text(processor, tokenizer, turns)

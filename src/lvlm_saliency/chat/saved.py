@@ -1,0 +1,150 @@
+"""An explanation as a file: one safetensors file with its trace, its pictures, and everything else as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from lvlm_saliency.chat.explanation import WordRisk
+from lvlm_saliency.decoding.steps import Step
+from lvlm_saliency.errors import InputError
+from lvlm_saliency.files import parse_json
+from lvlm_saliency.files.tensors import check_seal, read_tensors
+from lvlm_saliency.model.layout import ImageLayout, ImageTile
+from lvlm_saliency.tracing import saved as saved_traces
+from lvlm_saliency.tracing.result import SaliencyTrace
+from lvlm_saliency.tracing.words import Context
+
+if TYPE_CHECKING:
+    from lvlm_saliency.chat.explanation import Explanation
+
+FORMAT = 1
+KEY = "lvlm_saliency_explanation"
+TEXTS = ("name", "prompt", "text")
+TRACE, PICTURE, LAYOUT = "trace.", "picture.", "layout."
+
+
+def write(path: str | os.PathLike[str], explanation: Explanation, form: str | None = None) -> None:
+    """Write an explanation whole or not at all, sealed. Raises `InputError`, `SettingError`."""
+    trace, about = saved_traces.written(explanation.trace, form)
+    arrays = {TRACE + name: values for name, values in trace.items()}
+    for number, image in enumerate(explanation.images):
+        arrays[f"{PICTURE}{number}"] = np.asarray(image.convert("RGB"))
+    tiles = []
+    for number, layout in enumerate(explanation.layouts):
+        arrays[f"{LAYOUT}{number}.extra"] = np.asarray(layout.extra, dtype=np.int64)
+        for at, tile in enumerate(layout.tiles):
+            arrays[f"{LAYOUT}{number}.{at}"] = np.asarray(tile.positions, dtype=np.int64)
+        boxes = [{"kind": tile.kind, "box": list(map(float, tile.box))} for tile in layout.tiles]
+        tiles.append({"width": layout.width, "height": layout.height, "tiles": boxes})
+    risk = explanation.risk
+    told = {
+        "format": FORMAT,
+        "trace": about,
+        **{name: getattr(explanation, name) for name in (*TEXTS, "finish")},
+        "tokens": list(explanation.tokens),
+        "pictures": len(explanation.images),
+        "layouts": tiles,
+        "context": [[item.position, item.text, item.region] for item in explanation.context],
+        "steps": None if explanation.steps is None else [dataclasses.asdict(step) for step in explanation.steps],
+        "candidates": {str(token): text for token, text in explanation.candidates.items()},
+        "risk": None if risk is None else dataclasses.asdict(risk),
+        "detectors": {name: list(values) for name, values in explanation.detectors.items()},
+    }
+    saved_traces.write_sealed(path, arrays, {KEY: json.dumps(told)})
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """The fields of an explanation, by name.
+
+    Raises:
+        InputError: the file is missing, damaged, or no saved explanation.
+    """
+    arrays, metadata = read_tensors(path, "an explanation")
+    if KEY not in metadata:
+        raise InputError(f"{path} is no saved explanation (a trace alone is read by SaliencyTrace.load)")
+    try:
+        told = parse_json(metadata[KEY], finite=False)
+        written = told["format"]
+        found = _fields(path, arrays, told) if written == FORMAT else None
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} is damaged: {error!r}; make it again") from error
+    if found is None:
+        raise InputError(f"{path} is an explanation of format {written}, and this version reads {FORMAT}")
+    check_seal(path, arrays, metadata)
+    return found
+
+
+def _fields(path: str | Path, arrays: Mapping[str, np.ndarray], told: dict[str, Any]) -> dict[str, Any]:
+    own = {name.removeprefix(TRACE): values for name, values in arrays.items() if name.startswith(TRACE)}
+    trace = SaliencyTrace(**saved_traces.fields_of(path, own, told["trace"]))
+    tokens, length = _texts(told["tokens"]), int(trace.valid[0].sum())
+    if len(trace.sequences) != 1 or len(tokens) != length:
+        raise ValueError(f"{len(tokens)} tokens, and a trace of {length}")
+    detectors = {str(name): _numbers(values, length) for name, values in told["detectors"].items()}
+    return {
+        **dict(zip(TEXTS, _texts([told[name] for name in TEXTS]), strict=True)),
+        "finish": told["finish"],
+        "tokens": tokens,
+        "trace": trace,
+        "images": [_picture(arrays[f"{PICTURE}{number}"]) for number in range(told["pictures"])],
+        "layouts": [_layout(arrays, number, layout, trace) for number, layout in enumerate(told["layouts"])],
+        "context": [Context(int(at), str(text), str(region)) for at, text, region in told["context"]],
+        "steps": None if told["steps"] is None else [_step(step) for step in told["steps"]],
+        "candidates": {int(token): str(text) for token, text in told["candidates"].items()},
+        "risk": None if told["risk"] is None else _risk(told["risk"], length),
+        "detectors": detectors,
+    }
+
+
+def _texts(values: Any) -> list[str]:
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise ValueError("its tokens or texts are no texts")
+    return values
+
+
+def _numbers(values: Any, length: int) -> list[float]:
+    if not isinstance(values, list) or len(values) != length:
+        raise ValueError(f"not one number for each of {length} tokens")
+    return [float(value) for value in values]
+
+
+def _picture(pixels: np.ndarray) -> Image.Image:
+    if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8 or not pixels.size:
+        raise ValueError(f"a picture is {list(pixels.shape)} of {pixels.dtype}")
+    return Image.fromarray(pixels)
+
+
+def _layout(
+    arrays: Mapping[str, np.ndarray], number: int, told: Mapping[str, Any], trace: SaliencyTrace
+) -> ImageLayout:
+    tiles = []
+    for at, tile in enumerate(told["tiles"]):
+        box = tuple(float(edge) for edge in tile["box"])
+        tiles.append(ImageTile(arrays[f"{LAYOUT}{number}.{at}"], box, tile["kind"]))
+    layout = ImageLayout(int(told["width"]), int(told["height"]), tuple(tiles), arrays[f"{LAYOUT}{number}.extra"])
+    places = layout.positions
+    if any(tile.positions.ndim != 2 or len(tile.box) != 4 for tile in tiles) or places.dtype != np.int64:
+        raise ValueError("a layout is no grid of positions")
+    if places.size and not 0 <= places[0] <= places[-1] < trace.prompt_length:
+        raise ValueError("a layout lies outside the prompt")
+    return layout
+
+
+def _step(told: Mapping[str, Any]) -> Step:
+    return Step(**{**told, "candidates": {int(token): score for token, score in told["candidates"].items()}})
+
+
+def _risk(told: Mapping[str, Any], length: int) -> WordRisk:
+    if len(told["objects"]) != length or not all(isinstance(known, bool) for known in told["objects"]):
+        raise ValueError(f"not one mark for each of {length} tokens")
+    return WordRisk(_numbers(told["values"], length), list(told["objects"]), dict(told["about"]))
