@@ -1,0 +1,172 @@
+"""Who decides which object words the guard acts on: its own judge, or one of the controls that it is measured against.
+
+A guard that rewrites may gain by three things: a good decision, rewriting at all, or acting late in a text, where most
+hallucinated words stand. The controls hold the actions equal and change the decision alone: `Oracle` knows the labels
+and shows the most that the actions can do, `Random` acts as often without looking, `Position` acts on what is named
+late.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+from lvlm_saliency.errors import InputError
+
+NEVER = 10**9
+"""More objects than any text names."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """An object word as it stands before its judge.
+
+    sample: the number of its text (`sample_ids` of `generate`); name: the object's canonical name; sentence: which
+    sentence of the text it stands in, from 0; attempt: how often that sentence was written before, 0 the first time;
+    before: how many distinct objects the text names before it.
+    """
+
+    sample: int
+    name: str
+    sentence: int
+    attempt: int
+    before: int
+
+
+class Verdicts(Protocol):
+    """Decides in place of the guard's judge. Asked once for each object of a text, and again when a sentence that was
+    written again names it anew; the guard's own cache of verdicts does not stand in between."""
+
+    def acts(self, word: Judged) -> bool:
+        """Whether the guard is to act on this word."""
+
+    def record(self) -> dict[str, Any]:
+        """What a run's configuration says of it, JSON-ready."""
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """The labels decide. present: for each sample the canonical names of what is in its picture."""
+
+    name: ClassVar[str] = "oracle"
+
+    present: Mapping[int, Collection[str]] = field(repr=False)
+
+    def acts(self, word: Judged) -> bool:
+        """Whether the object is absent.
+
+        Raises:
+            InputError: nothing is known of the sample's picture.
+        """
+        if word.sample not in self.present:
+            raise InputError(f"the oracle does not know what is in the picture of sample {word.sample}")
+        return word.name not in self.present[word.sample]
+
+    def record(self) -> dict[str, Any]:
+        return {"verdicts": self.name}
+
+
+@dataclass(frozen=True)
+class Rates:
+    """How often another guard acted. first: share of the words that it acted on at the first attempt, by number of the
+    sentence (further sentences: as the last one); again: the share in sentences that were written again."""
+
+    first: tuple[float, ...]
+    again: float
+
+    def of(self, word: Judged) -> float:
+        """The share for a word's place."""
+        if word.attempt:
+            return self.again
+        return self.first[min(word.sentence, len(self.first) - 1)] if self.first else 0.0
+
+    @classmethod
+    def measured(cls, words: Iterable[tuple[Judged, bool]]) -> Rates:
+        """From words that were judged, and whether each was acted on."""
+        words = list(words)
+        first: dict[int, list[bool]] = {}
+        for word, acted in words:
+            if not word.attempt:
+                first.setdefault(word.sentence, []).append(acted)
+        again = [acted for word, acted in words if word.attempt]
+        shares = [_share(first.get(number, ())) for number in range(max(first, default=-1) + 1)]
+        return cls(tuple(shares), _share(again))
+
+
+@dataclass(frozen=True)
+class Random:
+    """Acts at the rates of another guard, on words drawn without looking at them. seed: of the draws, which depend on
+    it, the sample, the sentence, the attempt and the object alone."""
+
+    name: ClassVar[str] = "random"
+
+    rates: Rates
+    seed: int = 0
+
+    def acts(self, word: Judged) -> bool:
+        """Whether this word is drawn."""
+        return _drawn(self.seed, word) < self.rates.of(word)
+
+    def record(self) -> dict[str, Any]:
+        return {"verdicts": self.name, "seed": self.seed, "first": list(self.rates.first), "again": self.rates.again}
+
+
+@dataclass(frozen=True)
+class Position:
+    """Acts on the words before which most objects are named, as often as another guard acts.
+
+    first, again: (count, share) at the first attempt and at later ones: of words with more than `count` objects before
+    them all, of those with just as many the share `share`, of others none. seed: draws that share.
+    """
+
+    name: ClassVar[str] = "position"
+
+    first: tuple[int, float]
+    again: tuple[int, float]
+    seed: int = 0
+
+    def acts(self, word: Judged) -> bool:
+        """Whether this word stands late enough."""
+        count, share = self.again if word.attempt else self.first
+        return word.before > count or (word.before == count and _drawn(self.seed, word) < share)
+
+    def record(self) -> dict[str, Any]:
+        return {"verdicts": self.name, "seed": self.seed, "first": list(self.first), "again": list(self.again)}
+
+    @classmethod
+    def measured(cls, words: Iterable[tuple[Judged, bool]], seed: int = 0) -> Position:
+        """As often as the guard that judged these words, which acted where it says so."""
+        words = list(words)
+        parts = [
+            _latest([word.before for word, _ in some], sum(acted for _, acted in some))
+            for some in (
+                [pair for pair in words if not pair[0].attempt],
+                [pair for pair in words if pair[0].attempt],
+            )
+        ]
+        return cls(*parts, seed)
+
+
+def _latest(places: Sequence[int], wanted: int) -> tuple[int, float]:
+    """The count and the share with which the `wanted` largest of `places` are taken, on average of equal ones."""
+    if not wanted:
+        return NEVER, 0.0
+    left = wanted
+    for place in sorted(set(places), reverse=True):
+        here = places.count(place)
+        if left < here:
+            return place, left / here
+        left -= here
+    return min(places) - 1, 0.0
+
+
+def _share(acted: Collection[bool]) -> float:
+    return sum(acted) / len(acted) if acted else 0.0
+
+
+def _drawn(seed: int, word: Judged) -> float:
+    """A number in [0, 1) that these alone decide."""
+    text = f"{seed} {word.sample} {word.sentence} {word.attempt} {word.name}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big") / 2**56
