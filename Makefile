@@ -9,7 +9,9 @@ MALLOC := MALLOC_MMAP_THRESHOLD_=4000000000 MALLOC_TRIM_THRESHOLD_=4000000000
 # One worker a core; more than four only cost memory here.
 PARALLEL := --numprocesses logical --maxprocesses 4 --dist worksteal
 
-.PHONY: setup demo test test-slow test-versions bench lint architectures studies results train-scenes pictures
+ROOMS := src tests bench training .ci docs/*.py
+
+.PHONY: setup demo test test-slow test-versions bench lint types types-lower architectures studies results train-scenes pictures
 
 setup: $(STAMP)
 
@@ -19,7 +21,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "set-up: 2 of 3, torch (the largest download; usually 1 to 5 minutes)"
 	@$(PIP) torch==2.13.0
 	@echo "set-up: 3 of 3, transformers, this package and what its tests need (usually 1 to 5 minutes)"
-	@$(PIP) --editable ".[test]"
+	@$(PIP) --editable ".[test,dev]"
 	@touch $(STAMP)
 	@echo "set-up: done"
 
@@ -41,8 +43,15 @@ bench: setup
 	$(BIN)/python -m bench.cpu
 
 lint: setup
-	$(BIN)/ruff check src tests bench training docs/*.py
-	$(BIN)/ruff format --check src tests bench training docs/*.py
+	$(BIN)/ruff check $(ROOMS)
+	$(BIN)/ruff format --check $(ROOMS)
+
+# mypy: strict where pyproject.toml says so; elsewhere no more errors than .ci/types.txt allows.
+types: setup
+	$(BIN)/python .ci/type_check.py
+
+types-lower: setup
+	$(BIN)/python .ci/type_check.py --lower
 
 # The table of docs/architectures.md: every decoder of the installed transformers against the definition.
 architectures: setup

@@ -17,6 +17,7 @@ import tomllib
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = ("pytest", "hypothesis", "accelerate", "num2words")
 """Of the test extra, what these tests need; the newest of each in both environments."""
+EXTRAS = ("plots", "studies")
 FAMILIES = "llava,qwen2_5_vl,gemma3,gemma2,qwen3_5"
 TESTS = [
     *(f"tests/engine/test_{name}.py" for name in ("call", "rows", "confident", "contract", "prompts")),
@@ -27,9 +28,11 @@ LEFT_OUT = ["any_way_to_bring_a_prompt", "test_prompts and (horizon or unnormali
 
 
 def floors() -> dict[str, str]:
-    """The lowest release of each requirement, by name, from `pyproject.toml`."""
+    """The lowest release of each requirement of the core and of `EXTRAS`, by name, from `pyproject.toml`."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return dict(line.split(">=") for line in project["dependencies"])
+    extras = project["optional-dependencies"]
+    lines = [*project["dependencies"], *(line for extra in EXTRAS for line in extras[extra])]
+    return dict(line.split(">=") for line in lines if ">=" in line)
 
 
 def tested_torch() -> str:

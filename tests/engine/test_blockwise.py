@@ -40,8 +40,16 @@ def same(steps, blocks):
                 assert a.candidates[token] == pytest.approx(score, abs=1e-5)
 
 
-@pytest.mark.parametrize(("alpha", "order"), [(0.0, "sample"), (0.5, "sample"), (0.8, "greedy"), (1.0, "sample")])
-def test_same_decisions_on_every_family(family, alpha, order):
+ON_EVERY_FAMILY = [
+    pytest.param(name, alpha, order, marks=[] if (name, alpha) == ("llava", 0.5) else pytest.mark.slow)
+    for name in FAMILIES
+    for alpha, order in ((0.0, "sample"), (0.5, "sample"), (0.8, "greedy"), (1.0, "sample"))
+]
+
+
+@pytest.mark.parametrize(("name", "alpha", "order"), ON_EVERY_FAMILY)
+def test_same_decisions_on_every_family(name, alpha, order):
+    family = FAMILIES[name]
     model, _ = family.build()
     if hf.is_hybrid(model):
         pytest.skip("refused, see below")
@@ -52,7 +60,7 @@ def test_same_decisions_on_every_family(family, alpha, order):
         assert blocks.cost.drafted >= blocks.cost.kept
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 7, 40])
+@pytest.mark.parametrize("size", [1, 3, *(pytest.param(size, marks=pytest.mark.slow) for size in (2, 7, 40))])
 def test_same_decisions_for_every_block_size(size, monkeypatch):
     monkeypatch.setattr(pacing.Pace, "size", lambda self: size)
     model, _ = FAMILIES["gemma3"].build()
@@ -221,7 +229,10 @@ def test_no_sample_waits_for_the_refusals_of_its_batch_mates():
         assert [s.rejected for s in mine] == [s.rejected for s in other.steps[0]]
 
 
-@pytest.mark.parametrize("name", ["llava", "qwen2_vl", "qwen3_vl", "gemma3", "mistral", "gemma2"])
+OTHERS = ("llava", "qwen2_vl", "qwen3_vl", "mistral", "gemma2")
+
+
+@pytest.mark.parametrize("name", ["gemma3", *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)])
 def test_samples_that_come_unequally_far_and_end_at_different_places(name, monkeypatch):
     """Left padding that grows and shrinks, m-RoPE, sliding layers, an end of text in a block: the decisions stay."""
     family = FAMILIES[name]
@@ -273,6 +284,7 @@ def test_processors_see_each_sample_at_its_own_length(processor):
         same(*out)
 
 
+@pytest.mark.slow
 @example_settings(max_examples=25, deadline=None)
 @given(
     seed=st.integers(0, 10**6),
