@@ -75,6 +75,7 @@ class Files:
 
 def check_options(asked: Asked, files: Files, text: str | None) -> None:
     """Refuse what cannot go together, and files that cannot be written, before the model runs."""
+    from ..extras import require
     from ..files import check_writable
 
     if files.token is not None and files.png is None:
@@ -83,6 +84,8 @@ def check_options(asked: Asked, files: Files, text: str | None) -> None:
         raise click.UsageError("--text brings the answer, so nothing is sampled; leave --temperature and --top-p out")
     if files.png is not None and files.png.suffix.lower() not in (".png", ".svg", ".pdf"):
         raise click.UsageError(f"--png writes figures; end {str(files.png)!r} in .png, .svg or .pdf")
+    if files.png is not None:
+        require("plots", "matplotlib", what="--png")
     for path in filter(None, (files.html, files.png, files.save)):
         check_writable(path)
 

@@ -94,6 +94,9 @@ def tune(as_json: bool, **given: Any) -> None:
 
 
 def _run(given: dict[str, Any]) -> tuple[Any, Path]:
+    from ..extras import require
+
+    require("studies", "matplotlib", "scipy", "sklearn", what="tune")
     from ..studies.tune.study import Tune
 
     chosen = Tune(**{name: given[name] for name in OWN})

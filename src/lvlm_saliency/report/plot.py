@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InputError, SettingError, did_you_mean
+from ..extras import require
 from ..files import replacing
 from .content import Run, run_of
 from .falls import falls, thresholds
@@ -87,6 +88,7 @@ def plot_run(
     """`plot_trace` of a run that was gathered before, with its marks and layouts."""
     if Path(path).suffix.lower() not in KINDS:
         raise InputError(f"cannot draw {str(path)!r}; end the file name in {', '.join(KINDS)}")
+    require("plots", "matplotlib", what="a plot")
     if measure not in ("saliency", "attention"):
         raise SettingError(f"unknown measure {measure!r}{did_you_mean(str(measure), ('saliency', 'attention'))}")
     if token is not None and not -run.length <= token < run.length:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from lvlm_saliency.errors import InputError
+from lvlm_saliency.extras import require
 from lvlm_saliency.risk.model import RiskModel
 
 FOLDS = 5
@@ -144,6 +145,7 @@ def fit(data: Data, candidates: Sequence[Logistic | Trees] = LOGISTIC, *, seed: 
     Choice and calibration use predictions by models that have not seen the picture (grouped cross-validation).
     `kept`: groups, layers, objects and about of the model.
     """
+    require("studies", "sklearn", what="fitting a risk model")
     found = {}
     for candidate in candidates:
         odds = np.empty(len(data.y))

@@ -145,9 +145,9 @@ class RiskModel:
 
     def probability(self, values: np.ndarray) -> np.ndarray:
         """Calibrated risk, float64 `[N]`."""
-        from scipy.special import expit
-
-        return expit(self.slope * self.log_odds(values) + self.offset)
+        odds = self.slope * self.log_odds(values) + self.offset
+        with np.errstate(over="ignore"):  # exp of more than 709 is infinite, and the risk is then 0
+            return 1 / (1 + np.exp(-odds))
 
     def _boosted(self, values: np.ndarray) -> np.ndarray:
         """Every row walks every tree at once; a leaf leads to itself."""

@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import Any, ClassVar, Protocol
 
 from lvlm_saliency.errors import SettingError, did_you_mean
+from lvlm_saliency.extras import require
 from lvlm_saliency.interventions.parsing import parse_specs
 
 STUDIES = {
@@ -68,6 +69,7 @@ def written(study: Study) -> str:
 
 def _opened(name: str, settings: dict[str, Any]) -> Study:
     module, _, attribute = STUDIES[name][0].partition(":")
+    require("studies", "matplotlib", "scipy", "sklearn", what="a study")
     kind = getattr(import_module(f"{__name__}.{module}"), attribute)
     known = {field.name for field in dataclasses.fields(kind)}
     for setting in settings:

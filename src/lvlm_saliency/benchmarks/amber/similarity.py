@@ -47,8 +47,8 @@ def spacy_vectors(model: str = "en_core_web_lg") -> Similarity:
         pipeline = spacy.load(model)
     except (ImportError, OSError) as missing:
         raise InputError(
-            f"AMBER's similarity needs spaCy and its model: pip install spacy, then python -m spacy download {model}; "
-            "or give another similarity and say so"
+            "AMBER's similarity needs spaCy and its model: pip install 'lvlm-saliency[amber]', then "
+            f"python -m spacy download {model}; or give another similarity and say so"
         ) from missing
     document = lru_cache(maxsize=4096)(pipeline)
     return lru_cache(maxsize=None)(lambda one, other: float(document(one).similarity(document(other))))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lvlm_saliency.errors import SettingError, did_you_mean
+from lvlm_saliency.extras import require
 from lvlm_saliency.files.records import Problems, place, read_rows
 from lvlm_saliency.stats.bootstrap import Bootstrap
 from lvlm_saliency.stats.counts import CountTable, tabulate
@@ -149,6 +150,7 @@ def _unanswerability(entries: Sequence[Mapping[str, Any]]) -> dict[str, float] |
     truth = [entry["answerable"] for entry in entries]
     if not truth or None in truth:
         return None
+    require("studies", "sklearn", what="the score of unanswerable questions")
     from sklearn.metrics import average_precision_score, f1_score
 
     cannot, said = [1 - int(known) for known in truth], [entry["unanswerable"] for entry in entries]

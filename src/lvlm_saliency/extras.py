@@ -1,0 +1,32 @@
+"""Packages that the core does without. Where one is needed and missing, the error names the extra that brings it.
+
+`pip install lvlm-saliency` brings what loading, tracing and generating need. Plots, studies and the rest are extras of
+`pyproject.toml`.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from .errors import InputError
+
+INSTALLED_AS = {"sklearn": "scikit-learn"}
+"""Where a package is not installed under the name by which it is imported."""
+
+
+def require(extra: str, *modules: str, what: str) -> None:
+    """Make sure that packages are installed, before anything is computed with them.
+
+    Args:
+        extra: the extra of this package that brings them.
+        modules: names by which they are imported.
+        what: what needs them, as the beginning of a sentence.
+
+    Raises:
+        InputError: one is missing; the line says how to get it.
+    """
+    missing = [INSTALLED_AS.get(name, name) for name in modules if find_spec(name) is None]
+    if missing:
+        names = " and ".join(missing)
+        verb = "is" if len(missing) == 1 else "are"
+        raise InputError(f"{what} needs {names}, which {verb} not installed: pip install 'lvlm-saliency[{extra}]'")
