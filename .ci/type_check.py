@@ -1,6 +1,6 @@
 """Type check of the package, as `make types` runs it: mypy's errors, counted for each package, may only fall.
 
-The packages in `STRICT` have none, under the strict flags of `[tool.mypy]` in `pyproject.toml`. Any other may have as
+The packages that `[tool.mypy]` of `pyproject.toml` names as strict have none. Any other may have as
 many as `.ci/types.txt` says (none, where it says nothing). After errors were removed, `make types-lower` writes the
 lower numbers; nothing writes higher ones.
 """
