@@ -1,0 +1,155 @@
+"""What labelled pictures teach the guard: how to weigh risk and answer, and which threshold loses how much.
+
+It is kept in the `about` of a risk model (`about["guard"]`), so that one file holds risk, weights and thresholds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from lvlm_saliency.errors import InputError, SettingError
+from lvlm_saliency.stats.conformal import ClassRates, picture_threshold
+
+KEY = "guard"
+"""The entry of `RiskModel.about`."""
+MODES = ("risk", "ask", "both")
+"""What the final risk is made of: the risk model alone, the model's answer alone, or both."""
+TERMS = {
+    "risk": ("risk", "class", "one"),
+    "ask": ("answer", "class", "one"),
+    "both": ("risk", "answer", "class", "one"),
+}
+"""What each mode weighs: logit of the risk model's risk, log-odds of no over yes, the class's `ClassRates.shift`, 1."""
+_NEAR = 1e-6
+
+
+@dataclass(frozen=True)
+class Mode:
+    """How one mode judges, and what it would have lost on the calibration pictures.
+
+    weights: of `TERMS`; pass_below: risks of the risk model below it pass without a question ("both"; 0: every object
+    is asked about). scores: the final risk of every correct object of the calibration pictures, 0 for one that passed;
+    picture: which picture each belongs to, from 0; pictures: how many there were, those without an object too.
+    """
+
+    weights: tuple[float, ...]
+    pass_below: float
+    scores: tuple[float, ...] = field(repr=False)
+    picture: tuple[int, ...] = field(repr=False)
+    pictures: int
+
+    def threshold(self, recall_loss: float) -> float:
+        """The threshold t: objects with a final risk above it are acted on. In expectation at most the share
+        `recall_loss` of a new picture's correct objects is (`stats.conformal.picture_threshold`). 1 (never act) where
+        so few calibration pictures cannot promise as much.
+
+        Raises:
+            SettingError: recall_loss outside 0 to 1.
+        """
+        if not 0 <= recall_loss <= 1:
+            raise SettingError(f"recall_loss must lie in 0 to 1, got {recall_loss}")
+        scores, member = np.array(self.scores), np.array(self.picture, dtype=np.int64)
+        found = picture_threshold([scores[member == number] for number in range(self.pictures)], recall_loss)
+        return float(np.clip(found, 0.0, 1.0))
+
+    @property
+    def least_loss(self) -> float:
+        """The smallest `recall_loss` of which anything can be promised: 1 / (pictures + 1)."""
+        return 1 / (self.pictures + 1)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """modes: by name, those that were calibrated; rates: how often mentions of each class are hallucinated; record:
+    JSON-ready, on which pictures and texts it was learned, and what it reached on others."""
+
+    modes: Mapping[str, Mode]
+    rates: ClassRates
+    record: Mapping[str, Any] = field(default_factory=dict)
+
+    def mode(self, name: str) -> Mode:
+        """The mode of this name.
+
+        Raises:
+            SettingError: it was not calibrated.
+        """
+        if name not in self.modes:
+            raise SettingError(
+                f"the guard's risk file is calibrated for {', '.join(self.modes)} and not for {name}: calibrate it "
+                "(lvlm-saliency guard calibrate), or give a threshold"
+            )
+        return self.modes[name]
+
+    def risk(self, mode: str, name: str, risk: float | None = None, margin: float | None = None) -> float:
+        """The final risk of an object, 0 to 1.
+
+        Args:
+            mode: one of `MODES`.
+            name: the object's canonical name.
+            risk: of the risk model, 0 to 1 ("risk", "both").
+            margin: log-odds of no over yes in the model's answer ("ask", "both").
+        """
+        values = {"class": self.rates.shift(name), "one": 1.0}
+        if risk is not None:
+            values["risk"] = log_odds(risk)
+        if margin is not None:
+            values["answer"] = float(margin)
+        weights = self.mode(mode).weights
+        return expit(sum(w * values[term] for w, term in zip(weights, TERMS[mode], strict=True)))
+
+    def to_json(self) -> dict[str, Any]:
+        """What `from_json` reads."""
+        rates = asdict(self.rates) | {"kappa": None if math.isinf(self.rates.kappa) else self.rates.kappa}
+        return {
+            "modes": {name: {k: _plain(v) for k, v in asdict(mode).items()} for name, mode in self.modes.items()},
+            "rates": rates,
+            "record": dict(self.record),
+        }
+
+    @classmethod
+    def from_json(cls, values: Any, where: str) -> Calibration:
+        """The calibration in a risk file's `about`.
+
+        Raises:
+            InputError: it is no calibration, or its numbers cannot be used; `where` names the file.
+        """
+        try:
+            rates = dict(values["rates"])
+            rates["kappa"] = math.inf if rates["kappa"] is None else float(rates["kappa"])
+            modes = {str(name): _mode(str(name), mode) for name, mode in values["modes"].items()}
+            return cls(modes, ClassRates(**rates), values["record"])
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(f"{where}: its calibration is damaged ({error!r}); calibrate the guard again") from error
+
+
+def log_odds(share: float) -> float:
+    """log(p / (1 - p)), p held `1e-6` off 0 and 1."""
+    held = min(max(share, _NEAR), 1 - _NEAR)
+    return math.log(held) - math.log1p(-held)
+
+
+def expit(value: float) -> float:
+    """1 / (1 + exp(-value))."""
+    return 1 / (1 + math.exp(-value)) if value >= 0 else math.exp(value) / (1 + math.exp(value))
+
+
+def _mode(name: str, given: Mapping[str, Any]) -> Mode:
+    weights = tuple(map(float, given["weights"]))
+    scores, picture = tuple(map(float, given["scores"])), tuple(given["picture"])
+    pictures, low = given["pictures"], float(given["pass_below"])
+    if len(weights) != len(TERMS[name]) or len(scores) != len(picture):
+        raise ValueError(f"{name}: {len(weights)} weights, {len(scores)} scores, {len(picture)} pictures of them")
+    if not all(map(math.isfinite, (*weights, *scores, low))) or not all(0 <= score <= 1 for score in (*scores, low)):
+        raise ValueError(f"{name}: a number that no risk can be")
+    if type(pictures) is not int or not all(type(one) is int and 0 <= one < pictures for one in picture):
+        raise ValueError(f"{name}: a score of no picture")
+    return Mode(weights, low, scores, picture, pictures)
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
