@@ -19,8 +19,9 @@ from marks import between_marks
 from lvlm_saliency.evaluation.folder import RunFolder
 from lvlm_saliency.evaluation.summary.content import Row, RunData
 from lvlm_saliency.evaluation.summary.control import readings
-from lvlm_saliency.evaluation.summary.figures import FIGURES, interval, number, verdict
+from lvlm_saliency.evaluation.summary.figures import FIGURES
 from lvlm_saliency.evaluation.systems import GREEDY
+from lvlm_saliency.pages.figures import interval, number, verdict
 from lvlm_saliency.pages.markdown import MARKS
 
 CAPTIONS, QUESTIONS = "scenes-caption", "scenes-pope"

@@ -10,9 +10,9 @@ import sys
 import pytest
 
 import lvlm_saliency as ls
+from lvlm_saliency.benchmarks.registry import runnable
 from lvlm_saliency.cli import main
 from lvlm_saliency.cli.app import COMMANDS, COMPLETION
-from lvlm_saliency.evaluation.sources import NEEDS
 from lvlm_saliency.studies import STUDIES
 
 HEAVY = ("torch", "transformers", "numpy", "matplotlib", "jinja2", "rich", "yaml")
@@ -60,7 +60,7 @@ def test_a_second_method_behind_a_plus(completed):
 
 def test_other_values(completed):
     assert values(completed("evaluate --method a")) == ["all"]
-    assert values(completed("evaluate --benchmark ")) == list(NEEDS)
+    assert values(completed("evaluate --benchmark ")) == list(runnable())
     assert values(completed("study ")) == [*STUDIES, "all"]
     assert values(completed("explain --region pr")) == ["previous", "prompt", "prompt+output"]
     assert values(completed("generate --device sp")) == ["spread"]

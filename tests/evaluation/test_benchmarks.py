@@ -7,9 +7,10 @@ import json
 import pytest
 from PIL import Image
 
+from lvlm_saliency.benchmarks import sources
+from lvlm_saliency.benchmarks.opening import open_benchmark
+from lvlm_saliency.benchmarks.registry import runnable
 from lvlm_saliency.errors import ImageError, InputError, SettingError
-from lvlm_saliency.evaluation import sources
-from lvlm_saliency.evaluation.benchmarks import BENCHMARKS, open_benchmark
 
 DESCRIBE = "Please describe this image in detail."
 SHORT = "\nAnswer the question using a single word or phrase."
@@ -98,7 +99,7 @@ def test_prompts_are_these(pope, chair, mme, amber):
         "mme": open_benchmark("mme:tasks=existence", n=1, data=mme),
         "amber": open_benchmark("amber:similarity=equal", n=1, **amber),
     }
-    assert set(opened) == set(BENCHMARKS)
+    assert set(opened) == set(runnable())
     prompts = {name: [item.prompt for item in benchmark.items] for name, benchmark in opened.items()}
     assert prompts.pop("scenes-pope")[:4] == SCENES_POPE
     assert prompts == {
@@ -244,4 +245,3 @@ def test_check_finds_what_is_there(pope, chair, tmp_path):
     (chair["data"] / "coco_objects.json").unlink()
     assert not sources.complete(sources.check("chair", **chair))
     assert sources.complete(sources.check("scenes-pope"))
-    assert set(sources.NEEDS) == set(BENCHMARKS)

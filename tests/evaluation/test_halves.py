@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lvlm_saliency.benchmarks.base import in_half
+from lvlm_saliency.benchmarks.opening import open_benchmark
 from lvlm_saliency.errors import InputError
-from lvlm_saliency.evaluation.benchmarks import open_benchmark
-from lvlm_saliency.evaluation.benchmarks.base import in_half
 
 
 @given(st.text())

@@ -8,8 +8,8 @@ from types import ModuleType
 import pytest
 from PIL import Image
 
+from lvlm_saliency.benchmarks.opening import open_benchmark
 from lvlm_saliency.errors import InputError
-from lvlm_saliency.evaluation.benchmarks import open_benchmark
 
 SHORT = "\nAnswer the question using a single word or phrase."
 

@@ -14,8 +14,9 @@ import pytest
 
 from lvlm_saliency.errors import InputError
 from lvlm_saliency.evaluation import evaluate, report
-from lvlm_saliency.evaluation.summary.figures import FIGURES, interval, number, reading, verdict
+from lvlm_saliency.evaluation.summary.figures import FIGURES
 from lvlm_saliency.pages import svg
+from lvlm_saliency.pages.figures import interval, number, reading, verdict
 
 
 @pytest.fixture(scope="module")

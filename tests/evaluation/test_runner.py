@@ -74,7 +74,7 @@ def test_baselines_always_run_and_greedy_is_plain_generate(settings, tiny):
     evaluate(chosen, model=model, processor=processor)
     found = lines(chosen.out)
     assert set(found) == {"scenes-caption/greedy", "scenes-caption/sample"}
-    from lvlm_saliency.evaluation.benchmarks import open_benchmark
+    from lvlm_saliency.benchmarks.opening import open_benchmark
 
     benchmark = open_benchmark("scenes-caption", n=2)
     item = benchmark.items[1]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lvlm_saliency.evaluation.benchmarks import open_benchmark
+from lvlm_saliency.benchmarks.opening import open_benchmark
 from lvlm_saliency.evaluation.scoring import SHUFFLES, Scorer, cut, shuffled
 from lvlm_saliency.evaluation.systems import System
 

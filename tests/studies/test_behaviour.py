@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lvlm_saliency as ls
+from lvlm_saliency.benchmarks.base import Item
+from lvlm_saliency.benchmarks.opening import open_benchmark
 from lvlm_saliency.cli import main
 from lvlm_saliency.errors import SettingError
-from lvlm_saliency.evaluation.benchmarks import open_benchmark
-from lvlm_saliency.evaluation.benchmarks.base import Item
 from lvlm_saliency.scenes import generate_scenes, write_caption
 from lvlm_saliency.studies import gate_records
 from lvlm_saliency.studies.behaviour.diversity import distinct, measures, repeated_sentences

@@ -8,10 +8,10 @@ from collections import Counter
 import pytest
 
 import lvlm_saliency as ls
+from lvlm_saliency.benchmarks.opening import open_benchmark
 from lvlm_saliency.decoding import rejection
 from lvlm_saliency.decoding.rejection import Proposal
 from lvlm_saliency.errors import SettingError
-from lvlm_saliency.evaluation.benchmarks import open_benchmark
 from lvlm_saliency.evaluation.systems import system
 from lvlm_saliency.interventions.sgrs import SGRS
 from lvlm_saliency.studies import gate_records

@@ -13,10 +13,10 @@ import torch
 from lvlm_saliency import hf
 from lvlm_saliency.attention.session import session
 from lvlm_saliency.attention.step import Capture
+from lvlm_saliency.benchmarks.opening import open_benchmark
 from lvlm_saliency.cli import main
 from lvlm_saliency.decoding.loop import generate
 from lvlm_saliency.errors import InputError
-from lvlm_saliency.evaluation.benchmarks import open_benchmark
 from lvlm_saliency.evaluation.decoding import Decoder
 from lvlm_saliency.evaluation.runner import Silent
 from lvlm_saliency.studies.decay.arms import write

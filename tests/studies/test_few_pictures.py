@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from lvlm_saliency.evaluation.scoring import difference
-from lvlm_saliency.evaluation.summary.figures import FIGURES, too_few, unjudged, verdict
+from lvlm_saliency.evaluation.summary.figures import FIGURES
+from lvlm_saliency.pages.figures import too_few, unjudged, verdict
 from lvlm_saliency.stats import clusters as stats
 from lvlm_saliency.stats.bootstrap import MIN_IMAGES, Bootstrap
 from lvlm_saliency.stats.counts import CountTable

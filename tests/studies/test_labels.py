@@ -9,8 +9,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from PIL import Image
 
+from lvlm_saliency.benchmarks.opening import open_benchmark
 from lvlm_saliency.errors import InputError
-from lvlm_saliency.evaluation.benchmarks import open_benchmark
 from lvlm_saliency.studies.lab import Lab, StudySettings
 from lvlm_saliency.studies.label_files import read_labelled
 from lvlm_saliency.studies.labels import labelled

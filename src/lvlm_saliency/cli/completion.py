@@ -59,9 +59,9 @@ def study_names(_ctx: click.Context, _param: click.Parameter, incomplete: str) -
 
 def benchmark_names(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Names of benchmarks."""
-    from ..evaluation.sources import NEEDS
+    from ..benchmarks.registry import runnable
 
-    return items(NEEDS, incomplete)
+    return items(runnable(), incomplete)
 
 
 def models(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:

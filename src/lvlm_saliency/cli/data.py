@@ -27,25 +27,26 @@ def data(ctx, as_json):
     """Write data sets, or (alone) list what each benchmark needs. Nothing is ever downloaded."""
     if ctx.invoked_subcommand is not None:
         return
-    from ..evaluation.sources import HUB, NEEDS
+    from ..benchmarks.registry import runnable, spec
 
     if as_json:
         print_json(
             [
-                {"benchmark": name, "needs": [vars(need) for need in needs], "hub": HUB.get(name)}
-                for name, needs in NEEDS.items()
+                {"benchmark": one.name, "needs": [vars(need) for need in one.needs], "hub": one.hub or None}
+                for one in map(spec, runnable())
             ]
         )
         return
-    for name, needs in NEEDS.items():
+    for one in map(spec, runnable()):
+        name, needs = one.name, one.needs
         say(name if needs else f"{name}    nothing: its pictures are drawn from a seed")
         for where in dict.fromkeys(need.where for need in needs):
             say(f"    from {where}")
             for need in needs:
                 if need.where == where:
                     say(f"        {need.stem:30}{need.what}{' (optional)' if need.optional else ''}")
-        if name in HUB:
-            say(f"    or both from the hub, as {HUB[name]}: --benchmark {name}:data=hub")
+        if one.hub:
+            say(f"    or both from the hub, as {one.hub}: --benchmark {name}:data=hub")
 
 
 @data.command(epilog="Example:  lvlm-saliency data check pope --data POPE/output/coco --images coco/val2014")
@@ -56,8 +57,8 @@ def data(ctx, as_json):
 @debug_option
 def check(benchmarks, folder, images, as_json):
     """Say which of a benchmark's files and pictures are there; status 1 when some that it needs are not."""
-    from ..evaluation.sources import check as look
-    from ..evaluation.sources import complete
+    from ..benchmarks.sources import check as look
+    from ..benchmarks.sources import complete
 
     found = {name: look(name, folder, images) for name in benchmarks}
     if as_json:

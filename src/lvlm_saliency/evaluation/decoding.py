@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
+from lvlm_saliency.benchmarks.base import Benchmark, Item
 from lvlm_saliency.decoding.loop import generate
 from lvlm_saliency.errors import ImageError, LvlmSaliencyError, ModelError
-from lvlm_saliency.evaluation.benchmarks import Benchmark, Item
 from lvlm_saliency.evaluation.cost import SUMS, PeakMemory
 from lvlm_saliency.evaluation.settings import Settings
 from lvlm_saliency.evaluation.systems import System

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lvlm_saliency.benchmarks.base import Item
 from lvlm_saliency.errors import InputError, SettingError
 from lvlm_saliency.evaluation import rows
-from lvlm_saliency.evaluation.benchmarks.base import Item
 from lvlm_saliency.evaluation.settings import Shard
 from lvlm_saliency.evaluation.systems import System
 from lvlm_saliency.files import json_lines as store

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lvlm_saliency.evaluation.benchmarks.base import Item
+from lvlm_saliency.benchmarks.base import Item
 from lvlm_saliency.evaluation.cost import SUMS
 
 ENDS = ("stop", "length")

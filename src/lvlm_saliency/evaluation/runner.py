@@ -6,9 +6,10 @@ import json
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from lvlm_saliency.benchmarks.base import Benchmark, Item
+from lvlm_saliency.benchmarks.opening import open_benchmark
 from lvlm_saliency.errors import ImageError, SettingError
 from lvlm_saliency.evaluation import provenance, rows
-from lvlm_saliency.evaluation.benchmarks import Benchmark, Item, open_benchmark
 from lvlm_saliency.evaluation.folder import RunFolder
 from lvlm_saliency.evaluation.settings import Settings
 from lvlm_saliency.evaluation.systems import System, served, systems

@@ -8,20 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from lvlm_saliency.benchmarks import amber, chair, mme, pope, scene_statements
-from lvlm_saliency.evaluation.benchmarks import Benchmark
+from lvlm_saliency.benchmarks.base import Benchmark
+from lvlm_saliency.benchmarks.registry import scores_of
 from lvlm_saliency.evaluation.systems import GREEDY, System
 from lvlm_saliency.files.records import Problems
 from lvlm_saliency.stats.bootstrap import Bootstrap
 from lvlm_saliency.stats.counts import CountTable
 
-_TABLES = {
-    "amber": amber.table,
-    "chair": chair.table,
-    "mme": mme.table,
-    "pope": pope.table,
-    scene_statements.NAME: scene_statements.table,
-}
 _WORD = re.compile(r"\S+")
 SHUFFLES = 4
 """How often the lengths of a system's captions are dealt out to other pictures."""
@@ -31,7 +24,7 @@ Answers = Mapping[int, Mapping[str, Any]]
 
 def count_table(result: Mapping[str, Any]) -> CountTable:
     """The counts per picture behind a scorer's result."""
-    return _TABLES[result["benchmark"]](result)
+    return scores_of(result["benchmark"]).counts(result)
 
 
 def cut(text: str, words: int) -> str:

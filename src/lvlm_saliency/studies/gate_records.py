@@ -7,10 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from lvlm_saliency.benchmarks.base import Benchmark, Item
 from lvlm_saliency.decoding.loop import generate
 from lvlm_saliency.decoding.steps import Step
 from lvlm_saliency.evaluation import rows as lines
-from lvlm_saliency.evaluation.benchmarks import Benchmark, Item
 from lvlm_saliency.evaluation.decoding import Batches, Decoder
 from lvlm_saliency.files import json_lines as store
 from lvlm_saliency.interventions.sgrs import SGRS

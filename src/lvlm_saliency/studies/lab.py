@@ -9,14 +9,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from lvlm_saliency.benchmarks.opening import open_benchmark
+from lvlm_saliency.benchmarks.sources import require
 from lvlm_saliency.errors import SettingError
 from lvlm_saliency.evaluation import provenance
-from lvlm_saliency.evaluation.benchmarks import open_benchmark
 from lvlm_saliency.evaluation.decoding import Decoder
 from lvlm_saliency.evaluation.folder import RunFolder
 from lvlm_saliency.evaluation.runner import Listener, Silent, evaluate
 from lvlm_saliency.evaluation.settings import Settings
-from lvlm_saliency.evaluation.sources import require
 from lvlm_saliency.evaluation.summary.content import RunData
 from lvlm_saliency.evaluation.systems import GREEDY, System, system, systems
 from lvlm_saliency.interventions.parsing import parse_specs

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from lvlm_saliency.benchmarks.base import Benchmark, Item
 from lvlm_saliency.errors import InputError
-from lvlm_saliency.evaluation.benchmarks import Benchmark, Item
 from lvlm_saliency.studies.texts import LabelledText, Span, first_mentions, text_pieces
 
 LABELLED = ("scenes-caption", "chair")

@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lvlm_saliency.benchmarks.judged import mean_of, result, text_of
 from lvlm_saliency.errors import SettingError, did_you_mean
 from lvlm_saliency.extras import require
 from lvlm_saliency.files.records import Problems, place, read_rows
 from lvlm_saliency.stats.bootstrap import Bootstrap
 from lvlm_saliency.stats.counts import CountTable, tabulate
 
-from ..judged import mean_of, result, text_of
 from .normalise import VARIANTS, normalise
 
 Rows = Sequence[Mapping[str, Any]] | str | Path

@@ -28,9 +28,10 @@ def between_table(runs: Sequence[RunData], benchmark: str, part: str) -> Table |
         for label in first.labels:
             if label not in other.labels:
                 continue
-            mine, theirs = (count_table(run.detail(benchmark, label)[part]) for run in (first, other))
+            details = [run.detail(benchmark, label)[part] for run in (first, other)]
+            mine, theirs = map(count_table, details)
             found = difference(bootstrap, theirs, mine, Problems("skip"))
-            figures = shown(found)
+            figures = shown(details[0]["benchmark"], found)
             head = ("system", *(figure.shown for figure in figures))
             cells = [difference_cell(figure, found[figure.name]) for figure in figures]
             lines.append((Cell(f"{label}: {other.name} − {first.name}"), *cells))

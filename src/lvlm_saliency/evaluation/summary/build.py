@@ -6,16 +6,26 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lvlm_saliency.benchmarks.registry import spec
 from lvlm_saliency.errors import InputError
 from lvlm_saliency.evaluation.folder import RunFolder
 from lvlm_saliency.evaluation.summary.between import between_table
-from lvlm_saliency.evaluation.summary.content import WHOLE, Row, RunData, Section, Summary, difference_table, main_table
-from lvlm_saliency.evaluation.summary.control import JUDGED, control_table, readings, shuffled_table
-from lvlm_saliency.evaluation.summary.figures import FIGURES, interval, number, unjudged, verdict
+from lvlm_saliency.evaluation.summary.content import (
+    Row,
+    RunData,
+    Section,
+    Summary,
+    difference_table,
+    main_table,
+    scorer_of,
+)
+from lvlm_saliency.evaluation.summary.control import control_table, readings, shuffled_table
+from lvlm_saliency.evaluation.summary.figures import FIGURES
 from lvlm_saliency.evaluation.summary.plots import plots
 from lvlm_saliency.evaluation.summary.together import together_table
 from lvlm_saliency.evaluation.systems import GREEDY, SAMPLED
 from lvlm_saliency.files import json_lines as store
+from lvlm_saliency.pages.figures import interval, number, unjudged, verdict
 from lvlm_saliency.pages.tables import Cell, Table
 
 
@@ -78,7 +88,7 @@ def _section(runs: Sequence[RunData], benchmark: str) -> Section:
     held = [run for run in runs if benchmark in run.scores["benchmarks"]]
     rows = [Row(run, label, len(runs) > 1) for run in held for label in run.labels]
     parts = list(dict.fromkeys(part for run in held for part in run.scores["benchmarks"][benchmark]["parts"]))
-    main, *others = sorted(parts, key=lambda part: part not in WHOLE)
+    main, *others = sorted(parts, key=lambda part: part not in spec(benchmark).whole)
     present = {
         part: [row for row in rows if part in row.run.scores["benchmarks"][benchmark]["parts"]] for part in parts
     }
@@ -107,10 +117,6 @@ def _tables(rows: Sequence[Row], benchmark: str, part: str) -> tuple[Table, ...]
     return tuple(table for table in tables if table is not None)
 
 
-_TOLD = (*JUDGED, "introduced_again", "recall", "accuracy", "f1", "hallucination", "yes_ratio")
-"""Figures that findings are made of."""
-
-
 def _findings(rows: Sequence[Row], benchmark: str, part: str) -> list[str]:
     """A line for each method: how it differs from greedy decoding, in words that the intervals allow."""
     lines = []
@@ -118,10 +124,8 @@ def _findings(rows: Sequence[Row], benchmark: str, part: str) -> list[str]:
         if row.label == GREEDY:
             continue
         found = row.run.scores["benchmarks"][benchmark]["against_greedy"][part][row.label]
-        names = [name for name in _TOLD if name in found]
+        names = [name for name in scorer_of([row], benchmark, part).told if name in found]
         read = readings(row, benchmark, part)
-        if "accuracy" in names and "recall" in names:
-            names.remove("recall")
         phrases = []
         for name in names:
             figure, value = FIGURES[name], found[name]

@@ -7,11 +7,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from lvlm_saliency.benchmarks.registry import scores_of, spec
+from lvlm_saliency.benchmarks.spec import Scores
 from lvlm_saliency.evaluation.cost import summed
 from lvlm_saliency.evaluation.folder import RunFolder
-from lvlm_saliency.evaluation.summary.figures import FIGURES, Figure, interval, number, shown, too_few, verdict
+from lvlm_saliency.evaluation.summary.figures import FIGURES, shown
 from lvlm_saliency.evaluation.systems import GREEDY, System
 from lvlm_saliency.model.cut_off import CUT
+from lvlm_saliency.pages.figures import Figure, interval, number, too_few, verdict
 from lvlm_saliency.pages.tables import Cell, Table
 from lvlm_saliency.stats.bootstrap import MIN_IMAGES
 
@@ -95,9 +98,6 @@ class RunData:
         return self.folder.load(f"details/{benchmark}/{self.system(label).slug}.json")
 
 
-WHOLE = ("captions", "answers", "all")
-"""Parts that are a benchmark as a whole."""
-
 COST_HEAD = ("cut off", "ms/token", "fwd/token", "bwd/token", "peak memory", "skipped")
 COST_NOTE = (
     f"length, words: mean per answer; cut off: share of answers that the limit on new tokens ended ({CUT} where there "
@@ -109,7 +109,7 @@ COST_NOTE = (
 
 def main_table(rows: Sequence[Row], benchmark: str, part: str) -> Table:
     """The figures of every system with their intervals, length and cost beside them."""
-    figures = shown(_entry(rows[0], benchmark, part)["figures"])
+    figures = _figures(rows[0], benchmark, part)
     extras = list(dict.fromkeys(name for row in rows for name in _entry(row, benchmark, part)["extra"]))
     gated = any("rejected_per_token" in _shape(row, benchmark) for row in rows)
     measured = FIGURES["length"] in figures
@@ -132,7 +132,7 @@ def main_table(rows: Sequence[Row], benchmark: str, part: str) -> Table:
 
 def difference_table(rows: Sequence[Row], benchmark: str, part: str) -> Table:
     """Each system minus greedy decoding, paired over pictures."""
-    figures = shown(_entry(rows[0], benchmark, part)["figures"])
+    figures = _figures(rows[0], benchmark, part)
     lines = []
     for row in rows:
         if row.label != GREEDY:
@@ -179,6 +179,16 @@ def _cost_cells(row: Row, benchmark: str, shape: dict[str, Any]) -> tuple[Cell, 
     )
 
 
+def scorer_of(rows: Sequence[Row], benchmark: str, part: str) -> Scores:
+    """How results of this part are read."""
+    return scores_of(_entry(rows[0], benchmark, part)["benchmark"])
+
+
+def _figures(row: Row, benchmark: str, part: str) -> list[Figure]:
+    entry = _entry(row, benchmark, part)
+    return shown(entry["benchmark"], entry["figures"])
+
+
 def _entry(row: Row, benchmark: str, part: str) -> dict[str, Any]:
     return row.run.scores["benchmarks"][benchmark]["parts"][part][row.label]
 
@@ -193,7 +203,7 @@ def _headed(figure: Figure) -> str:
 
 def titled(benchmark: str, part: str) -> str:
     """A benchmark, and its part where that is not the whole of it."""
-    return benchmark if part in WHOLE else f"{benchmark}, {part}"
+    return benchmark if part in spec(benchmark).whole else f"{benchmark}, {part}"
 
 
 def _percent(value: float | None) -> str:

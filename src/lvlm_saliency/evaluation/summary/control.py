@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lvlm_saliency.evaluation.summary.content import Row, difference_cell, titled
-from lvlm_saliency.evaluation.summary.figures import FIGURES, Figure, interval, number, reading
+from lvlm_saliency.evaluation.summary.content import Row, difference_cell, scorer_of, titled
+from lvlm_saliency.evaluation.summary.figures import FIGURES
 from lvlm_saliency.evaluation.systems import GREEDY
+from lvlm_saliency.pages.figures import Figure, interval, number, reading
 from lvlm_saliency.pages.tables import Cell, Table
 
-JUDGED = ("CHAIR_s", "CHAIR_i", "CHAIR", "Hal", "false_statements")
-BESIDE = ("recall", "Cover")
 NOTE = (
     "Control: the greedy caption of each picture, cut to as many words as the system wrote about it, scored anew. "
     "Differences are system minus control, paired over pictures."
@@ -28,7 +27,7 @@ def control_table(rows: Sequence[Row], benchmark: str, part: str) -> Table | Non
     figures: list[Figure] = []
     for row in rows:
         found = _found(row, benchmark, part)
-        if found is None or not (figures := _compared(found[0])):
+        if found is None or not (figures := _compared(row, benchmark, part, found[0])):
             continue
         read = "; ".join(f"{FIGURES[name].shown}: {text}" for name, text in readings(row, benchmark, part).items())
         lines.append((Cell(row.name), *_cells(figures, *found), Cell(read)))
@@ -47,7 +46,7 @@ def shuffled_table(rows: Sequence[Row], benchmark: str, part: str) -> Table | No
         found = _found(row, benchmark, part, "length_shuffled")
         if found is not None:
             length = [FIGURES["length"]] if "length" in found[0]["figures"] else []
-            figures = [*length, *_compared(found[0])]
+            figures = [*length, *_compared(row, benchmark, part, found[0])]
             lines.append((Cell(row.name), *_cells(figures, *found)))
     if not lines:
         return None
@@ -59,8 +58,9 @@ def shuffled_table(rows: Sequence[Row], benchmark: str, part: str) -> Table | No
     )
 
 
-def _compared(control: dict[str, Any]) -> list[Figure]:
-    return [FIGURES[name] for name in (*JUDGED, *BESIDE) if name in control["figures"]]
+def _compared(row: Row, benchmark: str, part: str, control: dict[str, Any]) -> list[Figure]:
+    scorer = scorer_of([row], benchmark, part)
+    return [FIGURES[name] for name in (*scorer.judged, *scorer.beside) if name in control["figures"]]
 
 
 def _head(figures: Sequence[Figure]) -> tuple[str, ...]:
@@ -83,7 +83,7 @@ def readings(row: Row, benchmark: str, part: str) -> dict[str, str]:
     shorter = words[row.label]["words"] < words[GREEDY]["words"]
     return {
         name: reading(FIGURES[name], plain[name], found[1][name], shorter)
-        for name in JUDGED
+        for name in scorer_of([row], benchmark, part).judged
         if name in plain and name in found[1]
     }
 

@@ -1,123 +1,16 @@
-"""How figures are shown: names, units, which direction is better, and how a difference is read."""
+"""Figures of benchmarks by name, whatever benchmark they are of."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
-from lvlm_saliency.stats.bootstrap import MIN_IMAGES
+from lvlm_saliency.benchmarks.registry import figures, scores_of
+from lvlm_saliency.pages.figures import Figure
 
-MINUS = "−"
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A figure of a scorer. better: "lower", "higher" or "" where neither is. Fractions are shown as percentages."""
-
-    name: str
-    better: str = "higher"
-    scale: float = 100.0
-    title: str = ""
-
-    @property
-    def shown(self) -> str:
-        return self.title or self.name
+FIGURES = figures()
 
 
-_ALL = (
-    Figure("CHAIR_s", "lower"),
-    Figure("CHAIR_i", "lower"),
-    Figure("CHAIR", "lower"),
-    Figure("Cover"),
-    Figure("Hal", "lower"),
-    Figure("Cog", "lower"),
-    Figure("accuracy"),
-    Figure("precision"),
-    Figure("recall"),
-    Figure("f1", title="F1"),
-    Figure("yes_ratio", "", title="yes ratio"),
-    Figure("length", "", 1.0),
-    Figure("false_statements", "lower", title="false statements"),
-    Figure("false_object", "lower", title="absent object"),
-    Figure("false_count", "lower", title="wrong number"),
-    Figure("false_colour", "lower", title="wrong colour"),
-    Figure("false_place", "lower", title="wrong place"),
-    Figure("false_relation", "lower", title="wrong relation"),
-    Figure("false_per_caption", "lower", 1.0, "false per caption"),
-    Figure("false_per_sentence", "lower", 1.0, "false per sentence"),
-    Figure("introduced_again", "lower", title="introduced again"),
-    Figure("statements_per_caption", "", 1.0, "statements"),
-    Figure("repeated_bigrams", "lower", title="repeated word pairs"),
-    Figure("well_formed", title="well-formed"),
-    *(Figure(name, "higher", 1.0) for name in ("perception", "cognition", "hallucination")),
-    *(Figure(name, "higher", 1.0) for name in ("existence", "count", "position", "color")),
-)
-FIGURES = {figure.name: figure for figure in _ALL}
-PLOTTED = ("CHAIR_s", "CHAIR_i", "CHAIR", "Hal", "recall", "Cover", "length", "accuracy", "f1", "yes_ratio")
-
-
-def shown(present: Mapping[str, Any]) -> list[Figure]:
-    """The figures that tables show of those that are present, in the tables' order."""
-    return [figure for figure in _ALL if figure.name in present]
-
-
-def number(figure: Figure, value: float | None, sign: bool = False) -> str:
-    """The value in the figure's unit, one decimal; a dash where it is undefined."""
-    if value is None or math.isnan(value):
-        return "–"
-    text = f"{abs(value) * figure.scale:.1f}"
-    if sign:
-        return text if float(text) == 0 else (MINUS if value < 0 else "+") + text
-    return (MINUS if value < 0 else "") + text
-
-
-def interval(figure: Figure, bounds: Sequence[float | None], sign: bool = False) -> str:
-    """`[low, high]`; empty where there is none."""
-    if any(bound is None or math.isnan(bound) for bound in bounds):
-        return ""
-    return f"[{number(figure, bounds[0], sign)}, {number(figure, bounds[1], sign)}]"
-
-
-def too_few(difference: Mapping[str, Any] | None) -> bool:
-    """Whether a difference is known to stand on too few pictures to be judged."""
-    pictures = (difference or {}).get("pictures")
-    return pictures is not None and pictures < MIN_IMAGES
-
-
-def unjudged(difference: Mapping[str, Any] | None) -> str:
-    """Why no difference is shown, where the reason is not in the difference itself; else ""."""
-    if too_few(difference):
-        return f"not judged: fewer than {MIN_IMAGES} pictures"
-    bounds = (difference or {}).get("interval") or (None, None)
-    return "not tested: no interval" if any(bound is None or math.isnan(bound) for bound in bounds) else ""
-
-
-def verdict(figure: Figure, difference: Mapping[str, Any] | None) -> str:
-    """ "better", "worse" or "changed" where the interval leaves 0 out, else ""; of fewer pictures than `MIN_IMAGES`
-    always ""."""
-    if too_few(difference):
-        return ""
-    low, high = (difference or {}).get("interval") or (None, None)
-    if low is None or high is None or math.isnan(low) or math.isnan(high) or low <= 0 <= high:
-        return ""
-    if not figure.better:
-        return "changed"
-    return "better" if (high < 0) == (figure.better == "lower") else "worse"
-
-
-def reading(figure: Figure, plain: Mapping[str, Any], matched: Mapping[str, Any], shorter: bool) -> str:
-    """What a difference to greedy decoding means once length is held equal."""
-    first, second = verdict(figure, plain), verdict(figure, matched)
-    if first == "better" and second == "better":
-        return "better, also at the same length"
-    if first == "better" and second == "worse":
-        return "only shorter: worse at the same length"
-    if first == "better":
-        return "only shorter" if shorter else "better, but not shown at the same length"
-    if first == "worse":
-        return "worse"
-    if second == "worse":
-        return "worse at the same length"
-    return unjudged(plain) or "no difference shown"
+def shown(scorer: str, present: Mapping[str, Any]) -> list[Figure]:
+    """The figures that tables show of those that are present, in the order of the scorer's own."""
+    return [figure for figure in scores_of(scorer).figures if figure.name in present]

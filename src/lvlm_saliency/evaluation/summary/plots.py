@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lvlm_saliency.evaluation.summary.content import Row
+from lvlm_saliency.evaluation.summary.content import Row, scorer_of
 from lvlm_saliency.evaluation.summary.control import matched_differences
-from lvlm_saliency.evaluation.summary.figures import FIGURES, PLOTTED, verdict
+from lvlm_saliency.evaluation.summary.figures import FIGURES
 from lvlm_saliency.evaluation.systems import GREEDY
 from lvlm_saliency.pages import svg
+from lvlm_saliency.pages.figures import verdict
 
 
 def plots(rows: Sequence[Row], benchmark: str, part: str) -> tuple[str, ...]:
-    """Differences to greedy decoding first, then how much is named against how much of it is made up, then time."""
+    """Differences to greedy decoding first, then how much is named against how much of that is wrong, then time."""
     drawn = [
         _forest([row for row in rows if row.label != GREEDY], benchmark, part),
         _trade_off(rows, benchmark, part),
@@ -28,9 +29,10 @@ def plots(rows: Sequence[Row], benchmark: str, part: str) -> tuple[str, ...]:
 
 def _forest(rows: Sequence[Row], benchmark: str, part: str) -> str:
     found = [row.run.scores["benchmarks"][benchmark]["against_greedy"][part][row.label] for row in rows]
+    names = scorer_of(rows, benchmark, part).plotted if rows else ()
     controls = [matched_differences(row, benchmark, part) for row in rows]
     panels = []
-    for name in PLOTTED:
+    for name in names:
         if not all(name in one for one in found):
             continue
         marks = []
@@ -52,9 +54,9 @@ def _mark(name: str, found: dict[str, Any], kind: str) -> svg.Mark:
 
 
 def _trade_off(rows: Sequence[Row], benchmark: str, part: str) -> str:
-    """How much is named against how much of it is made up."""
+    """How much is named against how much of it is hallucinated."""
     points = []
-    for across, up in (("recall", "CHAIR_i"), ("Cover", "CHAIR"), ("yes_ratio", "accuracy")):
+    for across, up in scorer_of(rows, benchmark, part).across:
         for row in rows:
             entry = row.run.scores["benchmarks"][benchmark]["parts"][part][row.label]
             if across in entry["figures"] and up in entry["figures"]:

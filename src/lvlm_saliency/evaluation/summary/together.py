@@ -7,8 +7,9 @@ from typing import Any
 
 from lvlm_saliency.evaluation.scoring import count_table
 from lvlm_saliency.evaluation.summary.content import RunData, titled
-from lvlm_saliency.evaluation.summary.figures import Figure, shown, verdict
+from lvlm_saliency.evaluation.summary.figures import shown
 from lvlm_saliency.evaluation.systems import GREEDY
+from lvlm_saliency.pages.figures import Figure, verdict
 from lvlm_saliency.pages.tables import Cell, Table
 from lvlm_saliency.stats.bootstrap import Bootstrap
 
@@ -27,7 +28,9 @@ def together_table(run: RunData, benchmark: str, part: str) -> Table | None:
     settings = run.scores["bootstrap"]
     if len(others) < MANY or not settings["resamples"]:
         return None
-    tables = {label: count_table(run.detail(benchmark, label)[part]) for label in (GREEDY, *others)}
+    details = {label: run.detail(benchmark, label)[part] for label in (GREEDY, *others)}
+    scorer = details[GREEDY]["benchmark"]
+    tables = {label: count_table(one) for label, one in details.items()}
     base = tables.pop(GREEDY)
     level, seed = settings["level"], settings["seed"]
     strict = 1 - (1 - level) / len(others)
@@ -38,7 +41,7 @@ def together_table(run: RunData, benchmark: str, part: str) -> Table | None:
     }
     single = run.scores["benchmarks"][benchmark]["against_greedy"][part]
     lines = []
-    for figure in shown(single[others[0]]):
+    for figure in shown(scorer, single[others[0]]):
         alone, all_at_once = (_differing(figure, found) for found in (single, corrected))
         lines.append((Cell(figure.shown), Cell(str(len(alone))), Cell(_listed(alone)), Cell(_listed(all_at_once))))
     head = ("figure", f"of {len(others)} leave 0 out", "which", f"and with {strict:.2%} intervals")

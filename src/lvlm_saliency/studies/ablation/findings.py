@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from lvlm_saliency.evaluation.summary.figures import FIGURES, interval, number
+from lvlm_saliency.evaluation.summary.figures import FIGURES
 from lvlm_saliency.evaluation.systems import SAMPLED
 from lvlm_saliency.interventions.locore import SPACES
+from lvlm_saliency.pages.figures import interval, number
 from lvlm_saliency.studies.page import CANNOT_TELL, FAILS, HOLDS, Finding
 
 if TYPE_CHECKING:

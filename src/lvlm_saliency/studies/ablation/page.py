@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from lvlm_saliency.evaluation.summary.figures import FIGURES, interval, number, verdict
+from lvlm_saliency.evaluation.summary.figures import FIGURES
 from lvlm_saliency.evaluation.systems import GREEDY
+from lvlm_saliency.pages.figures import interval, number, verdict
 from lvlm_saliency.studies.ablation.findings import AIM, booster_findings, gate_findings
 from lvlm_saliency.studies.figures import panels
 from lvlm_saliency.studies.page import Cell, Page, Part, Picture, Table

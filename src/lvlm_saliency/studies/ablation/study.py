@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from lvlm_saliency.benchmarks.opening import open_benchmark
 from lvlm_saliency.errors import SettingError
-from lvlm_saliency.evaluation.benchmarks import open_benchmark
 from lvlm_saliency.evaluation.scoring import count_table, difference
 from lvlm_saliency.evaluation.systems import GREEDY, SAMPLED, system
 from lvlm_saliency.interventions.locore import SPACES, LocoRE

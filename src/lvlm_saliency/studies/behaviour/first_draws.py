@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lvlm_saliency.evaluation.benchmarks import Benchmark
+from lvlm_saliency.benchmarks.base import Benchmark
 from lvlm_saliency.stats.clusters import Resampler
 from lvlm_saliency.studies.labels import Labeller
 from lvlm_saliency.studies.texts import text_pieces

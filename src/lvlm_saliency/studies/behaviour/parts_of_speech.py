@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
+from lvlm_saliency.benchmarks.base import Benchmark
 from lvlm_saliency.errors import InputError
-from lvlm_saliency.evaluation.benchmarks import Benchmark
 from lvlm_saliency.scenes.classes import COLOURS, PLURALS, SCENE_KINDS, SINGULAR
 from lvlm_saliency.scenes.grammar import NUMBERS, SCENE_ADJECTIVES
 from lvlm_saliency.studies.behaviour.first_draws import Tagger

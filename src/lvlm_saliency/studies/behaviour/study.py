@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from lvlm_saliency.benchmarks.opening import open_benchmark
 from lvlm_saliency.errors import SettingError
-from lvlm_saliency.evaluation.benchmarks import open_benchmark
 from lvlm_saliency.evaluation.systems import GREEDY, SAMPLED, system
 from lvlm_saliency.interventions.base import number
 from lvlm_saliency.interventions.sgrs import SGRS

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from lvlm_saliency.benchmarks.base import Benchmark, Item
 from lvlm_saliency.decoding.loop import generate
 from lvlm_saliency.evaluation import rows as lines
-from lvlm_saliency.evaluation.benchmarks import Benchmark, Item
 from lvlm_saliency.evaluation.decoding import Batches, Decoder
 from lvlm_saliency.evaluation.scoring import count_table, cut
 from lvlm_saliency.files import json_lines as store

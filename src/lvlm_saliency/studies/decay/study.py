@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from lvlm_saliency.benchmarks.opening import open_benchmark
 from lvlm_saliency.errors import InputError, SettingError
-from lvlm_saliency.evaluation.benchmarks import open_benchmark
 from lvlm_saliency.interventions.base import layer_numbers, number
 from lvlm_saliency.studies.decay import page as decay_page
 from lvlm_saliency.studies.decay.arms import Arm, write

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
+from lvlm_saliency.benchmarks.opening import open_benchmark
 from lvlm_saliency.decoding.loop import generate
 from lvlm_saliency.decoding.steps import Cost, Step
 from lvlm_saliency.errors import LvlmSaliencyError, SettingError
-from lvlm_saliency.evaluation.benchmarks import open_benchmark
 from lvlm_saliency.evaluation.cost import PeakMemory
 from lvlm_saliency.evaluation.systems import ALL, GREEDY, SAMPLED, System, check_name, served, system
 from lvlm_saliency.interventions.base import number

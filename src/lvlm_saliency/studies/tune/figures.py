@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure as Drawing
 
-from lvlm_saliency.evaluation.summary.figures import FIGURES, MINUS
+from lvlm_saliency.evaluation.summary.figures import FIGURES
 from lvlm_saliency.evaluation.systems import GREEDY
+from lvlm_saliency.pages.figures import MINUS
 from lvlm_saliency.studies.tune.objective import measured
 
 if TYPE_CHECKING:

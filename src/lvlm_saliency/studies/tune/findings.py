@@ -6,8 +6,9 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from lvlm_saliency.evaluation.summary.figures import FIGURES, Figure, interval, number, too_few
+from lvlm_saliency.evaluation.summary.figures import FIGURES
 from lvlm_saliency.evaluation.systems import GREEDY
+from lvlm_saliency.pages.figures import Figure, interval, number, too_few
 from lvlm_saliency.studies.page import CANNOT_TELL, FAILS, HOLDS, Finding
 
 if TYPE_CHECKING:

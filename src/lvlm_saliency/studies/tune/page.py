@@ -6,8 +6,9 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from lvlm_saliency.evaluation.summary.figures import FIGURES, number, verdict
+from lvlm_saliency.evaluation.summary.figures import FIGURES
 from lvlm_saliency.evaluation.systems import GREEDY, SAMPLED
+from lvlm_saliency.pages.figures import number, verdict
 from lvlm_saliency.studies.page import Cell, Page, Part, Picture, Table
 from lvlm_saliency.studies.tune.figures import draw_effect, draw_search
 from lvlm_saliency.studies.tune.findings import findings, signed

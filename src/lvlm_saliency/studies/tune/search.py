@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from lvlm_saliency.benchmarks.opening import open_benchmark
 from lvlm_saliency.errors import InputError, SettingError
-from lvlm_saliency.evaluation.benchmarks import open_benchmark
 from lvlm_saliency.evaluation.summary.content import RunData
 from lvlm_saliency.evaluation.systems import GREEDY, SAMPLED, System, system
 from lvlm_saliency.interventions.parsing import parse_specs

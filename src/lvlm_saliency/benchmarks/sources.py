@@ -6,20 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from lvlm_saliency.benchmarks.registry import runnable, spec
+from lvlm_saliency.benchmarks.spec import Need
 from lvlm_saliency.errors import InputError, did_you_mean
 
 SUFFIXES = (".jsonl", ".json", ".txt")
 SUBFOLDERS = ("", "{name}", "data", "annotations", "output/coco", "coco", "data/annotations")
-
-
-@dataclass(frozen=True)
-class Need:
-    """Something that a benchmark reads: `stem` of a file, or "pictures", or "folder"; `where` says how to get it."""
-
-    stem: str
-    what: str
-    where: str
-    optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -31,53 +23,7 @@ class Found:
     path: Path | None
 
 
-_COCO = "MS-COCO 2014 (cocodataset.org, downloads: 2014 Val images, 2014 Train/Val annotations)"
-_POPE = "GitHub AoiDragon/POPE, output/coco (A-OKVQA and GQA beside it)"
-_CHAIR = "GitHub LisaAnne/Hallucination, data/synonyms.txt"
-_AMBER = "GitHub junyangwang0410/AMBER, data/"
-_MME = "GitHub BradyFU/Awesome-Multimodal-Large-Language-Models, branch Evaluation (pictures on request to its authors)"
-
-NEEDS: dict[str, tuple[Need, ...]] = {
-    "scenes-caption": (),
-    "scenes-pope": (),
-    "pope": (
-        *(
-            Need(f"coco_pope_{kind}", f"questions, {kind} negatives", _POPE)
-            for kind in ("random", "popular", "adversarial")
-        ),
-        Need("pictures", "COCO val2014 pictures", _COCO),
-    ),
-    "chair": (
-        Need("synonyms", "official synonym list", _CHAIR),
-        Need(
-            "objects",
-            "prepared ground truth, {image id: [node words]}, in place of the four annotation files",
-            "made once by lvlm_saliency.benchmarks.chair.from_coco",
-            optional=True,
-        ),
-        *(
-            Need(f"{kind}_{split}", f"COCO {kind} of {split}", _COCO)
-            for split in ("train2014", "val2014")
-            for kind in ("instances", "captions")
-        ),
-        Need("pictures", "COCO val2014 pictures", _COCO),
-    ),
-    "mme": (
-        Need("folder", "one folder or text file per task", _MME),
-        Need("pictures", "pictures, in the tasks' folders", _MME),
-    ),
-    "amber": (
-        Need("query_generative", "queries for descriptions", _AMBER + "query"),
-        Need("query_discriminative", "yes/no queries", _AMBER + "query"),
-        Need("annotations", "ground truth", _AMBER),
-        Need("relation", "associated words", _AMBER),
-        Need("safe_words", "words that never count as hallucinated", _AMBER),
-        Need("pictures", "AMBER_1.jpg to AMBER_1004.jpg", "linked from " + _AMBER.removesuffix(", data/")),
-    ),
-}
 ALIASES = {"objects": ("coco_objects", "chair_objects", "objects")}
-HUB = {"pope": "lmms-lab/POPE", "mme": "lmms-lab/MME"}
-"""Data sets on the hub that hold questions and pictures: `--benchmark pope:data=hub`."""
 
 
 def find(benchmark: str, stem: str, data: str | Path | None) -> Path:
@@ -91,7 +37,7 @@ def find(benchmark: str, stem: str, data: str | Path | None) -> Path:
     for path in _candidates(benchmark, stem, Path(data)):
         if path.is_file():
             return path
-    where = next((f" (from {need.where})" for need in NEEDS[benchmark] if need.stem == stem), "")
+    where = next((f" (from {need.where})" for need in spec(benchmark).needs if need.stem == stem), "")
     raise InputError(f"{benchmark}: no {stem}.json, .jsonl or .txt in {data}{where}")
 
 
@@ -121,9 +67,9 @@ def _candidates(benchmark: str, stem: str, data: Path) -> Iterator[Path]:
 
 def check(benchmark: str, data: str | Path | None = None, images: str | Path | None = None) -> list[Found]:
     """For every need of a benchmark, whether it is there. InputError for an unknown benchmark."""
-    if benchmark not in NEEDS:
-        raise InputError(f"no benchmark {benchmark!r}{did_you_mean(benchmark, NEEDS)}")
-    return [Found(benchmark, need, _where(benchmark, need, data, images)) for need in NEEDS[benchmark]]
+    if benchmark not in runnable():
+        raise InputError(f"no benchmark {benchmark!r}{did_you_mean(benchmark, runnable())}")
+    return [Found(benchmark, need, _where(benchmark, need, data, images)) for need in spec(benchmark).needs]
 
 
 def complete(found: list[Found]) -> bool:

@@ -8,10 +8,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lvlm_saliency.benchmarks import amber
+from lvlm_saliency.benchmarks.base import Benchmark, Item, Pictures, Result, first_images
+from lvlm_saliency.benchmarks.prompts import SHORT_ANSWER
+from lvlm_saliency.benchmarks.sources import find
 from lvlm_saliency.errors import InputError, SettingError, did_you_mean
-from lvlm_saliency.evaluation.benchmarks.base import Benchmark, Item, Pictures, Result, first_images
-from lvlm_saliency.evaluation.benchmarks.prompts import SHORT_ANSWER
-from lvlm_saliency.evaluation.sources import find
 from lvlm_saliency.files.records import Problems, place, read_json, read_rows
 from lvlm_saliency.stats.bootstrap import Bootstrap
 

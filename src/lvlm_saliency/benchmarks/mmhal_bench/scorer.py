@@ -10,12 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lvlm_saliency.benchmarks.judged import mean_of, result
 from lvlm_saliency.errors import InputError
 from lvlm_saliency.files.records import Problems, read_json
 from lvlm_saliency.stats.bootstrap import Bootstrap
 from lvlm_saliency.stats.counts import CountTable, tabulate
-
-from .judged import mean_of, result
 
 TYPES = ("attribute", "adversarial", "comparison", "counting", "relation", "environment", "holistic", "other")
 FIGURES = {

@@ -11,12 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lvlm_saliency.benchmarks.judged import mean_of, result, text_of
 from lvlm_saliency.errors import InputError, SettingError, did_you_mean
 from lvlm_saliency.files.records import Problems, place, read_json, read_rows
 from lvlm_saliency.stats.bootstrap import Bootstrap
 from lvlm_saliency.stats.counts import CountTable, tabulate
-
-from .judged import mean_of, result, text_of
 
 VARIANTS = ("llava", "normal")
 LETTERS = ("A", "B", "C", "D", "E")

@@ -12,12 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from lvlm_saliency.benchmarks.judged import mean_of, result
 from lvlm_saliency.errors import InputError
 from lvlm_saliency.files.records import Problems, place, read_rows
 from lvlm_saliency.stats.bootstrap import Bootstrap
 from lvlm_saliency.stats.counts import CountTable, ratio, tabulate
-
-from .judged import mean_of, result
 
 Rows = Sequence[Mapping[str, Any]] | str | Path
 Entry = Mapping[str, Any]

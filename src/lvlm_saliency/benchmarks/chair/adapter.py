@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lvlm_saliency.benchmarks import chair
+from lvlm_saliency.benchmarks.base import Benchmark, Item, Pictures, Result, check_part, in_half, part
+from lvlm_saliency.benchmarks.prompts import DESCRIBE
+from lvlm_saliency.benchmarks.sources import find, has
 from lvlm_saliency.errors import InputError, SettingError, did_you_mean
-from lvlm_saliency.evaluation.benchmarks.base import Benchmark, Item, Pictures, Result, check_part, in_half, part
-from lvlm_saliency.evaluation.benchmarks.prompts import DESCRIBE
-from lvlm_saliency.evaluation.sources import find, has
 from lvlm_saliency.files.records import image_key, read_json, read_text
 from lvlm_saliency.stats.bootstrap import Bootstrap
 

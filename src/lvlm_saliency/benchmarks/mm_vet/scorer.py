@@ -11,12 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from lvlm_saliency.benchmarks.judged import finite, mean_of, result
 from lvlm_saliency.errors import InputError
 from lvlm_saliency.files.records import Problems, read_json
 from lvlm_saliency.stats.bootstrap import Bootstrap
 from lvlm_saliency.stats.counts import CountTable, tabulate
-
-from .judged import finite, mean_of, result
 
 Source = Mapping[str, Any] | str | Path
 

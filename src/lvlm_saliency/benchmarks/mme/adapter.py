@@ -9,11 +9,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from lvlm_saliency.benchmarks import mme
+from lvlm_saliency.benchmarks import hub, mme
+from lvlm_saliency.benchmarks.base import Benchmark, Item, Pictures, Result
+from lvlm_saliency.benchmarks.sources import folder
 from lvlm_saliency.errors import InputError, SettingError, did_you_mean
-from lvlm_saliency.evaluation.benchmarks import hub
-from lvlm_saliency.evaluation.benchmarks.base import Benchmark, Item, Pictures, Result
-from lvlm_saliency.evaluation.sources import folder
 from lvlm_saliency.stats.bootstrap import Bootstrap
 
 if TYPE_CHECKING:

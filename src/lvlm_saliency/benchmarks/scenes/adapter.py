@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from lvlm_saliency.benchmarks import pope, scene_statements
-from lvlm_saliency.evaluation.benchmarks.base import Benchmark, Item, Result, check_part, part
-from lvlm_saliency.evaluation.benchmarks.prompts import DESCRIBE
+from lvlm_saliency.benchmarks import pope
+from lvlm_saliency.benchmarks.base import Benchmark, Item, Result, check_part, part
+from lvlm_saliency.benchmarks.prompts import DESCRIBE
+from lvlm_saliency.benchmarks.scenes import statements as scene_statements
 from lvlm_saliency.stats.bootstrap import Bootstrap
 
 if TYPE_CHECKING:

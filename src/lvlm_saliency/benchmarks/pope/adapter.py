@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from lvlm_saliency.benchmarks import pope
+from lvlm_saliency.benchmarks import hub, pope
+from lvlm_saliency.benchmarks.base import Benchmark, Item, Pictures, Result, first_images
+from lvlm_saliency.benchmarks.prompts import SHORT_ANSWER
+from lvlm_saliency.benchmarks.scenes.adapter import score_by_category
+from lvlm_saliency.benchmarks.sources import find
 from lvlm_saliency.errors import InputError, SettingError, did_you_mean
-from lvlm_saliency.evaluation.benchmarks import hub
-from lvlm_saliency.evaluation.benchmarks.base import Benchmark, Item, Pictures, Result, first_images
-from lvlm_saliency.evaluation.benchmarks.prompts import SHORT_ANSWER
-from lvlm_saliency.evaluation.benchmarks.scenes import score_by_category
-from lvlm_saliency.evaluation.sources import find
 from lvlm_saliency.files.records import Problems, place, read_rows
 
 if TYPE_CHECKING:

@@ -12,11 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from lvlm_saliency.benchmarks.judged import result, text_of
 from lvlm_saliency.files.records import Problems, place, read_rows
 from lvlm_saliency.stats.bootstrap import Bootstrap
 from lvlm_saliency.stats.counts import CountTable, Totals, ratio, tabulate
-
-from .judged import result, text_of
 
 Rows = Sequence[Mapping[str, Any]] | str | Path
 

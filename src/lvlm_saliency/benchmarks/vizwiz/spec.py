@@ -1,0 +1,27 @@
+"""VizWiz: what is known of it."""
+
+from __future__ import annotations
+
+from lvlm_saliency.benchmarks.spec import Column, Parts, Scores, Spec
+from lvlm_saliency.pages.figures import Figure
+
+SCORES = Scores(
+    table="lvlm_saliency.benchmarks.vizwiz.scorer",
+    items="per_question",
+    key=lambda item: item["image"],
+    columns={
+        "": (
+            Column("accuracy %", "fraction", "{questions} questions", digits=2),
+            Column("says unanswerable %", "unanswerable_share"),
+            Column("people say so %", "truth_unanswerable_share"),
+        )
+    },
+    parts={"": Parts("per_type", Column("accuracy %", ""), interval="type {}")},
+    figures=(
+        Figure("fraction", title="accuracy"),
+        Figure("unanswerable_share", "", title="says unanswerable"),
+    ),
+    plotted=("fraction",),
+    told=("fraction",),
+)
+SPECS = (Spec("vizwiz", SCORES),)
