@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -84,13 +85,13 @@ class RowEdit:
         return RowEdit(**parts)
 
 
-def _edit_rows(part, block: slice):
+def _edit_rows(part: Any, block: slice) -> Any:
     if isinstance(part, Temper):
         return Temper(*(rows_of(getattr(part, f.name), block) for f in fields(part)))
     return rows_of(part, block) if isinstance(part, Tensor) and part.dim() > 1 else part
 
 
-def _only(a, b, what: str):
+def _only(a: Any, b: Any, what: str) -> Any:
     if a is not None and b is not None:
         raise SettingError(f"two methods {what}: they cannot act on the same rows; choose one of them")
     return b if a is None else a

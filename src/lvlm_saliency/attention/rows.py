@@ -13,11 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from lvlm_saliency.attention.edits import RowEdit, combined, rows_of
+from lvlm_saliency.attention.edits import RowEdit, Temper, combined, rows_of
 
 BLOCK_ELEMENTS = 2**24
 """Upper bound of `B * H * rows * K` in one block: 64 MiB per float32 temporary."""
@@ -77,8 +78,8 @@ class Rows:
             scores, slope = bounded * self.softcap, 1 - bounded**2
         edit = NO_EDIT if self.edit is None else self.edit.rows(block)
         if edit.magnitude is not None:
-            factor = 1 + edit.magnitude * scores.sign()
-            scores, slope = scores * factor, factor if slope is None else slope * factor
+            sized = 1 + edit.magnitude * scores.sign()
+            scores, slope = scores * sized, sized if slope is None else slope * sized
         for factor in (edit.multiplier, None if edit.temper is None else edit.temper.multiplier):
             if factor is not None:
                 scores, slope = scores * factor, factor if slope is None else slope * factor
@@ -180,7 +181,7 @@ def unit(rows: Tensor, over: Tensor | None = None) -> Tensor:
         over: `[..., M]`, what each row's norm is taken over, where that is more than the row itself.
     """
     over = rows if over is None else over
-    norms = over.norm(dim=-1, keepdim=True)
+    norms: Tensor = over.norm(dim=-1, keepdim=True)
     out = rows / norms.clamp_min(TINY)
     small = norms[..., 0] < SQUARED
     if bool(small.any()):  # measured again, at the scale of the largest element
@@ -204,12 +205,22 @@ class RowAttention(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, query, new_key, new_value, anchor, rows: Rows, output, first: int, record: Recorder | None):
+    def forward(
+        ctx: Any,
+        query: Tensor,
+        new_key: Tensor,
+        new_value: Tensor,
+        anchor: Tensor | None,
+        rows: Rows,
+        output: Tensor,
+        first: int,
+        record: Recorder | None,
+    ) -> Tensor:
         ctx.rows, ctx.first, ctx.record = rows, first, record
         return output.view_as(output)
 
     @staticmethod
-    def backward(ctx, gradient):
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         rows, first, record = ctx.rows, ctx.first, ctx.record
         gradient = gradient.transpose(-2, -3)  # [B, H, T, Dv]
         needs_input = ctx.needs_input_grad[0]
@@ -241,7 +252,8 @@ def _block_gradients(
     d_scores, sums = product, product.sum(-1, keepdim=True)
     for heads in _few_heads(product):
         d_scores[..., heads, :, :].sub_(probabilities[..., heads, :, :] * sums[..., heads, :, :])
-    d_temper = None if rows.edit is None or rows.edit.temper is None else _temper_gradient(rows, block, d_scores)
+    temper = None if rows.edit is None or rows.edit.temper is None else rows.edit.rows(block).temper
+    d_temper = None if temper is None else _temper_gradient(rows, block, d_scores, temper)
     if slope is not None:
         d_scores = d_scores * slope
     d_scores = d_scores.mul_(rows.scale)
@@ -251,8 +263,7 @@ def _block_gradients(
     own_weight = torch.diagonal(weights, **diagonal).unsqueeze(-1)
     d_key = _sum_group(own_score * rows.query[:, :, block].float(), rows.groups).to(rows.key.dtype)
     d_value = _sum_group(own_weight * gradient.float(), rows.groups).to(rows.value.dtype)
-    if d_temper is not None:
-        temper = rows.edit.rows(block).temper
+    if temper is not None and d_temper is not None:
         own_keys = rows.key[:, :, rows.own + block.start : rows.own + block.stop]
         d_query = d_query + (d_temper * temper.query_slope * rows.query[:, :, block]).to(d_query.dtype)
         d_key = d_key + (d_temper * temper.key_slope * own_keys).to(d_key.dtype)
@@ -276,11 +287,10 @@ def _sum_of_sizes(x: Tensor) -> Tensor:
     return first
 
 
-def _temper_gradient(rows: Rows, block: slice, d_scores: Tensor) -> Tensor:
+def _temper_gradient(rows: Rows, block: slice, d_scores: Tensor, temper: Temper) -> Tensor:
     """dL/d(temper's multiplier) `[..., B, 1, t, 1]`: the scores are proportional to it, and all heads share it."""
     scores, _ = rows.scores(block)
-    multiplier = rows.edit.rows(block).temper.multiplier
-    return (d_scores * scores).sum(dim=(-3, -1)).unsqueeze(-2).unsqueeze(-1) / multiplier
+    return (d_scores * scores).sum(dim=(-3, -1)).unsqueeze(-2).unsqueeze(-1) / temper.multiplier
 
 
 def _sum_group(x: Tensor, groups: int) -> Tensor:

@@ -10,8 +10,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 _open: dict[int, SharedHooks] = {}  # model id -> its hooks
 _lock = threading.RLock()
@@ -20,11 +22,13 @@ _lock = threading.RLock()
 class _Hook:
     """The one hook of a kind on one module; calls its functions in the order in which they came."""
 
-    def __init__(self, module: nn.Module | None = None):
+    def __init__(self, module: nn.Module | None = None) -> None:
         self.module = module
-        self.functions: tuple[tuple[object, Callable], ...] = ()
+        self.functions: tuple[tuple[object, Callable[..., Any]], ...] = ()
 
-    def __reduce__(self):  # a copy or a pickle of the model has nothing of what is open here
+    def __reduce__(
+        self,
+    ) -> tuple[type[_Hook], tuple[()]]:  # a copy or a pickle of the model has nothing of what is open here
         return type(self), ()
 
     def serves(self, module: nn.Module) -> bool:
@@ -32,7 +36,7 @@ class _Hook:
 
 
 class _Before(_Hook):
-    def __call__(self, module, args, kwargs=None):
+    def __call__(self, module: Any, args: Any, kwargs: Any = None) -> Any:
         if kwargs is None or not self.serves(module):  # taken off while this thread walked the hooks
             return None
         changed = None
@@ -43,7 +47,7 @@ class _Before(_Hook):
 
 
 class _After(_Hook):
-    def __call__(self, module, args, *keywords_and_output):
+    def __call__(self, module: Any, args: Any, *keywords_and_output: Any) -> Any:
         if len(keywords_and_output) != 2 or not self.serves(module):
             return None
         kwargs, output = keywords_and_output
@@ -57,34 +61,34 @@ class _After(_Hook):
 class SharedHooks:
     """The hooks of one model, for whoever is open on it."""
 
-    def __init__(self, model: nn.Module):
+    def __init__(self, model: nn.Module) -> None:
         self.model = model  # held, so that its id stays its own
         self.users = 0
-        self.hooks: dict[tuple, tuple[_Hook, object]] = {}
+        self.hooks: dict[tuple[int, type[_Hook], bool], tuple[_Hook, RemovableHandle]] = {}
 
-    def before(self, module: nn.Module, function: Callable) -> Handle:
+    def before(self, module: nn.Module, function: Callable[..., Any]) -> Handle:
         """Call `function(module, args, kwargs)` before each forward call of the module; it may return new ones."""
         return self._added(module, _Before, False, function)
 
-    def after(self, module: nn.Module, function: Callable, *, always: bool = False) -> Handle:
+    def after(self, module: nn.Module, function: Callable[..., Any], *, always: bool = False) -> Handle:
         """Call `function(module, args, kwargs, output)` behind each forward call of the module; it may return another
         output. With `always` also behind one that ends in an exception, with None for its output."""
         return self._added(module, _After, always, function)
 
-    def _added(self, module: nn.Module, kind: type[_Hook], always: bool, function: Callable) -> Handle:
+    def _added(self, module: nn.Module, kind: type[_Hook], always: bool, function: Callable[..., Any]) -> Handle:
         key = id(module), kind, always
         with _lock:
             if key not in self.hooks:
-                hook = kind(module)
+                hook: Any = kind(module)
                 if kind is _Before:
-                    handle = module.register_forward_pre_hook(hook, with_kwargs=True)
+                    registered = module.register_forward_pre_hook(hook, with_kwargs=True)
                 else:
-                    handle = module.register_forward_hook(hook, with_kwargs=True, always_call=always)
-                self.hooks[key] = hook, handle
+                    registered = module.register_forward_hook(hook, with_kwargs=True, always_call=always)
+                self.hooks[key] = hook, registered
             hook = self.hooks[key][0]
-            handle = Handle(hook)
-            hook.functions = (*hook.functions, (handle, function))
-        return handle
+            taken_off_by = Handle(hook)
+            hook.functions = (*hook.functions, (taken_off_by, function))
+        return taken_off_by
 
     def close(self) -> None:
         for hook, handle in self.hooks.values():
@@ -96,7 +100,7 @@ class SharedHooks:
 class Handle:
     """Takes one function off again."""
 
-    def __init__(self, hook: _Hook):
+    def __init__(self, hook: _Hook) -> None:
         self.hook = hook
 
     def remove(self) -> None:

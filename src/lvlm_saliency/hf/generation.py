@@ -123,7 +123,7 @@ def whole_inputs(model, inputs: Mapping, ids: Tensor) -> dict:
     return found
 
 
-def cut(inputs: dict, names: tuple[str, ...], span: slice) -> dict:
+def cut(inputs: Mapping[str, Any], names: tuple[str, ...], span: slice) -> dict[str, Any]:
     """The inputs with the named per-token tensors restricted to `span` of their last axis."""
     changed = {k: inputs[k][..., span] for k in names if isinstance(inputs.get(k), Tensor)}
     return {**inputs, **changed}

@@ -30,7 +30,8 @@ def visible(regions: Mapping[str, np.ndarray], valid: np.ndarray, prompt_length:
     count = valid.shape[1]
     keys = np.arange(known.shape[1])
     queries = np.arange(prompt_length - 1, prompt_length - 1 + count)[:, None]
-    return valid[:, :, None] & known[:, None] & (keys <= queries)
+    cells: np.ndarray = valid[:, :, None] & known[:, None] & (keys <= queries)
+    return cells
 
 
 def packed(rows: np.ndarray, cells: np.ndarray, form: str) -> dict[str, np.ndarray]:

@@ -9,15 +9,30 @@ gradient p - 1 of its logit to a few multiples of 6e-8, and rows of a real langu
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from lvlm_saliency import hf
 from lvlm_saliency.attention.rows import saliency, unit
+from lvlm_saliency.attention.session import Session
 from lvlm_saliency.attention.step import Capture
 
+Found = tuple[Tensor, Tensor, Tensor, Tensor]
+"""Rows, head-mean attention, log p and entropy of the generated tokens."""
 
-def by_definition(model, inputs, sequences: Tensor, layers: list[int], valid: Tensor, state, norm: str):
+
+def by_definition(
+    model: Any,
+    inputs: Mapping[str, Any],
+    sequences: Tensor,
+    layers: list[int],
+    valid: Tensor,
+    state: Session,
+    norm: str,
+) -> Found:
     """Rows, head-mean attention `[batch, layers, T, N - 1]`, log p and entropy `[batch, T]`, float32 on the CPU.
 
     Args:
@@ -26,7 +41,14 @@ def by_definition(model, inputs, sequences: Tensor, layers: list[int], valid: Te
     """
     count = valid.shape[1]
 
-    def loop(model, input_ids, logits_processor, stopping_criteria, generation_config, **model_kwargs):
+    def loop(
+        model: Any,
+        input_ids: Tensor,
+        logits_processor: Any,
+        stopping_criteria: Any,
+        generation_config: Any,
+        **model_kwargs: Any,
+    ) -> Found:
         target = sequences.to(input_ids.device)
         kwargs = {**model_kwargs, "logits_to_keep": 0, "use_cache": False, hf.CACHE: None}
         if count > 1:
@@ -38,12 +60,21 @@ def by_definition(model, inputs, sequences: Tensor, layers: list[int], valid: Te
         rows, attention, logprobs, entropy = zip(*tokens, strict=True)
         return torch.stack(rows, 2), torch.stack(attention, 2), torch.stack(logprobs, 1), torch.stack(entropy, 1)
 
-    return hf.prepared_plainly(
+    found: Found = hf.prepared_plainly(
         model, dict(inputs), loop, use_cache=True, max_new_tokens=1, do_sample=False, num_beams=1
     )
+    return found
 
 
-def _token(model, sequence: Tensor, model_kwargs: dict, layers: list[int], width: int, state, norm: str):
+def _token(
+    model: Any,
+    sequence: Tensor,
+    model_kwargs: Mapping[str, Any],
+    layers: list[int],
+    width: int,
+    state: Session,
+    norm: str,
+) -> Found:
     length = sequence.shape[1] - 1
     forward = hf.prefill_inputs(model, sequence[:, :length], hf.cut(model_kwargs, hf.PER_TOKEN, slice(0, length)))
     state.capture = capture = Capture(frozenset(layers), whole=True)

@@ -7,7 +7,8 @@ with a graph from the lowest target layer upward; one backward pass per block gi
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -15,8 +16,8 @@ from torch import Tensor
 from lvlm_saliency import hf
 from lvlm_saliency.attention.given import traced_methods
 from lvlm_saliency.attention.prompts import Prompt
-from lvlm_saliency.attention.rows import unit
-from lvlm_saliency.attention.session import session
+from lvlm_saliency.attention.rows import Recorder, unit
+from lvlm_saliency.attention.session import Session, session
 from lvlm_saliency.attention.step import Capture, Editor, KeysMadeError, Place
 from lvlm_saliency.errors import NumericalError, SettingError, UnsupportedModelError, did_you_mean
 from lvlm_saliency.hf import caches
@@ -27,6 +28,9 @@ from lvlm_saliency.tracing.result import SaliencyTrace
 from lvlm_saliency.tracing.reuse import prompt_cache, without_pixels
 from lvlm_saliency.tracing.sequences import checked_sequences
 
+if TYPE_CHECKING:
+    from lvlm_saliency.tracing.definition import Found
+
 MAX_ROWS = 512
 """Query rows per forward/backward: bounds the activations that the graph holds."""
 LOGIT_ELEMENTS = 2**26
@@ -34,9 +38,9 @@ LOGIT_ELEMENTS = 2**26
 
 
 def trace(
-    model,
-    inputs: dict,
-    sequences,
+    model: Any,
+    inputs: Mapping[str, Any],
+    sequences: Any,
     layers: Sequence[int] | None = None,
     normalise: str = "row",
     methods: Sequence[Editor] = (),
@@ -107,7 +111,7 @@ def trace(
     )
 
 
-def target_layers(model, layers: Sequence[int] | None) -> list[int]:
+def target_layers(model: Any, layers: Sequence[int] | None) -> list[int]:
     """`layers` checked and sorted; every layer with attention for None.
 
     Raises:
@@ -130,10 +134,25 @@ def _ranges(numbers: list[int]) -> str:
     return ", ".join(map(str, numbers))
 
 
-def _one_pass(model, inputs, sequences, layers, valid, state, cache=None):
+def _one_pass(
+    model: Any,
+    inputs: Mapping[str, Any],
+    sequences: Any,
+    layers: list[int],
+    valid: Tensor,
+    state: Session,
+    cache: Any = None,
+) -> Found:
     count = sequences.shape[1] - inputs["input_ids"].shape[1]
 
-    def loop(model, input_ids, logits_processor, stopping_criteria, generation_config, **model_kwargs):
+    def loop(
+        model: Any,
+        input_ids: Tensor,
+        logits_processor: Any,
+        stopping_criteria: Any,
+        generation_config: Any,
+        **model_kwargs: Any,
+    ) -> Found:
         target = sequences.to(input_ids.device)
         if cache is None:
             _prefill(model, input_ids, model_kwargs, state)
@@ -146,16 +165,18 @@ def _one_pass(model, inputs, sequences, layers, valid, state, cache=None):
             _block(model, target, input_ids.shape[1], slice(a, b), model_kwargs, layers, valid, state)
             for a, b in _row_blocks(model, len(target), count)
         ]
-        return tuple(
+        rows, attention, logprobs, entropy = (
             torch.cat(parts, dim=dim) for parts, dim in zip(zip(*blocks, strict=True), (2, 2, 1, 1), strict=True)
         )
+        return rows, attention, logprobs, entropy
 
     settings = {"use_cache": True, "max_new_tokens": 1, "do_sample": False, "num_beams": 1}
     inputs = dict(inputs) if cache is None else without_pixels(inputs)
-    return hf.prepared_plainly(model, {**inputs, hf.CACHE: caches.new_cache(model)}, loop, **settings)
+    found: Found = hf.prepared_plainly(model, {**inputs, hf.CACHE: caches.new_cache(model)}, loop, **settings)
+    return found
 
 
-def _prefill(model, input_ids, model_kwargs, state) -> None:
+def _prefill(model: Any, input_ids: Tensor, model_kwargs: Any, state: Session) -> None:
     """The prompt's keys and values into the cache, but for its last token, whose row is the first that predicts an
     answer token. What the topmost layer would make of them, and the head, nobody reads."""
     if input_ids.shape[1] < 2:
@@ -176,7 +197,7 @@ def _prefill(model, input_ids, model_kwargs, state) -> None:
         state.capture = None
 
 
-def _row_blocks(model, batch: int, count: int):
+def _row_blocks(model: Any, batch: int, count: int) -> Iterator[tuple[int, int]]:
     size = LOGIT_ELEMENTS // (batch * hf.text_config(model).vocab_size)
     size = max(1, min(size, MAX_ROWS))
     if hf.is_hybrid(model):
@@ -185,7 +206,16 @@ def _row_blocks(model, batch: int, count: int):
         yield start, min(start + size, count)
 
 
-def _block(model, sequences, prompt_length, block, model_kwargs, layers, valid, state):
+def _block(
+    model: Any,
+    sequences: Any,
+    prompt_length: int,
+    block: slice,
+    model_kwargs: Any,
+    layers: list[int],
+    valid: Tensor,
+    state: Session,
+) -> Found:
     """Rows `block` of the answer: forward over the cache, one backward; returns rows, attention, log p, entropy."""
     end = prompt_length - 1 + block.stop
     new = block.stop - block.start
@@ -225,14 +255,14 @@ def _backward(logits: Tensor, gradient: Tensor, capture: Capture, sheet: _Sheet)
 class _Sheet:
     """Collects the blocks that the backward pass records, layer by layer, and lays them on absolute positions."""
 
-    def __init__(self, batch: int, depth: int, rows: int, width: int, layers: list[int]):
+    def __init__(self, batch: int, depth: int, rows: int, width: int, layers: list[int]) -> None:
         self.shape = (batch, rows, width)
         self.layers = layers
         self.saliency: dict[int, Tensor] = {}
         self.weights: dict[int, Tensor] = {}
         self.offset: dict[int, int] = {}
 
-    def recorder(self, layer: int, place: Place):
+    def recorder(self, layer: int, place: Place) -> Recorder:
         shape = (*self.shape[:2], place.keys)
         saliency = self.saliency[layer] = torch.zeros(shape, device=place.device)
         weights = self.weights[layer] = torch.zeros(shape, device=place.device)

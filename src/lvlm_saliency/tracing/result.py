@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -42,7 +43,7 @@ class SaliencyTrace:
     valid: Tensor
     logprobs: Tensor
     entropy: Tensor
-    settings: dict = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         # To a researcher at a prompt a few megabytes of numbers say nothing.
@@ -61,7 +62,7 @@ class SaliencyTrace:
         """The generated ids, int64 `[batch, T]`."""
         return self.sequences[:, self.prompt_length :]
 
-    def tokens(self, processor) -> list[list[str]]:
+    def tokens(self, processor: Any) -> list[list[str]]:
         """The generated tokens as text, one list per sample, up to its end of text; joined they read as the answer.
 
         One string per token, as many as `valid` counts. A token that completes no character (a byte or two of an emoji
@@ -205,11 +206,11 @@ class SaliencyTrace:
 
         return cls(**saved.read(path))
 
-    def to_dict(self, sample: int = 0) -> dict:
+    def to_dict(self, sample: int = 0) -> dict[str, Any]:
         """One sample as plain lists, ready for JSON (None for NaN)."""
         keep = self.valid[sample]
 
-        def plain(values: Tensor) -> list:
+        def plain(values: Tensor) -> list[Any]:
             return [None if v != v else v for v in values[keep].tolist()]
 
         return {
@@ -223,13 +224,13 @@ class SaliencyTrace:
             "settings": self.settings,
         }
 
-    def to_html(self, path: str | Path, processor=None, **options) -> None:
+    def to_html(self, path: str | Path, processor: Any = None, **options: Any) -> None:
         """Write one self-contained HTML page; see `lvlm_saliency.report.html`."""
         from lvlm_saliency.report import html
 
         html.write_trace(self, path, processor=processor, **options)
 
-    def plot(self, path: str | Path, token: int | None = None, sample: int = 0, **options) -> None:
+    def plot(self, path: str | Path, token: int | None = None, sample: int = 0, **options: Any) -> None:
         """Write a PNG or SVG: the saliency map of the text, or of one token; see `lvlm_saliency.report.plot`."""
         from lvlm_saliency.report import plot
 
@@ -241,7 +242,7 @@ class SaliencyTrace:
         return html.fragment(self)
 
 
-def token_texts(tokenizer, ids: list[int]) -> list[str]:
+def token_texts(tokenizer: Any, ids: list[int]) -> list[str]:
     """The text that each token adds when the ids are decoded together, so that the pieces join to the decoded whole.
 
     A token that completes no character yet (byte-level tokenizers) adds the empty string; the character belongs to the
@@ -251,10 +252,10 @@ def token_texts(tokenizer, ids: list[int]) -> list[str]:
     return [token_text(tokenizer, ids[max(0, end - 16) : end]) for end in range(1, len(ids) + 1)]
 
 
-def token_text(tokenizer, ids: list[int]) -> str:
+def token_text(tokenizer: Any, ids: list[int]) -> str:
     """The text that the last of the ids adds to that of those before it; see `token_texts`."""
-    before = tokenizer.decode(ids[:-1], skip_special_tokens=False) if len(ids) > 1 else ""
-    text = tokenizer.decode(ids, skip_special_tokens=False)
+    before: str = tokenizer.decode(ids[:-1], skip_special_tokens=False) if len(ids) > 1 else ""
+    text: str = tokenizer.decode(ids, skip_special_tokens=False)
     # What is not whole yet is left to the token that completes it; a token may end one character and begin another.
     before, text = before.rstrip("\ufffd"), text.rstrip("\ufffd")
     return text[len(before) :] if text.startswith(before) else text

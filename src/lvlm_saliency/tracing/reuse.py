@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
@@ -15,7 +16,7 @@ OF_THE_PROMPT = (*PIXELS, "pixel_attention_mask", "image_attention_mask")
 """Inputs that only the prompt's own pass needs."""
 
 
-def prompt_cache(model, generated: Any, sequences: Tensor, prompt_length: int):
+def prompt_cache(model: Any, generated: Any, sequences: Tensor, prompt_length: int) -> Any:
     """A cache of the prompt without its last token, cut from that of a finished generation; None where there is none.
 
     Args:
@@ -36,6 +37,6 @@ def prompt_cache(model, generated: Any, sequences: Tensor, prompt_length: int):
     return caches.shortened(cache, prompt_length - 1)
 
 
-def without_pixels(inputs: dict) -> dict:
+def without_pixels(inputs: Mapping[str, Any]) -> dict[str, Any]:
     """The inputs that say where pictures stand, without the pictures: their features are in the cache."""
     return {name: value for name, value in inputs.items() if name not in OF_THE_PROMPT}

@@ -183,7 +183,7 @@ def _value_fault(arrays: Mapping[str, np.ndarray], sheets: Sequence[str]) -> str
         values = arrays[name]
         if values.size and not (values.min() >= 0 and values.max() <= _LARGEST):  # NaN is in no range
             return f"{name} hold values outside 0 to 1"
-    if sum(arrays[f"regions.{name}"].astype(np.int8) for name in REGIONS).max(initial=0) > 1:
+    if np.sum([arrays[f"regions.{name}"] for name in REGIONS], axis=0, dtype=np.int8).max(initial=0) > 1:
         return "its regions overlap"
     valid = arrays["valid"]
     if np.isnan(arrays["logprobs"][valid]).any() or not (arrays["entropy"][valid] > -1e-3).all():

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from lvlm_saliency.errors import SequenceError
 
 
-def checked_sequences(model, inputs: dict, sequences) -> Tensor:
+def checked_sequences(model: Any, inputs: Mapping[str, Any], sequences: Any) -> Tensor:
     """The generated ids as int64 `[batch, n0 + T]`, prompt included, on the device of the inputs.
 
     Args:
@@ -47,4 +50,5 @@ def checked_sequences(model, inputs: dict, sequences) -> Tensor:
         raise SequenceError(
             f"sequence {sample} holds a token id outside the model's vocabulary of {vocabulary}: it is another model's"
         )
-    return sequences.long()
+    ids: Tensor = sequences.long()
+    return ids
