@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from lvlm_saliency.report.chips import chips, shown
-from lvlm_saliency.report.content import bytes_of, candidate_texts
 from lvlm_saliency.report.risk import print_risk
 from lvlm_saliency.report.terminal import print_trace
 from lvlm_saliency.tracing.result import token_texts
+from lvlm_saliency.tracing.words import bytes_of, candidate_texts
 
 FAMILY = "\U0001f468\u200d\U0001f469\u200d\U0001f467"
 TEXT = f"Zwölf 猫 \U0001f600\U0001f44d\U0001f3fd {FAMILY} \U0001f1e9\U0001f1ea\U0001f1eb\U0001f1f7 e\u0301nd.\n नमस्ते"

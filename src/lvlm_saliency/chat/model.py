@@ -90,10 +90,10 @@ class Chat:
         inputs = self.encode(queries) if inputs is None else inputs
         if seed is not None:
             torch.manual_seed(seed)
-            methods = seeded(methods, seed)
+        acting = list(methods) if seed is None else seeded(methods, seed)
         how = {**SETTINGS, **settings, "max_new_tokens": max_new_tokens}
-        output = generate(self.model, inputs, methods=list(methods), **how)
-        batch = Batch(list(queries), inputs, output.sequences, list(methods), output)
+        output = generate(self.model, inputs, methods=acting, **how)
+        batch = Batch(list(queries), inputs, output.sequences, acting, output)
         answers = []
         for sample, (query, steps) in enumerate(zip(queries, output.steps, strict=True)):
             ids = [step.token_id for step in steps]
@@ -123,7 +123,7 @@ class Chat:
         name: str = "given text",
     ) -> list[Answer]:
         """As `given`, with the texts as token ids."""
-        inputs = self.encode(queries)
+        inputs = self.encode(queries, max(map(len, ids)))
         prompt: Tensor = inputs["input_ids"]
         answers = torch.tensor(self._padded(ids), dtype=prompt.dtype, device=prompt.device)
         batch = Batch(list(queries), inputs, torch.cat([prompt, answers], dim=1), list(methods))
@@ -217,21 +217,3 @@ def seeded(methods: Sequence[Any], seed: int) -> list[Any]:
         dataclasses.replace(method, seed=seed) if getattr(method, "seed", seed) is None else method
         for method in methods
     ]
-
-
-def sampling(temperature: float | None, top_p: float | None) -> dict[str, Any]:
-    """Settings of `generate`: sampling when a temperature above 0 or a nucleus is asked for, greedy otherwise.
-
-    Raises:
-        InputError: a nucleus with temperature 0, which draws nothing.
-    """
-    if temperature == 0 or (temperature is None and top_p is None):
-        if top_p is not None:
-            raise InputError("--top-p samples and --temperature 0 does not; leave one of them out")
-        return {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
-    return {
-        "do_sample": True,
-        "temperature": temperature or 1.0,
-        "top_p": top_p if top_p is not None else 1.0,
-        "top_k": 0,
-    }

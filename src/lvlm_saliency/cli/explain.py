@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,7 +12,10 @@ from ..errors import SettingError
 from .asked import Asked
 from .options import Layers, debug_option, decoding_options, input_options, json_option
 from .quiet import quiet
-from .risk import OWN_RISK, check_risk, open_risk, risk_of
+from .risk import OWN_RISK, check_risk, open_risk
+
+if TYPE_CHECKING:
+    from ..chat import Explanation
 
 REGIONS = ["output", "previous", "image", "prompt", "system", "prompt+output"]
 EXAMPLE = """\b
@@ -44,23 +47,28 @@ Examples:
 )
 @click.option("--token", type=int, help="With --png: draw this token's row over the picture instead (from 0).")
 @click.option("--save", type=click.Path(path_type=Path), help="Save the trace (.safetensors) for SaliencyTrace.load.")
+@click.option(
+    "--compact",
+    type=click.Choice(["half", "mean"]),
+    help="With --save: in half precision, or the mean of layers alone.",
+)
 @json_option
 @debug_option
-def explain(text, layers, normalise, region, risk, html, png, token, save, as_json, **shared):
+def explain(text, layers, normalise, region, risk, html, png, token, save, compact, as_json, **shared):
     """Print an answer with every token coloured by its saliency, and mark where saliency falls.
 
     The model writes the answer, greedily unless told otherwise, or --text brings it. Saliency of a token is
     |attention x gradient of its own loss| on what stands before it; --region chooses the part that counts.
     """
-    asked, files = Asked(**shared), Files(html, png, token, save)
+    asked, files = Asked(**shared), Files(html, png, token, save, compact)
     with quiet(as_json):
         check_options(asked, files, text)
         risky = None if risk is None else open_risk(risk, asked.model, layers, normalise)
-        answer, trace, written, risk_found = run(asked, files, text, layers, normalise, risky)
+        explained, written = run(asked, files, text, layers, normalise, risky)
     if as_json:
-        show_json(asked, answer, trace, region, written, risk_found)
+        show_json(asked, explained, region, written)
     else:
-        show(answer, trace, region, written, risk_found)
+        show(explained, region, written)
 
 
 @dataclass(frozen=True)
@@ -71,6 +79,7 @@ class Files:
     png: Path | None
     token: int | None
     save: Path | None
+    compact: str | None = None
 
 
 def check_options(asked: Asked, files: Files, text: str | None) -> None:
@@ -78,6 +87,8 @@ def check_options(asked: Asked, files: Files, text: str | None) -> None:
     from ..extras import require
     from ..files import check_writable
 
+    if files.compact is not None and files.save is None:
+        raise click.UsageError("--compact says how --save writes the trace; give --save FILE as well")
     if files.token is not None and files.png is None:
         raise click.UsageError("--token chooses what --png draws; give --png FILE as well")
     if text is not None and (asked.temperature is not None or asked.top_p is not None):
@@ -92,25 +103,27 @@ def check_options(asked: Asked, files: Files, text: str | None) -> None:
 
 def run(
     asked: Asked, files: Files, text: str | None, layers: list[int] | None, normalise: str, risk: Any = None
-) -> tuple:
-    """(answer, trace, paths written, risk found)."""
+) -> tuple[Explanation, list[str]]:
+    """The explanation, and the paths written."""
     from ..interventions.parsing import parse_methods
-    from .session import begin, given_answer, open_images, sampling, trace_answer, write_answer
+    from .session import begin, open_images, sampling
 
     methods = [method for spec in asked.methods for method in parse_methods(spec)]
     how = sampling(asked.temperature, asked.top_p)
-    session = begin(asked, open_images(asked))
+    chat, query = begin(asked, open_images(asked))
     if risk is not None:
-        check_risk(risk, session)
+        check_risk(risk, chat.model)
     if text is not None:
-        answer = given_answer(session, text, methods)
+        answers = chat.given([query], [text], methods)
     else:
-        answer = write_answer(session, "answer", methods, asked.seed, max_new_tokens=asked.max_new_tokens, **how)
-    trace = trace_answer(session, answer, layers, normalise)
+        answers = chat.ask([query], methods, seed=asked.seed, max_new_tokens=asked.max_new_tokens, **how)
+    places = (
+        bool(files.html) or files.token is not None
+    )  # they are asked for nothing else, and not every family has any
+    explained = chat.explain(answers, layers=layers, normalise=normalise, risk=risk, layouts=places)[0]
     if files.token is not None:
-        check_token(files.token, len(answer.tokens))
-    found = None if risk is None else risk_of(risk, trace)
-    return answer, trace, write_files(session, answer, trace, files, found), found
+        check_token(files.token, len(explained.tokens))
+    return explained, write_files(explained, files)
 
 
 def check_token(token: int, count: int) -> None:
@@ -119,57 +132,32 @@ def check_token(token: int, count: int) -> None:
         raise SettingError(f"--token {token}: the answer has {count} tokens, counted from 0")
 
 
-def write_files(session: Any, answer: Any, trace: Any, files: Files, risk: Any = None) -> list[str]:
+def write_files(explained: Explanation, files: Files) -> list[str]:
     """Write every file that was asked for; returns their paths."""
-    from ..files import replacing
-    from ..report.html import write_trace
-    from .session import layouts_of
-
-    places = layouts_of(session) if files.html or files.token is not None else []
     if files.html:
-        write_trace(
-            trace,
-            files.html,
-            session.processor,
-            images=[session.images],
-            layouts=[places],
-            prompt=session.prompt,
-            name=answer.name,
-            steps=answer.output.steps if answer.output is not None else None,
-            risk=None if risk is None else [risk.of_objects],
-            cut=[answer.cut],
-        )
+        explained.to_html(files.html)
     if files.png:
-        trace.plot(files.png, files.token, processor=session.processor, images=session.images, layouts=places)
+        explained.plot(files.png, files.token)
     if files.save:
-        with replacing(files.save) as temporary:
-            trace.save(temporary)
+        explained.trace.save(files.save, files.compact)
     return [str(path) for path in (files.html, files.png, files.save) if path]
 
 
-def show_json(asked: Asked, answer: Any, trace: Any, region: str, written: list[str], risk: Any = None) -> None:
+def show_json(asked: Asked, explained: Explanation, region: str, written: list[str]) -> None:
     """The numbers on stdout, as one JSON document."""
     from ..report.falls import falls
-    from .output import answer_data, print_json
+    from .output import print_json
 
-    found = {"prompt": asked.prompt, "images": list(asked.images), **answer_data(answer), **trace.to_dict(0)}
-    fallen = falls(trace.scores(region)[0, : len(answer.tokens)].tolist())
+    answer, risk = explained.answer, explained.risk
+    found = {"prompt": asked.prompt, "images": list(asked.images), **answer.to_dict(), **explained.trace.to_dict(0)}
     more = {} if risk is None else risk.to_dict()
-    print_json({**found, "region": region, "falls": fallen, **more, "files": written})
+    print_json({**found, "region": region, "falls": falls(explained.scores(region)), **more, "files": written})
 
 
-def show(answer: Any, trace: Any, region: str, written: list[str], risk: Any = None) -> None:
+def show(explained: Explanation, region: str, written: list[str]) -> None:
     """The coloured words on stdout, the files' names on stderr."""
     from .output import console, say
 
-    if risk is not None:
-        from ..report.risk import print_risk
-
-        print_risk(console(), answer.tokens, risk.of_objects, answer.cut)
-    else:
-        from ..report.terminal import print_trace
-
-        scores = trace.scores(region)[0, : len(answer.tokens)].tolist()
-        print_trace(console(), answer.tokens, scores, label=f"saliency on {region}", cut=answer.cut)
+    explained.show(console(), region)
     for path in written:
         say(f"wrote {path}", err=True)

@@ -50,19 +50,20 @@ def generate(compare, explain, as_json, **shared):
 
 
 def _write(asked: Asked, compare: bool, explain: bool, streaming: bool) -> tuple[list, list]:
-    """Every answer, and its trace or None."""
-    from .session import begin, open_images, trace_answer, write_answer
+    """Every answer, and its explanation or None."""
+    from .session import begin, open_images
 
     planned = _runs(asked, compare)
-    session = begin(asked, open_images(asked))
+    chat, query = begin(asked, open_images(asked))
+    inputs = chat.encode([query])
     answers, traces = [], []
     for name, chosen, how in planned:
         if compare and sys.stderr.isatty():
             say(f"writing: {name}", err=True)
-        streamer = _streamer(session.processor) if streaming else None
-        settings = {"max_new_tokens": asked.max_new_tokens, **how}
-        answers.append(write_answer(session, name, chosen, asked.seed, streamer, **settings))
-        traces.append(trace_answer(session, answers[-1]) if explain else None)
+        streamer = _streamer(chat.processor) if streaming else None
+        settings = {"max_new_tokens": asked.max_new_tokens, "inputs": inputs, "streamer": streamer, **how}
+        answers += chat.ask([query], chosen, seed=asked.seed, name=name, **settings)
+        traces.append(chat.explain(answers[-1:], layouts=False)[0].trace if explain else None)
     return answers, traces
 
 
@@ -94,10 +95,10 @@ def _streamer(processor: Any) -> Any:
 
 
 def _print_json(asked: Asked, answers: list, traces: list) -> None:
-    from .output import answer_data, print_json
+    from .output import print_json
 
     runs = [
-        {**answer_data(answer), **({} if trace is None else {"trace": trace.to_dict(0)})}
+        {**answer.to_dict(), **({} if trace is None else {"trace": trace.to_dict(0)})}
         for answer, trace in zip(answers, traces, strict=True)
     ]
     about = {"model": asked.model, "prompt": asked.prompt, "images": list(asked.images), "seed": asked.seed}
@@ -161,7 +162,7 @@ def _print_rejections(out: Any, answer: Any) -> None:
     if not rejected:
         out.print("rejected: nothing; every first draw reached its threshold", style="dim")
         return
-    names = {token: one_line(name) for token, name in answer.names.items()}
+    names = {token: one_line(name) for token, name in answer.candidates.items()}
     table = Table(box=None, pad_edge=False, title=f"rejected draws ({share})", title_justify="left")
     for name in ("token", "kept", "its score", "threshold", "rejected (score)", "why"):
         number = name in ("token", "its score", "threshold")

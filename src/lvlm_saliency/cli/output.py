@@ -1,12 +1,10 @@
-"""Printing: consoles, JSON, and results as plain data."""
+"""Printing: consoles and JSON."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import sys
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,8 +13,6 @@ from ..plain_text import one_line, printable_json
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-    from .session import Answer
 
 
 def console(stderr: bool = False) -> Console:
@@ -52,23 +48,3 @@ def plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     return value
-
-
-def method_data(methods: Sequence[Any]) -> list[dict[str, Any]]:
-    """Name and settings of every method."""
-    return [{"name": method.name, **dataclasses.asdict(method)} for method in methods]
-
-
-def answer_data(answer: Answer) -> dict[str, Any]:
-    """An answer with its steps and cost."""
-    data: dict[str, Any] = {
-        "name": answer.name,
-        "methods": method_data(answer.methods),
-        "text": answer.text,
-        "tokens": answer.tokens,
-        "finish": answer.finish,
-    }
-    if answer.output is not None:
-        data["steps"] = [dataclasses.asdict(step) for step in answer.output.steps[0]]
-        data["cost"] = dataclasses.asdict(answer.output.cost)
-    return data

@@ -1,9 +1,7 @@
-"""`--risk`: which risk model reads an answer, whether it fits the model, and what it finds."""
+"""`--risk`: which risk model reads an answer, and whether it fits the model."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,24 +9,6 @@ from ..errors import SettingError
 from .output import say
 
 OWN_RISK = "<own>"
-
-
-@dataclass(frozen=True)
-class RiskFound:
-    """The risk of every token of an answer, which of them begin object words, and the model that says so."""
-
-    values: list[float]
-    objects: list[bool]
-    about: dict[str, Any]
-
-    @property
-    def of_objects(self) -> list[float]:
-        """The risk of object words, NaN for every other token."""
-        return [value if known else math.nan for value, known in zip(self.values, self.objects, strict=True)]
-
-    def to_dict(self) -> dict[str, Any]:
-        """What `--json` adds."""
-        return {"risk": self.values, "object_words": self.objects, "risk_model": self.about}
 
 
 def open_risk(given: str, model: str, layers: list[int] | None, normalise: str) -> Any:
@@ -53,14 +33,7 @@ def open_risk(given: str, model: str, layers: list[int] | None, normalise: str) 
     return found
 
 
-def check_risk(risk: Any, session: Any) -> None:
+def check_risk(risk: Any, model: Any) -> None:
     """Refuse a risk model of another architecture; say so when only the weights differ."""
-    if note := risk.check(session.model):
+    if note := risk.check(model):
         say(f"note: {note}", err=True)
-
-
-def risk_of(risk: Any, trace: Any) -> RiskFound:
-    """The risk of the first sample's tokens."""
-    keep = trace.valid[0]
-    values, objects = risk.predict(trace)[0][keep], risk.names_object(trace)[0][keep]
-    return RiskFound(values.tolist(), objects.tolist(), dict(risk.about))

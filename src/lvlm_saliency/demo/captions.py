@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..report.content import Mark, Run, run_of
+from ..report.content import Mark, Run
+
+if TYPE_CHECKING:
+    from ..chat import Chat
 
 PROMPT = "Describe the image."
 MAX_NEW_TOKENS = 96
@@ -46,48 +49,33 @@ class Demo:
 
 def write_captions(count: int, tell: Callable[[str], None]) -> Demo:
     """Caption the first `count` demonstration scenes; `tell` is called with the name of each way as it begins."""
-    from lvlm_saliency import SGRS, LocoRE, load_model
+    from lvlm_saliency import SGRS, Chat, LocoRE
 
     from ..scenes import demo_scenes, draw_scene
 
-    model, processor = load_model("scenes", device="cpu")
+    chat = Chat.load("scenes", device="cpu")
     scenes = demo_scenes(count)
     images = [draw_scene(scene) for scene in scenes]
     ways = {"greedy": [], "LocoRE": [LocoRE()], "SGRS": [SGRS(seed=0)], "SGRS + LocoRE": [SGRS(seed=0), LocoRE()]}
     written = []
     for name, methods in ways.items():
         tell(name)
-        written.append(write_way(model, processor, scenes, images, name, methods))
+        written.append(write_way(chat, scenes, images, name, methods))
     return Demo(scenes, images, written)
 
 
-def write_way(
-    model: Any, processor: Any, scenes: Sequence[Any], images: Sequence[Any], name: str, methods: Sequence[Any]
-) -> Way:
-    """Caption all pictures as one batch, and trace it under the methods that shaped its attention."""
-    import torch
+def write_way(chat: Chat, scenes: Sequence[Any], images: Sequence[Any], name: str, methods: Sequence[Any]) -> Way:
+    """Caption all pictures as one batch, and explain it."""
+    from ..chat import Query
 
-    from lvlm_saliency import build_inputs, generate, image_layouts, trace
-    from lvlm_saliency.model.cut_off import finish
-    from lvlm_saliency.model.regions import end_token_ids
-
-    # One prompt for all, so every row has the same length and none needs padding.
-    single = [build_inputs(processor, [image], PROMPT, model=model) for image in images]
-    inputs = {key: torch.cat([row[key] for row in single]) for key in single[0]}
-    output = generate(model, inputs, methods=methods, max_new_tokens=MAX_NEW_TOKENS, do_sample=False)
-    shaping = [method for method in methods if hasattr(method, "edit_rows")]
-    found = trace(model, inputs, output.sequences, methods=shaping)
-    layouts = image_layouts(processor, inputs, [[image] for image in images], model=model)
+    queries = [Query(PROMPT, [image]) for image in images]
+    answers = chat.ask(queries, methods, name=name, max_new_tokens=MAX_NEW_TOKENS)
     captions = []
-    for at, (tokens, scene) in enumerate(zip(found.tokens(processor), scenes, strict=True)):
-        mentions = labelled(tokens, scene)
-        marks = [mark for mark, _ in mentions]
-        steps = output.steps[at]
-        cut = finish([step.token_id for step in steps], end_token_ids(model), MAX_NEW_TOKENS) == "length"
-        run = run_of(found, processor, name=name, sample=at, layouts=layouts[at], marks=marks, steps=steps, cut=cut)
-        ids = found.token_ids[at][found.valid[at]]
-        captions.append(Caption(processor.tokenizer.decode(ids, skip_special_tokens=True).strip(), run, mentions))
-    return Way(name, captions, output.cost.seconds)
+    for explained, scene in zip(chat.explain(answers), scenes, strict=True):
+        mentions = labelled(explained.tokens, scene)
+        run = explained.run(marks=[mark for mark, _ in mentions])
+        captions.append(Caption(explained.text, run, mentions))
+    return Way(name, captions, answers[0].output.cost.seconds)
 
 
 def labelled(tokens: Sequence[str], scene: Any) -> list[tuple[Mark, bool]]:

@@ -5,21 +5,18 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from lvlm_saliency.benchmarks.base import Benchmark, Item
-from lvlm_saliency.decoding.loop import generate
+from lvlm_saliency.chat import Answer, Chat, Query
 from lvlm_saliency.errors import ImageError, LvlmSaliencyError, ModelError
 from lvlm_saliency.evaluation.cost import SUMS, PeakMemory
 from lvlm_saliency.evaluation.settings import Settings
 from lvlm_saliency.evaluation.systems import System
-from lvlm_saliency.model.cut_off import finish
-from lvlm_saliency.model.inputs import check_inputs, prompt_text
-from lvlm_saliency.model.regions import end_token_ids
+from lvlm_saliency.model.inputs import prompt_text
 
 
 class MemoryExhausted(LvlmSaliencyError, MemoryError):
@@ -39,8 +36,8 @@ class Decoder:
     def __post_init__(self) -> None:
         if not hasattr(self.processor, "image_processor"):
             raise ModelError(f"{self.settings.model} is a text model: the benchmarks ask about pictures")
-        self.tokenizer = self.processor.tokenizer
-        self.ends = set(end_token_ids(self.model))
+        self.chat = Chat(self.model, self.processor, dtype=self.model.dtype)
+        self.tokenizer, self.ends = self.chat.tokenizer, self.chat.ends
         self.memory = PeakMemory(self.model.device)
 
     def rendered(self, prompt: str) -> str:
@@ -49,18 +46,7 @@ class Decoder:
 
     def inputs(self, pictures: Sequence[Any], prompts: Sequence[str]) -> Any:
         """Left-padded inputs on the model's device."""
-        texts = [self.rendered(prompt) for prompt in prompts]
-        start = self.tokenizer.bos_token  # a template writes it itself; the tokenizer must not write a second one
-        with _left_padding(self.tokenizer):
-            inputs = self.processor(
-                images=[[picture] for picture in pictures],
-                text=texts,
-                padding=True,
-                return_tensors="pt",
-                add_special_tokens=not (start and texts[0].startswith(start)),
-            )
-        check_inputs(self.model, inputs, self.settings.max_new_tokens, same_device=False)
-        return inputs.to(self.model.device, self.model.dtype)
+        return self.chat.encode(queries(pictures, prompts), self.settings.max_new_tokens)
 
     def decode(
         self, benchmark: Benchmark, system: System, items: Sequence[Item]
@@ -73,22 +59,15 @@ class Decoder:
         asked = [item for item in items if item.index in pictures]
         cost: dict[str, Any] = dict.fromkeys(SUMS, 0)
         if asked:
-            inputs = self.inputs([pictures[item.index] for item in asked], [item.prompt for item in asked])
-            out = generate(
-                self.model,
-                inputs,
-                methods=list(system.methods),
-                sample_ids=[item.index for item in asked],
-                **self._generate_settings(system),
-            )
-            rows |= {item.index: self._row(item, steps) for item, steps in zip(asked, out.steps, strict=True)}
-            lengths = [len(steps) for steps in out.steps]
+            answers = self._answers(system, asked, [pictures[item.index] for item in asked])
+            rows |= {item.index: self._row(item, answer) for item, answer in zip(asked, answers, strict=True)}
+            lengths, spent = [len(answer.token_ids) for answer in answers], answers[0].output.cost
             cost = {
-                "forwards": out.cost.forwards,
-                "backwards": out.cost.backwards,
+                "forwards": spent.forwards,
+                "backwards": spent.backwards,
                 "steps": sum(lengths) if system.one_by_one else max(lengths),
                 "tokens": sum(lengths),
-                "seconds": out.cost.seconds,
+                "seconds": spent.seconds,
             }
         cost |= {
             "items": [item.index for item in items],
@@ -98,6 +77,16 @@ class Decoder:
             "peak_bytes": self.memory.bytes(),
         }
         return [rows[item.index] for item in items], cost
+
+    def _answers(self, system: System, asked: Sequence[Item], pictures: Sequence[Any]) -> list[Answer]:
+        questions = queries(pictures, [item.prompt for item in asked])
+        return self.chat.ask(
+            questions,
+            system.methods,
+            inputs=self.chat.encode(questions, self.settings.max_new_tokens),
+            sample_ids=[item.index for item in asked],
+            **self._generate_settings(system),
+        )
 
     def _pictures(self, benchmark: Benchmark, items: Sequence[Item]) -> tuple[dict[int, Any], dict[int, Any]]:
         """By item index: its picture, opened once for all of the batch's questions about it, or why there is none."""
@@ -126,30 +115,24 @@ class Decoder:
             **(sampled if system.decides else dict.fromkeys(sampled)),
         }
 
-    def _row(self, item: Item, steps: Sequence[Any]) -> dict[str, Any]:
-        ids = [step.token_id for step in steps]
+    def _row(self, item: Item, answer: Answer) -> dict[str, Any]:
         row = {
             "index": item.index,
             "id": item.id,
             "image": item.image,
-            "text": self.tokenizer.decode(ids, skip_special_tokens=True).strip(),
-            "token_ids": ids,
-            "finish": finish(ids, self.ends, self.settings.max_new_tokens),
+            "text": answer.text,
+            "token_ids": answer.token_ids,
+            "finish": answer.finish,
         }
-        if any(step.threshold is not None for step in steps):
-            row["rejected"] = sum(len(step.rejected) for step in steps)
-            row["fallbacks"] = sum(step.fallback for step in steps)
+        if any(step.threshold is not None for step in answer.steps):
+            row["rejected"] = sum(len(step.rejected) for step in answer.steps)
+            row["fallbacks"] = sum(step.fallback for step in answer.steps)
         return row
 
 
-@contextmanager
-def _left_padding(tokenizer: Any) -> Iterator[None]:
-    side = tokenizer.padding_side
-    tokenizer.padding_side = "left"
-    try:
-        yield
-    finally:
-        tokenizer.padding_side = side
+def queries(pictures: Sequence[Any], prompts: Sequence[str]) -> list[Query]:
+    """One query per picture and prompt."""
+    return [Query(prompt, [picture]) for picture, prompt in zip(pictures, prompts, strict=True)]
 
 
 class Batches:

@@ -11,13 +11,12 @@ import numpy as np
 import torch
 
 from lvlm_saliency.errors import InputError
-from lvlm_saliency.evaluation.decoding import Batches, Decoder
+from lvlm_saliency.evaluation.decoding import Batches, Decoder, queries
 from lvlm_saliency.files import json_lines as store
 from lvlm_saliency.files import write_bytes
 from lvlm_saliency.files.archives import read_arrays
 from lvlm_saliency.studies.texts import LabelledText
 from lvlm_saliency.studies.tokens import ARRAYS, MEASURES, REGIONS, TokenTable
-from lvlm_saliency.tracing.one_pass import trace
 from lvlm_saliency.tracing.result import SaliencyTrace
 
 Extra = Callable[[Any, SaliencyTrace], dict[str, np.ndarray]]
@@ -61,17 +60,9 @@ def traced_batch(
     decoder: Decoder, texts: Sequence[LabelledText], methods: Sequence[Any] = (), layers: Sequence[int] | None = None
 ) -> tuple[Any, SaliencyTrace]:
     """The inputs of some texts and their trace; shorter texts are padded behind their end."""
-    inputs = decoder.inputs([text.picture() for text in texts], [text.prompt for text in texts])
-    longest = max(len(text.token_ids) for text in texts)
-    pad = decoder.model.generation_config.pad_token_id
-    pad = decoder.tokenizer.pad_token_id if pad is None else pad
-    ends = sorted(decoder.ends)
-    rows = [list(text.token_ids) + [pad if pad is not None else ends[0]] * longest for text in texts]
-    answers = torch.tensor([row[:longest] for row in rows], device=inputs["input_ids"].device)
-    shaping = [method for method in methods if hasattr(method, "edit_rows")]
-    return inputs, trace(
-        decoder.model, inputs, torch.cat([inputs["input_ids"], answers], dim=1), layers=layers, methods=shaping
-    )
+    asked = queries([text.picture() for text in texts], [text.prompt for text in texts])
+    batch = decoder.chat.given_ids(asked, [text.token_ids for text in texts], methods)[0].batch
+    return batch.inputs, decoder.chat.trace(batch, layers)
 
 
 def _traced(decoder, batch, methods, layers, extra) -> dict[str, np.ndarray]:
