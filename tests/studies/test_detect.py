@@ -15,10 +15,10 @@ from lvlm_saliency.cli import main
 from lvlm_saliency.errors import InputError, SettingError
 from lvlm_saliency.evaluation.runner import Silent
 from lvlm_saliency.risk.asked import question, yes_and_no
-from lvlm_saliency.risk.mentions import NEAR, Mentions, joined
 from lvlm_saliency.risk.signals import names_of
 from lvlm_saliency.stats.clusters import Estimate
 from lvlm_saliency.studies.detect import page as detect_page
+from lvlm_saliency.studies.detect.mentions import NEAR, Mentions, joined
 from lvlm_saliency.studies.detect.study import Detect, measured, transfers
 from lvlm_saliency.studies.page import CANNOT_TELL, FAILS, HOLDS
 

@@ -9,12 +9,13 @@ from typing import Any, Protocol
 from lvlm_saliency.benchmarks.base import Benchmark, Item
 from lvlm_saliency.benchmarks.opening import open_benchmark
 from lvlm_saliency.errors import ImageError, SettingError
-from lvlm_saliency.evaluation import provenance, rows
+from lvlm_saliency.evaluation import rows
 from lvlm_saliency.evaluation.folder import RunFolder
 from lvlm_saliency.evaluation.settings import Settings
 from lvlm_saliency.evaluation.systems import System, served, systems
 from lvlm_saliency.files import json_lines as store
 from lvlm_saliency.interventions.preset_files import notes
+from lvlm_saliency.model import provenance
 from lvlm_saliency.model.checkpoints import is_shipped
 from lvlm_saliency.scenes.recognise import NOT_A_SCENE
 

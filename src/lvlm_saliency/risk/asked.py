@@ -1,20 +1,8 @@
-"""Self-check: the model is asked, as POPE asks, whether what it named is in the picture. One short pass per object."""
+"""The question whether an object is in the picture, as POPE asks it, and how its answer is read."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
-
-import numpy as np
-import torch
-
-from lvlm_saliency import hf
-from lvlm_saliency.evaluation import rows as lines
-from lvlm_saliency.evaluation.decoding import Batches, Decoder
-from lvlm_saliency.files import json_lines as store
-from lvlm_saliency.studies.texts import LabelledText
-from lvlm_saliency.tracing.logits import finite_logits
 
 QUESTION = "Is there {article} {name} in the image?"
 
@@ -29,57 +17,6 @@ def yes_and_no(tokenizer: Any) -> tuple[list[int], list[int]] | None:
     return (sorted(found["yes"]), sorted(found["no"])) if all(found.values()) else None
 
 
-def self_check(
-    decoder: Decoder, texts: Sequence[LabelledText], file: Path, *, listener: Any, label: str = "self-check"
-) -> dict[tuple[str, str], float] | None:
-    """Log-odds of yes over no, by (image, object), for every object that the texts name; None without those words.
-
-    Answers that `file` (JSON lines) already holds are not asked for again.
-    """
-    words = yes_and_no(decoder.tokenizer)
-    if words is None:
-        return None
-    pairs = {(text.image, span.name): text for text in texts for span in text.spans}
-    known = {(row["image"], row["name"]): row["odds"] for row in store.read_lines(file, _fault)}
-    store.mend(file)
-    waiting = [(pair, text) for pair, text in pairs.items() if pair not in known]
-    if waiting:
-        listener.begin(label, len(waiting), 0)
-    size = 4 * decoder.settings.batch_size  # one short pass each: more of them fit than texts
-    for start in range(0, len(waiting), size):
-        batch = waiting[start : start + size]
-        odds = [
-            value
-            for part in Batches(len(batch), listener.note).run(batch, lambda some: _log_odds(decoder, some, *words))
-            for value in part
-        ]
-        rows = [
-            {"image": image, "name": name, "odds": value} for ((image, name), _), value in zip(batch, odds, strict=True)
-        ]
-        store.append(file, rows)
-        known |= {(row["image"], row["name"]): row["odds"] for row in rows}
-        listener.advance(label, len(batch))
-    return {pair: known[pair] for pair in pairs}
-
-
-def _fault(row: dict[str, Any]) -> str:
-    """What is wrong with a kept row, nothing when it can be used."""
-    if not all(isinstance(row.get(name), str) for name in ("image", "name")):
-        return "image or name is no text"
-    return "" if lines.is_number(row.get("odds")) else "odds are no number"
-
-
 def question(name: str) -> str:
     """POPE's question about an object."""
     return QUESTION.format(article="an" if name[:1].lower() in "aeiou" else "a", name=name)
-
-
-@torch.no_grad()
-def _log_odds(decoder: Decoder, batch: Sequence[Any], yes: list[int], no: list[int]) -> list[float]:
-    inputs = decoder.inputs([text.picture() for _, text in batch], [question(name) for (_, name), _ in batch])
-    ids, _, kwargs = hf.prepared_alone(decoder.model, dict(inputs), 1, 1, use_cache=False)
-    with hf.offsets_kept(decoder.model):
-        out = decoder.model(**hf.prefill_inputs(decoder.model, ids, kwargs), return_dict=True)
-    log_p = torch.log_softmax(finite_logits(out.logits[:, -1]), -1)
-    odds = log_p[:, yes].logsumexp(-1) - log_p[:, no].logsumexp(-1)
-    return np.round(odds.cpu().numpy().astype(float), 5).tolist()

@@ -109,7 +109,7 @@ class RiskModel:
         Raises:
             InputError: a model of another architecture, whose attention and saliency mean something else.
         """
-        from lvlm_saliency.evaluation.provenance import fingerprint
+        from lvlm_saliency.model.provenance import fingerprint
 
         wanted, here = self.about.get("architecture"), architecture(model)
         if wanted != here:

@@ -140,6 +140,6 @@ def _fault(arrays: dict[str, np.ndarray], batch: Sequence[tuple[int, LabelledTex
 
 def digest(*parts: Any) -> str:
     """A short name for what the parts (JSON-ready) say."""
-    from lvlm_saliency.evaluation.provenance import digest as of
+    from lvlm_saliency.model.provenance import digest as of
 
     return of(store.as_json(part) for part in parts)[:16]

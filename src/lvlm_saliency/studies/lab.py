@@ -12,7 +12,6 @@ from typing import Any
 from lvlm_saliency.benchmarks.opening import open_benchmark
 from lvlm_saliency.benchmarks.sources import require
 from lvlm_saliency.errors import SettingError
-from lvlm_saliency.evaluation import provenance
 from lvlm_saliency.evaluation.decoding import Decoder
 from lvlm_saliency.evaluation.folder import RunFolder
 from lvlm_saliency.evaluation.runner import Listener, Silent, evaluate
@@ -20,6 +19,7 @@ from lvlm_saliency.evaluation.settings import Settings
 from lvlm_saliency.evaluation.summary.content import RunData
 from lvlm_saliency.evaluation.systems import GREEDY, System, system, systems
 from lvlm_saliency.interventions.parsing import parse_specs
+from lvlm_saliency.model import provenance
 from lvlm_saliency.stats.bootstrap import MIN_IMAGES
 from lvlm_saliency.studies.collect import Extra, collect, digest
 from lvlm_saliency.studies.labels import check_source, labelled

@@ -11,8 +11,8 @@ from lvlm_saliency.studies.detect.tables import NAMES
 from lvlm_saliency.studies.figures import BLUE, GREY, MARKERS, ORANGE, panels
 
 if TYPE_CHECKING:
-    from lvlm_saliency.risk.worth import Worth
     from lvlm_saliency.stats.calibration import Calibration
+    from lvlm_saliency.studies.detect.worth import Worth
 
 
 def worth(worths: Sequence[Worth]) -> Any:

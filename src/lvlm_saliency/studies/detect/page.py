@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lvlm_saliency.evaluation.systems import GREEDY
-from lvlm_saliency.risk.mentions import COSTS, Mentions
 from lvlm_saliency.stats.clusters import Estimate
 from lvlm_saliency.studies.detect import figures
 from lvlm_saliency.studies.detect import tables as detect_tables
+from lvlm_saliency.studies.detect.mentions import COSTS, Mentions
 from lvlm_saliency.studies.detect.tables import NAMES, signed
 from lvlm_saliency.studies.page import CANNOT_TELL, FAILS, HOLDS, Finding, Page, Part, Picture
 

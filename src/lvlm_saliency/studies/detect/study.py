@@ -11,17 +11,17 @@ from typing import Any, ClassVar
 import numpy as np
 
 from lvlm_saliency.errors import SettingError
-from lvlm_saliency.evaluation import provenance
 from lvlm_saliency.evaluation.systems import GREEDY
-from lvlm_saliency.risk import worth
+from lvlm_saliency.model import provenance
 from lvlm_saliency.risk.fitting import ALL, FOLDS, TREES, Fitted, fit, pictures_of_each, plain
-from lvlm_saliency.risk.mentions import Mentions, joined, numbered
 from lvlm_saliency.risk.model import architecture
 from lvlm_saliency.risk.signals import FREE, GRADIENT
-from lvlm_saliency.risk.split import firsts, split
 from lvlm_saliency.stats import calibration
 from lvlm_saliency.stats import clusters as stats
 from lvlm_saliency.studies.detect import page as detect_page
+from lvlm_saliency.studies.detect import worth
+from lvlm_saliency.studies.detect.mentions import Mentions, joined, numbered
+from lvlm_saliency.studies.detect.split import firsts, split
 from lvlm_saliency.studies.lab import Lab
 from lvlm_saliency.studies.page import Page
 

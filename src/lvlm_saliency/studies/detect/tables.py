@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lvlm_saliency.evaluation.systems import GREEDY, SAMPLED
-from lvlm_saliency.risk.mentions import COSTS
 from lvlm_saliency.stats.clusters import Estimate
+from lvlm_saliency.studies.detect.mentions import COSTS
 from lvlm_saliency.studies.page import Cell, Table
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from lvlm_saliency.risk.fitting import LOGISTIC, Data, fit, plain
-from lvlm_saliency.risk.mentions import Mentions, numbered
 from lvlm_saliency.risk.signals import FREE
 from lvlm_saliency.stats import clusters as stats
+from lvlm_saliency.studies.detect.mentions import Mentions, numbered
 
 BASE = "log-probability"
 COMMON = 5

@@ -10,7 +10,7 @@ import numpy as np
 from lvlm_saliency.benchmarks.opening import open_benchmark
 from lvlm_saliency.evaluation.systems import GREEDY, SAMPLED
 from lvlm_saliency.interventions.parsing import parse_specs
-from lvlm_saliency.risk.mentions import Mentions, gather, opening_tokens
+from lvlm_saliency.studies.detect.mentions import Mentions, gather, opening_tokens
 from lvlm_saliency.studies.lab import Lab
 
 APART = 1000
