@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lvlm_saliency import caches, hf
+from lvlm_saliency import hf
+from lvlm_saliency.hf import caches
 from lvlm_saliency.attention.given import traced_methods
 from lvlm_saliency.attention.prompts import Prompt
 from lvlm_saliency.attention.session import session
@@ -26,8 +27,8 @@ from lvlm_saliency.detection.mention import Mention
 from lvlm_saliency.detection.reading import LensOf, Reading
 from lvlm_saliency.detection.registry import detector
 from lvlm_saliency.errors import SettingError, UnsupportedModelError
-from lvlm_saliency.inputs import check_inputs
-from lvlm_saliency.regions import Regions, placeholder_ids, token_regions
+from lvlm_saliency.model.inputs import check_inputs
+from lvlm_saliency.model.regions import Regions, placeholder_ids, token_regions
 from lvlm_saliency.tracing.logits import finite_logits
 from lvlm_saliency.tracing.sequences import checked_sequences
 
@@ -356,7 +357,7 @@ def _laid_out(found: list[Reading], plans: list[_Plan], needs: Needs, processor,
     """Where image tokens lie, where that is needed and can be told."""
     if not needs.tiles or processor is None or images is None:
         return
-    from lvlm_saliency.layout import image_layouts
+    from lvlm_saliency.model.layout import image_layouts
 
     try:
         layouts = image_layouts(processor, inputs, images, model=model)

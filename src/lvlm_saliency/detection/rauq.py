@@ -61,8 +61,7 @@ class RAUQ(Detector):
 
     def sequence(self, reading: Reading) -> float:
         """The published score of the whole answer."""
-        return float((1 - self._carried(reading).mean(axis=1)).max() if self.mode == "log_probability" else
-                     (-self._carried(reading).mean(axis=1)).max())
+        return float((1 - self._carried(reading).mean(axis=1)).max())
 
     def _carried(self, reading: Reading) -> np.ndarray:
         """log c, `[layers, T]`."""

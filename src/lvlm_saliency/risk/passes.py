@@ -27,7 +27,7 @@ def of_passes(model: Any, inputs: Any, trace: SaliencyTrace, object_ids: np.ndar
         object_ids: int `[K]`, tokens that begin object words; the runner-ups that count.
     """
     logits, states = whole_text(model, inputs, trace.sequences, trace.prompt_length, hidden=True)
-    blank = {**inputs, "pixel_values": _blank(model, inputs)}
+    blank = {**inputs, "pixel_values": blank_pixels(model, inputs)}
     unseen, _ = whole_text(model, blank, trace.sequences, trace.prompt_length)
     log_p, log_q = torch.log_softmax(logits, -1), torch.log_softmax(unseen, -1)
     chosen = trace.token_ids.to(log_p.device)[..., None]
@@ -42,7 +42,7 @@ def of_passes(model: Any, inputs: Any, trace: SaliencyTrace, object_ids: np.ndar
     return {name: values.float().cpu().numpy().astype(np.float16) for name, values in groups.items()}
 
 
-def _blank(model: Any, inputs: Any) -> Tensor:
+def blank_pixels(model: Any, inputs: Any) -> Tensor:
     """The pixels of pictures in the processor's mean colour. Idefics3 and its kin take a tile of zeros for none at all:
     one number of each tile is therefore the smallest there is instead."""
     pixels = torch.zeros_like(with_pictures("the blank picture", inputs))
