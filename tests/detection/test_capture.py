@@ -68,11 +68,15 @@ def test_a_plain_pass_says_the_same(name):
         assert found.attention[layer].shape == (weights.shape[1], count + 1, length + count)
         np.testing.assert_allclose(found.attention[layer], weights[0, :, rows].numpy(), **close)
         steps = np.arange(count + 1)
-        np.testing.assert_allclose(found.chain[layer][:, 0], weights[0, :, steps + length - 1, steps + length - 1], **close)
-        np.testing.assert_allclose(found.chain[layer][:, 1], weights[0, :, steps + length - 1, steps + length - 2], **close)
+        np.testing.assert_allclose(
+            found.chain[layer][:, 0], weights[0, :, steps + length - 1, steps + length - 1], **close
+        )
+        np.testing.assert_allclose(
+            found.chain[layer][:, 1], weights[0, :, steps + length - 1, steps + length - 2], **close
+        )
     head = model.get_output_embeddings().weight.detach().float()
-    for index, states in enumerate(out.hidden_states):
-        states = states[0].float()
+    for index, hidden in enumerate(out.hidden_states):
+        states = hidden[0].float()
         np.testing.assert_allclose(found.text[index], states[rows], rtol=1e-3, atol=2e-4)
         np.testing.assert_allclose(found.image_states[index], states[found.image], rtol=1e-3, atol=2e-4)
         behind = np.arange(found.image.max() + 1 if len(found.image) else length, length)

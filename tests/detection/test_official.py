@@ -21,8 +21,8 @@ def stepwise(steps, image) -> Reading:
     keys, layers = len(steps[0][0][0]), len(steps[0])
     width = keys + len(steps)
     laid = np.zeros((layers, len(steps[0][0]), len(steps), width))
-    for step, rows in enumerate(steps):
-        rows = np.array(rows)
+    for step, listed in enumerate(steps):
+        rows = np.array(listed)
         laid[:, :, step, : rows.shape[-1]] = rows
     return Reading(
         ids=np.arange(width),

@@ -33,6 +33,7 @@ COMMANDS = {
     "check": ("check:check", "Measure on a checkpoint what is promised: exact rows, neutral settings, nothing left."),
     "models": ("models:models", "List the model families that are supported and tested, with presets."),
     "methods": ("methods:methods", "List the methods and their settings."),
+    "detectors": ("detectors:detectors", "List the hallucination detectors, what each needs and costs."),
     "data": ("data:data", "Write the scenes data set, or list what each benchmark needs."),
 }
 INTERRUPTED, BROKEN_PIPE = 130, 141

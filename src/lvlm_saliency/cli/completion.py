@@ -49,6 +49,13 @@ def evaluated_methods(ctx: click.Context, param: click.Parameter, incomplete: st
     return items(["all"], incomplete) + method_names(ctx, param, incomplete)
 
 
+def detector_names(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Names of detectors."""
+    from ..detection.registry import detectors
+
+    return items(detectors(), incomplete)
+
+
 def study_names(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Names of studies with the question of each, and `all`."""
     from lvlm_saliency.studies import STUDIES

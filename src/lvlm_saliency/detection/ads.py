@@ -24,8 +24,7 @@ class ADS(Detector):
     Qwen's. Without grids the reading falls back to the latter only when asked: the score is NaN.
     Over a background that is exactly flat the score is 0 even where the peaks are scattered (as in the code).
 
-    Paper: Detecting hallucinated tokens by attention dispersion and cross-modal grounding consistency, CVPR 2026,
-    arXiv 2604.04863; code tuandung2812alt3/token-grounding-detector@3025708.
+    Paper: CVPR 2026, arXiv 2604.04863; code tuandung2812alt3/token-grounding-detector@3025708.
     """
 
     name: ClassVar[str] = "ads"
@@ -79,7 +78,7 @@ def dispersion(row: np.ndarray, tiles: Sequence[np.ndarray], share: float = 0.1,
     if total <= 1e-12 or count < 2:
         return 1.0
     mass /= total
-    taken = max(1, int(round(share * count)))
+    taken = max(1, round(share * count))
     front = np.zeros(count, dtype=bool)
     front[np.argsort(-mass, kind="stable")[:taken]] = True
     rest = mass[~front]

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from lvlm_saliency import hf
-from lvlm_saliency.hf import caches
 from lvlm_saliency.attention.given import traced_methods
 from lvlm_saliency.attention.prompts import Prompt
 from lvlm_saliency.attention.session import session
@@ -27,6 +26,7 @@ from lvlm_saliency.detection.mention import Mention
 from lvlm_saliency.detection.reading import LensOf, Reading
 from lvlm_saliency.detection.registry import detector
 from lvlm_saliency.errors import SettingError, UnsupportedModelError
+from lvlm_saliency.hf import caches
 from lvlm_saliency.model.inputs import check_inputs
 from lvlm_saliency.model.regions import Regions, placeholder_ids, token_regions
 from lvlm_saliency.tracing.logits import finite_logits
@@ -177,7 +177,6 @@ def _passes(model, inputs, sequences, needs, plans, found, states, state) -> Non
             keeper.logits(first, logits, target)
             for layer in sorted(capture.weights) if capture is not None else ():
                 keeper.attention(layer, first, capture.weights[layer], capture.places[layer].offset)
-        return None
 
     settings = {"use_cache": True, "max_new_tokens": 1, "do_sample": False, "num_beams": 1}
     with hf.offsets_kept(model):
@@ -274,7 +273,9 @@ class _States:
             for index, factor in wanted:
                 self.lensed[kind].setdefault(index, []).append(factor)
         every = range(1, depth.count + 1) if needs.text_lens else ()
-        self.tapped = sorted({*needs.text, *needs.image, *needs.prompt, *self.lensed["image"], *self.lensed["prompt"], *every})
+        self.tapped = sorted(
+            {*needs.text, *needs.image, *needs.prompt, *self.lensed["image"], *self.lensed["prompt"], *every}
+        )
         if wrong := [index for index in self.tapped if not 0 <= index <= depth.count]:
             raise SettingError(f"hidden states {wrong} do not exist: the model has {depth.count} layers")
         self.parts: dict[tuple, list] = {}
@@ -385,7 +386,9 @@ def _named(found: list[Reading], model, needs: Needs, processor) -> None:
             rows = embeddings.weight[at.to(embeddings.weight.device)].detach().float().cpu().numpy()
             text.embedding = dict(zip(ids, rows, strict=True))
         if tokenizer is not None:
-            tops = {int(one) for lens in text.image_lens.values() for one in lens.top} if "words" in needs.extra else set()
+            tops = (
+                {int(one) for lens in text.image_lens.values() for one in lens.top} if "words" in needs.extra else set()
+            )
             text.piece = {one: tokenizer.decode([one]) for one in {*ids, *tops}}
 
 

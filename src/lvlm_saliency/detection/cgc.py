@@ -44,7 +44,7 @@ class CGC(Detector):
         layers = reading.depth.middle() if layers is None else layers
         if not len(reading.image):
             return dict.fromkeys(layers, float("nan"))
-        taken = self.count or max(1, int(round(self.share * len(reading.image))))
+        taken = self.count or max(1, round(self.share * len(reading.image)))
         row = self.row(token)
         return {
             layer: float(largest(cosines(reading.patches(layer + 1), reading.state(layer + 1, row)), taken).mean())

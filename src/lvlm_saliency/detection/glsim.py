@@ -40,9 +40,7 @@ class GLSim(Detector):
     def needs(self, depth: Depth) -> Needs:
         late, last = depth.hidden(31), depth.hidden(32)
         late = min(late, last - 1)
-        return Needs(
-            text=frozenset([late, last]), image=frozenset([last]), image_lens=frozenset([(last, 1.0)])
-        )
+        return Needs(text=frozenset([late, last]), image=frozenset([last]), image_lens=frozenset([(last, 1.0)]))
 
     def parts(self, reading: Reading, token: int) -> dict[str, float]:
         """The global and the local similarity."""

@@ -22,8 +22,8 @@ KEPT = 50
 def of_some(lens: Lens, states: Tensor, ids: Tensor, factor: float = 1.0) -> LensOf:
     """The lens (no norm) of states `[P, D]` for the tokens `ids` `[K]`, logits times `factor`, in float32."""
     parts: list[list[np.ndarray]] = []
-    for logits in _logits(lens, states, normalised=False):
-        logits = logits * factor if factor != 1.0 else logits
+    for whole in _logits(lens, states, normalised=False):
+        logits = whole * factor if factor != 1.0 else whole
         large = logits.topk(min(KEPT, logits.shape[-1]), -1).values
         found = (
             logits[:, ids.to(logits.device)],

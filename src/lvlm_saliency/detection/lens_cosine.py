@@ -45,7 +45,9 @@ class LensCosine(Detector):
             return float("nan")
         rows = [reading.part("unembedding", int(reading.answer[t]), "unembedding of the word") for t in mention.tokens]
         direction = np.mean(np.array(rows, dtype=np.float64), axis=0)
-        found = float(grounding(reading.patches(reading.depth.count), direction, patches(self.count, len(reading.image))))
+        found = float(
+            grounding(reading.patches(reading.depth.count), direction, patches(self.count, len(reading.image)))
+        )
         if self.means:
             found -= self.means.get(mention.name, float(np.mean(list(self.means.values()))))
         return -found

@@ -18,7 +18,7 @@ class Overthinking(Detector):
     The paper's classifier over layer entropies, attention and whether the word is repeated is `overthinking-trained`.
     Entropies in float32: the released code makes them in the model's dtype.
 
-    Paper: Overthinking causes hallucination, CVPR 2026 Findings, arXiv 2603.07619; code abinshoby/Overthinking@6ff6877.
+    Paper: Overthinking, CVPR 2026 Findings, arXiv 2603.07619; code abinshoby/Overthinking@6ff6877.
     """
 
     name: ClassVar[str] = "overthinking"

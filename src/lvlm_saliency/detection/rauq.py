@@ -27,7 +27,7 @@ class RAUQ(Detector):
     answer, so the score of a word changes with what follows: not causal. mode="entropy" replaces p_t by
     log(log V - H_t + 1e-10) on the log scale, as the code does.
 
-    Paper: Vazhentsev et al., Uncertainty-aware attention heads, arXiv 2505.20045; code IINemo/lm-polygraph@efea882.
+    Paper: RAUQ, arXiv 2505.20045; code IINemo/lm-polygraph@efea882.
     """
 
     name: ClassVar[str] = "rauq"
@@ -71,7 +71,10 @@ class RAUQ(Detector):
             own = np.log(np.maximum(math.log(self.vocabulary or 0) - entropy, 0) + 1e-10)
         found = []
         for layer in self.layers(reading.depth):
-            heads, count = reading.part("chain", layer, f"attention of layer {layer} to the token before"), reading.count
+            heads, count = (
+                reading.part("chain", layer, f"attention of layer {layer} to the token before"),
+                reading.count,
+            )
             # Row t at P stands on y_{t-1}: its own position. Row t + 1 stands on y_t: the position before.
             looks = heads[:, 0, :count] if self.where == "P" else heads[:, 1, 1:]
             looks = looks.astype(np.float64)
@@ -79,7 +82,9 @@ class RAUQ(Detector):
             log_c = np.empty(count)
             log_c[0] = own[0]
             for t in range(1, count):
-                before = math.log((1 - self.alpha) * head[t]) + log_c[t - 1] if (1 - self.alpha) * head[t] > 0 else -np.inf
+                before = (
+                    math.log((1 - self.alpha) * head[t]) + log_c[t - 1] if (1 - self.alpha) * head[t] > 0 else -np.inf
+                )
                 mine = math.log(self.alpha) + own[t] if self.alpha > 0 else -np.inf
                 log_c[t] = np.logaddexp(mine, before)
             found.append(log_c)

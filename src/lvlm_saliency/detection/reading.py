@@ -55,8 +55,8 @@ class Reading:
         ids: int64 `[n0 + T]`; prompt: n0; image: int64 `[I]`, positions of the picture's tokens, ascending.
         depth: the model's layers.
         rows: int64 `[R]`, which rows were kept, ascending.
-        logprob, entropy, margin: float64 `[T]`, nats, of each answer token under the model's own distribution; margin is
-            log p less that of the best other token. None where not captured (so for all that follows).
+        logprob, entropy, margin: float64 `[T]`, nats, of each answer token under the model's own distribution; margin
+            is log p less that of the best other token. None where not captured (so for all that follows).
         surprise: `[R, 3]`, of the 100 largest logits of each row: entropy, largest logit, largest softmax.
         attention: layer to float32 `[H, R, n0 + T]`, post-softmax; averaged: whether heads were averaged (H = 1).
         chain: layer to float32 `[H, 2, T + 1]`: each row's attention to its own position, and to the one before.
@@ -67,8 +67,9 @@ class Reading:
         unembedding, embedding: token id to float32 `[D]`.
         tiles: where the picture's tokens lie: arrays `[height, width]` of indices into `image`.
         extra: by name, what further passes found.
-        piece: token id to its text.
-        trace, sample: the saliency trace, and which of its texts this is.
+        piece: token id to its text. tied: whether input and output embeddings are one. max_new_tokens: the limit that
+            the text was written under, where known.
+        trace, sample: the saliency trace, and which of its texts this is; scores: what was read off it, by name.
     """
 
     ids: np.ndarray
@@ -99,6 +100,7 @@ class Reading:
     max_new_tokens: int | None = None
     trace: SaliencyTrace | None = None
     sample: int = 0
+    scores: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
 
     def __repr__(self) -> str:
         return f"Reading(prompt={self.prompt}, tokens={self.count}, image={len(self.image)}, rows={len(self.rows)})"

@@ -26,7 +26,17 @@ BUILT_IN = {
     "lens-cosine": "lens_cosine:LensCosine",
     "glsim": "glsim:GLSim",
     "contextual-lens": "contextual_lens:ContextualLens",
+    "viser": "viser:VisER",
     "overthinking": "overthinking:Overthinking",
+    "inslen": "inslen:InsLen",
+    "sadt": "sadt:SADT",
+    "output-saliency": "output_saliency:OutputSaliency",
+    "previous-saliency": "previous_saliency:PreviousSaliency",
+    "image-saliency": "image_saliency:ImageSaliency",
+    "risk": "risk:Risk",
+    "self-check": "self_check:SelfCheck",
+    "lpfv": "lpfv:LPFV",
+    "blank-picture": "blank_picture:BlankPicture",
 }
 """Name to `module:class` of this package, in the order of tables: cheap ones first."""
 

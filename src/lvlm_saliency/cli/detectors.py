@@ -1,0 +1,113 @@
+"""`lvlm-saliency detectors`: the published scores, what each needs, and what it costs."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import os
+from typing import Any
+
+import click
+
+from .blocks import pairs, print_blocks
+from .completion import detector_names
+from .options import debug_option, json_option
+from .quiet import quiet
+
+EXAMPLE = """\b
+Examples:
+  lvlm-saliency detectors
+  lvlm-saliency detectors glsim
+"""
+COLUMNS = (
+    ("paper", "paper"),
+    ("needs", "needs"),
+    ("further passes", "passes"),
+    ("training", "training"),
+    ("causal", "causal"),
+)
+TABLE = 110
+"""From so many columns on there is room for a table; below, every detector has a block of its own."""
+UNKNOWN = 140
+"""Width where the output goes to a file or a pipe."""
+FITTED = {
+    "none": "none",
+    "scale": "a scale, on other pictures",
+    "calibrated": "class means, on other pictures",
+    "trained": "on labelled words",
+}
+
+
+@click.command(epilog=EXAMPLE)
+@click.argument("name", required=False, shell_complete=detector_names)
+@json_option
+@debug_option
+def detectors(name, as_json):
+    """List the hallucination detectors; with NAME, describe one and its settings.
+
+    Every score is higher the more likely a word is hallucinated. `causal`: it can be had as soon as the word is
+    finished, whatever follows.
+    """
+    from .output import console, print_json
+
+    with quiet():
+        from ..detection.registry import detectors as names
+
+        found = [describe(key) for key in ([name.lower()] if name else names())]
+    if as_json:
+        print_json(found)
+        return
+    out = console()
+    if name:
+        _print_one(out, found[0])
+        return
+    if not out.is_terminal and "COLUMNS" not in os.environ:
+        out.width = UNKNOWN
+    (_print_table if out.width >= TABLE else _print_blocks)(out, found)
+    out.print("\nlvlm-saliency detectors NAME describes a detector and its settings", style="dim")
+
+
+def describe(name: str) -> dict[str, Any]:
+    """What is known of a detector without a model."""
+    from ..detection.base import NOMINAL
+    from ..detection.registry import detector_class
+
+    kind = detector_class(name)
+    made = kind()
+    text = inspect.getdoc(kind) or ""
+    settings = {field.name: getattr(made, field.name) for field in dataclasses.fields(kind)}
+    return {
+        "name": name,
+        "title": kind.title,
+        "description": text,
+        "paper": kind.paper,
+        "needs": ", ".join(made.needs(NOMINAL).kinds),
+        "passes": kind.passes,
+        "training": FITTED[kind.fit],
+        "causal": "yes" if kind.causal else "no",
+        "settings": {key: value for key, value in settings.items() if not hasattr(value, "predict")},
+    }
+
+
+def _print_table(out: Any, found: list[dict[str, Any]]) -> None:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column("name", style="bold", no_wrap=True)
+    for head, key in COLUMNS:
+        table.add_column(head, no_wrap=key in ("paper", "causal"), overflow="fold")
+    for data in found:
+        table.add_row(data["name"], *(data[key] or "–" for _, key in COLUMNS))
+    out.print(table)
+
+
+def _print_blocks(out: Any, found: list[dict[str, Any]]) -> None:
+    print_blocks(out, [(data["name"], [(head, data[key] or "–") for head, key in COLUMNS]) for data in found])
+
+
+def _print_one(out: Any, data: dict[str, Any]) -> None:
+    out.print(f"{data['name']}: {data['title']}", style="bold", highlight=False)
+    out.print(f"{data['description']}\n", markup=False, highlight=False)
+    settings = ", ".join(f"{key}={'default' if value is None else value}" for key, value in data["settings"].items())
+    out.print(pairs([*((head, data[key] or "–") for head, key in COLUMNS), ("settings", settings or "none")]))

@@ -1,0 +1,40 @@
+"""LPFV: the probability that the model names the object when asked for any element of the picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from lvlm_saliency.detection.base import Depth, Detector, Needs
+from lvlm_saliency.detection.mention import Mention
+from lvlm_saliency.detection.reading import Reading
+
+QUESTION = "Describe any element of the image with only one word or phrase."
+
+
+@dataclass(frozen=True)
+class LPFV(Detector):
+    """-sum over the tokens of the object's name, capitalised, of its log-probability as the answer to "Describe any
+    element of the image with only one word or phrase.": the language prior is out, since no text stands before it.
+
+    The released code measures behind the generation settings' warpers, which make zeros of most; here the model's own
+    probabilities. All mentions of an object share it; it favours what is salient.
+
+    Paper: SelfVal, arXiv 2601.22451; its code at 4147ca2.
+    """
+
+    name: ClassVar[str] = "lpfv"
+    title: ClassVar[str] = "language-prior-free verification"
+    paper: ClassVar[str] = "arXiv 2601.22451"
+    passes: ClassVar[str] = "one short pass per object"
+    granularity: ClassVar[str] = "object"
+    places: ClassVar[tuple[str, ...]] = ("question",)
+
+    where: str = field(default="question", kw_only=True)
+
+    def needs(self, depth: Depth) -> Needs:
+        return Needs(extra=frozenset(["lpfv"]))
+
+    def at(self, reading: Reading, token: int, mention: Mention) -> float:
+        found = reading.part("extra", "lpfv", "answers to the question about any element")
+        return -float(found.get(mention.name, float("nan")))
