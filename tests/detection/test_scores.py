@@ -94,9 +94,7 @@ def test_without_a_picture_there_is_no_score(name):
 CAUSAL = [name for name in STOCK if detector_class(name).causal]
 
 
-@pytest.mark.parametrize(
-    ("name", "where"), [(name, where) for name in CAUSAL for where in detector_class(name).places]
-)
+@pytest.mark.parametrize(("name", "where"), [(name, where) for name in CAUSAL for where in detector_class(name).places])
 def test_what_follows_the_word_changes_nothing(name, where):
     one = made(name, where=where)
     short, longer = full(), full(count=4)

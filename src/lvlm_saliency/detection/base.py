@@ -104,9 +104,7 @@ class Needs:
     extra: frozenset[str] = frozenset()
 
     def __or__(self, other: Needs) -> Needs:
-        return Needs(
-            **{f.name: getattr(self, f.name) | getattr(other, f.name) for f in dataclasses.fields(Needs)}  # type: ignore
-        )
+        return Needs(**{f.name: getattr(self, f.name) | getattr(other, f.name) for f in dataclasses.fields(Needs)})
 
     @property
     def kinds(self) -> list[str]:
@@ -218,7 +216,7 @@ def reduced(values: Sequence[float], how: str) -> float:
         return float("nan")
     if how in ("first", "last"):
         return float(found[0 if how == "first" else -1])
-    return float({"mean": np.mean, "max": np.max, "min": np.min}[how](found))
+    return float(found.mean() if how == "mean" else found.max() if how == "max" else found.min())
 
 
 def as_reading(source: Any, mention: Mention) -> Reading:

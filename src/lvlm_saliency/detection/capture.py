@@ -7,7 +7,7 @@ as they come, layer by layer, so that no vocabulary x patches x layers ever stan
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -39,7 +39,7 @@ MAX_ROWS = 512
 
 def reading(
     model: Any,
-    inputs: Mapping[str, Any],
+    inputs: dict[str, Any],
     sequences: Any,
     detectors: Sequence[Detector | str],
     *,
@@ -219,8 +219,8 @@ class _Rows:
                 entropy = -(log_p.exp() * log_p.masked_fill(log_p == float("-inf"), 0)).sum(-1)
                 kept.append((own[:, 0].cpu(), entropy.cpu(), (own - best)[:, 0].cpu()))
             wanted = plan.rows[(plan.rows >= first) & (plan.rows < first + logits.shape[1])]
-            rows = finite_logits(logits[plan.sample, (wanted - first).to(logits.device)]) if len(wanted) else None
-            if rows is not None:
+            if len(wanted):
+                rows = finite_logits(logits[plan.sample, (wanted - first).to(logits.device)])
                 large = rows.topk(min(100, rows.shape[-1]), -1).values
                 share = torch.log_softmax(large, -1)
                 surprises.append(
@@ -268,7 +268,7 @@ class _States:
     def __init__(self, needs: Needs, depth: Depth, plans: list[_Plan], found: list[Reading], lens: Lens):
         self.needs, self.depth, self.plans, self.found, self.lens = needs, depth, plans, found, lens
         self.offset = 0
-        self.lensed = {kind: {} for kind in ("image", "prompt")}  # kind -> index -> factors
+        self.lensed: dict[str, dict[int, list[float]]] = {"image": {}, "prompt": {}}  # kind -> index -> factors
         for kind, wanted in (("image", needs.image_lens), ("prompt", needs.prompt_lens)):
             for index, factor in wanted:
                 self.lensed[kind].setdefault(index, []).append(factor)
@@ -342,11 +342,11 @@ class _States:
             for wanted, home in ((self.needs.image, text.image_states), (self.needs.prompt, text.prompt_states)):
                 for index in wanted - set(home):
                     home[index] = np.zeros((0, width or 1), dtype=np.float32)
-            for wanted, home in ((self.needs.image_lens, text.image_lens), (self.needs.prompt_lens, text.prompt_lens)):
-                for key in wanted - set(home):
+            for asked, lenses in ((self.needs.image_lens, text.image_lens), (self.needs.prompt_lens, text.prompt_lens)):
+                for key in asked - set(lenses):
                     none = np.zeros(0, dtype=np.float32)
                     empty = np.zeros((0, len(plan.ids)), np.float32)
-                    home[key] = LensOf(plan.ids.numpy(), empty, none, none.astype(int), none, none)
+                    lenses[key] = LensOf(plan.ids.numpy(), empty, none, none.astype(int), none, none)
 
 
 def _joined(parts: list[LensOf]) -> LensOf:
