@@ -288,8 +288,9 @@ def test_viser_before_the_first_word_and_unfitted():
     assert made("viser").parts(reading, 0)["VR"] == pytest.approx(1, abs=1e-6)
     with pytest.raises(SettingError, match="needs tau"):
         ls.detector("viser").score(reading, WORD)
-    fitted = ls.detector("viser").fitted([(reading, WORD), (full(1), WORD)])
-    masses = [ls.detector("viser").mass(one, WORD.start).sum() for one in (reading, full(1))]
+    viser = ls.detector("viser")
+    fitted = viser.fitted(viser.cases([(reading, WORD, "a"), (full(1), WORD, "b")]))
+    masses = [viser.mass(one, WORD.start).sum() for one in (reading, full(1))]
     assert fitted.tau == pytest.approx(np.mean(masses))
 
 

@@ -37,6 +37,14 @@ BUILT_IN = {
     "self-check": "self_check:SelfCheck",
     "lpfv": "lpfv:LPFV",
     "blank-picture": "blank_picture:BlankPicture",
+    "metatoken": "metatoken:MetaToken",
+    "svar-trained": "svar_trained:SVARTrained",
+    "lookback-trained": "lookback_trained:LookbackTrained",
+    "ads-trained": "ads_trained:ADSTrained",
+    "dhcp": "dhcp:DHCP",
+    "haloprobe": "haloprobe:HaloProbe",
+    "overthinking-trained": "overthinking_trained:OverthinkingTrained",
+    "probe": "probe:Probe",
 }
 """Name to `module:class` of this package, in the order of tables: cheap ones first."""
 

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from lvlm_saliency.detection.base import Depth, Detector, Needs, as_reading
+from lvlm_saliency.detection.base import Depth, Needs, as_reading
+from lvlm_saliency.detection.fitted import Cases, Fittable
 from lvlm_saliency.detection.geometry import cosine, cosines, largest
 from lvlm_saliency.detection.mention import Mention
 from lvlm_saliency.detection.reading import Reading
 from lvlm_saliency.errors import SettingError
 
+UNFITTED = (
+    "viser needs tau, the mean of its evidence over calibration pictures: detector('viser', tau=...), or fitted(cases)"
+)
+
 
 @dataclass(frozen=True)
-class VisER(Detector):
+class VisER(Fittable):
     """-(alpha VE + (1 - alpha) VR), with p_i = softmax(W v_i)[word], v_i the picture's states 32 of 32:
 
     VE = cos(last prompt state, word's state) sigmoid(sum_i p_i / tau), states 31 of 32;
@@ -59,13 +62,21 @@ class VisER(Detector):
         log_p = lens.log_p(int(reading.answer[token])) if len(reading.image) else None
         return None if log_p is None else np.exp(log_p.astype(np.float64))
 
-    def fitted(self, cases: Sequence[tuple[Reading, Mention]]) -> VisER:
-        """The same with `tau` from these words."""
-        masses = [self.mass(reading, mention.start) for reading, mention in cases]
-        found = [float(one.sum()) for one in masses if one is not None]
-        if not found:
+    def features(self, reading: Reading, mention: Mention) -> np.ndarray:
+        parts = self.parts(reading, mention.start)
+        return np.array([parts["context"], parts["mass"], parts["VR"]])
+
+    def fitted(self, cases: Cases, seed: int = 0) -> Self:
+        masses = cases.values[:, 1]
+        if not np.isfinite(masses).any():
             raise SettingError("viser: no word with a picture to fit tau on")
-        return replace(self, tau=float(np.mean(found)))
+        return replace(self, tau=float(np.nanmean(masses)))
+
+    def risks(self, values: np.ndarray, names: np.ndarray) -> np.ndarray:
+        if self.tau is None:
+            raise SettingError(UNFITTED)
+        context, mass, ratio = values.T
+        return -(self.alpha * context / (1 + np.exp(-mass / self.tau)) + (1 - self.alpha) * ratio)
 
     def parts(self, reading: Reading, token: int) -> dict[str, float]:
         """VE, VR and what they are made of, but for the gate of VE when `tau` is not known."""
@@ -88,14 +99,9 @@ class VisER(Detector):
         }
 
     def at(self, reading: Reading, token: int, mention: Mention) -> float:
-        if self.tau is None:
-            raise SettingError(
-                "viser needs tau, the mean of its evidence over calibration pictures: detector('viser', tau=...), or "
-                "fitted(...) on readings of some"
-            )
         parts = self.parts(reading, token)
-        evidence = parts["context"] / (1 + math.exp(-parts["mass"] / self.tau))
-        return -(self.alpha * evidence + (1 - self.alpha) * parts["VR"])
+        values = np.array([[parts["context"], parts["mass"], parts["VR"]]])
+        return float(self.risks(values, np.array([mention.name]))[0])
 
     def explain(self, source: Any, mention: Mention) -> dict[str, Any]:
         return dict(self.parts(as_reading(source, mention), mention.start))
