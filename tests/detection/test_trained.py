@@ -25,14 +25,15 @@ TRAINED = [name for name in ls.detectors() if detector_class(name).fit == "train
 
 
 def planted(one, count=300, seed=0):
-    """Cases whose label depends on the last tenth of the detector's features."""
+    """Cases whose label can be seen in the last tenth of the detector's features."""
     random = np.random.default_rng(seed)
     width = len(one.features(full(), WORD))
     values = random.normal(size=(count, width))
     values[:, :3] = np.abs(values[:, :3])  # HaloProbe's first ones are a flag, a count and a position
     values[:, 1] = random.integers(1, 5, count)
-    last = values[:, -max(1, width // 10) :]
-    y = random.random(count) < 1 / (1 + np.exp(-3 * last.sum(axis=1) / last.shape[1] ** 0.5))
+    truth = random.normal(size=count)
+    values[:, -max(1, width // 10) :] += 2 * truth[:, None]
+    y = random.random(count) < 1 / (1 + np.exp(-3 * truth))
     return Cases(values, y, np.arange(count) // 3, np.full(count, "dog", dtype=object))
 
 

@@ -39,11 +39,11 @@ class HaloProbe(Trained):
     """The factorised posterior: logit f(x) + logit g(x_e).
 
     f, a perceptron with two hidden layers, sees: first mention, occurrence clipped to 1..4, position; for each layer
-    and head the mean of the 20 (of 576) largest attentions over the picture and the entropy of that attention, at the state
-    that predicts the word and at the word; entropy, largest logit and largest softmax of the 100 largest logits. It is
-    trained on words balanced given x_e (fifths of position x occurrence): within each, right and hallucinated words
-    weigh the same (the rarer are drawn again). g is a logistic regression of occurrence and position on the words as
-    they are.
+    and head the mean of the 20 (of 576) largest attentions over the picture and the entropy of that attention, at the
+    state that predicts the word and at the word; entropy, largest logit and largest softmax of the 100 largest logits.
+    It is trained on words balanced given x_e (fifths of position x occurrence): within each, right and hallucinated
+    words weigh the same (the rarer are drawn again). g is a logistic regression of occurrence and position on the words
+    as they are.
 
     The paper normalises position "to [0, 1]" without saying by what; the text's final length would look ahead, so it is
     the limit on new tokens. Occurrences are counted so far, so that the score is causal. Its code has not been
