@@ -15,7 +15,7 @@ FLOORS = (
     ("errors", "plain_text", "short"),
     ("extras", "files"),
     ("stats",),
-    ("hf", "pages", "scenes"),
+    ("hf", "judge", "pages", "scenes"),
     ("model",),
     ("attention",),
     ("tracing",),

@@ -8,6 +8,7 @@ from typing import Any
 from lvlm_saliency.benchmarks.registry import scores_of
 from lvlm_saliency.errors import InputError
 from lvlm_saliency.files.records import Problems
+from lvlm_saliency.judge.record import check_same
 from lvlm_saliency.stats.bootstrap import Bootstrap
 
 Result = Mapping[str, Any]
@@ -19,11 +20,12 @@ def compare(one: Result, other: Result, *, errors: str = "raise", bootstrap: Boo
     `errors`: items that only one of them has raise `InputError`, or with "skip" are left out of both and counted.
     Returns `figures` (`{name: {"difference", "interval"}}`), `items`, `skipped` and how the interval was drawn. Both
     systems see the same redrawn images, so what is hard for both cancels out.
-    Raises `InputError` also when benchmark, variant, parser or task differ.
+    Raises `InputError` also when benchmark, variant, parser, task or judge differ.
     """
     for setting in ("benchmark", "task", "variant", "parser"):
         if one.get(setting) != other.get(setting):
             raise InputError(f"cannot compare {setting} {one.get(setting)!r} with {setting} {other.get(setting)!r}")
+    check_same(one.get("judge"), other.get("judge"))
     problems = Problems(errors)
     scores = scores_of(one["benchmark"])
     where, key_of, table_of = scores.items, scores.key, scores.counts

@@ -10,14 +10,16 @@ from lvlm_saliency.errors import SettingError, did_you_mean
 
 if TYPE_CHECKING:  # a command's help and completion read the names alone
     from lvlm_saliency.benchmarks.spec import Scores, Spec
+    from lvlm_saliency.judge.run import Judging
     from lvlm_saliency.pages.figures import Figure
 
 
 class Room(NamedTuple):
-    """Where a benchmark lives below this package, and whether `evaluate` runs it."""
+    """Where a benchmark lives below this package, whether `evaluate` runs it, and whether a judge reads its answers."""
 
     package: str
     runs: bool = False
+    judged: bool = False
 
 
 ROOMS = {
@@ -28,13 +30,13 @@ ROOMS = {
     "chair": Room("chair", runs=True),
     "mme": Room("mme", runs=True),
     "amber": Room("amber", runs=True),
-    "llava-bench": Room("llava_bench"),
-    "mm-vet": Room("mm_vet"),
+    "llava-bench": Room("llava_bench", judged=True),
+    "mm-vet": Room("mm_vet", judged=True),
     "vizwiz": Room("vizwiz"),
     "scienceqa": Room("scienceqa"),
-    "hallusionbench": Room("hallusionbench"),
-    "mmhal-bench": Room("mmhal_bench"),
-    "mmvp": Room("mmvp"),
+    "hallusionbench": Room("hallusionbench", judged=True),
+    "mmhal-bench": Room("mmhal_bench", judged=True),
+    "mmvp": Room("mmvp", judged=True),
 }
 
 
@@ -60,6 +62,22 @@ def specs() -> tuple[Spec, ...]:
 def runnable() -> tuple[str, ...]:
     """The benchmarks that `evaluate` runs."""
     return tuple(name for name, room in ROOMS.items() if room.runs)
+
+
+def judged() -> tuple[str, ...]:
+    """The benchmarks whose answers a language model judges."""
+    return tuple(name for name, room in ROOMS.items() if room.judged)
+
+
+def judging(name: str) -> Judging:
+    """How a benchmark's answers are put before a judge.
+
+    Raises:
+        SettingError: no judge reads this benchmark, or there is none of this name.
+    """
+    if name not in judged():
+        raise SettingError(f"no judge reads {name!r}{did_you_mean(name, judged())}")
+    return import_module(f"lvlm_saliency.benchmarks.{ROOMS[name].package}.judging").Judging()
 
 
 def scores_of(name: str) -> Scores:

@@ -30,6 +30,7 @@ COMMANDS = {
     "study": ("study:study", "The paper's claims, measured again on any model and labelled texts."),
     "tune": ("tune:tune", "Find a method's settings for a model on a budget, and write them to a preset file."),
     "score": ("score:score", "Score what any system wrote, as the official scorers of eleven benchmarks do."),
+    "judge": ("judge:judge", "Have a language model judge answers, for the benchmarks that want one."),
     "check": ("check:check", "Measure on a checkpoint what is promised: exact rows, neutral settings, nothing left."),
     "models": ("models:models", "List the model families that are supported and tested, with presets."),
     "methods": ("methods:methods", "List the methods and their settings."),

@@ -71,6 +71,13 @@ def benchmark_names(_ctx: click.Context, _param: click.Parameter, incomplete: st
     return items(runnable(), incomplete)
 
 
+def judged_names(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Names of benchmarks whose answers a language model judges."""
+    from ..benchmarks.registry import judged
+
+    return items(judged(), incomplete)
+
+
 def models(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The model of the package; else a folder."""
     return items([("scenes", "The model in the package.")], incomplete) or [CompletionItem(incomplete, type="dir")]

@@ -48,15 +48,23 @@ def run(paths: tuple[Path, ...], scorer: Callable[..., list[dict[str, Any]]], **
 
     bootstrap = Bootstrap(settings["resamples"], settings["seed"], settings["level"])
     how = {"errors": "skip" if settings["skip_errors"] else "raise", "bootstrap": bootstrap}
-    results = [{"file": str(path), **result} for path in paths for result in scorer(path, **how)]
+    results = [{"file": str(path), **result} for path in paths for result in _scored(scorer, path, how)]
     if settings["versus"] is not None:
-        baselines = {baseline.get("task"): baseline for baseline in scorer(settings["versus"], **how)}
+        baselines = {baseline.get("task"): baseline for baseline in _scored(scorer, settings["versus"], how)}
         for result in results:
             if result.get("task") not in baselines:
                 raise click.UsageError(f"{settings['versus']} has no {result['task']} responses to compare with")
             difference = compare(result, baselines[result.get("task")], **how)
             result["versus"] = {"file": str(settings["versus"]), **difference}
     _show(results, settings["as_json"], settings["per_item"])
+
+
+def _scored(scorer: Callable[..., list[dict[str, Any]]], path: Path, how: dict[str, Any]) -> list[dict[str, Any]]:
+    """The results of a path, each with how its answers were judged, where that is known."""
+    from ..judge.record import read_record
+
+    judged = read_record(path) if path.is_file() else None
+    return [{**result, **({"judge": judged} if judged else {})} for result in scorer(path, **how)]
 
 
 def _show(results: list[dict[str, Any]], as_json: bool, per_item: bool) -> None:

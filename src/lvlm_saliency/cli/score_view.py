@@ -133,6 +133,8 @@ def _names(rows: list[dict[str, Any]]) -> list[str]:
 def _made_with(row: Mapping[str, Any]) -> str:
     how = row["bootstrap"]
     parts = [f"{name} {row[name]}" for name in ("variant", "parser", "pairing", "similarity") if name in row]
+    if judge := row.get("judge"):
+        parts.append(f"judged by {judge.get('served') or judge.get('model')}, {judge.get('unparsable', 0)} unparsable")
     if how["resamples"]:
         parts.append(
             f"intervals: {100 * how['level']:g} % percentile bootstrap over {how['unit']}s, "
