@@ -22,13 +22,18 @@ def python(*arguments):
     return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["explain", "--help"], ["nonsense"], ["data"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["explain", "--help"], ["nonsense"]])
 def test_quick_answers_import_nothing_heavy(arguments):
     code = (
         "import sys; from lvlm_saliency.cli import main; main(sys.argv[1:]);"
         f"print([name for name in {HEAVY} if name in sys.modules])"
     )
     assert python("-c", code, *arguments).stdout.splitlines()[-1] == "[]"
+
+
+def test_what_benchmarks_need_is_told_without_torch():
+    code = f"import sys; from lvlm_saliency.cli import main; main(['data']); print({{*{HEAVY}}} & {{*sys.modules}})"
+    assert python("-c", code).stdout.splitlines()[-1] == "{'numpy'}"  # their rooms hold scorers too
 
 
 def test_version(run):

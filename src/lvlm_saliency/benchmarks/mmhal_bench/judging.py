@@ -1,7 +1,7 @@
 """MMHal-Bench before its judge: a rating of each of 96 answers.
 
-Official source: llava-rlhf/LLaVA-RLHF `eval_gpt_mmhal.py`. The judge's text is under a licence that keeps it out of this
-package: users take it from the data set's own page.
+Official source: llava-rlhf/LLaVA-RLHF `eval_gpt_mmhal.py`. The judge's text is under a licence that keeps it out of
+this package: users take it from the data set's own page.
 """
 
 from __future__ import annotations
