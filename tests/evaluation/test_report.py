@@ -238,3 +238,31 @@ def test_plots_leave_out_what_is_undefined():
 def test_the_function_report_is_not_hidden_by_the_package_of_its_name(first):
     code = f"import {first}; from lvlm_saliency.evaluation import report; assert callable(report)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_method_at_several_thresholds_is_a_curve():
+    from types import SimpleNamespace
+
+    from lvlm_saliency.evaluation.summary.content import Row
+    from lvlm_saliency.evaluation.summary.plots import setting_of, sweeps
+
+    records = {
+        "greedy": [],
+        "g": [{"name": "g", "threshold": None, "recall_loss": 0.01, "ask": True}],
+        "g:recall_loss=0.05": [{"name": "g", "threshold": None, "recall_loss": 0.05, "ask": True}],
+        "g:recall_loss=0.002": [{"name": "g", "threshold": None, "recall_loss": 0.002, "ask": True}],
+        "g:ask=false": [{"name": "g", "threshold": None, "recall_loss": 0.01, "ask": False}],
+    }
+    run = SimpleNamespace(name="run", config={"systems": records})
+    (curve,) = sweeps([Row(run, label, False) for label in records])
+    assert [row.label for row in curve] == ["g:recall_loss=0.05", "g", "g:recall_loss=0.002"]
+    assert [setting_of(row) for row in curve] == ["recall_loss=0.05", "g", "recall_loss=0.002"]
+
+
+def test_joined_points_are_drawn_in_their_order():
+    points = [svg.Point(name, (x, x, x), (y, y, y)) for name, x, y in (("a", 1, 3), ("b", 3, 1), ("c", 2, 2))]
+    drawn = svg.scatter("t", "x", "y", points, [[points[0], points[2], points[1]]])
+    (line,) = re.findall(r'<polyline class="range" fill="none" points="([^"]*)"', drawn)
+    across = [float(corner.split(",")[0]) for corner in line.split()]
+    assert across == sorted(across)
+    assert len(across) == 3

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -68,6 +68,11 @@ class Benchmark(ABC):
         """Raise before a model runs what would only be missed when its answers are scored."""
         if not self.items:
             raise InputError(f"{self.name}: no items; the files hold no question")
+
+    def present(self, item: Item) -> Collection[str] | None:
+        """Canonical names of the objects in the item's picture, None where the benchmark does not say: what an oracle
+        that decides in a method's place goes by."""
+        return None
 
     def captions(self) -> frozenset[int]:
         """Indices of the items whose answers are descriptions: the length-matched control applies to those."""

@@ -28,7 +28,18 @@ def _check_written(row: Mapping[str, Any]) -> str:
     if row.get("finish") not in ENDS:
         return f"finish is none of {', '.join(ENDS)}"
     strange = [name for name in ("rejected", "fallbacks") if not is_whole(row.get(name, 0))]
-    return f"{strange[0]} is no whole number from 0" if strange else ""
+    if strange:
+        return f"{strange[0]} is no whole number from 0"
+    judged = row.get("judged", [])
+    return "" if isinstance(judged, list) and all(map(_is_judged, judged)) else "judged holds no words"
+
+
+def _is_judged(word: Any) -> bool:
+    """Whether this is a word that a guard judged: name, sentence, attempt, objects before it, acted on."""
+    if not isinstance(word, list) or len(word) != 5:
+        return False
+    name, *places, acted = word
+    return isinstance(name, str) and all(map(is_whole, places)) and isinstance(acted, bool)
 
 
 def check_text(row: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from lvlm_saliency.benchmarks.base import Benchmark, Item
 from lvlm_saliency.benchmarks.opening import open_benchmark
 from lvlm_saliency.errors import ImageError, SettingError
-from lvlm_saliency.evaluation import rows
+from lvlm_saliency.evaluation import gates, rows
 from lvlm_saliency.evaluation.folder import RunFolder
 from lvlm_saliency.evaluation.settings import Settings
 from lvlm_saliency.evaluation.systems import System, served, systems
@@ -73,13 +73,14 @@ class Run:
     def __init__(self, settings: Settings, listener: Listener):
         self.settings, self.listener = settings, listener
         self.benchmarks = _opened(settings)
-        self.systems = systems(settings.methods, settings.seed)
+        self.systems = gates.in_order(systems(settings.methods, settings.seed), settings.seed)
         self.left_out: dict[str, str] = {}
         self.folder = RunFolder(settings.out)
 
     def go(self, model: Any, processor: Any) -> dict[str, Any] | None:
         for benchmark in self.benchmarks:
             benchmark.check()
+        gates.check(self.systems, self.benchmarks)
         digests = {benchmark.name: self._digests(benchmark) for benchmark in self.benchmarks}
         if model is None:
             from lvlm_saliency.model.load import load_model
@@ -135,9 +136,16 @@ class Run:
 
     def _decode(self, decoder: Any, batches: Any, benchmark: Benchmark, system: System, items: Sequence[Item]) -> None:
         part = self.settings.part
+        acting = gates.bound(system, benchmark, self.folder, self.settings.seed) if items else system
+        if acting is None:
+            self.listener.note(
+                f"{system.label} acts as often as the guard, which has answers to give in other shards: "
+                "give the command again when they are there"
+            )
+            return
         items_file = self.folder.file("items", benchmark.name, system, part)
         cost_file = self.folder.file("cost", benchmark.name, system, part)
-        for answers, cost in batches.run(items, lambda batch: decoder.decode(benchmark, system, batch)):
+        for answers, cost in batches.run(items, lambda batch: decoder.decode(benchmark, acting, batch)):
             # The cost first: a kill in between leaves a cost without answers, which `_mend` can tell; the other way
             # round the answers would be kept and their cost lost for good.
             store.append(cost_file, [cost])

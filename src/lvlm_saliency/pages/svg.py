@@ -75,8 +75,10 @@ class Point:
     y: tuple[float, float, float]
 
 
-def scatter(title: str, x_name: str, y_name: str, points: Sequence[Point]) -> str:
-    """Two figures against each other, intervals as crosses."""
+def scatter(
+    title: str, x_name: str, y_name: str, points: Sequence[Point], lines: Sequence[Sequence[Point]] = ()
+) -> str:
+    """Two figures against each other, intervals as crosses. lines: points that are joined, in their order."""
     width, height, left, top, right, bottom = WIDTH, 300, 58, 18, 24, 44
     points = [p for p in points if all(map(math.isfinite, (*p.x, *p.y)))]
     if not points:
@@ -104,12 +106,15 @@ def scatter(title: str, x_name: str, y_name: str, points: Sequence[Point]) -> st
     parts.append(_text((left + width - right) / 2, height - 6, x_name, "axis"))
     middle = (top + height - bottom) / 2
     parts.append(f'<text class="axis" transform="translate(13 {middle:.0f}) rotate(-90)">{escape(y_name)}</text>')
+    for line in lines:
+        corners = [f"{px(p.x[1]):.1f},{py(p.y[1]):.1f}" for p in line if p in points]
+        parts.append(f'<polyline class="range" fill="none" points="{" ".join(corners)}"/>')
     lowest = -math.inf
     for point in sorted(points, key=lambda p: py(p.y[1])):
         x, y = px(point.x[1]), py(point.y[1])
-        lines = _lines(point.name)
+        words = _lines(point.name)
         label = max(y - 7, lowest + LINE)  # above its cross, and never on another label
-        lowest = label + LINE * (len(lines) - 1)
+        lowest = label + LINE * (len(words) - 1)
         parts.append(
             f'<line class="range" x1="{px(point.x[0]):.1f}" x2="{px(point.x[2]):.1f}" y1="{y:.1f}" y2="{y:.1f}"/>'
         )
@@ -119,7 +124,7 @@ def scatter(title: str, x_name: str, y_name: str, points: Sequence[Point]) -> st
         parts.append(f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="5"/>')
         room = x + 8 + LETTER * _longest([point.name]) <= width  # else to the left of its point
         at, kind = (x + 8, "label") if room else (x - 8, "label end")
-        parts += [_text(at, label + LINE * number, line, kind) for number, line in enumerate(lines)]
+        parts += [_text(at, label + LINE * number, line, kind) for number, line in enumerate(words)]
     return _svg(title, width, height, parts)
 
 

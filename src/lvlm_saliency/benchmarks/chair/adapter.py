@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -97,6 +97,9 @@ class Chair(Benchmark):
 
     def picture(self, item: Item) -> Image:
         return self.pictures.open(item.image)
+
+    def present(self, item: Item) -> Collection[str]:
+        return self.objects[item.id]
 
     def picture_digest(self, item: Item) -> str:
         return self.pictures.digest(item.image)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -48,6 +48,9 @@ class Scenes(Benchmark):
         from lvlm_saliency.scenes import draw_scene
 
         return draw_scene(self.by_image[item.image])
+
+    def present(self, item: Item) -> Collection[str]:
+        return self.by_image[item.image].present
 
     def picture_digest(self, item: Item) -> str:
         return self._digests[item.image]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -54,17 +56,54 @@ def _mark(name: str, found: dict[str, Any], kind: str) -> svg.Mark:
 
 
 def _trade_off(rows: Sequence[Row], benchmark: str, part: str) -> str:
-    """How much is named against how much of it is hallucinated."""
-    points = []
+    """How much is named against how much of it is hallucinated; a method at several thresholds is a curve."""
     for across, up in scorer_of(rows, benchmark, part).across:
-        for row in rows:
-            entry = row.run.scores["benchmarks"][benchmark]["parts"][part][row.label]
-            if across in entry["figures"] and up in entry["figures"]:
-                points.append(svg.Point(row.name, _span(entry, across), _span(entry, up)))
-        if points:
-            names = [FIGURES[name].shown + " (%)" for name in (across, up)]
-            return svg.scatter(f"{names[1]} against {names[0]}, {benchmark} {part}", *names, points)
+        entries = {row.name: row.run.scores["benchmarks"][benchmark]["parts"][part][row.label] for row in rows}
+        shown = [row for row in rows if {across, up} <= set(entries[row.name]["figures"])]
+        if not shown:
+            continue
+        curves = sweeps(shown)
+        short = {row.name: setting_of(row) for curve in curves for row in curve[1:]}
+        points = {
+            row.name: svg.Point(
+                short.get(row.name, row.name), _span(entries[row.name], across), _span(entries[row.name], up)
+            )
+            for row in shown
+        }
+        names = [FIGURES[name].shown + " (%)" for name in (across, up)]
+        lines = [[points[row.name] for row in curve] for curve in curves]
+        title = f"{names[1]} against {names[0]}, {benchmark} {part}"
+        return svg.scatter(title, *names, list(points.values()), lines)
     return ""
+
+
+SWEPT = ("threshold", "recall_loss")
+"""Settings that move a method along a curve of its own: how much is acted on."""
+
+
+def sweeps(rows: Sequence[Row]) -> list[list[Row]]:
+    """The rows of a run that are one system but for `SWEPT`, at least two of them, in the order of that setting."""
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        records = row.run.config["systems"].get(row.label) or []
+        if any(name in record for record in records for name in SWEPT):
+            kept = [{name: value for name, value in one.items() if name not in SWEPT} for one in records]
+            found.setdefault(f"{row.run.name} {json.dumps(kept, sort_keys=True)}", []).append(row)
+    return [sorted(some, key=_swept) for some in found.values() if len(some) > 1]
+
+
+def _swept(row: Row) -> tuple[float, ...]:
+    """Where a row stands in its sweep; what acts most comes first."""
+    records = row.run.config["systems"][row.label]
+    losses = [one.get("recall_loss") or 0.0 for one in records]
+    thresholds = [-1.0 if one.get("threshold") is None else one["threshold"] for one in records]
+    return (max(thresholds), -max(losses))
+
+
+def setting_of(row: Row) -> str:
+    """The setting that tells a row from the others of its sweep, as it was written; the row's name where none was."""
+    chosen = [piece for piece in re.split(r"[:,+]", row.label) if piece.partition("=")[0] in SWEPT]
+    return ", ".join(chosen) or row.name
 
 
 def _span(entry: dict[str, Any], name: str) -> tuple[float, float, float]:
