@@ -8,26 +8,13 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+from lvlm_saliency.interventions.table import BUILT_IN
+
 __version__ = "0.1.0"
 
 _HOMES = {
     "generate": "decoding.loop",
-    "GenerateOutput": "decoding.steps",
-    "LocoRE": "interventions.locore",
-    "SGRS": "interventions.sgrs",
-    "Beam": "interventions.beam",
-    "CausalMM": "interventions.causalmm",
-    "DoLa": "interventions.dola",
-    "DOPRA": "interventions.dopra",
-    "EAH": "interventions.eah",
-    "FarSight": "interventions.farsight",
-    "ICD": "interventions.icd",
-    "MemVR": "interventions.memvr",
-    "OPERA": "interventions.opera",
-    "PAI": "interventions.pai",
-    "Sampling": "interventions.sampling",
-    "TAME": "interventions.tame",
-    "VCD": "interventions.vcd",
+    "GenerateOutput": "model.output",
     "Answer": "chat.answer",
     "Chat": "chat.model",
     "Explanation": "chat.explanation",
@@ -53,6 +40,7 @@ _HOMES = {
     "open_image": "model.images",
     "token_regions": "model.regions",
     "trace": "tracing.one_pass",
+    **{value.partition(":")[2]: value.partition(":")[0].removeprefix(f"{__name__}.") for value in BUILT_IN.values()},
 }
 
 __all__ = ["__version__", *sorted(_HOMES)]

@@ -14,10 +14,10 @@ from lvlm_saliency.attention import rows
 from lvlm_saliency.attention.edits import RowEdit
 from lvlm_saliency.checks import lines
 from lvlm_saliency.checks.state import differences, state_of
-from lvlm_saliency.decoding.rejection import SaliencyGate
-from lvlm_saliency.decoding.retracing import Retracing
 from lvlm_saliency.errors import InputError, UnsupportedModelError
 from lvlm_saliency.interventions.memvr import MemVR
+from lvlm_saliency.interventions.memvr.retracing import Retracing
+from lvlm_saliency.interventions.sgrs.rejection import SaliencyGate
 from zoo import FAMILIES, REFUSED
 
 EVERY = ["can be traced", "writes a text", "rows = definition", "neutral LocoRE", "neutral SGRS"]
@@ -89,10 +89,10 @@ def wrong_rows(patch):
 def acting_though_off(patch):
     edit = ls.LocoRE.edit_rows
 
-    def acts(self, place):
-        shape = torch.zeros(1, 1, place.new, place.keys)
+    def acts(self, context):
+        shape = torch.zeros(1, 1, context.new, context.keys)
         shape[..., 0] = 1e-3
-        return edit(self, place) if self.beta else RowEdit(bias=shape)
+        return edit(self, context) if self.beta else RowEdit(bias=shape)
 
     patch.setattr(ls.LocoRE, "edit_rows", acts)
 
@@ -107,14 +107,14 @@ def refusing_though_off(patch):
 
 
 def looking_though_off(patch):
-    hooks = MemVR.hooks
+    hooks = MemVR.put
 
     def acts(self, model, session):
         if self.alpha:
             return hooks(self, model, session)
         return Retracing(dataclasses.replace(self, alpha=0.9, gamma=-1), model, session).hooks()
 
-    patch.setattr(MemVR, "hooks", acts)
+    patch.setattr(MemVR, "put", acts)
 
 
 def other_features(patch):
@@ -134,7 +134,7 @@ def a_token_twice(patch):
 
 def at_decode_steps_only(patch):
     edit = ls.LocoRE.edit_rows
-    patch.setattr(ls.LocoRE, "edit_rows", lambda self, place: edit(self, place) if place.new == 1 else None)
+    patch.setattr(ls.LocoRE, "edit_rows", lambda self, context: edit(self, context) if context.new == 1 else None)
 
 
 FAULTS = {
@@ -189,13 +189,13 @@ def test_whatever_a_method_leaves_is_seen(what, monkeypatch):
 
 def test_a_method_that_leaves_its_hook_is_seen(monkeypatch):
     model, processor = FAMILIES["llava"].fresh()
-    hooks = MemVR.hooks
+    hooks = MemVR.put
 
     def leaving(self, model, session):
         model.get_decoder().register_forward_hook(lambda *_: None)
         return hooks(self, model, session)
 
-    monkeypatch.setattr(MemVR, "hooks", leaving)
+    monkeypatch.setattr(MemVR, "put", leaving)
     report = ls.check(model, processor)
     assert [row.name for row in report.rows if row.state != "pass"] == ["nothing left"], str(report)
     assert "_forward_hooks" in report.rows[-1].detail

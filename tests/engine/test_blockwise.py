@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 import lvlm_saliency as ls
 from lvlm_saliency import hf
-from lvlm_saliency.decoding import pace as pacing
 from lvlm_saliency.errors import SettingError
+from lvlm_saliency.interventions.sgrs import block_size as pacing
 from zoo import FAMILIES
 
 from .reference import alone
@@ -62,7 +62,7 @@ def test_same_decisions_on_every_family(name, alpha, order):
 
 @pytest.mark.parametrize("size", [1, 3, *(pytest.param(size, marks=pytest.mark.slow) for size in (2, 7, 40))])
 def test_same_decisions_for_every_block_size(size, monkeypatch):
-    monkeypatch.setattr(pacing.Pace, "size", lambda self: size)
+    monkeypatch.setattr(pacing.BlockSize, "size", lambda self: size)
     model, _ = FAMILIES["gemma3"].build()
     for seed in range(4):
         for alpha in (0.4, 0.9):
@@ -139,12 +139,12 @@ def seen(pace, refused, number):
 
 
 def test_pace_follows_the_refusals():
-    pace = pacing.Pace(fixed=True, share=0.5)
+    pace = pacing.BlockSize(fixed=True, share=0.5)
     seen(pace, False, 400)
     assert pace.size() == pacing.LARGEST
     seen(pace, True, 100)
     assert pace.size() <= 4
-    pace = pacing.Pace(fixed=False, share=0.5)
+    pace = pacing.BlockSize(fixed=False, share=0.5)
     assert [pace.next_is_block() for _ in range(pacing.WARM + 1)] == [False] * pacing.WARM + [True]
     for name, seconds in (("draft", 1.0), ("verify", 3.0), ("step", 1.6)):
         pace.timed(name, seconds)
@@ -158,7 +158,7 @@ def test_pace_follows_the_refusals():
 
 def test_steps_behind_a_block_do_not_make_steps_look_dear():
     """Nearly every step that follows a block refuses; blocks are weighed against steps as they would come."""
-    pace = pacing.Pace(fixed=False, share=0.5)
+    pace = pacing.BlockSize(fixed=False, share=0.5)
     for name, seconds in (("draft", 1.0), ("verify", 3.0), ("step", 1.6), ("refusal", 40.0)):
         for _ in range(3):
             pace.timed(name, seconds)
@@ -171,7 +171,7 @@ def test_steps_behind_a_block_do_not_make_steps_look_dear():
 
 
 def test_the_first_time_of_an_action_gives_way():
-    pace = pacing.Pace(fixed=False, share=0.5)
+    pace = pacing.BlockSize(fixed=False, share=0.5)
     for seconds in (50.0, 1.0, 2.0):
         pace.timed("draft", seconds)
     assert list(pace.memory.seconds["draft"]) == [1.0, 2.0]
@@ -182,22 +182,22 @@ def test_one_text_teaches_the_next_and_only_of_its_own_setting():
         pass
 
     model, other = Model(), Model()
-    memory = pacing.memory_of(model, ("alpha", 0.6))
-    assert pacing.memory_of(model, ("alpha", 0.6)) is memory
-    assert pacing.memory_of(model, ("alpha", 0.3)) is not memory
-    assert pacing.memory_of(other, ("alpha", 0.6)) is not memory
-    first = pacing.Pace(False, 0.5, memory)
+    memory = pacing.cost_history_of(model, ("alpha", 0.6))
+    assert pacing.cost_history_of(model, ("alpha", 0.6)) is memory
+    assert pacing.cost_history_of(model, ("alpha", 0.3)) is not memory
+    assert pacing.cost_history_of(other, ("alpha", 0.6)) is not memory
+    first = pacing.BlockSize(False, 0.5, memory)
     assert not first.next_is_block()  # nothing is known: an ordinary step
     assert first.size() <= pacing.FIRST
     for name, seconds in (("draft", 1.0), ("verify", 3.0), ("step", 1.6)):
         first.timed(name, seconds)
     seen(first, False, 300)
-    second = pacing.Pace(False, 0.5, memory)
+    second = pacing.BlockSize(False, 0.5, memory)
     assert second.next_is_block()
     assert second.size() == pacing.LARGEST
     assert second.rate == pytest.approx(memory.refused / memory.seen)
     seen(second, True, 300)
-    assert not pacing.Pace(False, 0.5, memory).next_is_block()
+    assert not pacing.BlockSize(False, 0.5, memory).next_is_block()
     count = len(pacing._memories)
     del other
     assert len(pacing._memories) == count - 1  # it goes with its model
@@ -239,7 +239,7 @@ def test_samples_that_come_unequally_far_and_end_at_different_places(name, monke
     model, _ = family.build()
     inputs = family.inputs(n=3)
     for size, alpha, seed in ((5, 0.7, 2), (9, 0.9, 4), (3, 0.5, 6)):
-        monkeypatch.setattr(pacing.Pace, "size", lambda self, size=size: size)
+        monkeypatch.setattr(pacing.BlockSize, "size", lambda self, size=size: size)
         free, blocks = both(model, inputs, tokens=26, alpha=alpha, seed=seed)
         same(free, blocks)
         stop = free.steps[1][7].token_id
@@ -298,6 +298,6 @@ def test_processors_see_each_sample_at_its_own_length(processor):
 def test_same_decisions_whatever_is_asked(seed, alpha, size, n, name, order, draws):
     model, _ = FAMILIES[name].build()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pacing.Pace, "size", lambda self: size)
+        patch.setattr(pacing.BlockSize, "size", lambda self: size)
         inputs = FAMILIES[name].inputs(n=n, seed=seed % 4)
         same(*both(model, inputs, tokens=14, alpha=alpha, order=order, seed=seed, max_draws=draws))

@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 
 import lvlm_saliency as ls
 from lvlm_saliency.attention.rows import RowEdit, Rows
-from lvlm_saliency.attention.step import Place
+from lvlm_saliency.attention.state import RowContext
 from lvlm_saliency.errors import SettingError
 from lvlm_saliency.interventions.locore import SPACES
 from zoo import FAMILIES
 
 from .reference import eager, extended
 
-places = st.builds(
-    lambda prompt, output, new, cut: Place(
+contexts = st.builds(
+    lambda prompt, output, new, cut: RowContext(
         layer=0,
         past=prompt + output,
         new=new,
@@ -35,22 +35,22 @@ places = st.builds(
 )
 
 
-@given(places, st.integers(1, 5), st.floats(0.01, 4), st.sampled_from(SPACES), st.integers(0, 10**6))
+@given(contexts, st.integers(1, 5), st.floats(0.01, 4), st.sampled_from(SPACES), st.integers(0, 10**6))
 @settings(deadline=None)
-def test_rows_follow_the_formula(place, window, beta, space, seed):
+def test_rows_follow_the_formula(context, window, beta, space, seed):
     """Eq. 8-9 on random scores: gamma_j = 1 + beta for max(n0, P - w) <= j < P, 1 elsewhere."""
     random = torch.Generator().manual_seed(seed)
-    query = torch.randn(1, 2, place.new, 4, generator=random)
-    key, value = (torch.randn(1, 2, place.keys, 4, generator=random) for _ in range(2))
-    visible = place.key_positions[None] <= place.query_positions[:, None]
-    rows = Rows(query, key, value, visible[None, None], 0.5, place.past - place.offset)
-    edit = ls.LocoRE(beta=beta, window=window, space=space).edit_rows(place)
+    query = torch.randn(1, 2, context.new, 4, generator=random)
+    key, value = (torch.randn(1, 2, context.keys, 4, generator=random) for _ in range(2))
+    visible = context.key_positions[None] <= context.query_positions[:, None]
+    rows = Rows(query, key, value, visible[None, None], 0.5, context.past - context.offset)
+    edit = ls.LocoRE(beta=beta, window=window, space=space).edit_rows(context)
     got = dataclasses.replace(rows, edit=edit).output()
 
-    gamma = torch.ones(place.new, place.keys)
-    for t, p in enumerate(place.query_positions.tolist()):
-        for column, j in enumerate(place.key_positions.tolist()):
-            if place.prompt_length <= j < p and j >= p - window:
+    gamma = torch.ones(context.new, context.keys)
+    for t, p in enumerate(context.query_positions.tolist()):
+        for column, j in enumerate(context.key_positions.tolist()):
+            if context.prompt_length <= j < p and j >= p - window:
                 gamma[t, column] = 1 + beta
     score = query @ key.transpose(-1, -2) * 0.5
     if space == "logit":
@@ -116,10 +116,11 @@ def test_layers_limit_where_it_acts():
 class Unsaid(ls.LocoRE):
     """LocoRE that says nothing of the layers' kinds: each is looked at by itself."""
 
-    kind_of_layer = None
+    def kind_of_layer(self, layer):
+        return None
 
-    def edit_rows(self, place):
-        return ls.LocoRE(self.beta, self.window, self.layers).edit_rows(place)
+    def edit_rows(self, context):
+        return ls.LocoRE(self.beta, self.window, self.layers).edit_rows(context)
 
 
 @pytest.mark.parametrize("layers", [None, (1,)])

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 
 from lvlm_saliency import LocoRE, RiskModel
-from lvlm_saliency.decoding.steps import Cost, GenerateOutput, Step
 from lvlm_saliency.interventions.preset_files import Preset
 from lvlm_saliency.model.layout import ImageLayout, ImageTile
+from lvlm_saliency.model.output import Cost, GenerateOutput, TokenRecord
 from lvlm_saliency.risk.model import SHIPPED
 
 from .fabricated import fabricated
@@ -38,7 +38,7 @@ def test_trace_and_regions():
 
 
 def test_generate_output():
-    step = Step(7, candidates={n: 0.5 for n in range(500)}, rejected=[1, 2])
+    step = TokenRecord(7, candidates={n: 0.5 for n in range(500)}, rejected=[1, 2])
     scores = tuple(torch.zeros(2, 1000) for _ in range(50))
     found = GenerateOutput(torch.zeros(2, 90, dtype=torch.long), [[step] * 50, [step] * 3], Cost(50), scores=scores)
     text = short(found)

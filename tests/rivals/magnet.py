@@ -21,9 +21,9 @@ class Magnet(AttentionMethod):
     pull: float = 15.0
     layer: int = 2
 
-    def edit_rows(self, place):
-        at = place.prompt_length + self.column
-        if place.layer != self.layer or place.past + place.new <= at + 1:
+    def edit_rows(self, context):
+        at = context.prompt_length + self.column
+        if context.layer != self.layer or context.past + context.new <= at + 1:
             return None
-        queries, keys = place.query_positions[:, None], place.key_positions[None, :]
+        queries, keys = context.query_positions[:, None], context.key_positions[None, :]
         return RowEdit(bias=torch.where((keys == at) & (queries > at), self.pull, 0.0)[None, None])

@@ -13,12 +13,12 @@ import lvlm_saliency as ls
 from lvlm_saliency.attention.prompts import Prompt
 from lvlm_saliency.attention.session import session
 from lvlm_saliency.decoding.contrast import constrained, plausible
-from lvlm_saliency.decoding.prompts import after_pictures, at_the_front, without_pictures
 from lvlm_saliency.errors import SettingError
 from lvlm_saliency.interventions.causalmm import CausalMM
 from lvlm_saliency.interventions.dola import DoLa
 from lvlm_saliency.interventions.icd import ICD
 from lvlm_saliency.interventions.pai import PAI
+from lvlm_saliency.interventions.prompts import after_pictures, at_the_front, without_pictures
 from lvlm_saliency.interventions.vcd import VCD
 from lvlm_saliency.model.regions import placeholder_ids
 from zoo import FAMILIES
@@ -81,7 +81,7 @@ def test_a_branch_is_a_full_pass_over_its_own_input(name, method, monkeypatch):
     out = ls.generate(model, inputs, [method], **SETTINGS, output_logits=True)
     n0 = inputs["input_ids"].shape[1]
     editors = [method] if hasattr(method, "edit_rows") else []
-    (reading,) = method.readings(model, dict(inputs), [0, 1])
+    (reading,) = method.contrast_branches(model, dict(inputs), [0, 1])
     for t, (logits, others) in enumerate(list(calls)):
         want = full_pass(model, reading, out.sequences[:, n0 : n0 + t], editors)
         torch.testing.assert_close(others[0], want, atol=2e-3, rtol=1e-3)

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 import lvlm_saliency as ls
 from engine.reference import alone
 from lvlm_saliency.errors import UnsupportedModelError
-from lvlm_saliency.interventions import counterfactual
-from lvlm_saliency.interventions.causalmm import LANGUAGE_EDITS, VISION_EDITS, CausalMM
-from lvlm_saliency.interventions.counterfactual import (
+from lvlm_saliency.interventions.causalmm import LANGUAGE_EDITS, VISION_EDITS, CausalMM, counterfactual
+from lvlm_saliency.interventions.causalmm.counterfactual import (
     clip_tower,
     edited_maps,
     edited_rows,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import lvlm_saliency as ls
 from lvlm_saliency.attention.edits import RowEdit
 from lvlm_saliency.attention.rows import RowAttention, Rows
-from lvlm_saliency.attention.step import Place
+from lvlm_saliency.attention.state import RowContext
 from lvlm_saliency.errors import SettingError
 from lvlm_saliency.interventions.eah import EAH
 from lvlm_saliency.interventions.farsight import FarSight, log_registers
@@ -31,14 +31,14 @@ def call(seed, prompt, past, new, image=None, padding=None, layer=3):
     random = torch.Generator().manual_seed(seed)
     query = torch.randn(2, HEADS, new, WIDTH, generator=random)
     key, value = (torch.randn(2, GROUPS, past + new, WIDTH, generator=random) for _ in range(2))
-    place = Place(layer, past, new, prompt, past + new, 0, torch.device("cpu"), image, padding)
-    visible = (place.key_positions <= place.query_positions[:, None])[None, None].expand(2, 1, new, past + new)
+    context = RowContext(layer, past, new, prompt, past + new, 0, torch.device("cpu"), image, padding)
+    visible = (context.key_positions <= context.query_positions[:, None])[None, None].expand(2, 1, new, past + new)
     if padding is not None:
         hidden = torch.nn.functional.pad(padding, (0, past + new - prompt))[:, None, None]
         visible = visible & ~hidden | torch.eye(past + new, dtype=torch.bool)[past:]  # a row of padding sees itself
     rows = Rows(query, key, value, visible, 0.4, past)
-    place.make_rows = lambda _place: rows
-    return place, rows
+    context.make_rows = lambda _place: rows
+    return context, rows
 
 
 def scores_of(rows):
@@ -68,15 +68,15 @@ def picture(prompt, start=1, stop=4):
 def test_pai_raises_the_newest_rows_on_the_image(seed, alpha, prompt, answer):
     method = PAI(alpha=alpha, gamma=1)
     for past, new in ((0, prompt), (prompt + answer, 1), (0, prompt + answer)):
-        place, rows = call(seed, prompt, past, new, picture(prompt))
+        context, rows = call(seed, prompt, past, new, picture(prompt))
         raised = torch.zeros(new, past + new, dtype=torch.bool)
         raised[max(0, prompt - 1 - past) :, 1:4] = True
         score = scores_of(rows)
         want = softmax(torch.where(raised, score + alpha * score.abs(), score), rows.mask)
-        got = applied(rows, method.edit_rows(place))
+        got = applied(rows, method.edit_rows(context))
         torch.testing.assert_close(got, want, atol=1e-5, rtol=1e-4)
         torch.testing.assert_close(got.sum(-1), torch.ones_like(got[..., 0]))
-        more = applied(rows, PAI(alpha=2 * alpha, gamma=1).edit_rows(place))
+        more = applied(rows, PAI(alpha=2 * alpha, gamma=1).edit_rows(context))
         assert (more[..., 1:4].sum(-1) >= got[..., 1:4].sum(-1) - 1e-6).all()
 
 
@@ -113,8 +113,8 @@ def naive_farsight(method, rows, length, pads=(0, 0)):
 @settings(deadline=None, max_examples=30)
 def test_farsights_closed_form_is_the_naive_one(mode, seed, sigma, prompt):
     method = FarSight(sigma=sigma, mode=mode)
-    place, rows = call(seed, prompt, 0, prompt)
-    got = applied(rows, method.edit_rows(place))
+    context, rows = call(seed, prompt, 0, prompt)
+    got = applied(rows, method.edit_rows(context))
     torch.testing.assert_close(got, naive_farsight(method, rows, prompt), atol=1e-5, rtol=1e-4)
     mass = got.sum(-1)
     assert (mass[..., :-1] < 1).all()
@@ -126,9 +126,9 @@ def test_farsight_under_left_padding(mode):
     padding = torch.zeros(2, 7, dtype=torch.bool)
     padding[1, :3] = True
     method = FarSight(mode=mode)
-    place, rows = call(1, 7, 0, 7, padding=padding)
+    context, rows = call(1, 7, 0, 7, padding=padding)
     want = naive_farsight(method, rows, 7, pads=(0, 3))
-    torch.testing.assert_close(applied(rows, method.edit_rows(place))[:, :, 3:], want[:, :, 3:], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(applied(rows, method.edit_rows(context))[:, :, 3:], want[:, :, 3:], atol=1e-5, rtol=1e-4)
 
 
 def test_farsight_and_the_cache():
@@ -144,9 +144,9 @@ def test_farsight_and_the_cache():
 
 @pytest.mark.parametrize("mode", ["paper", "official_code"])
 def test_farsight_keeps_more_the_nearer_a_row_is_to_the_end(mode):
-    place, rows = call(0, 9, 0, 9)
-    rows = place.__dict__["rows"] = dataclasses.replace(rows, query=torch.zeros_like(rows.query))  # equal scores
-    mass = applied(rows, FarSight(sigma=0.1, mode=mode).edit_rows(place)).sum(-1)
+    context, rows = call(0, 9, 0, 9)
+    rows = context.__dict__["rows"] = dataclasses.replace(rows, query=torch.zeros_like(rows.query))  # equal scores
+    mass = applied(rows, FarSight(sigma=0.1, mode=mode).edit_rows(context)).sum(-1)
     assert (mass.diff(dim=-1) > 0).all()
 
 
@@ -197,8 +197,8 @@ def test_tames_factor_is_the_closed_form_per_sample(seed, gain, prompt, pad):
     padding[1, :pad] = True
     method = TAME(gain=gain)
     for past, new in ((0, prompt), (prompt + 1, 1), (prompt, 3)):
-        place, rows = call(seed, prompt, past, new, padding=padding)
-        got = method.edit_rows(place).temper.multiplier[:, 0, :, 0]
+        context, rows = call(seed, prompt, past, new, padding=padding)
+        got = method.edit_rows(context).temper.multiplier[:, 0, :, 0]
         for sample, skip in enumerate((0, pad)):
             for t in range(new):
                 if past == 0:
@@ -209,19 +209,21 @@ def test_tames_factor_is_the_closed_form_per_sample(seed, gain, prompt, pad):
 
 
 def test_tame_sharpens_and_stays_finite():
-    place, rows = call(0, 40, 0, 40)
-    plain, sharp = applied(rows, None), applied(rows, TAME(gain=0.8).edit_rows(place))
-    assert (TAME().edit_rows(place).temper.multiplier > 1).all()
+    context, rows = call(0, 40, 0, 40)
+    plain, sharp = applied(rows, None), applied(rows, TAME(gain=0.8).edit_rows(context))
+    assert (TAME().edit_rows(context).temper.multiplier > 1).all()
     assert torch.equal(plain.argmax(-1), sharp.argmax(-1))
 
     def spread(w):
         return torch.special.entr(w).sum(-1)
 
     assert (spread(sharp) <= spread(plain) + 1e-5).all()
-    place, rows = call(0, 4000, 4095, 1)
+    context, rows = call(0, 4000, 4095, 1)
     for dtype in (torch.float16, torch.bfloat16):
-        place.__dict__["rows"] = dataclasses.replace(rows, query=30 * rows.query.to(dtype), key=30 * rows.key.to(dtype))
-        assert torch.isfinite(TAME().edit_rows(place).temper.multiplier).all()
+        context.__dict__["rows"] = dataclasses.replace(
+            rows, query=30 * rows.query.to(dtype), key=30 * rows.key.to(dtype)
+        )
+        assert torch.isfinite(TAME().edit_rows(context).temper.multiplier).all()
 
 
 # --- EAH ---------------------------------------------------------------------------------------------------------
@@ -247,15 +249,15 @@ def test_eah_chooses_the_head_with_most_sinks():
 @settings(deadline=None)
 def test_eah_gives_one_heads_map_to_all(seed, prompt):
     image = picture(prompt)
-    place, rows = call(seed, prompt, 0, prompt, image, layer=0)
+    context, rows = call(seed, prompt, 0, prompt, image, layer=0)
     weights = applied(rows, None)
     columns = range(prompt)
     means = torch.stack([weights[:, :, j + 1 :, j].sum(-1) / max(1, prompt - 1 - j) for j in columns], -1)
     threshold = float(means[..., 1:4].median()) + 3e-5  # no column's own value
     method = EAH(threshold=threshold)
-    torch.testing.assert_close(method._means(place), means, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(method._means(context), means, atol=1e-6, rtol=1e-5)
     head = method.densest_head(means, image)
-    edit = method.edit_rows(place)
+    edit = method.edit_rows(context)
     assert torch.equal(edit.head, head)
     one = rows.with_one_head(head)
     same = one.weights(slice(0, prompt))
@@ -335,14 +337,14 @@ def registered(sigma):
 )
 def test_the_gradient_of_edited_rows_is_exact(method, weights):
     """Query, own key and own value of several rows at once, against autograd through the formula itself."""
-    place, rows = call(5, 6, 7, 3, picture(6))
+    context, rows = call(5, 6, 7, 3, picture(6))
     query = rows.query.clone().requires_grad_()
     new_key, new_value = (x[:, :, 7:].clone().requires_grad_() for x in (rows.key, rows.value))
     seed = torch.randn(2, 3, HEADS, WIDTH, generator=torch.Generator().manual_seed(9))
     want = torch.autograd.grad(
         reference_output(rows, query, new_key, new_value, weights), (query, new_key, new_value), seed
     )
-    edited = dataclasses.replace(rows, edit=method.edit_rows(place))
+    edited = dataclasses.replace(rows, edit=method.edit_rows(context))
     out = RowAttention.apply(query, new_key, new_value, None, edited, edited.output(), 0, None)
     torch.testing.assert_close(out, reference_output(rows, query, new_key, new_value, weights), atol=1e-5, rtol=1e-4)
     for got, reference in zip(torch.autograd.grad(out, (query, new_key, new_value), seed), want, strict=True):
@@ -350,9 +352,9 @@ def test_the_gradient_of_edited_rows_is_exact(method, weights):
 
 
 def test_several_edits_on_one_row():
-    place, rows = call(3, 6, 7, 1, picture(6))
-    bias, magnitude = LocoRE(beta=1.0).edit_rows(place), PAI(alpha=0.5, gamma=1).edit_rows(place)
-    sink = FarSight(sigma=0.5, horizon=9).edit_rows(place)
+    context, rows = call(3, 6, 7, 1, picture(6))
+    bias, magnitude = LocoRE(beta=1.0).edit_rows(context), PAI(alpha=0.5, gamma=1).edit_rows(context)
+    sink = FarSight(sigma=0.5, horizon=9).edit_rows(context)
     one, other = bias.then(magnitude).then(sink), sink.then(magnitude).then(bias)
     torch.testing.assert_close(applied(rows, one), applied(rows, other))
     score = scores_of(rows)

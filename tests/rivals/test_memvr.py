@@ -9,10 +9,9 @@ import pytest
 import torch
 
 import lvlm_saliency as ls
-from lvlm_saliency.decoding import retracing
-from lvlm_saliency.decoding.retracing import entropy, look_again, mixed
 from lvlm_saliency.errors import SettingError
-from lvlm_saliency.interventions.memvr import MemVR
+from lvlm_saliency.interventions.memvr import MemVR, retracing
+from lvlm_saliency.interventions.memvr.retracing import entropy, look_again, mixed
 from zoo import FAMILIES
 
 SETTINGS = {"max_new_tokens": 5, "min_new_tokens": 5, "do_sample": False}

@@ -10,13 +10,12 @@ import torch
 import lvlm_saliency as ls
 from engine.reference import alone, eager, extended
 from lvlm_saliency import hf
-from lvlm_saliency.decoding import retrospection
-from lvlm_saliency.decoding.over_trust import LOWEST
 from lvlm_saliency.errors import SettingError, UnsupportedModelError
 from lvlm_saliency.hf import caches
 from lvlm_saliency.interventions.beam import Beam
 from lvlm_saliency.interventions.dopra import DOPRA
-from lvlm_saliency.interventions.opera import OPERA
+from lvlm_saliency.interventions.opera import OPERA, retrospection
+from lvlm_saliency.interventions.opera.over_trust import LOWEST
 from zoo import FAMILIES
 
 from .magnet import Magnet

@@ -9,8 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lvlm_saliency.attention.step import Place
-from lvlm_saliency.decoding.over_trust import (
+from lvlm_saliency.attention.state import RowContext
+from lvlm_saliency.interventions.opera import OPERA
+from lvlm_saliency.interventions.opera.over_trust import (
     LOWEST,
     candidate_ids,
     candidate_log_probs,
@@ -19,8 +20,7 @@ from lvlm_saliency.decoding.over_trust import (
     penalties,
     shares,
 )
-from lvlm_saliency.decoding.rollbacks import Ledger
-from lvlm_saliency.interventions.opera import OPERA
+from lvlm_saliency.interventions.opera.rollbacks import Ledger
 
 
 def columns_of(block, sigma=50.0):
@@ -85,15 +85,15 @@ def test_long_answers_neither_overflow_nor_vanish_into_nan(share, mode):
     assert bool(torch.isfinite(found).all())
 
 
-def place(keys, prompt_length, offset=0):
-    return Place(0, offset + keys - 1, 1, prompt_length, keys, offset, torch.device("cpu"))
+def context(keys, prompt_length, offset=0):
+    return RowContext(0, offset + keys - 1, 1, prompt_length, keys, offset, torch.device("cpu"))
 
 
 def test_a_row_is_the_largest_head_brought_to_sum_one():
     weights = torch.softmax(torch.randn(3, 4, 1, 12), dim=-1)
     image = torch.zeros(3, 8, dtype=torch.bool)
     image[:, 2:5] = True
-    answer, picture = shares(weights, place(12, 8), image)
+    answer, picture = shares(weights, context(12, 8), image)
     row = weights[:, :, 0].max(dim=1).values.double()
     row = row / row.sum(-1, keepdim=True)
     torch.testing.assert_close(row.sum(-1), torch.ones(3, dtype=torch.float64))
@@ -103,7 +103,7 @@ def test_a_row_is_the_largest_head_brought_to_sum_one():
 
 def test_what_a_sliding_window_has_left_behind_has_no_share():
     weights = torch.softmax(torch.randn(2, 4, 1, 6), dim=-1)
-    answer, picture = shares(weights, place(6, 5, offset=7), torch.ones(2, 5, dtype=torch.bool))
+    answer, picture = shares(weights, context(6, 5, offset=7), torch.ones(2, 5, dtype=torch.bool))
     assert answer.shape == (2, 8)
     assert bool((answer[:, :2] == 0).all())
     torch.testing.assert_close(answer.sum(-1), torch.ones(2, dtype=torch.float64))

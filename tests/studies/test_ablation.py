@@ -8,11 +8,11 @@ import math
 import pytest
 import torch
 
-from lvlm_saliency.attention.step import Place
-from lvlm_saliency.decoding.rejection import Proposal
+from lvlm_saliency.attention.state import RowContext
 from lvlm_saliency.errors import SettingError
 from lvlm_saliency.interventions.locore import LocoRE
 from lvlm_saliency.interventions.registry import methods
+from lvlm_saliency.interventions.sgrs.rejection import Proposal
 from lvlm_saliency.studies.ablation.chance import ChanceSGRS
 from lvlm_saliency.studies.ablation.controls import (
     ObjectSGRS,
@@ -58,9 +58,9 @@ def test_only_object_words_are_refused():
     assert gate._settle(0, 3, Proposal([11, 12], [0.7, 0.3]), [0.1, 0.9], 0).token_id == 12
 
 
-def _place(queries: range, keys: int, prompt: int) -> Place:
+def _place(queries: range, keys: int, prompt: int) -> RowContext:
     """Rows `queries` of a sequence of `keys` positions."""
-    return Place(0, queries.start, len(queries), prompt, keys, 0, torch.device("cpu"))
+    return RowContext(0, queries.start, len(queries), prompt, keys, 0, torch.device("cpu"))
 
 
 def test_the_random_window_boosts_as_many_and_never_the_prompt_and_rows_recomputed_are_the_same():

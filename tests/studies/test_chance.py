@@ -9,11 +9,10 @@ import pytest
 
 import lvlm_saliency as ls
 from lvlm_saliency.benchmarks.opening import open_benchmark
-from lvlm_saliency.decoding import rejection
-from lvlm_saliency.decoding.rejection import Proposal
 from lvlm_saliency.errors import SettingError
 from lvlm_saliency.evaluation.systems import system
-from lvlm_saliency.interventions.sgrs import SGRS
+from lvlm_saliency.interventions.sgrs import SGRS, rejection
+from lvlm_saliency.interventions.sgrs.rejection import Proposal
 from lvlm_saliency.studies import gate_records
 from lvlm_saliency.studies.ablation import chance
 from lvlm_saliency.studies.ablation.chance import FALLBACK, REFUSALS, TESTED_FROM, ChanceSGRS, Refusals

@@ -12,7 +12,7 @@ import torch
 
 from lvlm_saliency import hf
 from lvlm_saliency.attention.session import session
-from lvlm_saliency.attention.step import Capture
+from lvlm_saliency.attention.state import Capture
 from lvlm_saliency.benchmarks.opening import open_benchmark
 from lvlm_saliency.cli import main
 from lvlm_saliency.decoding.loop import generate

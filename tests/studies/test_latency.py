@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lvlm_saliency.cli import main
-from lvlm_saliency.decoding.steps import Cost, Step
 from lvlm_saliency.errors import SettingError
 from lvlm_saliency.interventions.registry import methods
+from lvlm_saliency.model.output import Cost, TokenRecord
 from lvlm_saliency.studies.lab import Lab, StudySettings
 from lvlm_saliency.studies.latency.page import findings, percent
 from lvlm_saliency.studies.latency.study import NOISE, Latency, Row, passes
@@ -61,8 +61,8 @@ def test_the_interval_covers_the_true_median_as_often_as_it_says():
 
 
 def test_passes_are_means_over_all_texts():
-    gated = [Step(1), Step(2, threshold=0.5, rejected=[4, 5]), Step(3, threshold=0.5)]
-    plain = [Step(1)]
+    gated = [TokenRecord(1), TokenRecord(2, threshold=0.5, rejected=[4, 5]), TokenRecord(3, threshold=0.5)]
+    plain = [TokenRecord(1)]
     assert passes([(gated, Cost(forwards=3, backwards=6)), (plain, Cost(forwards=5))]) == (2.0, 1.5, 0.5)
     assert passes([(plain, Cost(forwards=1))]) == (1.0, 0.0, None)
 

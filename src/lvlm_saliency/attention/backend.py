@@ -1,7 +1,8 @@
 """The one attention function that transformers calls while a session is open.
 
-It looks for the `Step` that the session put into this forward call. Without one, or where the step neither edits nor
-captures the layer, the model's own backend is called with the very arguments that came in: the result is bit-identical.
+It looks for the `ForwardState` that the session put into this forward call. Without one, or where that neither edits
+nor captures the layer, the model's own backend is called with the very arguments that came in: the result is
+bit-identical.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from torch import Tensor
 from lvlm_saliency import hf
 from lvlm_saliency.attention.edits import RowEdit
 from lvlm_saliency.attention.rows import RowAttention, Rows
-from lvlm_saliency.attention.step import STEP, Capture, KeysMadeError, Place, Step
+from lvlm_saliency.attention.state import FORWARD_STATE, Capture, ForwardState, PrefillComplete, RowContext
 from lvlm_saliency.errors import SettingError, UnsupportedModelError
 
 # Arguments whose effect is already in the mask or in query and key, or that change nothing about a row's numbers.
@@ -50,52 +51,62 @@ def attention(
     module, query, key, value, attention_mask, *, delegate: Callable, **kwargs
 ) -> tuple[Tensor, Tensor | None]:
     """The registered function; shapes as transformers passes them: query `[B, H, T, D]`, key, value `[B, G, K, D]`."""
-    step: Step | None = kwargs.pop(STEP, None)
-    if step is None or (layer := step.layer(module)) is None:
+    forward: ForwardState | None = kwargs.pop(FORWARD_STATE, None)
+    if forward is None or (layer := forward.layer(module)) is None:
         return delegate(module, query, key, value, attention_mask, **kwargs)
-    again = layer in step.reached
-    step.reached.add(layer)
-    kind = step.kind(layer, query, key)
-    if kind in step.masks and step.capture is None and not torch.is_grad_enabled():
-        mask, edited = step.masks[kind]
+    again = layer in forward.reached
+    forward.reached.add(layer)
+    kind = forward.kind(layer, query, key)
+    if kind in forward.masks and forward.capture is None and not torch.is_grad_enabled():
+        mask, edited = forward.masks[kind]
         if mask is attention_mask:
             if edited is not mask:
                 _once(layer, module, again)
                 _refuse_unknown(module, layer, kwargs)
-            if key.shape[2] != step.past + step.new:  # layers of a kind may hold their keys in different ways
-                _check_keys(step, layer, module, key.shape[2])
+            if key.shape[2] != forward.past + forward.new:  # layers of a kind may hold their keys in different ways
+                _check_keys(forward, layer, module, key.shape[2])
             return delegate(module, query, key, value, edited, **kwargs)
-    return _attend(step, layer, again, kind, module, query, key, value, attention_mask, delegate, kwargs)
+    return _attend(forward, layer, again, kind, module, query, key, value, attention_mask, delegate, kwargs)
 
 
 def _attend(
-    step: Step, layer: int, again: bool, kind, module, query, key, value, attention_mask, delegate, own_backend: dict
+    forward: ForwardState,
+    layer: int,
+    again: bool,
+    kind,
+    module,
+    query,
+    key,
+    value,
+    attention_mask,
+    delegate,
+    own_backend: dict,
 ) -> tuple[Tensor, Tensor | None]:
     """The whole way; `again`: the layer has attended in this call before; `kind` names, where it is not None, the
     layers that may share what is found here."""
-    capture = step.capture
+    capture = forward.capture
     if capture is not None and capture.keys_only and capture.wants(layer):
-        raise KeysMadeError
+        raise PrefillComplete
     differentiate = _starts_or_continues_graph(capture, layer)
     aside = capture is None or (not capture.whole and (capture.graph or not capture.wants(layer)))
-    if aside and not differentiate and not step.editors:
+    if aside and not differentiate and not forward.editors:
         return delegate(module, query, key, value, attention_mask, **own_backend)
     scaling, kwargs = own_backend.get("scaling"), {k: v for k, v in own_backend.items() if k != "scaling"}
 
-    place = _place(step, layer, module, query, key)
+    context = _context(forward, layer, module, query, key)
     detached = (query.detach(), key.detach(), value.detach())
-    # The place comes as an argument: a cycle would keep every step's keys and values until the garbage collector runs.
-    place.make_rows = lambda place: _rows(module, *detached, attention_mask, place, scaling, kwargs, None)
-    edit = _edit(step, place, kind)
+    # An argument and not a closure: a cycle would keep every call's keys and values until the garbage collector runs.
+    context.make_rows = lambda context: _rows(module, *detached, attention_mask, context, scaling, kwargs, None)
+    edit = _edit(forward, context, kind)
     _once(layer, module, again and (differentiate or not aside or edit is not None))
     if not aside:
-        rows = _rows(module, query, key, value, attention_mask, place, scaling, kwargs, edit)
+        rows = _rows(module, query, key, value, attention_mask, context, scaling, kwargs, edit)
         if capture.whole:
             return _whole(capture, layer, rows), None
-        capture.weights[layer], capture.places[layer] = rows.weights(slice(0, place.new)), place
+        capture.weights[layer], capture.contexts[layer] = rows.weights(slice(0, context.new)), context
     if edit is None and not differentiate:
         if kind is not None:
-            step.masks[kind] = attention_mask, attention_mask
+            forward.masks[kind] = attention_mask, attention_mask
         return delegate(module, query, key, value, attention_mask, **own_backend)
 
     if differentiate and edit is not None and not edit.differentiable:
@@ -105,83 +116,85 @@ def _attend(
     additive = edit is not None and edit.additive
     if additive and not differentiate:
         _refuse_unknown(module, layer, kwargs)
-        mask = _additive(step, kind, attention_mask, edit.bias, query, place)
+        mask = _additive(forward, kind, attention_mask, edit.bias, query, context)
         return delegate(module, *detached, mask, **own_backend)
-    rows = _rows(module, *detached, attention_mask, place, scaling, kwargs, edit)
+    rows = _rows(module, *detached, attention_mask, context, scaling, kwargs, edit)
     with torch.no_grad():
         if edit is None or additive:
-            mask = attention_mask if edit is None else _additive(step, kind, attention_mask, edit.bias, query, place)
+            mask = (
+                attention_mask if edit is None else _additive(forward, kind, attention_mask, edit.bias, query, context)
+            )
             output, _ = delegate(module, *detached, mask, **own_backend)
         elif edit.head is not None:
-            output = _one_head_for_the_prompt(rows, place)
+            output = _one_head_for_the_prompt(rows, context)
         else:
             output = rows.output()
     if not differentiate:
         return output, None
-    return _differentiable(step, layer, place, rows, query, key, value, output), None
+    return _differentiable(forward, layer, context, rows, query, key, value, output), None
 
 
-def _edit(step: Step, place: Place, kind) -> RowEdit | None:
-    """What all the step's methods together do to these rows; found once for the layers of a kind."""
-    if kind in step.edits:
-        return step.edits[kind]
+def _edit(forward: ForwardState, context: RowContext, kind) -> RowEdit | None:
+    """What all the call's editors together do to these rows; found once for the layers of a kind."""
+    if kind in forward.edits:
+        return forward.edits[kind]
     edit = None
-    for editor in step.editors:
-        if (more := editor.edit_rows(place)) is not None:
+    for editor in forward.editors:
+        if (more := editor.edit_rows(context)) is not None:
             edit = more if edit is None else edit.then(more)
-    step.edited = step.edited or edit is not None
+    forward.edited = forward.edited or edit is not None
     if kind is not None:
-        step.edits[kind] = edit
+        forward.edits[kind] = edit
     return edit
 
 
-def _place(step: Step, layer: int, module, query: Tensor, key: Tensor) -> Place:
-    total, keys = step.past + step.new, key.shape[2]
+def _context(forward: ForwardState, layer: int, module, query: Tensor, key: Tensor) -> RowContext:
+    total, keys = forward.past + forward.new, key.shape[2]
     new = query.shape[2]
     # Layers that use the keys of others may be run on the last rows alone, those whose logits are wanted (Gemma 4).
-    if new > step.new or (new < step.new and not getattr(module, "is_kv_shared_layer", False)):
+    if new > forward.new or (new < forward.new and not getattr(module, "is_kv_shared_layer", False)):
         raise UnsupportedModelError(
-            f"layer {layer} attends with {new} queries where {step.new} tokens came in: "
+            f"layer {layer} attends with {new} queries where {forward.new} tokens came in: "
             "its attention is not over the text (cross-attention or packed tokens) and cannot be captured"
         )
     if keys != total:
-        _check_keys(step, layer, module, keys)
+        _check_keys(forward, layer, module, keys)
     # A sliding layer holds the last keys only; a static cache holds room for more keys than there are.
     offset = max(0, total - keys)
-    return Place(
+    return RowContext(
         layer,
         total - new,
         new,
-        step.prompt_length,
+        forward.prompt_length,
         keys,
         offset,
         query.device,
-        step.image,
-        step.padding,
-        shift=None if step.shift is None else step.shift.to(query.device),
-        cached=step.cache is not None,
+        forward.image,
+        forward.padding,
+        shift=None if forward.shift is None else forward.shift.to(query.device),
+        cached=forward.cache is not None,
     )
 
 
-def _check_keys(step: Step, layer: int, module, keys: int) -> None:
+def _check_keys(forward: ForwardState, layer: int, module, keys: int) -> None:
     """Refuse a number of keys that the tokens before this call and in it cannot have: a sliding layer has the keys of
     its window at least, one in a cache of fixed size has room for more than there are."""
-    total = step.past + step.new
-    window = hf.window_of(step.cache, layer, module)
+    total = forward.past + forward.new
+    window = hf.window_of(forward.cache, layer, module)
     least = total if window is None else min(total, window)
-    if least <= keys and (keys <= total or getattr(step.cache, "is_compileable", False)):
+    if least <= keys and (keys <= total or getattr(forward.cache, "is_compileable", False)):
         return
     raise UnsupportedModelError(
-        f"layer {layer} attends to {keys} keys where there are {total} tokens ({step.past} in the cache, {step.new} new"
-        f"{'' if window is None else f', a window of {window}'}): its keys are not those of the tokens"
+        f"layer {layer} attends to {keys} keys where there are {total} tokens ({forward.past} in the cache, "
+        f"{forward.new} new{'' if window is None else f', a window of {window}'}): its keys are not those of the tokens"
     )
 
 
-def _one_head_for_the_prompt(rows: Rows, place: Place) -> Tensor:
+def _one_head_for_the_prompt(rows: Rows, context: RowContext) -> Tensor:
     """The output where the prompt's rows, and only those, are the rows of the edit's head."""
-    split = max(0, min(place.new, place.prompt_length - place.past))
+    split = max(0, min(context.new, context.prompt_length - context.past))
     prompt = rows.part(slice(0, split)).with_one_head(rows.edit.head).output()
-    return prompt if split == place.new else torch.cat([prompt, rows.part(slice(split, place.new)).output()], dim=1)
+    return prompt if split == context.new else torch.cat([prompt, rows.part(slice(split, context.new)).output()], dim=1)
 
 
 def _once(layer: int, module, again: bool) -> None:
@@ -213,19 +226,19 @@ def _refuse_unknown(module, layer: int, kwargs: dict) -> None:
         raise UnsupportedModelError("attention dropout is active: call model.eval() first")
 
 
-def _rows(module, query, key, value, mask, place: Place, scaling, kwargs, edit: RowEdit | None) -> Rows:
-    _refuse_unknown(module, place.layer, kwargs)
+def _rows(module, query, key, value, mask, context: RowContext, scaling, kwargs, edit: RowEdit | None) -> Rows:
+    _refuse_unknown(module, context.layer, kwargs)
     if kwargs.get("block_indices") is not None and (mask is None or mask.dim() != 4):
         raise UnsupportedModelError(
-            f"layer {place.layer} attends to chosen keys that its backend's mask does not show: load the model with "
+            f"layer {context.layer} attends to chosen keys that its backend's mask does not show: load the model with "
             "attn_implementation='sdpa'"
         )
-    own = place.past - place.offset
+    own = context.past - context.offset
     return Rows(
         query,
         key,
         value,
-        _visible(mask, place, kwargs.get("sliding_window"), getattr(module, "is_causal", True)),
+        _visible(mask, context, kwargs.get("sliding_window"), getattr(module, "is_causal", True)),
         query.shape[-1] ** -0.5 if scaling is None else scaling,
         own,
         kwargs.get("softcap"),
@@ -248,37 +261,39 @@ def _sinks(module, kwargs) -> Tensor | None:
     return getattr(module, "sinks", None) if sinks is None else sinks
 
 
-def _visible(mask: Tensor | None, place: Place, window: int | None, causal: bool) -> Tensor | None:
+def _visible(mask: Tensor | None, context: RowContext, window: int | None, causal: bool) -> Tensor | None:
     """The mask as rows need it: what came in if it is a full one, else what its absence or its padding row implies."""
     if mask is not None and mask.dim() == 4:
-        return mask[..., : place.keys]
-    if place.new == 1 and mask is None and (window is None or window >= place.keys):
+        return mask[..., : context.keys]
+    if context.new == 1 and mask is None and (window is None or window >= context.keys):
         return None
-    queries, keys = place.query_positions[:, None], place.key_positions[None, :]
+    queries, keys = context.query_positions[:, None], context.key_positions[None, :]
     visible = keys <= queries if causal else torch.ones_like(keys <= queries)
     if window is not None:
         visible = visible & (keys > queries - window)
     visible = visible[None, None]
     if mask is not None:  # a padding mask [B, K or more], as flash attention takes it
-        visible = visible & mask[:, None, None, -place.keys :].bool()
+        visible = visible & mask[:, None, None, -context.keys :].bool()
     return visible
 
 
-def _additive(step: Step, kind, mask: Tensor | None, bias: Tensor, query: Tensor, place: Place) -> Tensor:
+def _additive(
+    forward: ForwardState, kind, mask: Tensor | None, bias: Tensor, query: Tensor, context: RowContext
+) -> Tensor:
     """The backend's mask with the edit's bias on it, in the query's dtype: `[B, 1 or H, T, K]`; made once for the
     layers of a kind, as long as they come with the same mask."""
-    known = step.masks.get(kind)
+    known = forward.masks.get(kind)
     if known is not None and known[0] is mask:
         return known[1]
-    edited = _with_bias(mask, bias, query, place)
+    edited = _with_bias(mask, bias, query, context)
     if kind is not None:
-        step.masks[kind] = mask, edited
+        forward.masks[kind] = mask, edited
     return edited
 
 
-def _with_bias(mask: Tensor | None, bias: Tensor, query: Tensor, place: Place) -> Tensor:
-    visible = _visible(mask, place, None, True)
-    shape = (query.shape[0], 1, place.new, place.keys)
+def _with_bias(mask: Tensor | None, bias: Tensor, query: Tensor, context: RowContext) -> Tensor:
+    visible = _visible(mask, context, None, True)
+    shape = (query.shape[0], 1, context.new, context.keys)
     if visible is None:
         return bias.to(query.dtype).expand(shape)
     if visible.dtype == torch.bool:
@@ -287,18 +302,25 @@ def _with_bias(mask: Tensor | None, bias: Tensor, query: Tensor, place: Place) -
 
 
 def _differentiable(
-    step: Step, layer: int, place: Place, rows: Rows, query: Tensor, key: Tensor, value: Tensor, output: Tensor
+    forward: ForwardState,
+    layer: int,
+    context: RowContext,
+    rows: Rows,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    output: Tensor,
 ) -> Tensor:
-    capture = step.capture
-    new_key, new_value = (step.fresh.rows(x, rows.own, place.new) for x in (key, value))
+    capture = forward.capture
+    new_key, new_value = (forward.fresh.rows(x, rows.own, context.new) for x in (key, value))
     anchor = None
     if not query.requires_grad:
         anchor = capture.anchor = torch.zeros((), device=query.device, requires_grad=True)
     wanted = capture.wants(layer)
-    record = capture.recorder(layer, place) if wanted and capture.recorder is not None else None
+    record = capture.recorder(layer, context) if wanted and capture.recorder is not None else None
     output = RowAttention.apply(query, new_key, new_value, anchor, rows, output, capture.first, record)
     if wanted:
-        capture.outputs[layer], capture.rows[layer], capture.places[layer] = output, rows, place
+        capture.outputs[layer], capture.rows[layer], capture.contexts[layer] = output, rows, context
     return output
 
 

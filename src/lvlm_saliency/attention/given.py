@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
+from lvlm_saliency.attention.parts import Bindable, Role
 from lvlm_saliency.errors import SettingError
 
-_PARTS = ("edit_rows", "hooks", "selector", "search", "shaper")
 
-
-def given_methods(methods: Any) -> list:
+def given_methods(methods: Any) -> list[Bindable]:
     """The methods as a list; one alone may come without a list.
 
     Raises:
@@ -22,7 +21,7 @@ def given_methods(methods: Any) -> list:
             raise SettingError(f"{method!r} is not a method but a name: pass ls.method({method!r}, ...)")
         if isinstance(method, type):
             raise SettingError(f"{method.__name__} is not a method but a class: pass {method.__name__}(...)")
-        if not any(hasattr(method, part) for part in _PARTS):
+        if not isinstance(method, Bindable):
             raise SettingError(f"{method!r} is not a method: pass LocoRE(...), SGRS(...) or ls.method(name, ...)")
     names = [method.name for method in methods]
     for name in names:
@@ -31,25 +30,32 @@ def given_methods(methods: Any) -> list:
     return methods
 
 
-def shapes(method: Any) -> bool:
-    """Whether the method, as it is set, makes new logits of the model's."""
-    return hasattr(method, "shaper") and getattr(method, "shapes_logits", True)
+def editing(methods: Iterable[Bindable]) -> list[Bindable]:
+    """Those of the methods that act inside the model's own pass, which a trace of a text written under them repeats."""
+    return [method for method in methods if Role.ROWS in method.roles]
 
 
-def traced_methods(methods: Sequence) -> list:
+def traced_methods(methods: Any) -> list[Bindable]:
     """The methods of a trace: each edits attention rows in the model's own pass, which a trace repeats.
 
     Raises:
         SettingError: what `given_methods` refuses, or a method that edits no rows: it makes the logits of several
-            passes, or chooses tokens. The message says what to do instead.
+            passes, chooses tokens, or only listens. The message says what to do instead.
     """
     methods = given_methods(methods)
     for method in methods:
-        if hasattr(method, "edit_rows") or hasattr(method, "hooks"):
+        if Role.ROWS in method.roles:
             continue
-        does = "makes its logits of other passes beside the model's own" if shapes(method) else "chooses tokens"
         raise SettingError(
-            f"{method.name} {does} and edits no attention rows, so a trace cannot be made under it: "
+            f"{method.name} {_does(method.roles)} and edits no attention rows, so a trace cannot be made under it: "
             "leave it out, and the rows are those of the model's own pass over that text"
         )
     return methods
+
+
+def _does(roles: Role) -> str:
+    if Role.LOGITS in roles:
+        return "makes its logits of other passes beside the model's own"
+    if Role.TOKENS in roles:
+        return "chooses tokens"
+    return "runs the loop of a generation" if Role.LOOP in roles else "hears which tokens are chosen"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -15,14 +15,17 @@ from lvlm_saliency.errors import PromptError, SettingError
 from lvlm_saliency.hf import caches
 from lvlm_saliency.model.regions import placeholder_ids
 
+if TYPE_CHECKING:
+    from lvlm_saliency.attention.parts import Acting
+
 _ORIGIN = "lvlm_saliency_origin"
 
 
 @dataclass
 class Prompt:
     """The prompt of a call. length: n0; image, padding: bool `[batch, n0]`, which positions hold pictures and which
-    hold nothing, None where there are none; shift: see `Place`; told: whether its ids were there to say where pictures
-    stand."""
+    hold nothing, None where there are none; shift: see `RowContext`; told: whether its ids were there to say where
+    pictures stand."""
 
     length: int
     image: Tensor | None = None
@@ -90,18 +93,18 @@ def prompt_of(model, given: Mapping[str, Any]) -> Prompt:
     return Prompt.read(model, ids, mask, length)
 
 
-def check_told(editors: Sequence[Any], model, prompt: Prompt) -> None:
-    """Refuse a prompt that does not say where its pictures stand to an editor that acts on them.
+def check_told(acting: Iterable[Acting], model: Any, prompt: Prompt) -> None:
+    """Refuse a prompt that does not say where its pictures stand to what acts on them.
 
     Raises:
-        SettingError: naming the editor.
+        SettingError: naming what does.
     """
     if prompt.told or not placeholder_ids(model):
         return
-    for editor in editors:
-        if getattr(editor, "needs_picture", False):
+    for part in acting:
+        if part.needs_picture:
             raise SettingError(
-                f"{editor.name} acts on the picture, and only the ids of the whole prompt tell where that stands: "
+                f"{part.name} acts on the picture, and only the ids of the whole prompt tell where that stands: "
                 "pass all of input_ids (beside inputs_embeds, where you give those)"
             )
 
@@ -112,15 +115,15 @@ def brought_cache(given: Mapping[str, Any]):
     return cache if cache is not None and cache.get_seq_length() else None
 
 
-def fit_cache(model, editors: Sequence[Any], cache, prompt: Prompt, given: Mapping[str, Any]) -> int:
+def fit_cache(model: Any, acting: Sequence[Acting], cache: Any, prompt: Prompt, given: Mapping[str, Any]) -> int:
     """Make a cache that the caller brings fit to go on from, and return how many tokens of the prompt it then holds.
 
     A row that the prompt's own pass would have made otherwise is taken back, with those behind it, and fed again: a row
-    that was written as an answer and is a part of the prompt now, and any row where an editor edits the prompt. At
+    that was written as an answer and is a part of the prompt now, and any row where something edits the prompt. At
     least the last token is fed.
 
     Args:
-        editors: what edits rows in this generation.
+        acting: what changes forward calls in this generation.
         given: the arguments of `generate`.
 
     Raises:
@@ -132,9 +135,9 @@ def fit_cache(model, editors: Sequence[Any], cache, prompt: Prompt, given: Mappi
             f"the cache holds {held} tokens and the prompt is {prompt.length}: pass the whole text as input_ids, with "
             "what the cache holds at its front"
         )
-    changing = next((editor for editor in editors if getattr(editor, "edits_prompt", True)), None)
+    changing = next((part for part in acting if part.edits_prompt), None)
     known = origin_of(cache)
-    edited = held if not editors or known is None or known.edited is None else min(held, known.edited)
+    edited = held if not acting or known is None or known.edited is None else min(held, known.edited)
     # transformers feeds the whole prompt to begin with where it drafts, over whatever the cache holds
     drafting = any(
         hf.setting(model, given, name) is not None for name in ("assistant_model", "prompt_lookup_num_tokens")
@@ -143,7 +146,7 @@ def fit_cache(model, editors: Sequence[Any], cache, prompt: Prompt, given: Mappi
     if fit == held:
         return held
     if changing is not None:
-        why = f"{getattr(changing, 'name', type(changing).__name__)} edits the prompt's rows while they are read"
+        why = f"{changing.name} edits the prompt's rows while they are read"
     elif drafting:
         why = "assisted decoding reads the whole prompt"
     else:

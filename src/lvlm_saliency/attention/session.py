@@ -1,7 +1,7 @@
 """A session: the attention function switched on for one model, for the length of a `with` block.
 
-The state lives in the calls themselves. A hook on the decoder puts a `Step` into each forward call's keywords; nothing
-is kept in module globals, so that threads may work on several models, or on one, at the same time.
+The state lives in the calls themselves. A hook on the decoder puts a `ForwardState` into each forward call's keywords;
+nothing is kept in module globals, so that threads may work on several models, or on one, at the same time.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from torch.utils.hooks import RemovableHandle
 
 from lvlm_saliency import hf
 from lvlm_saliency.attention import backend  # noqa: F401 (importing it registers the attention function)
+from lvlm_saliency.attention.parts import Acting, LayerHooks, Removable, RowEditor
 from lvlm_saliency.attention.prompts import (
     Prompt,
     brought_cache,
@@ -29,12 +30,28 @@ from lvlm_saliency.attention.prompts import (
     pushed,
 )
 from lvlm_saliency.attention.shared_hooks import SharedHooks, shared_hooks
-from lvlm_saliency.attention.step import STEP, Capture, Editor, Step
+from lvlm_saliency.attention.state import FORWARD_STATE, Capture, ForwardState
 from lvlm_saliency.errors import SettingError, UnsupportedModelError
 from lvlm_saliency.hf import cache_graph
 
+Changed = tuple[tuple[Any, ...], dict[str, Any]]
+"""Arguments and keywords of a forward call, as a hook leaves them."""
+
 _open: dict[int, tuple[Session, ...]] = {}  # model id -> the sessions that are open for it
 _open_lock = threading.Lock()
+
+
+class _Calls(threading.local):
+    """What belongs to one thread. opened: whether it opened the session; forward: the state of the forward call that it
+    is in, for hooks inside the model; prompt: what that call takes for its prompt; inputs: the ids and the mask that it
+    came with; running: the prompts of the thread's generations on the model, the innermost last."""
+
+    def __init__(self) -> None:
+        self.opened = False
+        self.forward: ForwardState | None = None
+        self.prompt: Prompt | None = None
+        self.inputs: tuple[Any, Any] = (None, None)
+        self.running: list[Prompt] = []
 
 
 @dataclass
@@ -43,26 +60,25 @@ class Session:
 
     prompt: set by the one who opened it; without it, each call of `model.generate` says what its prompt is, and forward
     calls by hand go by `_by_hand`.
+    editors, changing: the row editors, and the hooks that change something.
     capture: may be set and cleared between forward calls. forwards: how often the decoder was called.
-    acting: the editors of the latest call, those of enclosing sessions among them; traits: some editors,
-    and what those say of each layer (`Step.traits`); numbers: see `Step`. hooks: where to put hooks, so that other
-    threads may run the model meanwhile.
-    calls: what belongs to the thread: `opened`, whether it opened the session; `step`, the `Step` of the call that it
-    is in, for hooks inside the model; `prompt`, what that call takes for its prompt; `inputs`, the ids and the mask
-    that it came with; `running`, the prompts of the generations that it is in.
+    acting: whatever changes the latest call, what comes of enclosing sessions among it; traits: some editors, and what
+    those say of each layer (`ForwardState.traits`); numbers: see `ForwardState`. hooks: where to put hooks, so that
+    other threads may run the model meanwhile. calls: what belongs to the thread.
     """
 
     model: Any
-    editors: Sequence[Editor]
+    editors: Sequence[RowEditor]
     thread: int | None
+    changing: Sequence[LayerHooks] = ()
     prompt: Prompt | None = None
     capture: Capture | None = None
     forwards: int = 0
-    acting: tuple[Editor, ...] = ()
-    traits: tuple[tuple[Editor, ...], dict[int, tuple | None]] = ((), {})
+    acting: tuple[Acting, ...] = ()
+    traits: tuple[tuple[RowEditor, ...], dict[int, tuple[object, ...] | None]] = ((), {})
     numbers: Mapping[Any, int] = field(default_factory=dict)
-    calls: threading.local = field(default_factory=threading.local)
-    hooks: SharedHooks | None = None
+    calls: _Calls = field(default_factory=_Calls)
+    hooks: SharedHooks = field(init=False)
 
     def __post_init__(self) -> None:
         self.calls.opened = True
@@ -70,20 +86,31 @@ class Session:
     @property
     def opened_here(self) -> bool:
         """Whether this thread opened the session. (torch.compile cannot trace through a thread's number.)"""
-        return getattr(self.calls, "opened", False)
+        return self.calls.opened
 
-    def step(self, past: int, new: int, cache, outer: Step | None) -> Step:
+    @property
+    def forward(self) -> ForwardState | None:
+        """The state of the forward call that this thread is in; None outside of one that belongs to the session."""
+        return self.calls.forward
+
+    @property
+    def own(self) -> tuple[Acting, ...]:
+        """Whatever this session itself changes in a call."""
+        return (*self.editors, *self.changing)
+
+    def state_of_call(self, past: int, new: int, cache: Any, outer: ForwardState | None) -> ForwardState:
         """The state for one forward call, on top of that of an enclosing session."""
         editors = tuple(self.editors) if outer is None else (*outer.editors, *self.editors)
-        self.acting = editors
+        self.acting = self.own if outer is None else (*outer.acting, *self.own)
         known = self.traits  # read once and put back whole: another thread may come in between
         if len(editors) != len(known[0]) or any(a is not b for a, b in zip(editors, known[0], strict=True)):
             known = self.traits = editors, {}
         capture = self.capture if self.capture is not None or outer is None else outer.capture
         prompt = self.calls.prompt = self._prompt(past, new, cache)
-        step = Step(past, new, prompt.length, editors, capture, prompt.image, prompt.padding, cache, prompt.shift)
-        step.traits, step.numbers = known[1], self.numbers
-        return step
+        forward = ForwardState(past, new, prompt.length, editors, capture, prompt.image, prompt.padding, cache)
+        forward.shift, forward.acting = prompt.shift, self.acting
+        forward.traits, forward.numbers = known[1], self.numbers
+        return forward
 
     def _prompt(self, past: int, new: int, cache) -> Prompt:
         if self.prompt is not None:
@@ -99,8 +126,6 @@ class Session:
     @property
     def running(self) -> list[Prompt]:
         """The prompts of this thread's generations on the model, the innermost last."""
-        if not hasattr(self.calls, "running"):
-            self.calls.running = []
         return self.calls.running
 
     def came_too_late(self, past: int, cache) -> bool:
@@ -120,13 +145,13 @@ class Session:
         """The rule of forward calls outside of `generate`: what comes in over an empty cache is the prompt, and single
         tokens over that cache, or a copy of it, are the answer."""
         if not past:
-            prompt = Prompt.read(self.model, *getattr(self.calls, "inputs", (None, None)), new)
-            check_told(self.editors, self.model, prompt)
+            prompt = Prompt.read(self.model, *self.calls.inputs, new)
+            check_told(self.own, self.model, prompt)
             return prompt
         known = origin_of(cache)
         if known is not None and new == 1:
             return known.prompt
-        if not self.editors and self.capture is None:
+        if not self.own and self.capture is None:
             return Prompt(past + new)
         what = f"{new} tokens" if new > 1 else "a token"
         whose = "a cache that holds some" if known is not None else "a cache that was filled outside of the block"
@@ -141,7 +166,7 @@ class Session:
         or a copy in its place with generation settings of its own.
 
         Raises:
-            SettingError: a way to generate, or a cache, that the editors cannot serve.
+            SettingError: a way to generate, or a cache, that what acts here cannot serve.
         """
         config = given.get("generation_config")
         if self.running and getattr(config, "is_assistant", False):
@@ -156,31 +181,31 @@ class Session:
                 "cache_implementation='paged' (continuous batching) packs texts in a way that methods cannot follow: "
                 "leave it out"
             )
-        if self.editors and hf.setting(called, given, "guidance_scale") not in (None, 1):
+        if self.own and hf.setting(called, given, "guidance_scale") not in (None, 1):
             raise SettingError(
-                f"guidance_scale reads a second prompt, which {self.editors[0].name} would take for the first: "
+                f"guidance_scale reads a second prompt, which {self.own[0].name} would take for the first: "
                 "leave one of the two out"
             )
         for name in ("prefill_chunk_size", "prompt_lookup_num_tokens", "assistant_model"):
             if given.get("inputs_embeds") is not None and hf.setting(called, given, name) is not None:
                 raise SettingError(f"{name} needs the prompt's ids alone: leave inputs_embeds out, or {name}")
         prompt = prompt_of(self.model, given)
-        if self.editors:
-            check_told(self.editors, self.model, prompt)
+        if self.own:
+            check_told(self.own, self.model, prompt)
             if (cache := brought_cache(given)) is not None:
-                held = fit_cache(self.model, self.editors, cache, prompt, given)
+                held = fit_cache(self.model, self.own, cache, prompt, given)
                 check_pictures_in_cache(self.model, given, held)
             given = hf.without_compiling(given)  # a compiled call would not ask what is to be edited
         with pushed(self.running, prompt):
             yield given
 
-    def check_reached(self, step: Step) -> None:
+    def check_reached(self, forward: ForwardState) -> None:
         """Refuse a call that came back without having asked for what was to be edited or captured.
 
         Raises:
             UnsupportedModelError: naming the layers.
         """
-        missed = step.missed(hf.running_layers(self.model))
+        missed = forward.missed(hf.running_layers(self.model))
         if missed:
             what = f"layers {', '.join(map(str, missed))}" if len(missed) > 1 else f"layer {missed[0]}"
             raise UnsupportedModelError(
@@ -189,19 +214,20 @@ class Session:
                 "edited nor captured"
             )
 
-    def end(self, step: Step, cache) -> None:
+    def end(self, forward: ForwardState, cache: Any) -> None:
         """Write down on the call's cache (the one that came out, where none went in) which rows are edited in it."""
-        step.cache = cache if step.cache is None else step.cache
-        if step.cache is None or not step.editors:
+        forward.cache = cache if forward.cache is None else forward.cache
+        prompt = self.calls.prompt
+        if forward.cache is None or not forward.acting or prompt is None:
             return
         edited = None
-        if step.edited:
-            in_prompt = any(getattr(editor, "edits_prompt", True) for editor in step.editors)
-            edited = step.past if in_prompt else max(step.past, step.prompt_length - 1)
-        note_origin(step.cache, self.calls.prompt, step.past, edited)
+        if forward.edited:
+            in_prompt = any(part.edits_prompt for part in forward.acting)
+            edited = forward.past if in_prompt else max(forward.past, forward.prompt_length - 1)
+        note_origin(forward.cache, prompt, forward.past, edited)
 
     @contextmanager
-    def acting_on(self, prompt: Prompt, editors: Sequence[Editor] = ()) -> Iterator[None]:
+    def acting_on(self, prompt: Prompt, editors: Sequence[RowEditor] = ()) -> Iterator[None]:
         """Forward calls inside the block belong to another input: its own prompt, nothing captured, more editors."""
         before = self.prompt, self.capture, self.editors
         self.prompt, self.capture, self.editors = prompt, None, (*self.editors, *editors)
@@ -215,13 +241,15 @@ class Session:
 
 
 @contextmanager
-def session(model, editors: Sequence[Editor] = (), *, everywhere: bool = False) -> Iterator[Session]:
+def session(
+    model: Any, editors: Sequence[RowEditor] = (), hooks: Sequence[LayerHooks] = (), *, everywhere: bool = False
+) -> Iterator[Session]:
     """Switch the attention function on for `model`'s language model, and off again, whatever happens.
 
     Args:
         model: any supported transformers model.
-        editors: methods whose `edit_rows` shapes the attention of every forward call inside the block, or whose
-            `hooks(model, session)` puts forward hooks into `session.hooks` and returns their handles, removed on exit.
+        editors: shape the attention rows of every forward call inside the block.
+        hooks: read or change what lies between its layers.
         everywhere: also act on forward calls from other threads (a `with method(model)` block does; a trace or a
             generation acts on its own calls only).
 
@@ -231,9 +259,8 @@ def session(model, editors: Sequence[Editor] = (), *, everywhere: bool = False) 
     """
     decoder = hf.supported_decoder(model)
     hf.refuse_training(model)
-    state = Session(
-        model, tuple(e for e in editors if hasattr(e, "edit_rows")), None if everywhere else threading.get_ident()
-    )
+    changing = tuple(each for each in hooks if each.changes)
+    state = Session(model, tuple(editors), None if everywhere else threading.get_ident(), changing)
 
     known = hf.known_layers(model)
     state.numbers = known.renumbered
@@ -241,66 +268,65 @@ def session(model, editors: Sequence[Editor] = (), *, everywhere: bool = False) 
     def elsewhere() -> bool:
         return state.thread is not None and state.thread != threading.get_ident()
 
-    def note_inputs(_module, args, kwargs):
+    def note_inputs(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         # The decoder itself gets embeddings; only the whole model sees which ids are pictures.
         if not elsewhere():
             state.calls.inputs = (kwargs.get("input_ids", args[0] if args else None), kwargs.get("attention_mask"))
 
-    def carry_step(_module, args, kwargs):
+    def carry_state(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Changed | None:
         if elsewhere():
             return None
         if decoder.training:  # switched on since the block was opened
             hf.refuse_training(model)
         past, new, cache = hf.lengths(decoder, args, kwargs)
         if state.came_too_late(past, cache):
-            state.calls.step = None
+            state.calls.forward = None
             return None
         state.forwards += 1
-        step = state.calls.step = state.step(past, new, cache, kwargs.get(STEP))
-        if step.capture is None and not step.editors:
+        forward = state.calls.forward = state.state_of_call(past, new, cache, kwargs.get(FORWARD_STATE))
+        if forward.capture is None and not forward.acting:
             return None  # nothing to see or do: the call goes its own way
-        if step.capture is not None and cache is not None:
-            cache_graph.keep_graph_out_of_cache(cache, step.fresh, past)
-        return args, {**kwargs, STEP: step}
+        if forward.capture is not None and cache is not None:
+            cache_graph.keep_graph_out_of_cache(cache, forward.fresh, past)
+        return args, {**kwargs, FORWARD_STATE: forward}
 
-    def hand_over(_module, args, kwargs):
-        step = getattr(state.calls, "step", None)
-        if step is None or (step.capture is None and not step.editors):
+    def hand_over(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Changed | None:
+        forward = state.forward
+        if forward is None or (forward.capture is None and not forward.acting):
             return None
-        return args, {**kwargs, STEP: step}
+        return args, {**kwargs, FORWARD_STATE: forward}
 
-    def end_step(_module, _args, kwargs, output):
+    def end_call(_module: Any, _args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         if elsewhere():
             return
-        step, state.calls.step, state.calls.inputs = getattr(state.calls, "step", None), None, (None, None)
+        forward, state.calls.forward, state.calls.inputs = state.forward, None, (None, None)
         for module in known.holders:
             cache_graph.detach_held(module, hf.HELD_STATES)
         if (cache := hf.cache_of(kwargs)) is not None:
             cache_graph.release_cache(cache)
-        if step is not None:
-            if output is not None and kwargs.get(STEP) is step:  # else an inner session's step was the one that went
-                state.check_reached(step)
-            state.end(step, hf.cache_of(output))
+        if forward is not None:
+            if output is not None and kwargs.get(FORWARD_STATE) is forward:  # else it was an inner session's that went
+                state.check_reached(forward)
+            state.end(forward, hf.cache_of(output))
 
     watching = hf.watched(model, state.generating) if everywhere else nullcontext()
     with hf.switched(model), shared_hooks(model) as state.hooks, _listed(state), watching:
-        hooks = [
+        handles: list[Removable] = [
             state.hooks.before(model, note_inputs),
-            state.hooks.before(decoder, carry_step),
-            state.hooks.after(decoder, end_step, always=True),
+            state.hooks.before(decoder, carry_state),
+            state.hooks.after(decoder, end_call, always=True),
             *(state.hooks.before(module, hand_over) for module in known.deaf),
         ]
         try:
-            for editor in editors:
-                if hasattr(editor, "hooks"):
-                    hooks.extend(editor.hooks(model, state))
-            for hook in hooks:
-                if isinstance(hook, RemovableHandle):  # of another package's method: not to be copied with the model
-                    hf.bind_to_model(hook)
+            for each in hooks:
+                handles.extend(each.put(model, state))
+            for handle in handles:
+                if isinstance(handle, RemovableHandle):  # of another package's method: not to be copied with the model
+                    hf.bind_to_model(handle)
             yield state
         finally:
-            for hook in hooks:
-                hook.remove()
+            for handle in handles:
+                handle.remove()
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from lvlm_saliency.tracing.words import candidate_texts
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from lvlm_saliency.decoding.steps import GenerateOutput, Step
+    from lvlm_saliency.model.output import GenerateOutput, TokenRecord
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Answer:
         return self.batch.output
 
     @property
-    def steps(self) -> list[Step] | None:
+    def steps(self) -> list[TokenRecord] | None:
         """How each token came to be chosen; None for a text that was brought."""
         return None if self.output is None else self.output.steps[self.sample]
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from lvlm_saliency.chat.answer import Answer
-    from lvlm_saliency.decoding.steps import Step
     from lvlm_saliency.model.layout import ImageLayout
+    from lvlm_saliency.model.output import TokenRecord
     from lvlm_saliency.report.content import Case, Run
 
 
@@ -68,7 +68,7 @@ class Explanation:
     layouts: Sequence[ImageLayout] = ()
     context: Sequence[Context] = ()
     finish: Literal["stop", "length"] | None = None
-    steps: Sequence[Step] | None = None
+    steps: Sequence[TokenRecord] | None = None
     candidates: Mapping[int, str] = field(default_factory=dict)
     risk: WordRisk | None = None
     detectors: Mapping[str, Sequence[float]] = field(default_factory=dict)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lvlm_saliency.attention.given import editing
 from lvlm_saliency.chat.answer import Answer, Batch
 from lvlm_saliency.chat.explanation import Explanation, WordRisk
 from lvlm_saliency.chat.query import Query
@@ -142,10 +142,11 @@ class Chat:
 
     def trace(self, batch: Batch, layers: Sequence[int] | None = None, normalise: str = "row") -> SaliencyTrace:
         """The trace of a batch, under the methods that shaped attention while it was written. Raises as `trace`."""
-        shaping = [method for method in batch.methods if hasattr(method, "edit_rows")]
         # What was generated here brings its cache along, so the prompt is not computed again.
         written = batch.sequences if batch.output is None else batch.output
-        found = trace(self.model, batch.inputs, written, layers=layers, normalise=normalise, methods=shaping)
+        found = trace(
+            self.model, batch.inputs, written, layers=layers, normalise=normalise, methods=editing(batch.methods)
+        )
         found.settings["model"] = self.name
         return found
 
@@ -213,7 +214,4 @@ class Chat:
 
 def seeded(methods: Sequence[Any], seed: int) -> list[Any]:
     """The methods, each that draws and was given no seed of its own with `seed`."""
-    return [
-        dataclasses.replace(method, seed=seed) if getattr(method, "seed", seed) is None else method
-        for method in methods
-    ]
+    return [method.seeded(seed) for method in methods]

@@ -13,11 +13,11 @@ import numpy as np
 from PIL import Image
 
 from lvlm_saliency.chat.explanation import WordRisk
-from lvlm_saliency.decoding.steps import Step
 from lvlm_saliency.errors import InputError
 from lvlm_saliency.files import parse_json
 from lvlm_saliency.files.tensors import check_seal, read_tensors
 from lvlm_saliency.model.layout import ImageLayout, ImageTile
+from lvlm_saliency.model.output import TokenRecord
 from lvlm_saliency.tracing import saved as saved_traces
 from lvlm_saliency.tracing.result import SaliencyTrace
 from lvlm_saliency.tracing.words import Context
@@ -140,8 +140,8 @@ def _layout(
     return layout
 
 
-def _step(told: Mapping[str, Any]) -> Step:
-    return Step(**{**told, "candidates": {int(token): score for token, score in told["candidates"].items()}})
+def _step(told: Mapping[str, Any]) -> TokenRecord:
+    return TokenRecord(**{**told, "candidates": {int(token): score for token, score in told["candidates"].items()}})
 
 
 def _risk(told: Mapping[str, Any], length: int) -> WordRisk:

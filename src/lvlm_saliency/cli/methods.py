@@ -99,12 +99,12 @@ def _describe(name: str, kind: type) -> dict[str, Any]:
         "name": name,
         "summary": text.split("\n\n")[0].replace("\n", " "),
         "description": text.partition("\n\n")[2],
-        "changes": getattr(kind, "edits", ""),
-        "cost": getattr(kind, "cost", ""),
-        "extra_forwards": getattr(kind(), "extra_forwards", None),
-        "families": getattr(kind, "families", ""),
-        "composes": getattr(kind, "composes", ""),
-        "paper": getattr(kind, "paper", ""),
+        "changes": kind.edits,
+        "cost": kind.cost,
+        "extra_forwards": kind().extra_forwards,
+        "families": kind.families,
+        "composes": kind.composes,
+        "paper": kind.paper,
         "settings": {field.name: _default(field) for field in dataclasses.fields(kind)},
     }
 

@@ -11,8 +11,6 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-LENGTH_NORMS = ("generated", "full")
-
 
 @dataclass(frozen=True)
 class Rules:

@@ -14,7 +14,7 @@ from torch import Tensor
 from lvlm_saliency import hf
 from lvlm_saliency.attention.prompts import Prompt
 from lvlm_saliency.attention.session import Session
-from lvlm_saliency.attention.step import Capture
+from lvlm_saliency.attention.state import Capture
 from lvlm_saliency.hf import caches
 from lvlm_saliency.tracing.logits import finite_logits
 

@@ -8,52 +8,56 @@ ordinary choice of a token.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from lvlm_saliency import hf
+from lvlm_saliency.attention.parts import Generation, RowEditor, Shaper
 from lvlm_saliency.attention.prompts import Prompt
-from lvlm_saliency.attention.session import Session
-from lvlm_saliency.attention.step import Editor
 from lvlm_saliency.errors import SettingError
 from lvlm_saliency.tracing.logits import finite_logits
 
 
 @dataclass
-class Reading:
+class ContrastBranch:
     """Another way to read what came in. inputs: as a processor makes them, as many samples as the main ones; editors:
     attention edits of this branch alone; encoding: the context in which its pictures are encoded."""
 
-    inputs: dict
-    editors: Sequence[Editor] = ()
-    encoding: Callable[[], AbstractContextManager] = nullcontext
+    inputs: dict[str, Any]
+    editors: Sequence[RowEditor] = ()
+    encoding: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
-class Contrast:
+class Contrast(Shaper):
     """The branches of one generation; `combine(logits, others)` makes one float32 `[B, V]` of the branches' logits.
 
-    With `first_only` the branches read their prompts and no more: from the second token on the main logits stand in
-    for theirs. With `behind_processors` the main logits come in as the processors leave them (see `Run`).
+    `branches(generation)` gives them once the generation is prepared. With `first_only` they read their prompts and no
+    more: from the second token on the main logits stand in for theirs. With `late` the main logits come in as the
+    processors leave them (see `Run`).
     """
 
     def __init__(
         self,
-        readings: Sequence[Reading],
+        branches: Callable[[Generation], Sequence[ContrastBranch]],
         combine: Callable[[Tensor, list[Tensor]], Tensor],
         first_only: bool = False,
-        behind_processors: bool = False,
+        late: bool = False,
     ):
-        self.readings, self.combine, self.first_only = list(readings), combine, first_only
-        self.behind_processors = behind_processors
-        self.branches: list[_Branch] = []
+        self.wanted, self.combine, self.first_only, self.late = branches, combine, first_only, late
+        self.branches: list[_RunningBranch] = []
 
-    def open(self, model, state: Session, batch: int, length: int, use_cache: bool) -> None:
-        """Prepare the branches for `batch` rows and up to `length` new tokens, before the main prompt pass."""
-        self.branches = [_Branch(model, state, reading, batch, length, use_cache) for reading in self.readings]
+    @property
+    def behind_processors(self) -> bool:
+        return self.late
+
+    def open(self, generation: Generation) -> None:
+        """Prepare the branches for the generation's rows and tokens, before the main prompt pass."""
+        self.branches = [_RunningBranch(generation, branch) for branch in self.wanted(generation)]
 
     def shaped(self, logits: Tensor) -> Tensor:
         """The combined logits of the step whose main logits are float32 `[B, V]`."""
@@ -68,22 +72,24 @@ class Contrast:
             branch.ids = torch.cat([branch.ids, tokens[:, None].to(branch.ids.device)], dim=-1)
 
 
-class _Branch:
+class _RunningBranch:
     """One input in the course of being continued."""
 
-    def __init__(self, model, state: Session, reading: Reading, batch: int, length: int, use_cache: bool):
-        self.model, self.state, self.editors = model, state, reading.editors
-        samples = len(reading.inputs["input_ids"])
-        with reading.encoding():
-            hf.refuse_held_states(model)
-            prepared = hf.prepared_alone(model, reading.inputs, length, batch // samples, use_cache)
+    def __init__(self, generation: Generation, branch: ContrastBranch):
+        self.model, self.session, self.editors = generation.model, generation.open_session, branch.editors
+        rows, samples = len(generation.input_ids), len(branch.inputs["input_ids"])
+        length = generation.config.max_length - generation.input_ids.shape[1]
+        use_cache = generation.model_kwargs.get("use_cache", True)
+        with branch.encoding():
+            hf.refuse_held_states(self.model)
+            prepared = hf.prepared_alone(self.model, branch.inputs, length, rows // samples, use_cache)
         self.ids, self.config, self.kwargs = prepared
-        self.prompt = Prompt.read(model, self.ids, self.kwargs.get("attention_mask"), self.ids.shape[1])
+        self.prompt = Prompt.read(self.model, self.ids, self.kwargs.get("attention_mask"), self.ids.shape[1])
         self.begun = False
 
     def logits(self) -> Tensor:
         """The branch's logits behind its last token, float32 `[B, V]`."""
-        with self.state.acting_on(self.prompt, self.editors), torch.no_grad():
+        with self.session.acting_on(self.prompt, self.editors), torch.no_grad():
             if self.begun:
                 new = 1 if self.kwargs.get("use_cache", True) else None
                 outputs = self.model(**hf.next_inputs(self.model, self.ids, new, self.kwargs), return_dict=True)
@@ -103,7 +109,7 @@ def constrained(combined: Tensor, logits: Tensor, beta: float) -> Tensor:
     return combined if beta == 0 else combined.masked_fill(~plausible(logits, beta), float("-inf"))
 
 
-def with_pictures(owner: str, inputs: dict) -> Tensor:
+def with_pictures(owner: str, inputs: Mapping[str, Any]) -> Tensor:
     """The pictures as the processor made them.
 
     Raises:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lvlm_saliency.decoding.draws import fresh_seed, pick, uniform
-from lvlm_saliency.decoding.steps import Step
+from lvlm_saliency.model.output import TokenRecord
 
 
 class Drawing:
@@ -28,6 +28,6 @@ class Drawing:
         # float64, so that the draw does not fall into the rounding of a cumulative sum over a large vocabulary
         weights = torch.softmax(processed.double(), dim=-1).cpu().numpy()
         return [
-            Step(pick(row, uniform(self.seed, sample, step, 0))) if alive else None
+            TokenRecord(pick(row, uniform(self.seed, sample, step, 0))) if alive else None
             for row, sample, alive in zip(weights, self.samples, active, strict=True)
         ]

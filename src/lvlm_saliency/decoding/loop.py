@@ -3,39 +3,53 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from lvlm_saliency import hf
-from lvlm_saliency.attention.given import given_methods, shapes
+from lvlm_saliency.attention.given import editing, given_methods
+from lvlm_saliency.attention.parts import Bindable, Generation, Role, RunInfo, bound
 from lvlm_saliency.attention.prompts import Prompt, brought_cache, check_pictures_in_cache, fit_cache, prompt_of
 from lvlm_saliency.attention.session import session
 from lvlm_saliency.decoding.contrast import with_pictures
 from lvlm_saliency.decoding.run import Run
-from lvlm_saliency.decoding.search import search_settings, search_with
-from lvlm_saliency.decoding.steps import Cost, GenerateOutput, Step
 from lvlm_saliency.errors import SettingError
 from lvlm_saliency.model.inputs import check_inputs
+from lvlm_saliency.model.output import Cost, GenerateOutput, TokenRecord
 from lvlm_saliency.model.regions import output_lengths, token_ids
+
+BEAMS = Role.TOKENS | Role.LOOP
+"""What a search over beams acts on: it chooses the tokens, in a loop of its own."""
 
 
 def generate(
-    model, inputs: dict, methods: Sequence = (), *, streamer=None, sample_ids=None, **settings
+    model: Any,
+    inputs: Mapping[str, Any],
+    methods: Sequence[Bindable] | Bindable = (),
+    *,
+    streamer: Any = None,
+    sample_ids: Sequence[int] | None = None,
+    processor: Any = None,
+    **settings: Any,
 ) -> GenerateOutput:
     """Generate with methods.
 
     Args:
         model: a decoder-only transformers model.
         inputs: what its processor returned; prompts of different length are left-padded.
-        methods: `LocoRE(...)`, `SGRS(...)`, ...: any number that edit attention, and one that decides the tokens.
+        methods: `LocoRE(...)`, `SGRS(...)`, ...: any number that edit attention or listen, and one of each that makes
+            the logits, chooses the tokens, or runs the loop.
         streamer: as in `model.generate`.
         sample_ids: numbers that name the samples to seeded methods, default 0, 1, ...; a sample draws the same under
             the same number, whoever shares its batch.
+        processor: the model's, for methods that read or write text.
         settings: every keyword of `model.generate` (max_new_tokens, do_sample, temperature, top_p, repetition_penalty,
             stop_strings with tokenizer, output_scores, ...).
 
@@ -53,51 +67,67 @@ def generate(
         method.check_model(model)
     inputs, settings, held = _going_on(model, inputs, methods, settings)
     for method in methods:
-        if getattr(method, "needs_picture", False) and not held:
+        if method.needs_picture and not held:
             with_pictures(method.name, inputs)
     check_inputs(model, inputs, held=held)
-    searching = next((method for method in methods if hasattr(method, "search")), None)
-    own = {} if searching is None else {"num_beams": 1, "num_return_sequences": 1, "do_sample": False}
+    given = dict(settings)
+    looping = next((method for method in methods if Role.LOOP in method.roles), None)
+    searches = looping is not None and BEAMS in looping.roles
+    own = {"num_beams": 1, "num_return_sequences": 1, "do_sample": False} if searches else {}
     config = hf.call_settings(model, {**settings, **own})
     plainly = hf.token_by_token(config, settings.get("assistant_model"))
     _servable(methods, config, settings)
     settings = _with_stop_strings(model, config, settings)
     if any(settings.get(name) for name in ("output_scores", "output_logits", "output_hidden_states")):
         settings.setdefault("return_dict_in_generate", True)  # transformers warns otherwise
-    if searching is not None:
-        settings, returned = search_settings(model, searching, settings)
-        editors = [method for method in methods if method is not searching]
-        loop = functools.partial(search_with, searching, editors, returned, streamer=streamer)
-        return hf.prepared(model, dict(inputs), loop, streamer=streamer, **settings)
-    if not plainly:
+    for method in methods:
+        settings = method.call_settings(model, settings)
+    if not plainly and not searches:
         return _by_transformers(model, inputs, methods, streamer, config, settings)
-    loop = functools.partial(decode_with, methods, streamer=streamer, sample_ids=sample_ids, given=dict(inputs))
-    return hf.prepared(model, dict(inputs), loop, streamer=streamer, **settings)
+    run = RunInfo(dict(inputs), settings=given, processor=processor)
+    loop = functools.partial(decode_with, methods, streamer=streamer, sample_ids=sample_ids, run=run)
+    found: GenerateOutput = hf.prepared(model, dict(inputs), loop, streamer=streamer, **settings)
+    return found
 
 
-def composed(methods: Sequence) -> list:
+def composed(methods: Any) -> list[Bindable]:
     """The methods as a list, checked to go together.
 
     Raises:
-        SettingError: no methods at all but names or classes, two that decide the tokens or make the logits, or the same
-            method twice; the message says why.
+        SettingError: no methods at all but names or classes, two that decide the tokens, make the logits or run the
+            loop, or the same method twice; the message says why.
     """
     methods = given_methods(methods)
-    deciding = [method.name for method in methods if hasattr(method, "selector") or hasattr(method, "search")]
+    deciding = _names(methods, Role.TOKENS)
     if len(deciding) > 1:
         raise SettingError(f"{' and '.join(deciding)} each decide the next token; choose one of them")
-    shaping = [method.name for method in methods if shapes(method)]
+    shaping = _names(methods, Role.LOGITS)
     if len(shaping) > 1:
         raise SettingError(f"{' and '.join(shaping)} each make new logits of the model's; choose one of them")
-    searching = [method.name for method in methods if hasattr(method, "search")]
+    looping = _names(methods, Role.LOOP)
+    if len(looping) > 1:
+        raise SettingError(f"{' and '.join(looping)} each run the loop of a generation; choose one of them")
+    searching, listening = _names(methods, BEAMS), _names(methods, Role.HEARS)
     if shaping and searching:
         raise SettingError(
             f"{shaping[0]} makes its logits for one text per sample and cannot feed {searching[0]}'s beams"
         )
+    if listening and searching:
+        raise SettingError(
+            f"{listening[0]} hears each token as it is chosen, and until the end another of {searching[0]}'s beams may "
+            "win; choose one of them"
+        )
     return methods
 
 
-def _going_on(model, inputs: dict, methods: Sequence, settings: dict) -> tuple[dict, dict, int]:
+def _names(methods: Sequence[Bindable], role: Role) -> list[str]:
+    """The methods that have the whole role."""
+    return [method.name for method in methods if role in method.roles]
+
+
+def _going_on(
+    model: Any, inputs: Mapping[str, Any], methods: Sequence[Bindable], settings: dict[str, Any]
+) -> tuple[Mapping[str, Any], dict[str, Any], int]:
     """The inputs and settings where the caller brings a cache, and how many tokens of the prompt it holds, 0 without.
 
     Raises:
@@ -111,18 +141,17 @@ def _going_on(model, inputs: dict, methods: Sequence, settings: dict) -> tuple[d
     if brought_cache(settings) is None:
         return inputs, settings, 0
     for method in methods:
-        if hasattr(method, "readings") and (method.extra_forwards or method.first_only):
+        if method.reads_inputs:
             raise SettingError(
                 f"{method.name} reads a second prompt, and the cache holds a part of the first: leave the cache out"
             )
     given = {**inputs, **settings}
-    editors = [method for method in methods if hasattr(method, "edit_rows") or hasattr(method, "hooks")]
-    held = fit_cache(model, editors, cache, prompt_of(model, given), given)
+    held = fit_cache(model, editing(methods), cache, prompt_of(model, given), given)
     check_pictures_in_cache(model, given, held)
     return inputs, settings, held
 
 
-def _servable(methods: Sequence, config, settings: dict) -> None:
+def _servable(methods: Sequence[Bindable], config: Any, settings: dict[str, Any]) -> None:
     """Refuse settings of `generate` that would be ignored here, or that methods would misread.
 
     Raises:
@@ -140,7 +169,7 @@ def _servable(methods: Sequence, config, settings: dict) -> None:
     given = settings.get("generation_config")
     if settings.get("output_attentions") or getattr(given, "output_attentions", False):
         raise SettingError("output_attentions is not kept here: ls.trace gives the attention rows of every token")
-    acting = [m.name for m in methods if hasattr(m, "edit_rows") or hasattr(m, "hooks") or hasattr(m, "search")]
+    acting = [method.name for method in methods if method.roles & (Role.ROWS | Role.LOOP)]
     if acting and config.guidance_scale not in (None, 1):
         raise SettingError(
             f"guidance_scale reads a second prompt, which {acting[0]} would take for the first: "
@@ -148,7 +177,7 @@ def _servable(methods: Sequence, config, settings: dict) -> None:
         )
 
 
-def _with_stop_strings(model, config, settings: dict) -> dict:
+def _with_stop_strings(model: Any, config: Any, settings: dict[str, Any]) -> dict[str, Any]:
     """Stop strings as a stopping criterion: transformers does not hand the tokenizer on to a custom loop."""
     from transformers import StoppingCriteriaList, StopStringCriteria
 
@@ -169,25 +198,42 @@ def _with_stop_strings(model, config, settings: dict) -> dict:
     return {**settings, "stopping_criteria": criteria}
 
 
-def _by_transformers(model, inputs, methods, streamer, config, settings) -> GenerateOutput:
+DOES = {
+    Role.LOOP: "runs the loop",
+    Role.TOKENS: "decides each token",
+    Role.LOGITS: "makes its logits for one text per sample",
+    Role.HEARS: "hears each token as it is chosen",
+}
+"""What each role does that transformers' own loops have no place for."""
+
+
+def _by_transformers(
+    model: Any,
+    inputs: Mapping[str, Any],
+    methods: Sequence[Bindable],
+    streamer: Any,
+    config: Any,
+    settings: dict[str, Any],
+) -> GenerateOutput:
     """Decoding modes that transformers runs itself (beams, assistants); attention methods act inside them."""
     for method in methods:
-        if hasattr(method, "selector") or shapes(method):
-            does = "decides each token" if hasattr(method, "selector") else "makes its logits for one text per sample"
+        does = next((does for role, does in DOES.items() if role in method.roles), None)
+        if does is not None:
             raise SettingError(
                 f"{method.name} {does} and cannot run under beams or an assistant, which the call or the checkpoint's "
                 "generation_config asks for: pass num_beams=1 and no assistant"
             )
     begin = time.perf_counter()
     length = inputs["input_ids"].shape[1]
-    with session(model, methods) as state:
+    parts = bound(methods, model)
+    with session(model, parts.editors, parts.hooks) as state:
         state.prompt = prompt_of(model, {**inputs, **settings})
         out = model.generate(**hf.with_cache_named({**inputs, **settings}), streamer=streamer)
     sequences = getattr(out, "sequences", out)
     ends, pad = config.eos_token_id, config.pad_token_id
     counts = output_lengths(model, sequences, length, ends, pad).tolist()
     steps = [
-        [Step(token) for token in row[length : length + count].tolist()]
+        [TokenRecord(token) for token in row[length : length + count].tolist()]
         for row, count in zip(sequences, counts, strict=True)
     ]
     kept = sum(map(len, steps))
@@ -197,54 +243,44 @@ def _by_transformers(model, inputs, methods, streamer, config, settings) -> Gene
 
 
 def decode_with(
-    methods: Sequence,
-    model,
+    methods: Sequence[Bindable],
+    model: Any,
     input_ids: Tensor,
-    logits_processor,
-    stopping_criteria,
-    generation_config,
+    logits_processor: Any,
+    stopping_criteria: Any,
+    generation_config: Any,
     *,
-    streamer=None,
-    sample_ids=None,
-    given: dict | None = None,
-    **model_kwargs,
+    streamer: Any = None,
+    sample_ids: Sequence[int] | None = None,
+    run: RunInfo | None = None,
+    **model_kwargs: Any,
 ) -> GenerateOutput:
-    """The decode loop, called by `model.generate` once everything is prepared; `given` are the inputs before that."""
-    batch, prompt_length = input_ids.shape
-    numbers = list(range(batch)) if sample_ids is None else list(sample_ids)
-    if len(numbers) != batch:
-        raise SettingError(f"{len(numbers)} sample_ids for {batch} samples: give one number per sample")
-    editors = [m for m in methods if hasattr(m, "edit_rows") or hasattr(m, "hooks")]
-    decider = next((m for m in methods if hasattr(m, "selector")), None)
-    selector = None if decider is None else decider.selector(model, numbers)
-    shaper = next((m.shaper(model, given, numbers) for m in methods if shapes(m)), None)
-    kind = _kind_of_run(decider, model, generation_config, model_kwargs, shaper)
-    hooked = [shaper] if hasattr(shaper, "hooks") else []
-    idle = selector is None and shaper is None and not editors
+    """The decode loop, called by `model.generate` once everything is prepared; `run` is what was known before that."""
+    numbers = list(range(len(input_ids)) if sample_ids is None else sample_ids)
+    if len(numbers) != len(input_ids):
+        raise SettingError(f"{len(numbers)} sample_ids for {len(input_ids)} samples: give one number per sample")
+    run = dataclasses.replace(RunInfo() if run is None else run, sample_ids=numbers)
+    parts = bound(methods, model, run)
+    idle = not (parts.editors or parts.hooks or parts.shaper or parts.selector or parts.loop)
     if idle:
         hf.supported_decoder(model)
-    opened = nullcontext() if idle else session(model, [*editors, *hooked])
+    opened = nullcontext() if idle else session(model, parts.editors, parts.hooks)
     with torch.inference_mode(False), torch.no_grad(), opened as state:
-        if not idle:
-            state.prompt = Prompt.read(model, input_ids, model_kwargs.get("attention_mask"), prompt_length)
-        if shaper is not None:
-            length = generation_config.max_length - prompt_length
-            shaper.open(model, state, batch, length, model_kwargs.get("use_cache", True))
-        run = kind(model, input_ids, logits_processor, stopping_criteria, generation_config, streamer, selector, state)
-        run.shaper = shaper
-        return run.finish(model_kwargs)
-
-
-def _kind_of_run(decider, model, config, model_kwargs: dict, shaper):
-    """Step by step, or in blocks where the deciding method has such an execution and nothing stands in its way."""
-    execution = getattr(decider, "execution", "stepwise")
-    if execution == "stepwise":
-        return Run
-    from lvlm_saliency.decoding.blockwise import BlockRun, obstacle
-
-    reason = obstacle(model, config, model_kwargs)
-    if shaper is not None:
-        reason = "another method makes the logits, one step at a time"
-    if reason and execution == "blockwise":
-        raise SettingError(f"{decider.name}: execution='blockwise' is not possible here: {reason}")
-    return Run if reason else functools.partial(BlockRun, fixed=execution == "blockwise")
+        if state is not None:
+            state.prompt = Prompt.read(model, input_ids, model_kwargs.get("attention_mask"), input_ids.shape[1])
+        generation = Generation(
+            model,
+            input_ids,
+            logits_processor,
+            stopping_criteria,
+            generation_config,
+            model_kwargs,
+            streamer,
+            parts,
+            run,
+            state,
+        )
+        if parts.shaper is not None:
+            parts.shaper.open(generation)
+        loop = parts.faster if parts.loop is None else parts.loop
+        return Run(generation).finish() if loop is None else loop.decode(generation)

@@ -18,7 +18,7 @@ from lvlm_saliency import hf
 from lvlm_saliency.hf import caches
 
 
-class Texts:
+class RaggedBatch:
     """Token ids `[B, columns]`, prompt included, of samples that have `ends[b]` tokens each."""
 
     def __init__(self, model, ids: Tensor, model_kwargs: dict, filler: int):

@@ -3,37 +3,41 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from lvlm_saliency import hf
-from lvlm_saliency.attention.session import Session
-from lvlm_saliency.decoding.steps import Cost, GenerateOutput, Step
+from lvlm_saliency.attention.parts import Generation
+from lvlm_saliency.attention.state import Capture
+from lvlm_saliency.model.output import Cost, GenerateOutput, TokenRecord
 from lvlm_saliency.tracing.logits import finite_logits
 
 
 class Run:
     """One generation: what the loop carries from step to step."""
 
-    def __init__(self, model, input_ids, processor, criteria, config, streamer, selector, state: Session | None):
-        self.model, self.processor, self.criteria, self.config = model, processor, criteria, config
-        self.streamer, self.selector, self.state = streamer, selector, state
-        self.shaper = None
-        self.ids = input_ids
-        self.steps: list[list[Step]] = [[] for _ in input_ids]
-        self.active = torch.ones(len(input_ids), dtype=torch.bool, device=input_ids.device)
+    def __init__(self, generation: Generation):
+        self.generation, self.model, self.config = generation, generation.model, generation.config
+        self.processor, self.criteria, self.streamer = generation.processor, generation.criteria, generation.streamer
+        self.session, parts = generation.session, generation.parts
+        self.selector, self.shaper, self.observers = parts.selector, parts.shaper, parts.observers
+        self.ids = generation.input_ids
+        self.steps: list[list[TokenRecord]] = [[] for _ in self.ids]
+        self.active = torch.ones(len(self.ids), dtype=torch.bool, device=self.ids.device)
         self.alive = self.active.tolist()
-        self.pad = hf.pad_token(config)
-        self.kept: dict[str, list] = {name: [] for name in ("scores", "logits", "hidden_states")}
+        self.pad = hf.pad_token(self.config)
+        self.kept: dict[str, list[Any]] = {name: [] for name in ("scores", "logits", "hidden_states")}
         self.begin = time.perf_counter()
 
-    def finish(self, model_kwargs: dict) -> GenerateOutput:
+    def finish(self) -> GenerateOutput:
         """Decode to the end."""
+        model_kwargs = self.generation.model_kwargs
         outputs = hf.prefill(self.model, self.ids, self.config, model_kwargs)
         capture = None
         # Without a session nothing acts on the calls, and nothing counts them.
-        call = hf.decode_call(self.model, self.config, model_kwargs) if self.state is None else self.model
+        call = hf.decode_call(self.model, self.config, model_kwargs) if self.session is None else self.model
         forwards = hf.prefill_calls(self.ids, self.config)
         for step in range(self.config.max_length - self.ids.shape[1]):
             if step:
@@ -49,38 +53,45 @@ class Run:
                 break
         if self.streamer is not None:
             self.streamer.end()
-        return self._output(model_kwargs, forwards if self.state is None else self.state.forwards)
+        return self._output(model_kwargs, forwards if self.session is None else self.session.forwards)
 
-    def _forward(self, call, inputs: dict, capture):
-        if self.state is None:
+    def _forward(self, call: Any, inputs: dict[str, Any], capture: Capture | None) -> Any:
+        if self.session is None:
             return call(**inputs, return_dict=True)
-        self.state.capture = capture
+        self.session.capture = capture
         try:
             with torch.no_grad():  # a capture turns gradients on inside, from its lowest layer up
                 return call(**inputs, return_dict=True)
         finally:
-            self.state.capture = None
+            self.session.capture = None
 
-    def _choose(self, step: int, outputs, capture) -> Tensor:
+    def _choose(self, step: int, outputs: Any, capture: Capture | None) -> Tensor:
         """The next token of each sample, `[B]`; finished samples get the padding token."""
         raw = finite_logits(outputs.logits.detach()[:, -1]).to(self.ids.device, copy=True)
         raw, processed = self._processed(raw)
         self._keep(outputs, raw, processed)
+        made: list[TokenRecord | None]
         if self.selector is not None:
-            made = self.selector.choose(step, outputs.logits, processed, capture, self.alive)
+            made = list(self.selector.choose(step, outputs.logits, processed, capture, self.alive))
             tokens = torch.tensor([s.token_id if s else 0 for s in made], device=self.ids.device)
         else:
             if self.config.do_sample:
                 tokens = torch.multinomial(torch.softmax(processed, dim=-1), num_samples=1).squeeze(1)
             else:
                 tokens = torch.argmax(processed, dim=-1)
-            made = [Step(t) for t in tokens.tolist()]
+            made = [TokenRecord(t) for t in tokens.tolist()]
         for sample, (alive, record) in enumerate(zip(self.alive, made, strict=True)):
-            if alive:
+            if alive and record is not None:
                 self.steps[sample].append(record)
+                self._tell(sample, step, record, processed[sample])
         if self.pad is None or all(self.alive):
             return tokens
         return torch.where(self.active, tokens, self.pad.to(tokens.device))
+
+    def _tell(self, sample: int, step: int, record: TokenRecord, logits: Tensor) -> None:
+        """A token was chosen for good: whoever listens hears of it."""
+        for observer in self.observers:
+            observer.hear(sample, step, record, logits)
 
     def _processed(self, raw: Tensor) -> tuple[Tensor, Tensor]:
         """The logits that the methods make of the model's, and what processors and warpers make of those to choose
@@ -88,13 +99,13 @@ class Run:
         if self.shaper is None:
             return raw, self.processor(self.ids, raw)
         processor = self.processor
-        if getattr(self.shaper, "behind_processors", False):
+        if self.shaper.behind_processors:
             before, processor = hf.warpers_apart(processor)
             raw = before(self.ids, raw)
         raw = self.shaper.shaped(raw)
         return raw, processor(self.ids, raw)
 
-    def _keep(self, outputs, raw, processed) -> None:
+    def _keep(self, outputs: Any, raw: Tensor, processed: Tensor) -> None:
         if self.config.output_scores:
             self.kept["scores"].append(processed)
         if self.config.output_logits:
@@ -103,7 +114,7 @@ class Run:
             self.kept["hidden_states"].append(outputs.hidden_states)
 
     def _append(self, tokens: Tensor) -> bool:
-        """Put the tokens down and say whether every sample has ended."""
+        """Add the tokens to the texts and say whether every sample has ended."""
         self.ids = torch.cat([self.ids, tokens[:, None]], dim=-1)
         if self.shaper is not None:
             self.shaper.append(tokens)
@@ -113,7 +124,7 @@ class Run:
         self.alive = self.active.tolist()
         return not any(self.alive)
 
-    def _output(self, model_kwargs: dict, forwards: int) -> GenerateOutput:
+    def _output(self, model_kwargs: dict[str, Any], forwards: int) -> GenerateOutput:
         kept = sum(map(len, self.steps))
         cost = Cost(
             forwards=forwards,

@@ -1,22 +1,22 @@
-"""Decoding by search: a method with `search` runs a loop of its own over forks of the prompt's cache."""
+"""Decoding by search: a generation's loop over beams, which are forks of the prompt's cache."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from lvlm_saliency import hf
-from lvlm_saliency.attention.prompts import Prompt
-from lvlm_saliency.attention.session import Session, session
+from lvlm_saliency.attention.parts import Generation, Loop, RunInfo
+from lvlm_saliency.attention.session import Session
 from lvlm_saliency.decoding.beams import Hypothesis, Rules
 from lvlm_saliency.decoding.branches import Branch
-from lvlm_saliency.decoding.steps import Cost, GenerateOutput, Step
 from lvlm_saliency.errors import SettingError
+from lvlm_saliency.model.output import Cost, GenerateOutput, TokenRecord
 from lvlm_saliency.model.regions import placeholder_ids
 
 OWN = ("length_penalty", "early_stopping", "diversity_penalty", "num_beam_groups", "low_memory", "assistant_model")
@@ -33,14 +33,28 @@ ROW_BOUND = (
 """Settings that are tied to the rows of the batch, where a search has beams."""
 
 
-def search_settings(model, method, settings: dict) -> tuple[dict, int]:
-    """The `generate` settings for a searching method, and how many texts to return for each sample.
+class BeamSettings(Protocol):
+    """The knobs that all methods over beams share (see `interventions.beam.Beam`), and their name for messages."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def n_beams(self) -> int: ...
+    @property
+    def length_penalty(self) -> float: ...
+    @property
+    def early_stopping(self) -> bool | str: ...
+    @property
+    def length_norm(self) -> str: ...
+
+
+def search_settings(model: Any, method: BeamSettings, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The `generate` settings to prepare a search with, from those that were given.
 
     Raises:
         SettingError: a setting that a search cannot serve.
     """
-    config = settings.get("generation_config")
-    given = {**({} if config is None else config.to_diff_dict()), **settings}
+    given = _whole(settings)
     if (beams := given.get("num_beams")) not in (None, 1, method.n_beams):
         raise SettingError(f"{method.name} runs {method.n_beams} beams, not {beams}: set n_beams and drop num_beams")
     if given.get("do_sample"):
@@ -53,8 +67,7 @@ def search_settings(model, method, settings: dict) -> tuple[dict, int]:
             raise SettingError(f"{method.name} cannot serve {name}: which goes by the rows of the batch: drop it")
     if given.get("use_cache") is False:
         raise SettingError(f"{method.name} forks the key/value cache: drop use_cache=False")
-    returned = given.get("num_return_sequences") or 1
-    if returned > method.n_beams:
+    if (returned := texts_asked_for(settings)) > method.n_beams:
         raise SettingError(f"{method.name} keeps {method.n_beams} texts, {returned} were asked for: raise n_beams")
     fixed = {"num_beams": 1, "num_return_sequences": 1, "do_sample": False}
     if model.generation_config.use_cache is False and given.get("use_cache") is None:
@@ -62,7 +75,18 @@ def search_settings(model, method, settings: dict) -> tuple[dict, int]:
     if model.generation_config.cache_implementation and given.get("cache_implementation") is None:
         fixed["cache_implementation"] = None
     warpers = {name: None for name in ("temperature", "top_p", "top_k") if given.get(name) is None}
-    return {**settings, **fixed, **warpers}, returned
+    return {**settings, **fixed, **warpers}
+
+
+def texts_asked_for(settings: Mapping[str, Any]) -> int:
+    """How many texts these settings of `generate` ask for, for each sample."""
+    return _whole(settings).get("num_return_sequences") or 1
+
+
+def _whole(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings with those of their generation_config."""
+    config = settings.get("generation_config")
+    return {**({} if config is None else config.to_diff_dict()), **settings}
 
 
 @dataclass
@@ -128,66 +152,72 @@ class Found:
     rollbacks: dict[int, int] = field(default_factory=dict)
     rejected: dict[int, list[int]] = field(default_factory=dict)
 
-    def steps(self, text: Hypothesis) -> list[Step]:
+    def steps(self, text: Hypothesis) -> list[TokenRecord]:
         return [
-            Step(token, rejected=self.rejected.get(at, []), rollbacks=self.rollbacks.get(at, 0))
+            TokenRecord(token, rejected=self.rejected.get(at, []), rollbacks=self.rollbacks.get(at, 0))
             for at, token in enumerate(text.tokens.tolist())
         ]
 
 
-def search_with(
-    method,
-    editors: Sequence,
-    returned: int,
-    model,
-    input_ids: Tensor,
-    logits_processor,
-    stopping_criteria,
-    generation_config,
-    *,
-    streamer=None,
-    **model_kwargs,
-) -> GenerateOutput:
-    """The loop of a searching method, called by `model.generate` once everything is prepared."""
-    begin = time.perf_counter()
-    config = generation_config
-    pad = hf.pad_token(config)
-    with torch.inference_mode(False), torch.no_grad(), session(model, editors) as state:
-        state.prompt = Prompt.read(model, input_ids, model_kwargs.get("attention_mask"), input_ids.shape[1])
-        branch, logits = Branch.of_prompt(model, state, input_ids, config, model_kwargs, edited=bool(editors))
+@dataclass
+class SearchLoop(Loop):
+    """The loop of a searching method. settings: its knobs; search: finds the texts of every sample; returned: how many
+    of them to give back for each."""
+
+    settings: BeamSettings
+    search: Callable[[Task], list[Found]]
+    returned: int = 1
+
+    @property
+    def chooses(self) -> bool:
+        return True
+
+    def decode(self, generation: Generation) -> GenerateOutput:
+        begin = time.perf_counter()
+        model, config, streamer = generation.model, generation.config, generation.streamer
+        input_ids, session = generation.input_ids, generation.open_session
+        pad = hf.pad_token(config)
+        edited = bool(generation.parts.acting)
+        branch, logits = Branch.of_prompt(model, session, input_ids, config, generation.model_kwargs, edited=edited)
         task = Task(
             branch,
             logits,
-            logits_processor,
-            stopping_criteria,
-            _rules(method, model, state, input_ids, config),
+            generation.processor,
+            generation.criteria,
+            _rules(self.settings, model, session, input_ids, config),
             0 if pad is None else int(pad),
             (config.output_scores, config.output_logits),
         )
-        found = method.search(task)
-    out = _output(task, found, returned, state, time.perf_counter() - begin)
-    out.eos_token_id, out.pad_token_id = hf.end_tokens(config), None if pad is None else int(pad)
-    if config.output_scores:
-        out.scores = _by_step([one.kept.scores for one in found])
-    if config.output_logits:
-        out.logits = _by_step([one.kept.logits for one in found])
-    if streamer is not None:  # until the end another beam may win
-        for column in out.sequences[:, input_ids.shape[1] :].T:
-            streamer.put(column.cpu())
-        streamer.end()
-    return out
+        found = self.search(task)
+        out = _output(task, found, self.returned, session, time.perf_counter() - begin)
+        out.eos_token_id, out.pad_token_id = hf.end_tokens(config), None if pad is None else int(pad)
+        if config.output_scores:
+            out.scores = _by_step([one.kept.scores for one in found])
+        if config.output_logits:
+            out.logits = _by_step([one.kept.logits for one in found])
+        if streamer is not None:  # until the end another beam may win
+            for column in out.sequences[:, input_ids.shape[1] :].T:
+                streamer.put(column.cpu())
+            streamer.end()
+        return out
 
 
-def _rules(method, model, state: Session, input_ids: Tensor, config) -> list[Rules]:
+def search_loop(settings: BeamSettings, search: Callable[[Task], list[Found]], run: RunInfo | None) -> SearchLoop:
+    """The loop of `search` for one generation."""
+    return SearchLoop(settings, search, 1 if run is None else texts_asked_for(run.settings))
+
+
+def _rules(method: BeamSettings, model: Any, session: Session, input_ids: Tensor, config: Any) -> list[Rules]:
     lengths = [0] * len(input_ids)
     if method.length_norm == "full":
-        lengths = _placeholder_lengths(model, input_ids, state.prompt.padding)
+        padding = None if session.prompt is None else session.prompt.padding
+        lengths = _placeholder_lengths(model, input_ids, padding)
     longest = config.max_length - input_ids.shape[1]
     shared = (method.n_beams, method.length_penalty, method.early_stopping)
     return [Rules(*shared, length, hf.end_tokens(config), longest) for length in lengths]
 
 
-def _placeholder_lengths(model, input_ids: Tensor, padding: Tensor | None) -> list[int]:
+def _placeholder_lengths(model: Any, input_ids: Tensor, padding: Tensor | None) -> list[int]:
     """Lengths of the prompts as older releases counted them: a picture is one placeholder; padding does not count."""
     image = torch.isin(input_ids, torch.tensor(placeholder_ids(model), dtype=input_ids.dtype, device=input_ids.device))
     inside = torch.nn.functional.pad(image[:, :-1], (1, 0)) & image  # image tokens behind another image token
@@ -195,7 +225,7 @@ def _placeholder_lengths(model, input_ids: Tensor, padding: Tensor | None) -> li
     return counted.sum(-1).tolist()
 
 
-def _output(task: Task, found: list[Found], returned: int, state: Session, seconds: float) -> GenerateOutput:
+def _output(task: Task, found: list[Found], returned: int, session: Session, seconds: float) -> GenerateOutput:
     texts = [(one, text) for one in found for text in one.texts[:returned]]
     head = task.prompt.ids.repeat_interleave(returned, dim=0)
     width = max(len(text.tokens) for _, text in texts)
@@ -204,7 +234,7 @@ def _output(task: Task, found: list[Found], returned: int, state: Session, secon
         row[: len(text.tokens)] = text.tokens
     steps = [one.steps(text) for one, text in texts]
     cost = Cost(
-        forwards=state.forwards,
+        forwards=session.forwards,
         drafted=task.drafted,
         kept=sum(map(len, steps)),
         seconds=seconds,

@@ -16,10 +16,11 @@ from torch import Tensor
 
 from lvlm_saliency import hf
 from lvlm_saliency.attention.given import traced_methods
+from lvlm_saliency.attention.parts import bound
 from lvlm_saliency.attention.prompts import Prompt
 from lvlm_saliency.attention.session import session
-from lvlm_saliency.attention.step import Capture
-from lvlm_saliency.decoding.hidden import Lens, tap
+from lvlm_saliency.attention.state import Capture
+from lvlm_saliency.decoding.hidden_states import Lens, tap
 from lvlm_saliency.detection.base import Depth, Detector, Needs, union
 from lvlm_saliency.detection.lens import of_some, top_and_entropy
 from lvlm_saliency.detection.mention import Mention
@@ -135,7 +136,8 @@ def _captured(model, inputs, sequences, needs: Needs, depth: Depth, plans: list[
     ]
     states = _States(needs, depth, plans, found, lens)
     prompt = Prompt.read(model, inputs["input_ids"], inputs.get("attention_mask"), inputs["input_ids"].shape[1])
-    with torch.no_grad(), session(model, methods) as state, state.acting_on(prompt):
+    parts = bound(methods, model)
+    with torch.no_grad(), session(model, parts.editors, parts.hooks) as state, state.acting_on(prompt):
         handles = tap(model, state, states.tapped, states.see)
         try:
             _passes(model, inputs, sequences, needs, plans, found, states, state)
@@ -176,7 +178,7 @@ def _passes(model, inputs, sequences, needs, plans, found, states, state) -> Non
                 state.capture = None
             keeper.logits(first, logits, target)
             for layer in sorted(capture.weights) if capture is not None else ():
-                keeper.attention(layer, first, capture.weights[layer], capture.places[layer].offset)
+                keeper.attention(layer, first, capture.weights[layer], capture.contexts[layer].offset)
 
     settings = {"use_cache": True, "max_new_tokens": 1, "do_sample": False, "num_beams": 1}
     with hf.offsets_kept(model):

@@ -11,7 +11,7 @@ from torch import Tensor
 from lvlm_saliency.detection.reading import LensOf
 
 if TYPE_CHECKING:
-    from lvlm_saliency.decoding.hidden import Lens
+    from lvlm_saliency.decoding.hidden_states import Lens
 
 ELEMENTS = 2**26
 """Upper bound of positions x vocabulary at once (256 MiB in float32)."""

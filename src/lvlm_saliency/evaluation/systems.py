@@ -9,7 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lvlm_saliency.attention.parts import Role
 from lvlm_saliency.errors import LvlmSaliencyError, SettingError, did_you_mean
+from lvlm_saliency.interventions.base import Method
 from lvlm_saliency.interventions.parsing import parse_methods, parse_specs
 from lvlm_saliency.interventions.preset_files import is_preset
 
@@ -37,7 +39,7 @@ class System:
     @property
     def decides(self) -> bool:
         """Whether a method, and not the largest logit, decides each token."""
-        return any(hasattr(method, "selector") for method in self.methods)
+        return any(_chooses(method) for method in self.methods)
 
     def record(self) -> list[dict[str, Any]]:
         """Every knob of every method, JSON-ready."""
@@ -46,12 +48,12 @@ class System:
     @property
     def rows_per_token(self) -> int:
         """Rows that go through the model for one sample's next token: beams and their candidates, 1 otherwise."""
-        return max((getattr(method, "rows_per_token", 1) for method in self.methods), default=1)
+        return max((method.rows_per_token for method in self.methods), default=1)
 
     @property
     def one_by_one(self) -> bool:
         """Whether the samples of a batch are decoded one after the other and share no pass but the prompt's."""
-        return any(getattr(method, "one_by_one", False) for method in self.methods)
+        return any(method.one_by_one for method in self.methods)
 
 
 def systems(given: Sequence[Any], seed: int) -> list[System]:
@@ -104,12 +106,9 @@ def system(given: Any, seed: int) -> System:
     from lvlm_saliency.decoding.loop import composed
 
     # One order, so that a+b and b+a are one system: first what decides the token, then what edits attention.
-    methods = sorted(_methods(given), key=lambda method: (not hasattr(method, "selector"), method.name))
+    methods = sorted(_methods(given), key=lambda method: (not _chooses(method), method.name))
     label = "+".join(map(_written, methods))
-    seeded = [
-        dataclasses.replace(method, seed=seed) if getattr(method, "seed", 0) is None else method for method in methods
-    ]
-    return System(label or GREEDY, tuple(composed(seeded)))
+    return System(label or GREEDY, tuple(composed([method.seeded(seed) for method in methods])))
 
 
 def check_name(given: Any) -> None:
@@ -140,11 +139,16 @@ def _methods(given: Any) -> list[Any]:
     if isinstance(given, Mapping):
         _no_part(given)
         return [method(name, **(settings or {})) for name, settings in given.items()]
-    if dataclasses.is_dataclass(given) and hasattr(given, "name"):
+    if isinstance(given, Method):
         return [given]
     if isinstance(given, Iterable):
         return [one for part in given for one in _methods(part)]
     raise SettingError(f"{given!r} is no method: give a name with settings, a mapping, or LocoRE(...), SGRS(...)")
+
+
+def _chooses(method: Method) -> bool:
+    """Whether the method chooses each token from the logits, as a search over beams does not."""
+    return Role.TOKENS in method.roles and Role.LOOP not in method.roles
 
 
 def _no_part(names: Iterable[str]) -> None:

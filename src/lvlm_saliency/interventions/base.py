@@ -1,57 +1,132 @@
-"""What a method is, and the checks that all of them share."""
+"""The classes that methods subclass, and the checks of settings that all of them share.
+
+Nothing here, nor in the file of a method's dataclass, imports torch before the method is used: the list of methods, and
+the help of a command that takes one, are there at once.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from numbers import Integral, Real
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from torch import Tensor
-
-from lvlm_saliency.attention.rows import RowEdit
-from lvlm_saliency.attention.session import session
-from lvlm_saliency.attention.step import Place
+from lvlm_saliency.attention.parts import Bindable, Generation, Parts, Role, RowEditor, RunInfo
 from lvlm_saliency.errors import SettingError, did_you_mean
 
+if TYPE_CHECKING:
+    from torch import Tensor
 
-class Method:
-    """Base of all methods. A subclass is a frozen dataclass; its docstring is the idea, the paper and the knobs."""
+    from lvlm_saliency.attention.edits import RowEdit
+    from lvlm_saliency.attention.state import RowContext
+    from lvlm_saliency.decoding.contrast import ContrastBranch
 
-    name: ClassVar[str]
-    paper: ClassVar[str]
-    edits: ClassVar[str]
+
+M = TypeVar("M", bound="Method")
+
+
+class Method(Bindable):
+    """Base of all methods. A subclass is a frozen dataclass; its docstring is the idea, the paper and the knobs.
+
+    It says what it acts on (`roles`) and is bound to its parts (`bind`): see `attention.parts`.
+    """
+
+    paper: ClassVar[str] = ""
+    edits: ClassVar[str] = ""
     """What it changes, in a few words, for the table of methods."""
-    cost: ClassVar[str]
+    cost: ClassVar[str] = ""
     families: ClassVar[str] = "all"
     """The families that it serves, in a few words."""
     composes: ClassVar[str] = "any other method"
     """What it goes together with, in a few words."""
-    needs_picture: ClassVar[bool] = False
-    """Whether it has nothing to act on without a picture; `generate` then refuses inputs that hold none."""
+    ranges: ClassVar[Mapping[str, Any] | None] = None
+    """Settings that `tune` may look for, as in `studies.tune.ranges`."""
 
     @property
     def extra_forwards(self) -> int:
         """Decoder passes per token beyond the one that every decoder makes."""
         return 0
 
-    def check_model(self, model) -> None:
-        """Raise SettingError where a knob does not fit this model."""
+    @property
+    def rows_per_token(self) -> int:
+        """Tokens that go through the model for each generated one (greedy decoding: 1)."""
+        return 1
 
-    def __call__(self, model, input_ids, logits_processor, stopping_criteria, generation_config, **model_kwargs):
-        """`model.generate(**inputs, custom_generate=method)`: the token ids, or with `return_dict_in_generate` the
-        `GenerateOutput` of `lvlm_saliency.generate`.
+    @property
+    def one_by_one(self) -> bool:
+        """Whether the samples of a batch are decoded one after the other and share no pass but the prompt's."""
+        return False
 
-        transformers hands neither the streamer nor the tokenizer for stop strings to a custom loop; use
-        `lvlm_saliency.generate` with those.
+    def seeded(self: M, seed: int) -> M:
+        """The method with this seed, where it draws and has no seed of its own."""
+        return dataclasses.replace(self, seed=seed) if self._knobs().get("seed", seed) is None else self
+
+    def reseeded(self: M, by: int) -> M:
+        """The method with another seed, `by` further on, where it draws with one that is set: for the same texts drawn
+        anew."""
+        seed = self._knobs().get("seed")
+        return self if seed is None else dataclasses.replace(self, seed=seed + by)
+
+    def _knobs(self) -> dict[str, Any]:
+        """The settings by name."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+    def __call__(self, model: Any, *loop: Any, **prepared: Any) -> Any:
+        """`with method(model):` acts on every forward call of `model` inside the block, from any thread; nothing is
+        left afterwards. Copies of the model that are made inside it are as the model was before. Only a method that
+        edits rows has this form.
+
+        What counts as the prompt: in a call of `model.generate`, all of its input, as in `lvlm_saliency.generate`,
+        whose tokens it gives; whatever part of it is in a cache already or comes in chunks. In forward calls by hand,
+        what comes in over an empty cache (or without one) is the prompt, and single tokens over that cache, or over a
+        copy of it, are the answer; anything else is refused.
+
+        With more arguments it is the loop of `model.generate(**inputs, custom_generate=method)`: the token ids, or with
+        `return_dict_in_generate` the `GenerateOutput` of `lvlm_saliency.generate`. transformers hands neither the
+        streamer nor the tokenizer for stop strings to a custom loop; use `lvlm_saliency.generate` with those.
 
         Raises:
-            SettingError: the method cannot be a loop of transformers' own (a search, a second input), or beams.
+            SettingError: the method has no block form, or cannot be a loop of transformers' own (a search, a second
+                input), or beams.
         """
+        if loop or prepared:
+            return self._custom_generate(model, *loop, **prepared)
+        if self.roles != Role.ROWS:
+            raise SettingError(self._no_block)
+        return self._block(model)
+
+    @property
+    def _no_block(self) -> str:
+        """Why there is no `with` block of this method."""
+        return (
+            f"{self.name} has no block form, which edits attention and no more: "
+            f"call lvlm_saliency.generate(model, inputs, [{self.name}])"
+        )
+
+    @contextmanager
+    def _block(self, model: Any) -> Iterator[None]:
+        from lvlm_saliency.attention.session import session
+
+        self.check_model(model)
+        parts = self.bind(model)
+        with session(model, parts.editors, parts.hooks, everywhere=True):
+            yield
+
+    def _custom_generate(
+        self,
+        model: Any,
+        input_ids: Tensor,
+        logits_processor: Any,
+        stopping_criteria: Any,
+        generation_config: Any,
+        **model_kwargs: Any,
+    ) -> Any:
         from lvlm_saliency.decoding.loop import decode_with
 
-        if hasattr(self, "search") or (generation_config.num_beams or 1) > 1:
-            what = f"{self.name} searches over texts" if hasattr(self, "search") else "beams are several texts at once"
+        looping = Role.LOOP in self.roles
+        if looping or (generation_config.num_beams or 1) > 1:
+            what = f"{self.name} searches over texts" if looping else "beams are several texts at once"
             raise SettingError(
                 f"{what}, which custom_generate cannot do: call lvlm_saliency.generate(model, inputs, [{self.name}])"
             )
@@ -62,46 +137,31 @@ class Method:
         return out if generation_config.return_dict_in_generate else out.sequences
 
 
-class AttentionMethod(Method):
-    """A method that only edits attention rows, so that `with method(model):` is all there is to using it."""
+class AttentionMethod(Method, RowEditor):
+    """A method that only edits attention rows: it writes `edit_rows(context)`, and `with method(model):` is all there
+    is to using it."""
 
-    minds_shift: ClassVar[bool] = False
-    """Whether `edit_rows` minds `Place.shift`; without that, the samples of a batch come equally far in each block."""
+    @property
+    def roles(self) -> Role:
+        return Role.ROWS
 
-    def edit_rows(self, place: Place) -> RowEdit | None:
-        """The edit of these rows; None leaves them bit-identical. See `attention.step.Editor`."""
+    def edit_rows(self, context: RowContext) -> RowEdit | None:
+        """The edit of these rows; None leaves them bit-identical."""
         raise NotImplementedError(f"{type(self).__name__} does not say how it edits rows")
 
-    edits_prompt: ClassVar[bool] = True
-    """Whether it edits rows of the prompt before the last one. Where it does, a cache that the caller brings cannot
-    serve: its rows are read anew."""
-
-    def __call__(self, model, *loop, **prepared) -> AbstractContextManager[None]:
-        """`with method(model):` acts on every forward call of `model` inside the block, from any thread; nothing is
-        left afterwards. Copies of the model that are made inside it are as the model was before.
-
-        What counts as the prompt: in a call of `model.generate`, all of its input, as in `lvlm_saliency.generate`,
-        whose tokens it gives; whatever part of it is in a cache already or comes in chunks. In forward calls by hand,
-        what comes in over an empty cache (or without one) is the prompt, and single tokens over that cache, or over a
-        copy of it, are the answer; anything else is refused.
-
-        With more arguments it is the loop of `model.generate(**inputs, custom_generate=method)`; see `Method`.
-        """
-        if loop or prepared:
-            return super().__call__(model, *loop, **prepared)
-        return self._block(model)
-
-    @contextmanager
-    def _block(self, model) -> Iterator[None]:
-        self.check_model(model)
-        with session(model, (self,), everywhere=True):
-            yield
+    def bind(self, model: Any, run: RunInfo | None = None) -> Parts:
+        return Parts(editors=(self,))
 
 
 class ContrastMethod(Method):
-    """A method that combines the model's logits with those of further passes over the same tokens."""
+    """A method that combines the model's logits with those of further passes over the same tokens: it writes
+    `contrast_branches` and `combine`."""
 
     composes: ClassVar[str] = "attention edits, sampling, sgrs (which scores the original pass); not with beams"
+
+    @property
+    def roles(self) -> Role:
+        return Role.LOGITS
 
     @property
     def first_only(self) -> bool:
@@ -113,35 +173,44 @@ class ContrastMethod(Method):
         """Whether penalties and the like act on the model's own logits, before they are combined, not behind that."""
         return False
 
-    def readings(self, model, inputs: dict, numbers: Sequence[int]) -> list:
-        """What else is read, as `decoding.contrast.Reading`s; `numbers` names the samples to seeded draws."""
+    @property
+    def reads_inputs(self) -> bool:
+        return bool(self.extra_forwards or self.first_only)
+
+    def contrast_branches(self, model: Any, inputs: dict[str, Any], numbers: Sequence[int]) -> list[ContrastBranch]:
+        """What else is read; `numbers` names the samples to seeded draws."""
         raise NotImplementedError(f"{type(self).__name__} does not say what it reads")
 
     def combine(self, logits: Tensor, others: list[Tensor]) -> Tensor:
-        """The logits to go on with, float32 `[B, V]`, from the main ones and those of the readings, in order."""
+        """The logits to go on with, float32 `[B, V]`, from the main ones and those of the branches, in order."""
         raise NotImplementedError(f"{type(self).__name__} does not say how it combines logits")
 
-    def shaper(self, model, inputs: dict | None, numbers: Sequence[int]):
-        """The state of one generation with this method.
-
-        Raises:
-            SettingError: the inputs are not at hand (a custom_generate call).
-        """
+    def bind(self, model: Any, run: RunInfo | None = None) -> Parts:
         from lvlm_saliency.decoding.contrast import Contrast
 
-        if not self.extra_forwards and not self.first_only:
-            return Contrast([], self.combine)
+        late = self.reads_inputs and self.behind_processors
+        return Parts(shaper=Contrast(self._branches_of, self.combine, self.first_only, late))
+
+    def _branches_of(self, generation: Generation) -> list[ContrastBranch]:
+        """The branches of one generation.
+
+        Raises:
+            SettingError: the inputs are not known (a custom_generate call).
+        """
+        if not self.reads_inputs:
+            return []
+        inputs, numbers = generation.run.inputs, generation.run.sample_ids
         if inputs is None:
             raise SettingError(f"{self.name} needs the inputs themselves: call lvlm_saliency.generate")
-        readings = self.readings(model, inputs, numbers[:: len(numbers) // len(inputs["input_ids"])])
-        return Contrast(readings, self.combine, self.first_only, self.behind_processors)
+        each = len(numbers) // len(inputs["input_ids"])
+        return self.contrast_branches(generation.model, dict(inputs), numbers[::each])
 
 
 LARGEST = 2**63 - 1
 """No whole number of a setting is larger, whatever it counts."""
 
 
-def number(owner: str, name: str, value, low: float, high: float = float("inf"), *, whole: bool = False) -> None:
+def number(owner: str, name: str, value: Any, low: float, high: float = float("inf"), *, whole: bool = False) -> None:
     """Raise SettingError unless `value` is a number (a whole one) within [low, high]."""
     kind, most = (Integral, min(high, LARGEST)) if whole else (Real, high)
     if not isinstance(value, kind) or isinstance(value, bool) or not low <= value <= most:
@@ -150,13 +219,19 @@ def number(owner: str, name: str, value, low: float, high: float = float("inf"),
         raise SettingError(f"{owner}: {name} must be {word} {bound}, got {value!r}")
 
 
-def choice(owner: str, name: str, value, known: Sequence[str]) -> None:
+def seed_number(owner: str, seed: Any) -> None:
+    """Raise SettingError unless `seed` is None or one that draws can take."""
+    if seed is not None:
+        number(owner, "seed", seed, 0, LARGEST, whole=True)
+
+
+def choice(owner: str, name: str, value: Any, known: Sequence[str]) -> None:
     """Raise SettingError unless `value` is one of `known`."""
     if value not in known:
         raise SettingError(f"{owner}: unknown {name} {value!r}{did_you_mean(str(value), known)}")
 
 
-def layer_numbers(owner: str, layers) -> tuple[int, ...] | None:
+def layer_numbers(owner: str, layers: Any) -> tuple[int, ...] | None:
     """`layers` as a tuple (so that a frozen dataclass can be hashed), or None.
 
     Raises:
@@ -173,3 +248,10 @@ def layer_numbers(owner: str, layers) -> tuple[int, ...] | None:
     if not numbers:
         raise SettingError(f"{owner}: layers is empty; leave it out for the default")
     return tuple(sorted({int(n) for n in numbers}))
+
+
+def check_layers(model: Any, layers: Sequence[int] | None) -> None:
+    """Raise SettingError unless the model has these layers, UnsupportedModelError where it can have none captured."""
+    from lvlm_saliency import hf
+
+    hf.target_layers(model, layers)

@@ -2,15 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from lvlm_saliency.decoding.beams import LENGTH_NORMS
+from lvlm_saliency.attention.parts import Parts, Role, RunInfo
 from lvlm_saliency.interventions.base import Method, choice, number
+
+if TYPE_CHECKING:
+    from lvlm_saliency.decoding.search import Found, Task
+
+LENGTH_NORMS = ("generated", "full")
+
+
+class BeamMethod(Method):
+    """A method that searches over beams: it writes `search`, and has the knobs of `Beam`."""
+
+    n_beams: int
+    length_penalty: float
+    early_stopping: bool | str
+    length_norm: str
+
+    @property
+    def roles(self) -> Role:
+        return Role.TOKENS | Role.LOOP
+
+    @property
+    def rows_per_token(self) -> int:
+        return self.n_beams
+
+    def search(self, task: Task) -> list[Found]:
+        """The best texts of every sample; see `decoding.search`."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how it searches")
+
+    def call_settings(self, model: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
+        from lvlm_saliency.decoding.search import search_settings
+
+        return search_settings(model, self, settings)
+
+    def bind(self, model: Any, run: RunInfo | None = None) -> Parts:
+        from lvlm_saliency.decoding.search import search_loop
+
+        return Parts(loop=search_loop(self, self.search, run))
 
 
 @dataclass(frozen=True)
-class Beam(Method):
+class Beam(BeamMethod):
     """Several texts are continued at once, and the one with the best log-probability per length is kept.
 
     Score of a text y: sum_t log p(y_t | y_<t) / length ** length_penalty. Each step looks at the best continuations of
@@ -39,22 +76,17 @@ class Beam(Method):
     early_stopping: bool | str = False
     length_norm: str = "generated"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_beams("Beam", self)
 
-    @property
-    def rows_per_token(self) -> int:
-        """Tokens that go through the model for each generated one (greedy decoding: 1)."""
-        return self.n_beams
-
-    def search(self, task):
+    def search(self, task: Task) -> list[Found]:
         """The best texts of every sample; see `decoding.search`."""
         from lvlm_saliency.decoding.beam_search import beam_search
 
         return beam_search(task)
 
 
-def check_beams(owner: str, method) -> None:
+def check_beams(owner: str, method: BeamMethod) -> None:
     """Raise SettingError where a knob that all beam methods share is out of range."""
     number(owner, "n_beams", method.n_beams, 1, 1000, whole=True)
     number(owner, "length_penalty", method.length_penalty, -100, 100)

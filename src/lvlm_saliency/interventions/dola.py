@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
-from torch import Tensor
-
+from lvlm_saliency.attention.parts import Parts, Role, RunInfo
 from lvlm_saliency.errors import SettingError
 from lvlm_saliency.interventions.base import Method, choice, layer_numbers, number
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MODES = ("paper", "official_code")
 BUCKETS = ("low", "high")
@@ -51,7 +52,7 @@ class DoLa(Method):
     contrast: float = 1.0
     mode: str = "paper"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if isinstance(self.candidate_layers, str):
             choice("DoLa", "candidate_layers", self.candidate_layers, BUCKETS)
         else:
@@ -60,10 +61,10 @@ class DoLa(Method):
         number("DoLa", "contrast", self.contrast, 0, 1e4)
         choice("DoLa", "mode", self.mode, MODES)
 
-    def check_model(self, model) -> None:
+    def check_model(self, model: Any) -> None:
         self.layers(model)
 
-    def layers(self, model) -> list[int]:
+    def layers(self, model: Any) -> list[int]:
         """The hidden states that are candidates on this model, ascending.
 
         Raises:
@@ -82,14 +83,20 @@ class DoLa(Method):
         bucket = low if self.candidate_layers == "low" else high
         return list(bucket) or [count - 1]
 
-    def shaper(self, model, inputs: dict | None, numbers: Sequence[int]):
-        """The state of one generation with this method."""
-        from lvlm_saliency.decoding.hidden import EarlyExits
+    @property
+    def roles(self) -> Role:
+        return Role.LOGITS
 
-        return EarlyExits(model, self.layers(model) if self.contrast else [], self.combine)
+    def bind(self, model: Any, run: RunInfo | None = None) -> Parts:
+        from lvlm_saliency.decoding.hidden_states import EarlyExits
+
+        exits = EarlyExits(model, self.layers(model) if self.contrast else [], self.combine)
+        return Parts(shaper=exits, hooks=(exits,))
 
     def combine(self, logits: Tensor, early: list[Tensor]) -> Tensor:
         """float32 `[B, V]` of the model's logits and those of the candidate layers."""
+        import torch
+
         from lvlm_saliency.decoding.contrast import constrained
 
         if not early:
@@ -102,6 +109,8 @@ class DoLa(Method):
 
     def divergences(self, logits: Tensor, early: Tensor) -> Tensor:
         """Float32 `[J, B]` between the last distribution `[B, V]` and each candidate's `[J, B, V]`, both as logits."""
+        import torch
+
         log_p, log_q = torch.log_softmax(logits.float(), dim=-1), torch.log_softmax(early.float(), dim=-1)
         log_m = torch.logaddexp(log_p, log_q) - torch.log(torch.tensor(2.0))
         if self.mode == "official_code":

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from lvlm_saliency import hf
-from lvlm_saliency.interventions.base import number
+from lvlm_saliency.interventions.base import check_layers, number
 from lvlm_saliency.interventions.opera import OPERA
-from lvlm_saliency.tracing.one_pass import target_layers
 
 DEPTH, LAYERS = 12, 32
 """The twelfth of LLaVA-1.5-7B's 32 layers."""
@@ -37,17 +35,19 @@ class DOPRA(OPERA):
 
     layer: int | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if self.layer is not None:
             number("DOPRA", "layer", self.layer, 0, whole=True)
 
-    def check_model(self, model) -> None:
+    def check_model(self, model: Any) -> None:
         if self.layer is not None:
-            target_layers(model, [self.layer])
+            check_layers(model, [self.layer])
 
-    def tapped_layer(self, model) -> int:
+    def tapped_layer(self, model: Any) -> int:
         """Number of the decoder layer whose attention is read; in a hybrid model the last one with attention so far."""
+        from lvlm_saliency import hf
+
         if self.layer is not None:
             return self.layer
         usable = hf.attention_layers(model)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
-from torch import Tensor
+from lvlm_saliency.interventions.base import AttentionMethod, check_layers, choice, layer_numbers, number
 
-from lvlm_saliency.attention.edits import RowEdit
-from lvlm_saliency.attention.step import Place
-from lvlm_saliency.interventions.base import AttentionMethod, choice, layer_numbers, number
-from lvlm_saliency.tracing.one_pass import target_layers
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from lvlm_saliency.attention.edits import RowEdit
+    from lvlm_saliency.attention.state import RowContext
 
 MODES = ("paper", "official_code")
 THRESHOLD = {"paper": 0.002, "official_code": 0.0008}
@@ -50,28 +50,30 @@ class EAH(AttentionMethod):
     layers: Sequence[int] | None = None
     mode: str = "paper"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         choice("EAH", "mode", self.mode, MODES)
         if self.threshold is not None:
             number("EAH", "threshold", self.threshold, 0)
         object.__setattr__(self, "layers", layer_numbers("EAH", self.layers))
 
-    def check_model(self, model) -> None:
-        target_layers(model, self.layers)
+    def check_model(self, model: Any) -> None:
+        check_layers(model, self.layers)
 
     @property
     def edits_prompt(self) -> bool:
         """All rows of the prompt are those of one head."""
         return self.threshold != math.inf
 
-    def edit_rows(self, place: Place) -> RowEdit | None:
-        if place.image is None or place.past >= place.prompt_length or self.threshold == math.inf:
+    def edit_rows(self, context: RowContext) -> RowEdit | None:
+        from lvlm_saliency.attention.edits import RowEdit
+
+        if context.image is None or context.past >= context.prompt_length or self.threshold == math.inf:
             return None
-        lowest = self.mode == "official_code" or place.layer < 2
-        if not (lowest if self.layers is None else place.layer in self.layers):
+        lowest = self.mode == "official_code" or context.layer < 2
+        if not (lowest if self.layers is None else context.layer in self.layers):
             return None
-        place.needs_whole_prompt("eah")
-        head = self.densest_head(self._means(place), place.columns(place.image))
+        context.needs_whole_prompt("eah")
+        head = self.densest_head(self._means(context), context.columns(context.image))
         return RowEdit(head=head) if bool((head >= 0).any()) else None
 
     def densest_head(self, means: Tensor, image: Tensor) -> Tensor:
@@ -80,20 +82,22 @@ class EAH(AttentionMethod):
         Args:
             means: float32 `[B, H, K]`, each column's mean attention; image: bool `[B, K]`.
         """
+        import torch
+
         threshold = THRESHOLD[self.mode] if self.threshold is None else self.threshold
         count = ((means > threshold) & image[:, None]).sum(-1)  # [B, H]
         head = count.argmax(1)
         chosen = (count.amax(1) > 0) & ((head > 0) | (self.mode == "paper"))
         return torch.where(chosen, head, -1)
 
-    def _means(self, place: Place) -> Tensor:
+    def _means(self, context: RowContext) -> Tensor:
         """Mean attention to each column over the prompt's rows below it, float32 `[B, H, K]`."""
-        rows, columns = place.rows, place.key_positions
+        rows, columns = context.rows, context.key_positions
         total = None
-        for block in rows.part(slice(0, min(place.new, place.prompt_length))).blocks():
+        for block in rows.part(slice(0, min(context.new, context.prompt_length))).blocks():
             weights, _ = rows.probabilities(block)
-            below = place.query_positions[block, None] > columns  # [t, K]
+            below = context.query_positions[block, None] > columns  # [t, K]
             part = (weights * below).sum(-2)
             total = part if total is None else total + part
-        below = place.prompt_length - 1 - columns + (self.mode == "official_code")
+        below = context.prompt_length - 1 - columns + (self.mode == "official_code")
         return total / below.clamp_min(1)

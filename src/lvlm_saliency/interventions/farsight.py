@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
-from torch import Tensor
+from lvlm_saliency.interventions.base import AttentionMethod, check_layers, choice, layer_numbers, number
 
-from lvlm_saliency.attention.edits import RowEdit
-from lvlm_saliency.attention.step import Place
-from lvlm_saliency.interventions.base import AttentionMethod, choice, layer_numbers, number
-from lvlm_saliency.tracing.one_pass import target_layers
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from lvlm_saliency.attention.edits import RowEdit
+    from lvlm_saliency.attention.state import RowContext
 
 MODES = ("paper", "official_code")
 
@@ -56,52 +56,60 @@ class FarSight(AttentionMethod):
     layers: Sequence[int] | None = None
     mode: str = "paper"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         number("FarSight", "sigma", self.sigma, 0)
         if self.horizon is not None:
             number("FarSight", "horizon", self.horizon, 1)
         choice("FarSight", "mode", self.mode, MODES)
         object.__setattr__(self, "layers", layer_numbers("FarSight", self.layers))
 
-    def check_model(self, model) -> None:
-        target_layers(model, self.layers)
+    def check_model(self, model: Any) -> None:
+        check_layers(model, self.layers)
 
     @property
     def edits_prompt(self) -> bool:
         """Every row but the newest is edited, at the length that it was fed at."""
         return self.sigma != math.inf
 
-    def edit_rows(self, place: Place) -> RowEdit | None:
-        if self.sigma == math.inf or (self.layers is not None and place.layer not in self.layers):
+    def edit_rows(self, context: RowContext) -> RowEdit | None:
+        import torch
+
+        from lvlm_saliency.attention.edits import RowEdit
+
+        if self.sigma == math.inf or (self.layers is not None and context.layer not in self.layers):
             return None
-        positions = place.query_positions.float()
+        positions = context.query_positions.float()
         if self.horizon is None:
-            recomputed = place.past == 0 and not place.cached  # the whole text so far, at each of its steps
-            length = max(place.prompt_length, place.new if recomputed else 0)
-            if place.past >= length - 1:
+            recomputed = context.past == 0 and not context.cached  # the whole text so far, at each of its steps
+            length = max(context.prompt_length, context.new if recomputed else 0)
+            if context.past >= length - 1:
                 return None  # each of these rows is the newest of its step
             behind = (length - 1 - positions).clamp_min(0)
         else:
             length = self.horizon + 1
             behind = torch.full_like(positions, self.horizon)
-        return RowEdit(sink=log_registers(self._decay(place, positions, length), behind[:, None]))
+        return RowEdit(sink=log_registers(self._decay(context, positions, length), behind[:, None]))
 
-    def _decay(self, place: Place, positions: Tensor, length: float) -> Tensor:
+    def _decay(self, context: RowContext, positions: Tensor, length: float) -> Tensor:
         """c, float32 broadcastable to `[B, H, T, 1]`."""
+        import torch
+
         if self.mode == "paper":
-            return torch.tensor(self.sigma, device=place.device).expand(1, 1, 1, 1)
-        heads = place.rows.query.shape[1]
-        pads = torch.zeros(1, 1, device=place.device)
-        if place.padding is not None:
-            pads = place.columns(place.padding).sum(1, keepdim=True).float() if place.offset == 0 else pads
+            return torch.tensor(self.sigma, device=context.device).expand(1, 1, 1, 1)
+        heads = context.rows.query.shape[1]
+        pads = torch.zeros(1, 1, device=context.device)
+        if context.padding is not None:
+            pads = context.columns(context.padding).sum(1, keepdim=True).float() if context.offset == 0 else pads
         reach = (positions - pads).clamp_min(0) / (length - 1 - (pads if self.horizon is None else 0))  # [B, T]
         fading = 1 - 0.5 * reach.clamp(max=1)
-        slopes = 2.0 ** (-8.0 * torch.arange(1, heads + 1, device=place.device) / heads)
+        slopes = 2.0 ** (-8.0 * torch.arange(1, heads + 1, device=context.device) / heads)
         return (self.sigma * (0.5 + 0.5 * fading))[:, None, :, None] + slopes[None, :, None, None]
 
 
 def log_registers(decay: Tensor, behind: Tensor) -> Tensor:
     """ln R = ln of the sum of exp(-c d) over d = 1 .. n, where c is `decay` and n `behind`, 0 or more (inf allowed)."""
+    import torch
+
     geometric = torch.expm1(-decay * behind) / torch.expm1(-decay)
     total = torch.where(decay > 0, torch.exp(-decay) * geometric, behind)
     return torch.where(behind > 0, total, torch.zeros(())).log()

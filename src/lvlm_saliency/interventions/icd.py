@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from lvlm_saliency.errors import SettingError
 from lvlm_saliency.interventions.base import ContrastMethod, choice, number
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from lvlm_saliency.decoding.contrast import ContrastBranch
 
 MODES = ("paper", "official_code")
 
@@ -47,7 +50,7 @@ class ICD(ContrastMethod):
     instruction: str | Sequence[int] = "You are a confused object detector."
     mode: str = "paper"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         number("ICD", "alpha", self.alpha, 0, 1e4)
         number("ICD", "beta", self.beta, 0, 1)
         choice("ICD", "mode", self.mode, MODES)
@@ -62,16 +65,16 @@ class ICD(ContrastMethod):
     def extra_forwards(self) -> int:
         return int(self.alpha > 0)
 
-    def readings(self, model, inputs: dict, numbers: Sequence[int]):
+    def contrast_branches(self, model: Any, inputs: dict[str, Any], numbers: Sequence[int]) -> list[ContrastBranch]:
         """The same picture and question with the instruction."""
-        from lvlm_saliency.decoding.contrast import Reading
-        from lvlm_saliency.decoding.prompts import after_pictures, at_the_front
+        from lvlm_saliency.decoding.contrast import ContrastBranch
+        from lvlm_saliency.interventions.prompts import after_pictures, at_the_front
 
         ids = self._ids(model) if isinstance(self.instruction, str) else list(self.instruction)
         told = at_the_front if self.mode == "official_code" else after_pictures
-        return [Reading(told(model, inputs, ids))]
+        return [ContrastBranch(told(model, inputs, ids))]
 
-    def _ids(self, model) -> list[int]:
+    def _ids(self, model: Any) -> list[int]:
         from transformers import AutoTokenizer
 
         source = model.config.name_or_path

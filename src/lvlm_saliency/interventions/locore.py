@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
+from lvlm_saliency.interventions.base import AttentionMethod, check_layers, choice, layer_numbers, number
 
-from lvlm_saliency.attention.rows import RowEdit
-from lvlm_saliency.attention.step import Place
-from lvlm_saliency.interventions.base import AttentionMethod, choice, layer_numbers, number
-from lvlm_saliency.tracing.one_pass import target_layers
+if TYPE_CHECKING:
+    from lvlm_saliency.attention.edits import RowEdit
+    from lvlm_saliency.attention.state import RowContext
 
 SPACES = ("probability", "unnormalised", "logit")
 
@@ -44,14 +43,14 @@ class LocoRE(AttentionMethod):
     layers: Sequence[int] | None = None
     space: str = "probability"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         number("LocoRE", "beta", self.beta, 0, 1e4)
         number("LocoRE", "window", self.window, 1, whole=True)
         choice("LocoRE", "space", self.space, SPACES)
         object.__setattr__(self, "layers", layer_numbers("LocoRE", self.layers))
 
-    def check_model(self, model) -> None:
-        target_layers(model, self.layers)
+    def check_model(self, model: Any) -> None:
+        check_layers(model, self.layers)
 
     @property
     def _bias(self) -> float:
@@ -61,23 +60,27 @@ class LocoRE(AttentionMethod):
         """Whether the layer is edited: those that are, and those that are not, are treated alike."""
         return self.layers is None or layer in self.layers
 
-    def edit_rows(self, place: Place) -> RowEdit | None:
-        start = place.prompt_length
-        last_query = place.past + place.new - 1
-        if not self.beta or last_query <= start or not self.kind_of_layer(place.layer):
+    def edit_rows(self, context: RowContext) -> RowEdit | None:
+        start = context.prompt_length
+        last_query = context.past + context.new - 1
+        if not self.beta or last_query <= start or not self.kind_of_layer(context.layer):
             return None
-        return self._edit(place)
+        return self._edit(context)
 
-    def _edit(self, place: Place) -> RowEdit:
-        start = place.prompt_length
-        if place.shift is not None:
-            start = start + place.shift[:, None, None]  # [B, 1, 1]
-        elif place.new == 1 and self.space == "probability":
-            bias = torch.zeros((1, 1, 1, place.keys), device=place.device)
-            first = max(start, place.past - self.window, place.offset) - place.offset
-            bias[..., first : place.past - place.offset] = self._bias
+    def _edit(self, context: RowContext) -> RowEdit:
+        import torch
+
+        from lvlm_saliency.attention.edits import RowEdit
+
+        start = context.prompt_length
+        if context.shift is not None:
+            start = start + context.shift[:, None, None]  # [B, 1, 1]
+        elif context.new == 1 and self.space == "probability":
+            bias = torch.zeros((1, 1, 1, context.keys), device=context.device)
+            first = max(start, context.past - self.window, context.offset) - context.offset
+            bias[..., first : context.past - context.offset] = self._bias
             return RowEdit(bias=bias)
-        queries, keys = place.query_positions[:, None], place.key_positions[None, :]
+        queries, keys = context.query_positions[:, None], context.key_positions[None, :]
         boosted = (keys >= start) & (keys < queries) & (keys >= queries - self.window)
         boosted = boosted[None, None] if boosted.dim() == 2 else boosted[:, None]  # [1 or B, 1, T, K]
         if self.space == "probability":  # gamma A / sum(gamma A) is the softmax of score + log gamma

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
-from torch import Tensor
+from lvlm_saliency.attention.parts import Parts, Role, RunInfo
+from lvlm_saliency.interventions.base import (
+    AttentionMethod,
+    ContrastMethod,
+    check_layers,
+    choice,
+    layer_numbers,
+    number,
+)
 
-from lvlm_saliency.attention.edits import RowEdit
-from lvlm_saliency.attention.step import Place
-from lvlm_saliency.errors import SettingError
-from lvlm_saliency.interventions.base import AttentionMethod, ContrastMethod, choice, layer_numbers, number
-from lvlm_saliency.tracing.one_pass import target_layers
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from lvlm_saliency.attention.edits import RowEdit
+    from lvlm_saliency.attention.state import RowContext
+    from lvlm_saliency.decoding.contrast import ContrastBranch
 
 MODES = ("paper", "official_code")
 SPARED = 2
@@ -59,7 +66,7 @@ class PAI(AttentionMethod, ContrastMethod):
     layers: Sequence[int] | None = None
     mode: str = "paper"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         number("PAI", "alpha", self.alpha, 0, 1e4)
         number("PAI", "gamma", self.gamma, 1, 1e4)
         number("PAI", "beta", self.beta, 0, 1)
@@ -71,44 +78,58 @@ class PAI(AttentionMethod, ContrastMethod):
         return int(self.gamma > 1)
 
     @property
-    def shapes_logits(self) -> bool:
+    def guides(self) -> bool:
+        """Whether a prompt without the picture is held against the logits."""
         return self.gamma > 1
+
+    @property
+    def roles(self) -> Role:
+        return Role.ROWS | Role.LOGITS if self.guides else Role.ROWS
 
     @property
     def behind_processors(self) -> bool:
         return self.mode == "official_code"
 
-    def check_model(self, model) -> None:
-        target_layers(model, self.layers)
+    def check_model(self, model: Any) -> None:
+        check_layers(model, self.layers)
 
-    def edit_rows(self, place: Place) -> RowEdit | None:
-        first = place.prompt_length - 1  # the row that writes the first token
-        if self.mode == "official_code" and self.shapes_logits:
+    def edit_rows(self, context: RowContext) -> RowEdit | None:
+        import torch
+
+        from lvlm_saliency.attention.edits import RowEdit
+
+        first = context.prompt_length - 1  # the row that writes the first token
+        if self.mode == "official_code" and self.guides:
             first += 1
-        chosen = place.layer >= SPARED if self.layers is None else place.layer in self.layers
-        if not self.alpha or not chosen or place.image is None or place.past + place.new <= first:
+        chosen = context.layer >= SPARED if self.layers is None else context.layer in self.layers
+        if not self.alpha or not chosen or context.image is None or context.past + context.new <= first:
             return None
-        newest = place.query_positions[:, None] >= first
-        image = place.columns(place.image)[:, None, None, :]  # [B, 1, 1, K]
+        newest = context.query_positions[:, None] >= first
+        image = context.columns(context.image)[:, None, None, :]  # [B, 1, 1, K]
         return RowEdit(magnitude=torch.where(newest & image, self.alpha, 0.0))
 
-    def readings(self, model, inputs: dict, numbers: Sequence[int]):
-        """The prompt without its pictures."""
-        from lvlm_saliency.decoding.contrast import Reading
-        from lvlm_saliency.decoding.prompts import without_pictures
+    def bind(self, model: Any, run: RunInfo | None = None) -> Parts:
+        shaper = ContrastMethod.bind(self, model, run).shaper if self.guides else None
+        return Parts(editors=(self,), shaper=shaper)
 
-        return [Reading(without_pictures(model, inputs))]
+    def contrast_branches(self, model: Any, inputs: dict[str, Any], numbers: Sequence[int]) -> list[ContrastBranch]:
+        """The prompt without its pictures."""
+        from lvlm_saliency.decoding.contrast import ContrastBranch
+        from lvlm_saliency.interventions.prompts import without_pictures
+
+        return [ContrastBranch(without_pictures(model, inputs))]
 
     def combine(self, logits: Tensor, others: list[Tensor]) -> Tensor:
         """float32 `[B, V]` of the logits with the picture and, where gamma > 1, without it."""
         if not others:
             return logits
+        import torch
+
         from lvlm_saliency.decoding.contrast import constrained
 
         with_it, without = (torch.log_softmax(x, dim=-1) for x in (logits, others[0]))
         return constrained(self.gamma * with_it - (self.gamma - 1) * without, logits, self.beta)
 
-    def _block(self, model) -> AbstractContextManager[None]:
-        if self.shapes_logits:
-            raise SettingError("pai: guidance needs lvlm_saliency.generate; in a with block set gamma=1")
-        return super()._block(model)
+    @property
+    def _no_block(self) -> str:
+        return "pai: guidance needs lvlm_saliency.generate; in a with block set gamma=1"

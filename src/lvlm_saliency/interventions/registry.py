@@ -8,25 +8,10 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from lvlm_saliency.errors import SettingError, did_you_mean
+from lvlm_saliency.interventions.base import Method
+from lvlm_saliency.interventions.table import BUILT_IN
 
 GROUP = "lvlm_saliency.methods"
-BUILT_IN = {
-    "beam": "lvlm_saliency.interventions.beam:Beam",
-    "causalmm": "lvlm_saliency.interventions.causalmm:CausalMM",
-    "dola": "lvlm_saliency.interventions.dola:DoLa",
-    "dopra": "lvlm_saliency.interventions.dopra:DOPRA",
-    "eah": "lvlm_saliency.interventions.eah:EAH",
-    "farsight": "lvlm_saliency.interventions.farsight:FarSight",
-    "icd": "lvlm_saliency.interventions.icd:ICD",
-    "locore": "lvlm_saliency.interventions.locore:LocoRE",
-    "memvr": "lvlm_saliency.interventions.memvr:MemVR",
-    "opera": "lvlm_saliency.interventions.opera:OPERA",
-    "pai": "lvlm_saliency.interventions.pai:PAI",
-    "sample": "lvlm_saliency.interventions.sampling:Sampling",
-    "sgrs": "lvlm_saliency.interventions.sgrs:SGRS",
-    "tame": "lvlm_saliency.interventions.tame:TAME",
-    "vcd": "lvlm_saliency.interventions.vcd:VCD",
-}
 
 
 @functools.cache
@@ -42,19 +27,25 @@ def methods() -> list[str]:
     return sorted(_entries())
 
 
-def method_class(name: str) -> type:
+def method_class(name: str) -> type[Method]:
     """The dataclass registered under `name`.
 
     Raises:
-        SettingError: no such method (the message names the closest).
+        SettingError: no such method (the message names the closest), or what another package registered is none.
     """
     entries = _entries()
     if name not in entries:
         raise SettingError(f"unknown method {name!r}{did_you_mean(name, entries)}")
-    return entries[name].load()
+    kind = entries[name].load()
+    if not (isinstance(kind, type) and issubclass(kind, Method) and dataclasses.is_dataclass(kind)):
+        raise SettingError(
+            f"the entry point {name!r} is no method: it must name a dataclass that subclasses "
+            "lvlm_saliency.interventions.base.Method"
+        )
+    return kind
 
 
-def method(name: str, **settings: Any):
+def method(name: str, **settings: Any) -> Method:
     """The method registered under `name`, with these settings.
 
     Raises:

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from lvlm_saliency.interventions.base import Method, number
+from lvlm_saliency.attention.parts import Parts, Role, RunInfo, Selector
+from lvlm_saliency.interventions.base import Method, seed_number
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from lvlm_saliency.attention.state import Capture
+    from lvlm_saliency.model.output import TokenRecord
 
 
 @dataclass(frozen=True)
@@ -29,12 +36,39 @@ class Sampling(Method):
 
     seed: int | None = None
 
-    def __post_init__(self):
-        if self.seed is not None:
-            number("Sampling", "seed", self.seed, 0, 2**63 - 1, whole=True)
+    def __post_init__(self) -> None:
+        seed_number("Sampling", self.seed)
 
-    def selector(self, model, sample_ids: Sequence[int]):
-        """The state of one generation with this method."""
-        from lvlm_saliency.decoding.drawing import Drawing
+    @property
+    def roles(self) -> Role:
+        return Role.TOKENS
 
-        return Drawing(self.seed, sample_ids)
+    def bind(self, model: Any, run: RunInfo | None = None) -> Parts:
+        return Parts(selector=Drawing(self.seed, () if run is None else run.sample_ids))
+
+
+class Drawing(Selector):
+    """One generation under `Sampling`; `sample_ids` names the samples to the draws."""
+
+    def __init__(self, seed: int | None, sample_ids: Sequence[int]):
+        from lvlm_saliency.decoding.draws import fresh_seed
+
+        self.seed = fresh_seed() if seed is None else seed
+        self.samples = list(sample_ids)
+
+    def choose(
+        self, step: int | Sequence[int], logits: Tensor, processed: Tensor, capture: Capture | None, active: list[bool]
+    ) -> list[TokenRecord | None]:
+        """One record per sample, None for the finished; `processed` is float32 `[B, V]` after all warpers."""
+        import torch
+
+        from lvlm_saliency.decoding.draws import pick, uniform
+        from lvlm_saliency.model.output import TokenRecord
+
+        # float64, so that the draw does not fall into the rounding of a cumulative sum over a large vocabulary
+        weights = torch.softmax(processed.double(), dim=-1).cpu().numpy()
+        steps = [step] * len(weights) if isinstance(step, int) else step
+        return [
+            TokenRecord(pick(row, uniform(self.seed, sample, at, 0))) if alive else None
+            for row, sample, at, alive in zip(weights, self.samples, steps, active, strict=True)
+        ]

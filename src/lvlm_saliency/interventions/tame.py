@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
-from torch import Tensor
+from lvlm_saliency.interventions.base import AttentionMethod, check_layers, layer_numbers, number
 
-from lvlm_saliency.attention.edits import RowEdit, Temper
-from lvlm_saliency.attention.step import Place
-from lvlm_saliency.interventions.base import AttentionMethod, layer_numbers, number
-from lvlm_saliency.tracing.one_pass import target_layers
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from lvlm_saliency.attention.edits import RowEdit
+    from lvlm_saliency.attention.state import RowContext
 
 TINY = 1e-7
 
@@ -45,32 +45,36 @@ class TAME(AttentionMethod):
     gain: float = 0.8
     layers: Sequence[int] | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         number("TAME", "gain", self.gain, 0, 1e4)
         object.__setattr__(self, "layers", layer_numbers("TAME", self.layers))
 
-    def check_model(self, model) -> None:
-        target_layers(model, self.layers)
+    def check_model(self, model: Any) -> None:
+        check_layers(model, self.layers)
 
     @property
     def edits_prompt(self) -> bool:
         """All rows of the prompt share a temperature."""
         return bool(self.gain)
 
-    def edit_rows(self, place: Place) -> RowEdit | None:
-        if not self.gain or (self.layers is not None and place.layer not in self.layers):
+    def edit_rows(self, context: RowContext) -> RowEdit | None:
+        import torch
+
+        from lvlm_saliency.attention.edits import RowEdit, Temper
+
+        if not self.gain or (self.layers is not None and context.layer not in self.layers):
             return None
-        place.needs_whole_prompt("tame")
-        rows = place.rows
+        context.needs_whole_prompt("tame")
+        rows = context.rows
         query_size, key_size = (x.float().square().sum(-1).mean(1) for x in (rows.query, rows.key))  # [B, T], [B, K]
-        padding = place.columns(place.padding)
+        padding = context.columns(context.padding)
         if padding is not None:
             key_size = key_size.masked_fill(padding, 0)
-        key_total = self._key_total(place, key_size)
-        in_prompt = place.query_positions < place.prompt_length
-        if place.past == 0:  # the rows of the prompt come in together
-            count = min(place.prompt_length, place.new)
-            real = query_size if padding is None else query_size.masked_fill(padding[:, : place.new], 0)
+        key_total = self._key_total(context, key_size)
+        in_prompt = context.query_positions < context.prompt_length
+        if context.past == 0:  # the rows of the prompt come in together
+            count = min(context.prompt_length, context.new)
+            real = query_size if padding is None else query_size.masked_fill(padding[:, : context.new], 0)
             query_size = torch.where(in_prompt, real[:, :count].sum(1, keepdim=True), query_size)
             key_total = torch.where(in_prompt, key_total[:, count - 1 : count], key_total)
         heads, groups = rows.query.shape[1], rows.groups
@@ -80,14 +84,16 @@ class TAME(AttentionMethod):
 
     def _factor(self, tau: Tensor) -> tuple[Tensor, Tensor]:
         """1 + gain / ln tau and its derivative."""
+        import torch
+
         log = torch.log(tau + TINY)
         return 1 + self.gain / log, -self.gain / (log.square() * (tau + TINY))
 
     @staticmethod
-    def _key_total(place: Place, key_size: Tensor) -> Tensor:
+    def _key_total(context: RowContext, key_size: Tensor) -> Tensor:
         """Summed size of the keys that each row sees, float32 `[B, T]`."""
-        visible = place.rows.visible(slice(0, place.new))
+        visible = context.rows.visible(slice(0, context.new))
         if visible is None:
-            return key_size.sum(1, keepdim=True).expand(-1, place.new)
+            return key_size.sum(1, keepdim=True).expand(-1, context.new)
         seen = visible[:, 0].float().expand(len(key_size), -1, -1)
         return (seen @ key_size[:, :, None]).squeeze(-1)

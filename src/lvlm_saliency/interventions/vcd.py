@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from torch import Tensor
+from lvlm_saliency.interventions.base import ContrastMethod, number, seed_number
 
-from lvlm_saliency.interventions.base import ContrastMethod, number
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from lvlm_saliency.decoding.contrast import ContrastBranch
 
 
 @dataclass(frozen=True)
@@ -40,26 +43,25 @@ class VCD(ContrastMethod):
     noise_step: int = 500
     seed: int | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         number("VCD", "alpha", self.alpha, 0, 1e4)
         number("VCD", "beta", self.beta, 0, 1)
         number("VCD", "noise_step", self.noise_step, 0, 999, whole=True)
-        if self.seed is not None:
-            number("VCD", "seed", self.seed, 0, 2**63 - 1, whole=True)
+        seed_number("VCD", self.seed)
 
     @property
     def extra_forwards(self) -> int:
         return int(self.alpha > 0)
 
-    def readings(self, model, inputs: dict, numbers: Sequence[int]):
+    def contrast_branches(self, model: Any, inputs: dict[str, Any], numbers: Sequence[int]) -> list[ContrastBranch]:
         """The same text over the noised picture."""
-        from lvlm_saliency.decoding.contrast import Reading
+        from lvlm_saliency.decoding.contrast import ContrastBranch
         from lvlm_saliency.decoding.draws import fresh_seed
         from lvlm_saliency.interventions.noise import noised
 
         seed = fresh_seed() if self.seed is None else self.seed
         pixels = noised(model, inputs, self.noise_step, seed, numbers)
-        return [Reading({**inputs, "pixel_values": pixels})]
+        return [ContrastBranch({**inputs, "pixel_values": pixels})]
 
     def combine(self, logits: Tensor, others: list[Tensor]) -> Tensor:
         """float32 `[B, V]` of the logits over the picture and, where alpha > 0, over the noised one."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from lvlm_saliency.model.layout import ImageLayout
 
-    from ..decoding.steps import Step
+    from ..model.output import TokenRecord
     from ..tracing.result import SaliencyTrace
 
 STYLES = ("page.css", "text.css", "figures.css")
@@ -49,7 +49,7 @@ def write_trace(
     title: str = "What every word depends on",
     prompt: str = "",
     name: str = "answer",
-    steps: Sequence[Sequence[Step]] | None = None,
+    steps: Sequence[Sequence[TokenRecord]] | None = None,
     risk: Sequence[Sequence[float]] | None = None,
     cut: Sequence[bool] | None = None,
     budget: int = ROW_BUDGET,

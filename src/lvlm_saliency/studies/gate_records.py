@@ -9,11 +9,11 @@ from typing import Any
 
 from lvlm_saliency.benchmarks.base import Benchmark, Item
 from lvlm_saliency.decoding.loop import generate
-from lvlm_saliency.decoding.steps import Step
 from lvlm_saliency.evaluation import rows as lines
 from lvlm_saliency.evaluation.decoding import Batches, Decoder
 from lvlm_saliency.files import json_lines as store
 from lvlm_saliency.interventions.sgrs import SGRS
+from lvlm_saliency.model.output import TokenRecord
 from lvlm_saliency.studies.collect import digest
 
 
@@ -40,7 +40,7 @@ def write(
     return [rows[item.index] for item in benchmark.items]
 
 
-def record(step: Step) -> dict[str, Any]:
+def record(step: TokenRecord) -> dict[str, Any]:
     """What is kept of a step. tested: it had a threshold to reach; candidates: how many there were; rejected: ids that
     were drawn and refused, in order; fallback: all draws were refused; top: id of the most probable candidate, None
     where none was listed."""

@@ -18,7 +18,7 @@ from torch import Tensor
 from lvlm_saliency import hf
 from lvlm_saliency.attention.rows import saliency, unit
 from lvlm_saliency.attention.session import Session
-from lvlm_saliency.attention.step import Capture
+from lvlm_saliency.attention.state import Capture
 
 Found = tuple[Tensor, Tensor, Tensor, Tensor]
 """Rows, head-mean attention, log p and entropy of the generated tokens."""

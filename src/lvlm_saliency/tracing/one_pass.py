@@ -15,10 +15,11 @@ from torch import Tensor
 
 from lvlm_saliency import hf
 from lvlm_saliency.attention.given import traced_methods
+from lvlm_saliency.attention.parts import Bindable, bound
 from lvlm_saliency.attention.prompts import Prompt
 from lvlm_saliency.attention.rows import Recorder, unit
 from lvlm_saliency.attention.session import Session, session
-from lvlm_saliency.attention.step import Capture, Editor, KeysMadeError, Place
+from lvlm_saliency.attention.state import Capture, PrefillComplete, RowContext
 from lvlm_saliency.errors import NumericalError, SettingError, UnsupportedModelError, did_you_mean
 from lvlm_saliency.hf import caches
 from lvlm_saliency.model.inputs import check_inputs
@@ -43,7 +44,7 @@ def trace(
     sequences: Any,
     layers: Sequence[int] | None = None,
     normalise: str = "row",
-    methods: Sequence[Editor] = (),
+    methods: Sequence[Bindable] | Bindable = (),
     *,
     eos_token_id: int | Sequence[int] | None = None,
     pad_token_id: int | None = None,
@@ -78,7 +79,7 @@ def trace(
     if normalise not in ("row", "matrix"):
         raise SettingError(f"unknown normalise={normalise!r}{did_you_mean(str(normalise), ('row', 'matrix'))}")
     methods = traced_methods(methods)
-    layers = target_layers(model, layers)
+    layers = hf.target_layers(model, layers)
     hf.refuse_inference_weights(model)
     check_inputs(model, inputs)
     generated, sequences = sequences, checked_sequences(model, inputs, sequences)
@@ -87,7 +88,9 @@ def trace(
     regions = token_regions(model, inputs, texts, eos_token_id=eos_token_id, pad_token_id=pad_token_id)
     valid = regions.output[:, prompt_length:]
     prompt = Prompt.read(model, inputs["input_ids"], inputs.get("attention_mask"), prompt_length)
-    with torch.inference_mode(False), session(model, methods) as state, state.acting_on(prompt):
+    parts = bound(methods, model)
+    opened = session(model, parts.editors, parts.hooks)
+    with torch.inference_mode(False), opened as state, state.acting_on(prompt):
         if normalise == "row":
             cache = prompt_cache(model, generated, sequences, prompt_length)
             found = _one_pass(model, inputs, sequences, layers, valid, state, cache)
@@ -109,29 +112,6 @@ def trace(
         entropy=entropy.masked_fill(~keep, float("nan")),
         settings={"model": model.config.name_or_path, "normalise": normalise, "methods": [repr(m) for m in methods]},
     )
-
-
-def target_layers(model: Any, layers: Sequence[int] | None) -> list[int]:
-    """`layers` checked and sorted; every layer with attention for None.
-
-    Raises:
-        SettingError: not a list of layer numbers that have attention.
-        UnsupportedModelError: the model's attention cannot be captured.
-    """
-    hf.supported_decoder(model)
-    known = hf.attention_layers(model)
-    if layers is None:
-        return known
-    wrong = [n for n in layers if n not in known]
-    if wrong or not len(layers):
-        raise SettingError(f"layers {list(wrong)}: choose among the layers with attention, {_ranges(known)}")
-    return sorted(set(layers))
-
-
-def _ranges(numbers: list[int]) -> str:
-    if numbers == list(range(numbers[0], numbers[-1] + 1)):
-        return f"{numbers[0]}..{numbers[-1]}"
-    return ", ".join(map(str, numbers))
 
 
 def _one_pass(
@@ -191,7 +171,7 @@ def _prefill(model: Any, input_ids: Tensor, model_kwargs: Any, state: Session) -
     if (top := hf.last_to_write(model)) is not None:
         state.capture = Capture(frozenset([top]), keys_only=True)
     try:
-        with torch.no_grad(), contextlib.suppress(KeysMadeError):
+        with torch.no_grad(), contextlib.suppress(PrefillComplete):
             model(**inputs, return_dict=True)
     finally:
         state.capture = None
@@ -262,15 +242,15 @@ class _Sheet:
         self.weights: dict[int, Tensor] = {}
         self.offset: dict[int, int] = {}
 
-    def recorder(self, layer: int, place: Place) -> Recorder:
-        shape = (*self.shape[:2], place.keys)
-        saliency = self.saliency[layer] = torch.zeros(shape, device=place.device)
-        weights = self.weights[layer] = torch.zeros(shape, device=place.device)
+    def recorder(self, layer: int, context: RowContext) -> Recorder:
+        shape = (*self.shape[:2], context.keys)
+        saliency = self.saliency[layer] = torch.zeros(shape, device=context.device)
+        weights = self.weights[layer] = torch.zeros(shape, device=context.device)
 
         def record(block: slice, row_saliency: Tensor, row_weights: Tensor) -> None:
             saliency[:, block], weights[:, block] = row_saliency, row_weights.mean(dim=1)
 
-        self.offset[layer] = place.offset
+        self.offset[layer] = context.offset
         return record
 
     def finite(self) -> bool:

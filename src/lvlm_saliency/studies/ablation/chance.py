@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from lvlm_saliency.decoding.draws import pick, uniform
-from lvlm_saliency.decoding.rejection import Proposal, SaliencyGate
-from lvlm_saliency.decoding.steps import Step
 from lvlm_saliency.errors import SettingError
 from lvlm_saliency.interventions.base import number
 from lvlm_saliency.interventions.sgrs import SGRS
+from lvlm_saliency.interventions.sgrs.rejection import Proposal, SaliencyGate
+from lvlm_saliency.model.output import TokenRecord
 
 Rates = tuple[tuple[float, ...], ...]
 """`rates[m - 1][k]`: P(refused) of draw k, from 0, of a step with m candidates that reached it, m from 1 to top_k."""
@@ -74,7 +74,7 @@ class _ChanceGate(SaliencyGate):
             self.taken(i, step, proposal) if active[i] else None for i, proposal in enumerate(self.propose(processed))
         ]
 
-    def taken(self, sample: int, step: int, proposal: Proposal) -> Step:
+    def taken(self, sample: int, step: int, proposal: Proposal) -> TokenRecord:
         """Draw as SGRS does until a coin lets one pass; after that, any candidate, each with the same chance."""
         tokens, sampled = proposal.tokens, self.samples[sample]
         rates = self.settings.rates[len(tokens) - 1] if step >= TESTED_FROM else None
@@ -95,7 +95,9 @@ class _ChanceGate(SaliencyGate):
             chosen = pick([1.0] * len(tokens), uniform(self.seed, sampled, step, FALLBACK))
         candidates = dict(zip(tokens, coins, strict=True))
         refused = [tokens[i] for i in rejected]
-        return Step(tokens[chosen], coins[chosen], rate, len(rejected) + (not fallback), candidates, refused, fallback)
+        return TokenRecord(
+            tokens[chosen], coins[chosen], rate, len(rejected) + (not fallback), candidates, refused, fallback
+        )
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ from typing import ClassVar
 import torch
 
 from lvlm_saliency.attention.rows import RowEdit
-from lvlm_saliency.attention.step import Place
+from lvlm_saliency.attention.state import RowContext
 from lvlm_saliency.decoding.draws import uniform
-from lvlm_saliency.decoding.rejection import SaliencyGate, candidate_scores
 from lvlm_saliency.interventions.locore import LocoRE
 from lvlm_saliency.interventions.sgrs import SGRS
+from lvlm_saliency.interventions.sgrs.rejection import SaliencyGate, candidate_scores
 
 
 class _AllScored(SaliencyGate):
@@ -118,9 +118,9 @@ class ScatteredLocoRE(LocoRE):
     minds_shift: ClassVar[bool] = False
     seed: int = 0
 
-    def _edit(self, place: Place) -> RowEdit:
-        start = place.prompt_length
-        queries, keys = place.query_positions.tolist(), place.key_positions
+    def _edit(self, context: RowContext) -> RowEdit:
+        start = context.prompt_length
+        queries, keys = context.query_positions.tolist(), context.key_positions
         rows = [torch.isin(keys, torch.tensor(self.chosen(q - start), device=keys.device) + start) for q in queries]
         boosted = torch.stack(rows)[None, None]
         gamma = torch.where(boosted, 1.0 + self.beta, 1.0)

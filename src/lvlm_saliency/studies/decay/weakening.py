@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lvlm_saliency import hf
 from lvlm_saliency.attention.rows import RowEdit
-from lvlm_saliency.attention.step import Place
+from lvlm_saliency.attention.state import RowContext
 from lvlm_saliency.studies.texts import Span, overlapping
-from lvlm_saliency.tracing.one_pass import target_layers
 from lvlm_saliency.tracing.result import token_text
 
 LEAST = 1e-3
@@ -123,7 +123,7 @@ class Weakening:
         from, `[3, B]`."""
 
     def check_model(self, model) -> None:
-        target_layers(model, self.strength.layers)
+        hf.target_layers(model, self.strength.layers)
 
     # --- what the decode loop tells ---
 
@@ -162,12 +162,12 @@ class Weakening:
 
     # --- what attention does ---
 
-    def edit_rows(self, place: Place) -> RowEdit | None:
-        acts = self.strength.layers is None or place.layer in self.strength.layers
-        if self.strength.factor == 1 or self.places is None or place.past < self.prompt_length or not acts:
+    def edit_rows(self, context: RowContext) -> RowEdit | None:
+        acts = self.strength.layers is None or context.layer in self.strength.layers
+        if self.strength.factor == 1 or self.places is None or context.past < self.prompt_length or not acts:
             return None
-        held = self._columns(self.places, place)
-        weights = place.rows.weights(slice(0, place.new))
+        held = self._columns(self.places, context)
+        weights = context.rows.weights(slice(0, context.new))
         attention = weights.sum(dim=1)[:, -1]  # over heads, [B, K]
         wanted = (1 - self.strength.factor) * (attention * held).sum(dim=-1)
         if not self.strength.elsewhere:
@@ -176,16 +176,16 @@ class Weakening:
         if self.others is None:
             self._note(torch.zeros_like(wanted), wanted, weights.shape[1])
             return None
-        others = self._columns(self.others, place)
+        others = self._columns(self.others, context)
         there = (attention * others).sum(dim=-1)
         factor = (1 - wanted / there.clamp(min=1e-12)).clamp(LEAST, 1.0)
         self._note((1 - factor) * there, wanted, weights.shape[1])
         return RowEdit(bias=torch.where(others, factor.log()[:, None], 0.0)[:, None, None])
 
-    def _columns(self, mask: Tensor, place: Place) -> Tensor:
+    def _columns(self, mask: Tensor, context: RowContext) -> Tensor:
         """The mask on this call's key columns, bool `[B, K]`."""
-        positions = place.key_positions.clamp(max=mask.shape[1] - 1)
-        return mask.to(place.device)[:, positions] & (place.key_positions < mask.shape[1])
+        positions = context.key_positions.clamp(max=mask.shape[1] - 1)
+        return mask.to(context.device)[:, positions] & (context.key_positions < mask.shape[1])
 
     def _note(self, taken: Tensor, wanted: Tensor, heads: int) -> None:
         parts = torch.stack([taken, wanted, heads * (wanted > 0)]).double()

@@ -12,13 +12,13 @@ from typing import Any, ClassVar
 
 from lvlm_saliency.benchmarks.opening import open_benchmark
 from lvlm_saliency.decoding.loop import generate
-from lvlm_saliency.decoding.steps import Cost, Step
 from lvlm_saliency.errors import LvlmSaliencyError, SettingError
 from lvlm_saliency.evaluation.cost import PeakMemory
 from lvlm_saliency.evaluation.systems import ALL, GREEDY, SAMPLED, System, check_name, served, system
 from lvlm_saliency.interventions.base import number
 from lvlm_saliency.interventions.registry import methods
 from lvlm_saliency.model.inputs import check_inputs
+from lvlm_saliency.model.output import Cost, TokenRecord
 from lvlm_saliency.studies.lab import Lab
 from lvlm_saliency.studies.latency.timing import Paired, paired
 from lvlm_saliency.studies.page import Page
@@ -129,7 +129,7 @@ class Latency:
         return page(rows, strict, left_out, setup, cuda=lab.model.device.type == "cuda")
 
 
-def passes(results: Sequence[tuple[Sequence[Step], Cost]]) -> tuple[float, float, float | None]:
+def passes(results: Sequence[tuple[Sequence[TokenRecord], Cost]]) -> tuple[float, float, float | None]:
     """Forward passes, backward passes and refused draws per new token; the last None where nothing can be refused."""
     written = sum(len(steps) for steps, _ in results)
     gated = any(step.threshold is not None for steps, _ in results for step in steps)
@@ -164,10 +164,7 @@ class _Bench:
         """Each pair draws with a seed of its own, so that a median is over several texts."""
 
         def call(pair: int) -> Any:
-            acting = [
-                dataclasses.replace(method, seed=method.seed + pair) if hasattr(method, "seed") else method
-                for method in chosen.methods
-            ]
+            acting = [method.reseeded(pair) for method in chosen.methods]
             out = generate(self.model, self.inputs, acting, **self.settings(chosen.decides))
             return out.steps[0], out.cost
 

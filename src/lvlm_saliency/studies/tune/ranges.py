@@ -103,7 +103,7 @@ def ranges_of(name: str) -> Mapping[str, Range]:
     Raises:
         SettingError: no such method, or none that has ranges.
     """
-    found = RANGES.get(name) or getattr(method_class(name), "ranges", None)
+    found = RANGES.get(name) or method_class(name).ranges
     if not found:
         raise SettingError(f"{name} has no ranges to look for settings in{did_you_mean(name, RANGES)}")
     return found

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from lvlm_saliency import hf
 from lvlm_saliency.benchmarks.opening import open_benchmark
 from lvlm_saliency.errors import InputError, SettingError
 from lvlm_saliency.evaluation.summary.content import RunData
@@ -17,7 +18,6 @@ from lvlm_saliency.studies.lab import Lab
 from lvlm_saliency.studies.tune.halving import Rung, captions, halve, plan
 from lvlm_saliency.studies.tune.objective import Measured, Objective, measured
 from lvlm_saliency.studies.tune.ranges import Space
-from lvlm_saliency.tracing.one_pass import target_layers
 
 BASELINES = (GREEDY, SAMPLED)  # what every run of an evaluation describes its pictures under as well
 TUNABLE = ("scenes-caption", "chair")
@@ -136,7 +136,7 @@ def search(
     lab: Lab, halves: Halves, space: Space, objective: Objective, *, settings: int, keep: int, budget: int
 ) -> Search:
     """Draw and halve; what was described before is read, not described again."""
-    layers = target_layers(lab.model, None)
+    layers = hf.target_layers(lab.model, None)
     candidates = draw_candidates(space, settings, lab.settings.seed, layers, lab.model.config.model_type)
     found = Search(objective, candidates, plan(len(candidates), keep, budget, len(BASELINES)))
     halves.check(lab, found.rungs)

@@ -16,7 +16,7 @@ import math
 import torch
 from torch import Tensor
 
-from lvlm_saliency.attention.step import Place
+from lvlm_saliency.attention.state import RowContext
 
 SHORT = 10
 """official_code: up to so many answer tokens (the candidate counted) the image is rewarded instead."""
@@ -26,7 +26,7 @@ LOWEST = -999.0
 """Log-probability of what is no candidate. Finite, so that a search whose candidates all end can still go on."""
 
 
-def shares(weights: Tensor, place: Place, image: Tensor | None) -> tuple[Tensor, Tensor]:
+def shares(weights: Tensor, context: RowContext, image: Tensor | None) -> tuple[Tensor, Tensor]:
     """What one layer's newest row gives to the answer so far and to the picture.
 
     Args:
@@ -38,11 +38,11 @@ def shares(weights: Tensor, place: Place, image: Tensor | None) -> tuple[Tensor,
     """
     row = weights[:, :, -1].amax(dim=1).double()
     row = row / row.sum(dim=-1, keepdim=True)
-    row = torch.nn.functional.pad(row, (place.offset, 0))  # what a sliding window no longer sees has no weight
-    answer = row[:, place.prompt_length :]
+    row = torch.nn.functional.pad(row, (context.offset, 0))  # what a sliding window no longer sees has no weight
+    answer = row[:, context.prompt_length :]
     if image is None:
         return answer, row.new_zeros(len(row))
-    return answer, (row[:, : place.prompt_length] * image).sum(dim=-1)
+    return answer, (row[:, : context.prompt_length] * image).sum(dim=-1)
 
 
 def extended(columns: Tensor, answer: Tensor, sigma: float) -> Tensor:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from lvlm_saliency import hf
+from lvlm_saliency.attention.parts import LayerHooks, Removable, Shaper
 from lvlm_saliency.attention.session import Session
 
 
 class Lens:
     """The language model's head on a hidden state `[..., d]` of any layer: float32 logits `[..., V]`."""
 
-    def __init__(self, model):
+    def __init__(self, model: Any):
         config = hf.text_config(model)
         self.head, self.norm = model.get_output_embeddings(), hf.final_norm(model)
         self.softcap = getattr(config, "final_logit_softcapping", None)
@@ -26,23 +28,23 @@ class Lens:
         return logits if self.softcap is None else torch.tanh(logits / self.softcap) * self.softcap
 
 
-def tap(model, session: Session, layers: Sequence[int], see: Callable[[int, Tensor], None]) -> list:
+def tap(model: Any, session: Session, layers: Sequence[int], see: Callable[[int, Tensor], None]) -> list[Removable]:
     """Call `see(j, hidden [B, T, d])` for hidden state j of every forward call that belongs to `session`: 0 is what
     goes into the first layer, j what layer j - 1 puts out. Returns the handles of the hooks."""
     stack = hf.decoder_layers(model)
 
-    def before(_module, args, kwargs):
-        if getattr(session.calls, "step", None) is not None:
+    def before(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if session.forward is not None:
             see(0, args[0] if args else kwargs["hidden_states"])
 
-    def after(number: int):
-        def hook(_module, _args, _kwargs, output):
-            if getattr(session.calls, "step", None) is not None:
+    def after(number: int) -> Callable[..., None]:
+        def hook(_module: Any, _args: Any, _kwargs: Any, output: Any) -> None:
+            if session.forward is not None:
                 see(number, output[0] if isinstance(output, tuple) else output)
 
         return hook
 
-    handles = []
+    handles: list[Removable] = []
     for number in layers:
         if number == 0:
             handles.append(session.hooks.before(stack[0], before))
@@ -51,28 +53,28 @@ def tap(model, session: Session, layers: Sequence[int], see: Callable[[int, Tens
     return handles
 
 
-class EarlyExits:
+class EarlyExits(Shaper, LayerHooks):
     """One generation of a method that combines the logits with those of earlier layers."""
 
-    def __init__(self, model, layers: Sequence[int], combine: Callable[[Tensor, list[Tensor]], Tensor]):
+    name: ClassVar[str] = "early exits"
+
+    def __init__(self, model: Any, layers: Sequence[int], combine: Callable[[Tensor, list[Tensor]], Tensor]):
         self.lens, self.layers, self.combine = Lens(model), list(layers), combine
         self.last: dict[int, Tensor] = {}
 
-    def hooks(self, model, session: Session) -> list:
-        """Handles of hooks that keep the newest position's hidden states `[B, d]`."""
+    @property
+    def changes(self) -> bool:
+        return False
+
+    def put(self, model: Any, session: Session) -> list[Removable]:
+        """Hooks that keep the newest position's hidden states `[B, d]`."""
 
         def keep(number: int, hidden: Tensor) -> None:
             self.last[number] = hidden[:, -1].detach()
 
         return tap(model, session, self.layers, keep)
 
-    def open(self, model, state: Session, batch: int, length: int, use_cache: bool) -> None:
-        """Nothing to prepare: the layers are those of the main pass."""
-
     def shaped(self, logits: Tensor) -> Tensor:
         """The combined logits, float32 `[B, V]`."""
         early = [self.lens(self.last[number], normalised=False).to(logits.device) for number in self.layers]
         return self.combine(logits, early)
-
-    def append(self, tokens: Tensor) -> None:
-        """Nothing to feed."""

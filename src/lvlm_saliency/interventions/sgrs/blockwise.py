@@ -1,4 +1,4 @@
-"""SGRS in blocks: draft tokens on credit, verify them in one pass, keep what holds (method section 3).
+"""SGRS in blocks: draft tokens on credit, verify them in one pass, keep what holds.
 
 The decisions are those of the step-by-step execution. Draws are functions of (seed, sample, step, draw), so a drafted
 first draw is the draw that a step would have made. Its S comes from one pass over all the block's rows; where S lies
@@ -10,19 +10,23 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from lvlm_saliency import hf
-from lvlm_saliency.attention.step import Capture
-from lvlm_saliency.decoding.pace import Pace, memory_of
-from lvlm_saliency.decoding.ragged import Texts
+from lvlm_saliency.attention.parts import Generation, Loop
+from lvlm_saliency.attention.state import Capture
+from lvlm_saliency.decoding.ragged import RaggedBatch
 from lvlm_saliency.decoding.run import Run
-from lvlm_saliency.decoding.scoring import OutputScores
-from lvlm_saliency.decoding.steps import GenerateOutput, Step
+from lvlm_saliency.errors import SettingError
 from lvlm_saliency.hf import caches
+from lvlm_saliency.interventions.sgrs.block_size import BlockSize, cost_history_of
+from lvlm_saliency.interventions.sgrs.rejection import Proposal, SaliencyGate
+from lvlm_saliency.interventions.sgrs.scoring import OutputScores
+from lvlm_saliency.model.output import GenerateOutput, TokenRecord
 from lvlm_saliency.tracing.logits import finite_logits
 
 MARGIN = {torch.float32: 1e-4, torch.float64: 1e-8}
@@ -31,21 +35,44 @@ MARGIN = {torch.float32: 1e-4, torch.float64: 1e-8}
 
 @dataclass
 class Draft:
-    """One drafted position: what was proposed to every sample and drawn, and which samples were still writing."""
+    """One drafted position: what was proposed to every sample and drawn, and which samples were still writing; logits:
+    what it was drawn from `[B, V]`, kept where someone will hear of it."""
 
-    proposals: list
+    proposals: list[Proposal]
     drawn: list[int]
     active: list[bool]
+    logits: Tensor | None = None
 
     def token(self, sample: int) -> int:
         return self.proposals[sample].tokens[self.drawn[sample]]
 
 
-def obstacle(model, config, model_kwargs: dict) -> str:
+@dataclass
+class Blocks(Loop):
+    """The loop of SGRS where it pays to draft; it makes the gate's own choices. fixed: in blocks whatever they cost, or
+    not at all."""
+
+    name: str
+    gate: SaliencyGate
+    fixed: bool
+
+    def decode(self, generation: Generation) -> GenerateOutput:
+        reason = obstacle(generation)
+        if reason and self.fixed:
+            raise SettingError(f"{self.name}: execution='blockwise' is not possible here: {reason}")
+        return Run(generation).finish() if reason else BlockRun(generation, self.gate, self.fixed).finish()
+
+
+def obstacle(generation: Generation) -> str:
     """Why blocks cannot be used in this generation; empty where they can."""
-    if hf.is_hybrid(model):
+    config, kwargs, parts = generation.config, generation.model_kwargs, generation.parts
+    if parts.shaper is not None:
+        return "another method makes the logits, one step at a time"
+    if any(observer.steers for observer in parts.observers):
+        return "what a method hears of a token changes the next one, so that none can be drafted ahead"
+    if hf.is_hybrid(generation.model):
         return "layers without attention cannot take tokens back"
-    if not model_kwargs.get("use_cache", True) or not caches.can_roll_back(hf.cache_of(model_kwargs)):
+    if not kwargs.get("use_cache", True) or not caches.can_roll_back(hf.cache_of(kwargs)):
         return "the cache cannot take tokens back: use the default dynamic cache"
     if config.output_scores or config.output_logits or config.output_hidden_states:
         return "per-step scores, logits and hidden states are kept step by step only"
@@ -53,41 +80,43 @@ def obstacle(model, config, model_kwargs: dict) -> str:
 
 
 class BlockRun(Run):
-    """A generation under SGRS that drafts and verifies; `selector` is the gate whose decisions it makes."""
+    """A generation under SGRS that drafts and verifies; `gate` is the one whose decisions it makes."""
 
-    def __init__(self, *args, fixed: bool = False):
-        super().__init__(*args)
+    def __init__(self, generation: Generation, gate: SaliencyGate, fixed: bool):
+        super().__init__(generation)
+        self.gate, self.open_session = gate, generation.open_session
         layers = hf.attention_layers(self.model)
-        setting = repr(replace(self.selector.settings, seed=None)), tuple(self.selector.layers), len(self.ids)
-        share = 1 - layers.index(self.selector.layers[0]) / len(layers)
-        self.pace = Pace(fixed, share, memory_of(self.model, setting))
+        setting = repr(replace(gate.settings, seed=None)), tuple(gate.layers), len(self.ids)
+        share = 1 - layers.index(gate.layers[0]) / len(layers)
+        self.block_size = BlockSize(fixed, share, cost_history_of(self.model, setting))
         self.drafted = self.streamed = 0
         self.ragged = False
 
-    def finish(self, model_kwargs: dict) -> GenerateOutput:
+    def finish(self) -> GenerateOutput:
+        model_kwargs = self.generation.model_kwargs
         outputs = hf.prefill(self.model, self.ids, self.config, model_kwargs)
         kwargs = hf.advanced(self.model, outputs, model_kwargs)
         self.cache = hf.cache_of(kwargs)
         # Each sample keeps its own number of tokens of a block, unless a method counts positions in a way of its own or
         # the cache keeps something beside keys and values.
-        mind = all(getattr(editor, "minds_shift", False) for editor in self.state.acting)
+        mind = all(part.minds_shift for part in self.open_session.acting)
         self.ragged = mind and caches.is_aligned(self.cache)
-        self.pace.batch = len(self.ids) if self.ragged else 1
+        self.block_size.batch = len(self.ids) if self.ragged else 1
         caches.allow_rollback(self.cache)
-        self.texts = Texts(self.model, self.ids, kwargs, 0 if self.pad is None else int(self.pad))
+        self.batch = RaggedBatch(self.model, self.ids, kwargs, 0 if self.pad is None else int(self.pad))
         self.start = self.streamed = self.ids.shape[1]
         self._decide(outputs.logits, None)
         del outputs
         while any(self.alive):
-            if self.pace.next_is_block():
+            if self.block_size.next_is_block():
                 self._block()
             else:
                 self._step()
         if self.streamer is not None:
             self.streamer.end()
-        self.texts.settle(self.cache, self.alive)
-        self.ids = self.texts.ids[:, : max(self.texts.ends)]
-        out = self._output({hf.CACHE: self.cache}, self.state.forwards)
+        self.batch.settle(self.cache, self.alive)
+        self.ids = self.batch.ids[:, : max(self.batch.ends)]
+        out = self._output({hf.CACHE: self.cache}, self.open_session.forwards)
         out.cost.drafted = self.drafted
         return out
 
@@ -96,40 +125,43 @@ class BlockRun(Run):
     def _step(self) -> None:
         """One token of every sample as the step-by-step execution decides it."""
         begin = time.perf_counter()
-        capture = self.selector.capture()
+        capture = self.gate.capture()
         refused = self._decide(self._logits(1, capture), capture)
-        self.pace.timed("refusal" if refused else "step", time.perf_counter() - begin)
+        self.block_size.timed("refusal" if refused else "step", time.perf_counter() - begin)
 
     def _decide(self, logits: Tensor, capture: Capture | None) -> bool:
         """The next token of every sample, put down; whether any of them refused its first draw."""
-        ends, active = self.texts.ends, self.alive
+        ends, active = self.batch.ends, self.alive
         steps = [end - self.start for end in ends]
-        made = self.selector.choose(steps, logits, self._processed(logits, ends), capture, active)
+        processed = self._processed_at(logits, ends)
+        made = self.gate.choose(steps, logits, processed, capture, active)
         self.drafted += sum(active)
         refused = [bool(s.rejected) for s in made if s]
         if capture is not None:
             self._observe(refused)
-        self._commit([[s] if s else [] for s in made])
+        self._commit([[s] if s else [] for s in made], [processed])
         return any(refused)
 
     def _observe(self, refused: list[bool]) -> None:
-        """Tell the pace of one decided position: the share of refusals where each sample goes its own way."""
-        self.pace.observe(sum(refused) / len(refused) if self.ragged else any(refused))
+        """Tell the block size of one decided position: the share of refusals where each sample goes its own way."""
+        self.block_size.observe(sum(refused) / len(refused) if self.ragged else any(refused))
 
-    def _processed(self, logits: Tensor, ends: list[int]) -> Tensor:
-        raw = finite_logits(logits.detach()[:, -1]).to(self.texts.ids.device, copy=True)
-        return self.texts.by_length(ends, lambda ids: self.processor(ids, raw))
+    def _processed_at(self, logits: Tensor, ends: list[int]) -> Tensor:
+        raw = finite_logits(logits.detach()[:, -1]).to(self.batch.ids.device, copy=True)
+        return self.batch.by_length(ends, lambda ids: self.processor(ids, raw))
 
     def _ended(self, ends: list[int]) -> Tensor:
-        return self.texts.by_length(ends, lambda ids: self.criteria(ids, None))
+        return self.batch.by_length(ends, lambda ids: self.criteria(ids, None))
 
-    def _commit(self, made: list[list[Step]]) -> None:
-        """Put decided tokens of unfinished samples down, each sample its own number of them."""
-        texts, before = self.texts, self.alive
+    def _commit(self, made: list[list[TokenRecord]], logits: Sequence[Tensor | None]) -> None:
+        """Add decided tokens to the unfinished texts, to each its own number of them; `logits` by position."""
+        texts, before = self.batch, self.alive
         for sample, records in enumerate(made):
-            for record in records:
+            for record, seen in zip(records, logits, strict=False):
                 texts.put_one(sample, record.token_id)
-            self.steps[sample].extend(records)
+                self.steps[sample].append(record)
+                if seen is not None:
+                    self._tell(sample, len(self.steps[sample]) - 1, record, seen[sample])
             texts.forget(sample)
         self.active = self.active & ~self._ended(texts.ends)
         self.alive = self.active.tolist()
@@ -138,11 +170,11 @@ class BlockRun(Run):
 
     def _stream(self) -> None:
         """Hand on the positions that every sample has decided."""
-        ends = [end for end, alive in zip(self.texts.ends, self.alive, strict=True) if alive]
-        ready = min(ends) if ends else max(self.texts.ends)
+        ends = [end for end, alive in zip(self.batch.ends, self.alive, strict=True) if alive]
+        ready = min(ends) if ends else max(self.batch.ends)
         if self.streamer is not None:
             for column in range(self.streamed, ready):
-                self.streamer.put(self.texts.ids[:, column].cpu())
+                self.streamer.put(self.batch.ids[:, column].cpu())
         self.streamed = max(self.streamed, ready)
 
     # --- blocks ---
@@ -150,14 +182,14 @@ class BlockRun(Run):
     def _block(self) -> None:
         """Draft, verify, keep of every sample the longest prefix that holds, and decide the position behind it."""
         left = self.config.max_length - min(
-            end for end, alive in zip(self.texts.ends, self.alive, strict=True) if alive
+            end for end, alive in zip(self.batch.ends, self.alive, strict=True) if alive
         )
         begin = time.perf_counter()
-        drafts = self._draft(self.pace.blocks_of(left))
+        drafts = self._draft(self.block_size.blocks_of(left))
         middle = time.perf_counter()
-        self.pace.timed("draft", (middle - begin) / len(drafts))
+        self.block_size.timed("draft", (middle - begin) / len(drafts))
         scores = self._verify(drafts)
-        self.pace.timed("verify", time.perf_counter() - middle)
+        self.block_size.timed("verify", time.perf_counter() - middle)
         held = [self._held(sample, drafts, scores[sample]) for sample in range(len(scores))]
         alive = [sum(draft.active[sample] for draft in drafts) for sample in range(len(scores))]
         failed = any(h < a for h, a in zip(held, alive, strict=True))
@@ -172,22 +204,22 @@ class BlockRun(Run):
             [self._record(sample, draft, score) for draft, score in zip(drafts[:kept], scores[sample], strict=False)]
             for sample, kept in enumerate(held)
         ]
-        self._commit(made)
+        self._commit(made, [draft.logits for draft in drafts])
         if failed and any(self.alive):
             self._step()
 
     def _draft(self, size: int) -> list[Draft]:
         """Up to `size` first draws, accepted on credit; stops where every sample has ended."""
-        drafts, ends, active = [], list(self.texts.ends), self.active
+        drafts, ends, active = [], list(self.batch.ends), self.active
         while len(drafts) < size and bool(active.any()):
-            logits = self._logits(1)
-            proposals = self.selector.propose(self._processed(logits, ends))
+            processed = self._processed_at(self._logits(1), ends)
+            proposals = self.gate.propose(processed)
             drawn = [
-                self.selector.draw(i, ends[i] - self.start, 0, proposal.weights) for i, proposal in enumerate(proposals)
+                self.gate.draw(i, ends[i] - self.start, 0, proposal.weights) for i, proposal in enumerate(proposals)
             ]
-            draft = Draft(proposals, drawn, active.tolist())
+            draft = Draft(proposals, drawn, active.tolist(), processed if self.observers else None)
             drafts.append(draft)
-            self.texts.put([draft.token(i) if alive else None for i, alive in enumerate(draft.active)], ends)
+            self.batch.put([draft.token(i) if alive else None for i, alive in enumerate(draft.active)], ends)
             ends = [end + alive for end, alive in zip(ends, draft.active, strict=True)]
             active = active & ~self._ended(ends)
             self.drafted += sum(draft.active)
@@ -195,44 +227,46 @@ class BlockRun(Run):
 
     def _verify(self, drafts: list[Draft]) -> list[list[float]]:
         """S of every drafted token, from one forward and one backward over their query rows."""
-        self.texts.rewind(self.cache)
-        scores = OutputScores(self.selector.layers)
+        self.batch.rewind(self.cache)
+        scores = OutputScores(self.gate.layers)
         capture = scores.capture()
         logits = self._logits(len(drafts), capture)
-        self.selector.backwards += 1
+        self.gate.backwards += 1
         tokens = torch.tensor([[draft.token(i) for draft in drafts] for i in range(len(logits))])
         return scores.of(logits, tokens, capture).tolist()
 
     def _held(self, sample: int, drafts: list[Draft], scores: list[float]) -> int:
         """How many drafted tokens of a sample surely pass the test."""
-        history = self.selector.history[sample].copy()
+        history = self.gate.history[sample].copy()
         margin = 1 + MARGIN.get(self.model.dtype, 0.05)
         for position, draft in enumerate(drafts):
             if not draft.active[sample] or not math.isfinite(scores[position]):  # a step of its own says what is wrong
                 return position
-            threshold = self.selector.threshold(history)
+            threshold = self.gate.threshold(history)
             if threshold is not None and not scores[position] >= threshold * margin:
                 return position
             history.append(scores[position])
         return len(drafts)
 
-    def _record(self, sample: int, draft: Draft, score: float) -> Step:
-        history = self.selector.history[sample]
-        threshold = self.selector.threshold(history)
+    def _record(self, sample: int, draft: Draft, score: float) -> TokenRecord:
+        history = self.gate.history[sample]
+        threshold = self.gate.threshold(history)
         history.append(score)
         token = draft.token(sample)
         candidates = {c: score if c == token else None for c in draft.proposals[sample].tokens}
-        return Step(token, score, threshold, 1, candidates)
+        return TokenRecord(token, score, threshold, 1, candidates)
 
     # --- the cache ---
 
     def _logits(self, new: int, capture: Capture | None = None) -> Tensor:
         """Logits `[B, new, V]` of the next `new` tokens of every sample, which the cache does not hold yet."""
-        inputs = self.texts.inputs(int(self.cache.get_seq_length()), new)
-        self.state.prompt.shift = self.texts.shifts
-        self.state.capture = capture
+        inputs = self.batch.inputs(int(self.cache.get_seq_length()), new)
+        session = self.open_session
+        if session.prompt is not None:
+            session.prompt.shift = self.batch.shifts
+        session.capture = capture
         try:
             with torch.no_grad():
                 return self.model(**inputs, return_dict=True).logits
         finally:
-            self.state.capture = None
+            session.capture = None

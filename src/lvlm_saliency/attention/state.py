@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -15,12 +15,15 @@ from lvlm_saliency.attention.rows import Recorder, Rows
 from lvlm_saliency.errors import SettingError
 from lvlm_saliency.hf.cache_graph import Fresh
 
-STEP = "lvlm_saliency_step"
-"""Name of the forward keyword under which the step travels from the decoder to its attention layers."""
+if TYPE_CHECKING:
+    from lvlm_saliency.attention.parts import Acting, RowEditor
+
+FORWARD_STATE = "lvlm_saliency_state"
+"""Name of the forward keyword under which the state travels from the decoder to its attention layers."""
 
 
 @dataclass
-class Place:
+class RowContext:
     """Where one layer's rows stand: what an edit needs to know.
 
     layer: decoder layer number; past/new: tokens in the cache before this call and in it; prompt_length: n0, absolute
@@ -40,7 +43,7 @@ class Place:
     device: torch.device
     image: Tensor | None = None
     padding: Tensor | None = None
-    make_rows: Callable[[Place], Rows] | None = field(default=None, repr=False)
+    make_rows: Callable[[RowContext], Rows] | None = field(default=None, repr=False)
     shift: Tensor | None = None
     cached: bool = False
 
@@ -84,18 +87,7 @@ class Place:
         return torch.arange(self.offset, self.offset + self.keys, device=self.device)
 
 
-class Editor(Protocol):
-    """A method that edits attention rows.
-
-    One whose edit depends on nothing but the rows' place and a trait of the layer may say so with a method
-    `kind_of_layer(layer)` that returns the trait: the layers of a call then share what the first of them found.
-    """
-
-    def edit_rows(self, place: Place) -> RowEdit | None:
-        """The edit for this layer and these rows, or None to leave them exactly alone."""
-
-
-class KeysMadeError(Exception):
+class PrefillComplete(Exception):
     """Ends a forward call of which nothing but keys and values was wanted: the cache has them (`Capture.keys_only`)."""
 
 
@@ -109,7 +101,7 @@ class Capture:
     Without `graph` nothing is differentiated: the layers run as ever, and `weights[layer]` holds the post-softmax rows
     `[B, H, T, K]` in float32 as the edits left them.
 
-    With `keys_only` the call ends with `KeysMadeError` where one of `layers` would attend: its keys and values are in
+    With `keys_only` the call ends with `PrefillComplete` where one of `layers` would attend: its keys and values are in
     the cache by then.
 
     With `whole` the layers run eagerly inside the ordinary autograd graph and `weights[layer]` holds the full map
@@ -118,7 +110,7 @@ class Capture:
 
     layers: frozenset[int] | None = None
     first: int = 0
-    recorder: Callable[[int, Place], Recorder] | None = None
+    recorder: Callable[[int, RowContext], Recorder] | None = None
     graph: bool = True
     whole: bool = False
     keys_only: bool = False
@@ -126,25 +118,27 @@ class Capture:
     weights: dict[int, Tensor] = field(default_factory=dict)
     outputs: dict[int, Tensor] = field(default_factory=dict)
     rows: dict[int, Rows] = field(default_factory=dict)
-    places: dict[int, Place] = field(default_factory=dict)
+    contexts: dict[int, RowContext] = field(default_factory=dict)
 
     def wants(self, layer: int) -> bool:
         return self.layers is None or layer in self.layers
 
 
 @dataclass
-class Step:
+class ForwardState:
     """The state of one forward call; made by a session, carried by the call, gone with it."""
 
     past: int
     new: int
     prompt_length: int
-    editors: Sequence[Editor] = ()
+    editors: Sequence[RowEditor] = ()
     capture: Capture | None = None
     image: Tensor | None = None
     padding: Tensor | None = None
     cache: Any = None
     shift: Tensor | None = None
+    acting: Sequence[Acting] = ()
+    """Whatever changes the call: the editors, and hooks between the layers."""
     fresh: Fresh = field(default_factory=Fresh)
     """New keys and values that still carry a graph; the cache holds them without."""
     numbers: Mapping[Any, int] = field(default_factory=dict)
@@ -152,7 +146,7 @@ class Step:
     reached: set[int] = field(default_factory=set)
     """Layers whose attention was called in this call."""
     traits: dict[int, tuple | None] = field(default_factory=dict)
-    """By layer what the editors say of it (see `Editor`), None where one says nothing; filled as layers come."""
+    """By layer what the editors say of it (see `RowEditor`), None where one says nothing; filled as layers come."""
     edits: dict[Hashable, RowEdit | None] = field(default_factory=dict)
     masks: dict[Hashable, tuple[Tensor | None, Tensor | None]] = field(default_factory=dict)
     """By `kind` of layer, as the first of each finds them: the edit, and the backend's mask before and after it."""
@@ -171,7 +165,7 @@ class Step:
     def kind(self, layer: int, query: Tensor, key: Tensor) -> Hashable | None:
         """Layers of one kind under one mask are edited alike; None for a layer that has to be looked at by itself."""
         if layer not in self.traits:
-            told = [getattr(editor, "kind_of_layer", None) for editor in self.editors]
-            self.traits[layer] = None if None in told else tuple(of(layer) for of in told)
+            told = [editor.kind_of_layer(layer) for editor in self.editors]
+            self.traits[layer] = None if any(trait is None for trait in told) else tuple(told)
         trait = self.traits[layer]
         return None if trait is None else (trait, query.shape[2], key.shape[2], key.dtype, key.device)

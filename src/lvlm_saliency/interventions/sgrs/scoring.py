@@ -1,4 +1,4 @@
-"""S of tokens: the mean saliency of their rows over the output so far (method section 2, Eq. 6)."""
+"""S of tokens: the mean saliency of their rows over the output so far (arXiv 2601.20279, Eq. 6)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lvlm_saliency.attention.rows import Recorder, saliency, unit
-from lvlm_saliency.attention.step import Capture, Place
+from lvlm_saliency.attention.state import Capture, RowContext
 from lvlm_saliency.tracing.logits import finite_logits, loss_gradient
 
 
@@ -17,17 +17,17 @@ class OutputScores:
 
     def __init__(self, layers: Sequence[int]):
         self.layers = list(layers)
-        self.found: dict[Hashable, list[tuple[slice, Tensor, Place]]] | None = None
+        self.found: dict[Hashable, list[tuple[slice, Tensor, RowContext]]] | None = None
 
     def capture(self) -> Capture:
         """What the forward call has to keep."""
         return Capture(frozenset(self.layers), recorder=self._recorder)
 
-    def _recorder(self, _layer: int, place: Place) -> Recorder:
+    def _recorder(self, _layer: int, context: RowContext) -> Recorder:
         def record(block: slice, row_saliency: Tensor, _rows: Tensor) -> None:
             if self.found is not None:  # another product may cross the same graph later
-                alike = block.start, block.stop, place.offset, place.keys, place.device
-                self.found.setdefault(alike, []).append((block, row_saliency, place))
+                alike = block.start, block.stop, context.offset, context.keys, context.device
+                self.found.setdefault(alike, []).append((block, row_saliency, context))
 
         return record
 
@@ -47,8 +47,8 @@ class OutputScores:
         found, self.found = self.found.values(), None
         total = torch.zeros(len(logits), max(group[0][0].stop for group in found))
         for group in found:  # layers that see the same keys, scored together
-            block, _, place = group[0]
-            scores = output_score(torch.stack([row_saliency for _, row_saliency, _ in group]), place, block)
+            block, _, context = group[0]
+            scores = output_score(torch.stack([row_saliency for _, row_saliency, _ in group]), context, block)
             for score in scores.cpu():
                 total[:, block] += score
         return total / len(self.layers)
@@ -82,15 +82,15 @@ def candidate_scores(
         gradients = torch.func.vmap(product)(seeds)
     total = torch.zeros(candidates.shape)
     for layer, gradient in zip(layers, gradients, strict=True):
-        rows, place = capture.rows[layer], capture.places[layer]
-        newest = slice(place.new - 1, place.new)  # without a cache the older rows come along
+        rows, context = capture.rows[layer], capture.contexts[layer]
+        newest = slice(context.new - 1, context.new)  # without a cache the older rows come along
         weights = rows.weights(newest)
         row = saliency(weights, rows.weight_gradient(gradient.transpose(-2, -3)[..., newest, :]))  # [K, B, 1, keys]
-        total += output_score(row, place, newest)[..., 0].T.cpu()
+        total += output_score(row, context, newest)[..., 0].T.cpu()
     return total / len(layers)
 
 
-def output_score(row: Tensor, place: Place, block: slice) -> Tensor:
+def output_score(row: Tensor, context: RowContext, block: slice) -> Tensor:
     """score(l, output) of query rows, from their summed saliency: unit L2 norm, then the mean over the output so far.
 
     The mean runs over every output position up to the query, also those that a sliding window no longer sees.
@@ -102,11 +102,11 @@ def output_score(row: Tensor, place: Place, block: slice) -> Tensor:
         `[..., t]`; NaN for a row without output before it.
     """
     row = unit(row)
-    if place.shift is None:
-        first = max(0, place.prompt_length - place.offset)
-        lengths = place.query_positions[block] + 1 - place.prompt_length
+    if context.shift is None:
+        first = max(0, context.prompt_length - context.offset)
+        lengths = context.query_positions[block] + 1 - context.prompt_length
         return row[..., first:].sum(-1) / lengths  # keys right of a query have no saliency
-    starts = place.prompt_length + place.shift[:, None]  # [B, 1]
-    output = place.key_positions >= starts
-    lengths = (place.query_positions[block] + 1 - starts).clamp_min(1)  # of a finished sample it does not matter
+    starts = context.prompt_length + context.shift[:, None]  # [B, 1]
+    output = context.key_positions >= starts
+    lengths = (context.query_positions[block] + 1 - starts).clamp_min(1)  # of a finished sample it does not matter
     return (row * output[:, None]).sum(-1) / lengths

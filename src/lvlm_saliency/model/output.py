@@ -10,7 +10,7 @@ from lvlm_saliency.short import shown, some
 
 
 @dataclass
-class Step:
+class TokenRecord:
     """How one token came to be chosen.
 
     score: S of the chosen token, None where none was computed; threshold: what a candidate had to reach, None where
@@ -51,7 +51,7 @@ class GenerateOutput:
     pad_token_id: the ids that ended the texts and filled them up in this call."""
 
     sequences: Tensor
-    steps: list[list[Step]]
+    steps: list[list[TokenRecord]]
     cost: Cost
     scores: tuple[Tensor, ...] | None = None
     logits: tuple[Tensor, ...] | None = None

@@ -1,4 +1,4 @@
-"""The pace of SGRS in blocks: how many tokens to draft, and whether blocks are worth their pass at all."""
+"""The block size of SGRS: how many tokens to draft, and whether blocks are worth their pass at all."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ WARM, PAUSE, PATIENCE = 1, 8, 8
 may fail before one is tried in any case, as long as few were ever timed."""
 
 
-class Memory:
+class CostHistory:
     """What the texts so far taught: what each action cost lately, and how often a first draw is refused.
 
     It chooses among ways to the same decisions and nothing else, so texts may share it: the second one need not find
@@ -39,37 +39,37 @@ class Memory:
         self.refused, self.seen = 0.995 * self.refused + refused, 0.995 * self.seen + 1
 
 
-_memories: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+_histories: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
-def memory_of(model, setting: Hashable) -> Memory:
-    """The memory of a model under a setting; it goes with the model."""
-    return _memories.setdefault(model, {}).setdefault(setting, Memory())
+def cost_history_of(model, setting: Hashable) -> CostHistory:
+    """What is known of a model under a setting; it goes with the model."""
+    return _histories.setdefault(model, {}).setdefault(setting, CostHistory())
 
 
-class Pace:
+class BlockSize:
     """Chooses the block size, and whether blocks pay, from what was measured so far.
 
     fixed: blocks whatever they cost; share: f, the part of the layers that the backward pass crosses; batch: samples
     that keep their own part of a block each (1 where a block ends for all of them at once).
     """
 
-    def __init__(self, fixed: bool, share: float, memory: Memory | None = None):
+    def __init__(self, fixed: bool, share: float, history: CostHistory | None = None):
         self.fixed, self.share, self.batch = fixed, share, 1
-        self.memory = Memory() if memory is None else memory
-        weight = min(self.memory.seen, 60.0)  # of the texts before, against this one's own refusals
-        self.refused, self.seen = weight * self.memory.refused / self.memory.seen, weight
+        self.history = CostHistory() if history is None else history
+        weight = min(self.history.seen, 60.0)  # of the texts before, against this one's own refusals
+        self.refused, self.seen = weight * self.history.refused / self.history.seen, weight
         self.steps_left, self.looks = 0 if fixed or self._measured else WARM, 0
 
     def observe(self, refused: float) -> None:
         """Note a decided position, and how large a part of the samples refused its first draw there (any of them counts
         as all where the block of the whole batch ends with it). The past fades, so that the rate follows the text."""
         self.refused, self.seen = 0.98 * self.refused + refused, 0.98 * self.seen + 1
-        self.memory.observe(refused)
+        self.history.observe(refused)
 
     def timed(self, name: str, seconds: float) -> None:
         """Remember what an action cost lately: a "draft", a "verify", a "step", or a "refusal": a step that refused."""
-        self.memory.timed(name, seconds)
+        self.history.timed(name, seconds)
 
     @property
     def rate(self) -> float:
@@ -77,7 +77,7 @@ class Pace:
 
     def size(self) -> int:
         """The best block size; while little is known of the texts, blocks are short: a long one may be for nothing."""
-        return min(self.best(), max(FIRST, 2 * self.memory.decided))
+        return min(self.best(), max(FIRST, 2 * self.history.decided))
 
     def best(self) -> int:
         """The block size that costs least per kept token; sqrt(2 (1 + f) / r) where passes cost what they read."""
@@ -94,7 +94,7 @@ class Pace:
             return True
         if self.steps_left == 0:
             self.looks += 1
-            untried = self.looks > PATIENCE and len(self.memory.seconds.get("verify", ())) < 3
+            untried = self.looks > PATIENCE and len(self.history.seconds.get("verify", ())) < 3
             if untried or self.blocks_pay():
                 self.looks = 0
                 return True
@@ -122,7 +122,7 @@ class Pace:
 
     @property
     def _measured(self) -> bool:
-        known = self.memory.seconds.keys()
+        known = self.history.seconds.keys()
         return {"draft", "verify"} <= known and not known.isdisjoint({"step", "refusal"})
 
     def _cost(self, name: str) -> float:
@@ -130,7 +130,7 @@ class Pace:
         does nothing else."""
         if not self._measured:
             return {"draft": 1.0, "refusal": 1 + 2 * self.share}.get(name, 1 + self.share)
-        known = self.memory.seconds
+        known = self.history.seconds
         if name not in known:  # no step without a refusal was timed, or none with one
             name = "step" if name == "refusal" else "refusal"
         return statistics.median(known[name])

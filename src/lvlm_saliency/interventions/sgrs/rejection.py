@@ -1,4 +1,4 @@
-"""The gate of SGRS, step by step (method section 3): score the candidates, draw, accept or refuse."""
+"""The gate of SGRS, step by step (arXiv 2601.20279, Eq. 6-7): score the candidates, draw, accept or refuse."""
 
 from __future__ import annotations
 
@@ -6,15 +6,20 @@ import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from lvlm_saliency.attention.step import Capture
+from lvlm_saliency.attention.parts import Selector
+from lvlm_saliency.attention.state import Capture
 from lvlm_saliency.decoding.draws import fresh_seed, pick, uniform
-from lvlm_saliency.decoding.scoring import OutputScores, candidate_scores
-from lvlm_saliency.decoding.steps import Step
 from lvlm_saliency.errors import NumericalError
+from lvlm_saliency.interventions.sgrs.scoring import OutputScores, candidate_scores
+from lvlm_saliency.model.output import TokenRecord
+
+if TYPE_CHECKING:
+    from lvlm_saliency.interventions.sgrs.method import SGRS
 
 
 @dataclass
@@ -25,15 +30,15 @@ class Proposal:
     weights: list[float]
 
 
-class SaliencyGate:
+class SaliencyGate(Selector):
     """One generation under SGRS; `settings` is the method, `layers` its target layers, `sample_ids` its samples."""
 
-    def __init__(self, settings, layers: Sequence[int], sample_ids: Sequence[int]):
+    def __init__(self, settings: SGRS, layers: Sequence[int], sample_ids: Sequence[int]):
         self.settings = settings
         self.layers = list(layers)
         self.samples = list(sample_ids)
         self.seed = fresh_seed() if settings.seed is None else settings.seed
-        self.history = [deque(maxlen=settings.window) for _ in self.samples]
+        self.history: list[deque[float]] = [deque(maxlen=settings.window) for _ in self.samples]
         self.backwards = 0
 
     def capture(self) -> Capture:
@@ -112,7 +117,7 @@ class SaliencyGate:
             for index, value in enumerate(values[: len(known)]):
                 known[index] = value if known[index] is None else known[index]
 
-    def _settle(self, sample: int, step: int, proposal: Proposal, scores: list, first: int) -> Step:
+    def _settle(self, sample: int, step: int, proposal: Proposal, scores: list, first: int) -> TokenRecord:
         """Draw until one is accepted (method section 3, 2-6); the chosen token's S enters the history."""
         history = self.history[sample]
         threshold = None if scores[first] is None else self.threshold(history)
@@ -132,7 +137,7 @@ class SaliencyGate:
         candidates = dict(zip(proposal.tokens, scores if rejected else _only(scores, chosen), strict=True))
         draws = len(rejected) + (not fallback)
         refused = [proposal.tokens[i] for i in rejected]
-        return Step(proposal.tokens[chosen], scores[chosen], threshold, draws, candidates, refused, fallback)
+        return TokenRecord(proposal.tokens[chosen], scores[chosen], threshold, draws, candidates, refused, fallback)
 
 
 def _check_finite(steps: Sequence[int], proposals: list[Proposal], scores: list, active: list[bool]) -> None:

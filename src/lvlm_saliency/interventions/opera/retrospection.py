@@ -1,4 +1,4 @@
-"""OPERA's search over one sample: penalised candidates, and retrospection where an answer hangs on one token.
+"""OPERA's search over one sample: penalised candidates, and retrospection where an answer leans on one token.
 
 All candidates of all beams go through the model in one pass over a fork of the cache. That pass is also the next decode
 step of those that are chosen, so the penalty costs rows, not passes.
@@ -11,10 +11,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lvlm_saliency.attention.step import Capture
+from lvlm_saliency.attention.state import Capture
 from lvlm_saliency.decoding.beams import Beams, Move
 from lvlm_saliency.decoding.branches import Branch
-from lvlm_saliency.decoding.over_trust import (
+from lvlm_saliency.decoding.search import Found, Task
+from lvlm_saliency.interventions.opera.over_trust import (
     candidate_ids,
     candidate_log_probs,
     extended,
@@ -22,8 +23,7 @@ from lvlm_saliency.decoding.over_trust import (
     penalties,
     shares,
 )
-from lvlm_saliency.decoding.rollbacks import Ledger
-from lvlm_saliency.decoding.search import Found, Task
+from lvlm_saliency.interventions.opera.rollbacks import Ledger
 
 
 @dataclass
@@ -114,7 +114,7 @@ class Retrospection:
         self.task.drafted += len(tokens)
         image = branch.prompt.image
         answer, image = shares(
-            capture.weights[self.layer], capture.places[self.layer], None if image is None else image[branch.origin]
+            capture.weights[self.layer], capture.contexts[self.layer], None if image is None else image[branch.origin]
         )
         return logits, extended(columns, answer, self.settings.sigma), image
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from lvlm_saliency import hf
+from lvlm_saliency.attention.parts import LayerHooks, Parts, Removable, Role, RunInfo
 from lvlm_saliency.errors import SettingError
-from lvlm_saliency.interventions.base import AttentionMethod, choice, number
+from lvlm_saliency.interventions.base import Method, choice, number
+
+if TYPE_CHECKING:
+    from lvlm_saliency.attention.session import Session
 
 ACTIVATIONS = ("identity", "silu")
 MODES = ("paper", "official_code")
 
 
 @dataclass(frozen=True)
-class MemVR(AttentionMethod):
+class MemVR(Method, LayerHooks):
     """Where a middle layer is unsure of the next token, the next layer's feed-forward part looks at the picture again.
 
     "Look Twice Before You Answer: Memory-Space Visual Retracing for Hallucination Mitigation in Multimodal Large
@@ -55,7 +58,7 @@ class MemVR(AttentionMethod):
     activation: str = "identity"
     mode: str = "paper"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         number("MemVR", "alpha", self.alpha, 0, 1)
         number("MemVR", "gamma", self.gamma, -1, 1e4)
         for name in ("start", "end"):
@@ -64,18 +67,22 @@ class MemVR(AttentionMethod):
         choice("MemVR", "activation", self.activation, ACTIVATIONS)
         choice("MemVR", "mode", self.mode, MODES)
 
-    def check_model(self, model) -> None:
+    def check_model(self, model: Any) -> None:
+        from lvlm_saliency import hf
+
         layers = self.layers(model)
         stack = hf.decoder_layers(model)
         if not all(hasattr(getattr(stack[n], "mlp", None), "up_proj") for n in layers):
             raise SettingError("memvr: the layers of this model have no plain feed-forward block (up_proj) to add to")
 
-    def layers(self, model) -> list[int]:
+    def layers(self, model: Any) -> list[int]:
         """The layers whose feed-forward part may look again, ascending.
 
         Raises:
             SettingError: none is left between start and end.
         """
+        from lvlm_saliency import hf
+
         count = len(hf.decoder_layers(model))
         start = math.floor(5 / 32 * count) if self.start is None else self.start
         end = math.ceil(count / 2) if self.end is None else self.end
@@ -94,13 +101,17 @@ class MemVR(AttentionMethod):
         """All rows of the prompt share a decision."""
         return bool(self.alpha) and self.gamma < 1
 
-    def edit_rows(self, place) -> None:
-        """Attention rows stay as they are."""
+    @property
+    def roles(self) -> Role:
+        return Role.ROWS
 
-    def hooks(self, model, session) -> list:
-        """Handles of the hooks of one session."""
+    def bind(self, model: Any, run: RunInfo | None = None) -> Parts:
+        return Parts(hooks=(self,))
+
+    def put(self, model: Any, session: Session) -> list[Removable]:
+        """The hooks of one session; none where the method is switched off."""
         if not self.alpha or self.gamma >= 1:
             return []
-        from lvlm_saliency.decoding.retracing import Retracing
+        from lvlm_saliency.interventions.memvr.retracing import Retracing
 
         return Retracing(self, model, session).hooks()

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from lvlm_saliency import hf
 from lvlm_saliency.attention.session import Session
-from lvlm_saliency.attention.step import Step
-from lvlm_saliency.decoding.hidden import Lens, tap
+from lvlm_saliency.attention.state import ForwardState
+from lvlm_saliency.decoding.hidden_states import Lens, tap
 from lvlm_saliency.errors import SettingError
 
 TOP = 10
@@ -25,7 +25,7 @@ class _Call:
     """One forward call. pictures: Z of each sample `[N_v, d]`, or None; `fired` and `armed` bool `[B, R]`, of the R
     rows that decide: the prompt's last one, and every decoded one."""
 
-    step: Step
+    step: ForwardState
     pictures: list[Tensor | None]
     first: int
     fired: Tensor | None = None
@@ -55,7 +55,7 @@ class Retracing:
         return handles + [self.session.hooks.after(stack[n].mlp, self._inject(n)) for n in self.layers]
 
     def _begin(self, _module, args, kwargs) -> None:
-        step: Step | None = getattr(self.session.calls, "step", None)
+        step: ForwardState | None = self.session.forward
         self.calls.call = self.calls.read = self.calls.step = None
         if step is None:
             return
@@ -84,7 +84,7 @@ class Retracing:
         self.calls.call = self.calls.read = self.calls.step = None
 
     @staticmethod
-    def _projected(step: Step, embeddings: Tensor | None) -> list[Tensor | None]:
+    def _projected(step: ForwardState, embeddings: Tensor | None) -> list[Tensor | None]:
         if embeddings is None or step.image is None:
             return [None]
         image = step.image.to(embeddings.device)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from lvlm_saliency.interventions.base import Method, choice, layer_numbers, number
+from lvlm_saliency.attention.parts import Parts, Role, RunInfo
+from lvlm_saliency.errors import SettingError
+from lvlm_saliency.interventions.base import Method, choice, layer_numbers, number, seed_number
 from lvlm_saliency.model.families import presets
-from lvlm_saliency.tracing.one_pass import target_layers
+
+if TYPE_CHECKING:
+    from lvlm_saliency.interventions.sgrs.rejection import SaliencyGate
 
 ORDERS = ("sample", "greedy")
 EXECUTIONS = ("auto", "stepwise", "blockwise")
@@ -50,29 +54,45 @@ class SGRS(Method):
     execution: str = "auto"
     seed: int | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         number("SGRS", "alpha", self.alpha, 0, 1e4)
         number("SGRS", "top_k", self.top_k, 1, 1000, whole=True)
         number("SGRS", "window", self.window, 1, whole=True)
         number("SGRS", "max_draws", self.max_draws, 1, whole=True)
         choice("SGRS", "order", self.order, ORDERS)
         choice("SGRS", "execution", self.execution, EXECUTIONS)
-        if self.seed is not None:
-            number("SGRS", "seed", self.seed, 0, 2**63 - 1, whole=True)
+        seed_number("SGRS", self.seed)
         object.__setattr__(self, "layers", layer_numbers("SGRS", self.layers))
 
-    def check_model(self, model) -> None:
+    def check_model(self, model: Any) -> None:
         self.target_layers(model)
 
-    def target_layers(self, model) -> list[int]:
+    def target_layers(self, model: Any) -> list[int]:
         """The layers that are scored on this model, ascending."""
-        layers = target_layers(model, self.layers)
+        from lvlm_saliency import hf
+
+        layers = hf.target_layers(model, self.layers)
         return layers if self.layers is not None else presets(model.config.model_type).target_layers(layers)
 
-    def selector(self, model, sample_ids: Sequence[int]):
-        """The state of one generation with this method."""
+    @property
+    def roles(self) -> Role:
+        return Role.TOKENS
+
+    def bind(self, model: Any, run: RunInfo | None = None) -> Parts:
+        gate = self.selector(model, () if run is None else run.sample_ids)
+        if self.execution == "stepwise":
+            return Parts(selector=gate)
+        from lvlm_saliency.interventions.sgrs.blockwise import Blocks
+
+        fixed = self.execution == "blockwise"
+        if fixed and run is not None and Role.LOOP in run.beside:
+            raise SettingError(f"{self.name}: execution='blockwise' is not possible here: another method runs the loop")
+        return Parts(selector=gate, faster=Blocks(self.name, gate, fixed))
+
+    def selector(self, model: Any, sample_ids: Sequence[int]) -> SaliencyGate:
+        """The gate of one generation."""
         from lvlm_saliency import hf
-        from lvlm_saliency.decoding.rejection import SaliencyGate
+        from lvlm_saliency.interventions.sgrs.rejection import SaliencyGate
 
         hf.refuse_inference_weights(model)
         return SaliencyGate(self, self.target_layers(model), sample_ids)

@@ -5,16 +5,18 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
-from torch import Tensor
-
-from lvlm_saliency.attention.edits import RowEdit
-from lvlm_saliency.attention.step import Place
+from lvlm_saliency.attention.parts import RowEditor
 from lvlm_saliency.errors import UnsupportedModelError
-from lvlm_saliency.interventions.base import ContrastMethod, choice, layer_numbers, number
-from lvlm_saliency.tracing.one_pass import target_layers
+from lvlm_saliency.interventions.base import ContrastMethod, check_layers, choice, layer_numbers, number, seed_number
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from lvlm_saliency.attention.edits import RowEdit
+    from lvlm_saliency.attention.state import RowContext
+    from lvlm_saliency.decoding.contrast import ContrastBranch
 
 MODES = ("paper", "official_code")
 BRANCHES = ("language", "vision", "both")
@@ -71,15 +73,14 @@ class CausalMM(ContrastMethod):
     seed: int | None = None
     mode: str = "paper"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         choice("CausalMM", "mode", self.mode, MODES)
         number("CausalMM", "gamma", self.gamma, 0, 1e4)
         number("CausalMM", "epsilon", self.epsilon, 0, 1)
         choice("CausalMM", "branch", self.branch, BRANCHES)
         choice("CausalMM", "language_edit", self.language_edit, LANGUAGE_EDITS)
         choice("CausalMM", "vision_edit", self.vision_edit, VISION_EDITS)
-        if self.seed is not None:
-            number("CausalMM", "seed", self.seed, 0, 2**63 - 1, whole=True)
+        seed_number("CausalMM", self.seed)
         object.__setattr__(self, "layers", layer_numbers("CausalMM", self.layers))
 
     @property
@@ -94,10 +95,10 @@ class CausalMM(ContrastMethod):
     def first_only(self) -> bool:
         return self.mode == "official_code" and self.gamma > 0
 
-    def check_model(self, model) -> None:
-        target_layers(model, self.layers)
+    def check_model(self, model: Any) -> None:
+        check_layers(model, self.layers)
         if self.branch != "language":
-            from lvlm_saliency.interventions.counterfactual import clip_tower
+            from lvlm_saliency.interventions.causalmm.counterfactual import clip_tower
 
             if clip_tower(model) is None:
                 raise UnsupportedModelError(
@@ -105,18 +106,20 @@ class CausalMM(ContrastMethod):
                     "use branch='language'"
                 )
 
-    def readings(self, model, inputs: dict, numbers: Sequence[int]):
+    def contrast_branches(self, model: Any, inputs: dict[str, Any], numbers: Sequence[int]) -> list[ContrastBranch]:
         """The same inputs under edited attention of the language model, and with edited image features."""
-        from lvlm_saliency.decoding.contrast import Reading
+        from lvlm_saliency.decoding.contrast import ContrastBranch
         from lvlm_saliency.decoding.draws import fresh_seed
-        from lvlm_saliency.interventions.counterfactual import weighed_features
+        from lvlm_saliency.interventions.causalmm.counterfactual import weighed_features
 
         seed = fresh_seed() if self.seed is None else self.seed
         found = []
         if self.branch != "vision":
-            found.append(Reading(inputs, (_EditedRows(self, seed, tuple(numbers)),)))
+            found.append(ContrastBranch(inputs, (_EditedRows(self, seed, tuple(numbers)),)))
         if self.branch != "language":
-            found.append(Reading(inputs, encoding=weighed_features(model, self.vision_edit, seed, inputs, numbers)))
+            found.append(
+                ContrastBranch(inputs, encoding=weighed_features(model, self.vision_edit, seed, inputs, numbers))
+            )
         return found
 
     def combine(self, logits: Tensor, others: list[Tensor]) -> Tensor:
@@ -130,35 +133,40 @@ class CausalMM(ContrastMethod):
 
 
 @dataclass(frozen=True)
-class _EditedRows:
+class _EditedRows(RowEditor):
     """The language branch's edit of attention rows."""
+
+    name: ClassVar[str] = "causalmm"
 
     settings: CausalMM
     seed: int
     numbers: tuple[int, ...]
 
-    def edit_rows(self, place: Place) -> RowEdit | None:
-        from lvlm_saliency.interventions.counterfactual import edited_rows, hashed_uniform
+    def edit_rows(self, context: RowContext) -> RowEdit | None:
+        import torch
+
+        from lvlm_saliency.attention.edits import RowEdit
+        from lvlm_saliency.interventions.causalmm.counterfactual import edited_rows, hashed_uniform
 
         settings = self.settings
-        if settings.layers is not None and place.layer not in settings.layers:
+        if settings.layers is not None and context.layer not in settings.layers:
             return None
 
         def rewrite(weights: Tensor, visible: Tensor, block: slice) -> Tensor:
             noise = total = None
             pads = torch.zeros(len(weights), dtype=torch.int64, device=weights.device)
-            if place.padding is not None:
-                pads += place.padding.sum(1).to(pads).repeat_interleave(len(pads) // len(place.padding))
+            if context.padding is not None:
+                pads += context.padding.sum(1).to(pads).repeat_interleave(len(pads) // len(context.padding))
             if settings.language_edit == "random":
                 numbers = torch.tensor(self.numbers, device=weights.device)
                 numbers = numbers.repeat_interleave(len(weights) // len(numbers))
-                drawn = functools.partial(hashed_uniform, self.seed, numbers, place.layer, weights.shape[1])
-                noise = drawn(place.query_positions[block], place.key_positions, pads)
+                drawn = functools.partial(hashed_uniform, self.seed, numbers, context.layer, weights.shape[1])
+                noise = drawn(context.query_positions[block], context.key_positions, pads)
             if settings.first_only and settings.normalise:  # as released: over all keys of the prompt, also later ones
-                keys = torch.arange(place.prompt_length, device=weights.device)
+                keys = torch.arange(context.prompt_length, device=weights.device)
                 total = (keys >= pads[:, None])[:, None, None].float()
                 if noise is not None:
-                    total = drawn(place.query_positions[block], keys, pads) * total
+                    total = drawn(context.query_positions[block], keys, pads) * total
                 total = total.sum(-1, keepdim=True)
             return edited_rows(weights, visible, settings.language_edit, settings.normalise, noise, total)
 

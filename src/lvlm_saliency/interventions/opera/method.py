@@ -5,17 +5,21 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from lvlm_saliency import hf
-from lvlm_saliency.interventions.base import Method, choice, number
-from lvlm_saliency.interventions.beam import check_beams
+from lvlm_saliency.interventions.base import choice, number
+from lvlm_saliency.interventions.beam import BeamMethod, check_beams
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from lvlm_saliency.decoding.search import Found, Task
 
 MODES = ("official_code", "paper")
 
 
 @dataclass(frozen=True)
-class OPERA(Method):
+class OPERA(BeamMethod):
     """A beam's candidate whose attention leans on a single earlier token of the answer is penalised; where all beams
     keep leaning on the same token, the search goes back behind it and decides anew.
 
@@ -62,7 +66,7 @@ class OPERA(Method):
     max_rollbacks: int | None = None
     mode: str = "official_code"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         owner = type(self).__name__
         check_beams(owner, self)
         number(owner, "alpha", self.alpha, 0, 1e4)
@@ -96,23 +100,25 @@ class OPERA(Method):
         """Whether the samples of a batch are searched one after the other, each in passes of its own."""
         return self.measures
 
-    def tapped_layer(self, model) -> int:
+    def tapped_layer(self, model: Any) -> int:
         """Number of the decoder layer whose attention is read: the last that has attention."""
+        from lvlm_saliency import hf
+
         return hf.attention_layers(model)[-1]
 
-    def search(self, task):
+    def search(self, task: Task) -> list[Found]:
         """The best texts of every sample; see `decoding.search`. Samples are searched one after the other."""
         if not self.measures:
             from lvlm_saliency.decoding.beam_search import beam_search
 
             return beam_search(task, functools.partial(_over_candidates, self))
-        from lvlm_saliency.decoding.retrospection import Retrospection
+        from lvlm_saliency.interventions.opera.retrospection import Retrospection
 
         layer = self.tapped_layer(task.model)
         return [Retrospection(self, task, sample, layer).run() for sample in range(len(task.rules))]
 
 
-def _over_candidates(method: OPERA, logits, step: int):
-    from lvlm_saliency.decoding.over_trust import candidate_ids, candidate_log_probs
+def _over_candidates(method: OPERA, logits: Tensor, step: int) -> Tensor:
+    from lvlm_saliency.interventions.opera.over_trust import candidate_ids, candidate_log_probs
 
     return candidate_log_probs(logits, candidate_ids(logits, method, step))
