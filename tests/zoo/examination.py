@@ -21,6 +21,8 @@ from zoo import decoders
 PROMPT, LENGTH = 9, 15
 SETTINGS = {"max_new_tokens": 6, "min_new_tokens": 6, "do_sample": False}
 CLOSE = 1e-4
+OUTSIDE = ("vision", "visual", "tower", "audio", "adapter", "projector", "image_embed")
+"""Words in the names of what is not the language model."""
 
 
 @dataclass
@@ -47,6 +49,7 @@ def eager_maps(model):
     backends = {i: c._attn_implementation for i, c in configs.items()}
     files = {sys.modules[type(m).__module__] for m in model.modules()}
     own = {file: file.eager_attention_forward for file in files if hasattr(file, "eager_attention_forward")}
+    towers = {m for n, m in model.named_modules() if any(word in n for word in OUTSIDE)}
     # Blocks that layers share have no number of their own: theirs is their place in the list of layers.
     places = {m: next((int(p) for p in n.split(".") if p.isdigit()), None) for n, m in model.named_modules()}
     found = []
@@ -54,6 +57,8 @@ def eager_maps(model):
     def noting(function):
         def attention(module, *args, **kwargs):
             output, weights = function(module, *args, **kwargs)
+            if module in towers:
+                return output, weights
             number = getattr(module, "layer_idx", None)
             found.append((places[module] if number is None or number < 0 else number, weights))
             return output, weights

@@ -86,6 +86,7 @@ class Family:
     def prompts(self, n: int = 1, images: int = 1, seed: int = 0) -> list[str]:
         """Templated prompts with unexpanded image placeholders, of different lengths."""
         processor = self.build()[1]
+        processor = processor if processor.chat_template else self.tokenizer  # some keep their template there
         content = [] if self.text_only else [{"type": "image"}] * images
         prompts = []
         for row in range(n):
@@ -101,7 +102,12 @@ class Family:
         settings = {"return_tensors": "pt", "padding": True, "add_special_tokens": False}
         if self.text_only or not images:
             return BatchFeature(dict(processor(text=text, **settings)))
-        return processor(images=self.pictures(n, images, seed), text=text, **settings)
+        return in_float32(processor(images=self.pictures(n, images, seed), text=text, **settings))
+
+
+def in_float32(inputs: BatchFeature) -> BatchFeature:
+    """The inputs for a model in float32; some processors make pictures in bfloat16."""
+    return inputs.to(torch.float32)
 
 
 @functools.cache

@@ -268,6 +268,8 @@ def _needed(model: Any, given: list[str]) -> list[str]:
 
 def _check_counts(model: Any, inputs: Mapping[str, Any], ids: Tensor, given: list[str]) -> None:
     """Pictures and videos against the tokens that the prompt holds for them."""
+    if not {"pixel_values", "pixel_values_videos"}.issuperset(given):
+        return  # families with names of their own for pictures count for themselves
     config = model.config
     for pixels, grid in (("pixel_values", "image_grid_thw"), ("pixel_values_videos", "video_grid_thw")):
         if pixels not in given or not isinstance(inputs.get(grid), Tensor) or inputs[pixels].dim() != 2:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoImageProcessor, AutoProcessor, AutoTokenizer, PreTrainedConfig
-from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
+from transformers import AutoFeatureExtractor, AutoImageProcessor, AutoProcessor, AutoTokenizer, PreTrainedConfig
+from transformers.models.auto.processing_auto import PROCESSOR_MAPPING, processor_class_from_name
 from transformers.processing_utils import ProcessorMixin
 from transformers.utils import cached_file, is_torchvision_available
 from transformers.video_processing_utils import VideoProcessorMixin
@@ -55,19 +55,38 @@ def load_processor(name_or_path: str, config: PreTrainedConfig, **hub: Any) -> A
     is never run.
     """
     auto = {**hub, "trust_remote_code": False}
-    if type(config) not in PROCESSOR_MAPPING:
+    processor_class = _processor_class(name_or_path, config, **hub)
+    if processor_class is None:
         return AutoTokenizer.from_pretrained(name_or_path, **auto)
-    processor_class = PROCESSOR_MAPPING[type(config)]
     if "video_processor" not in processor_class.get_attributes() or is_torchvision_available():
         return AutoProcessor.from_pretrained(name_or_path, **auto)
     settings, _ = processor_class.get_processor_dict(name_or_path, **hub)
     parts = {
         "image_processor": lambda: AutoImageProcessor.from_pretrained(name_or_path, **auto),
         "tokenizer": lambda: AutoTokenizer.from_pretrained(name_or_path, **auto),
+        "feature_extractor": lambda: AutoFeatureExtractor.from_pretrained(name_or_path, **auto),
         "video_processor": lambda: PicturesOnly(**_video_settings(name_or_path, settings, **hub)),
     }
     loaded = [parts[attribute]() for attribute in processor_class.get_attributes()]
     return without_videos(processor_class).from_args_and_dict(loaded, settings)
+
+
+def _processor_class(name_or_path: str, config: PreTrainedConfig, **hub: Any) -> type[ProcessorMixin] | None:
+    """The class of the checkpoint's processor; None for a text model.
+
+    transformers lists most families. Some that borrow another family's processor (GLM-OCR) are not in its list, and the
+    checkpoint alone names the class.
+    """
+    if type(config) in PROCESSOR_MAPPING:
+        return PROCESSOR_MAPPING[type(config)]
+    if not hasattr(config, "vision_config"):
+        return None
+    for name in ("processor_config.json", "preprocessor_config.json"):
+        file = cached_file(name_or_path, name, _raise_exceptions_for_missing_entries=False, **hub)
+        named = read_json(Path(file)).get("processor_class") if file else None
+        if isinstance(named, str) and (found := processor_class_from_name(named)) is not None:
+            return found
+    return None
 
 
 def _video_settings(name_or_path: str, settings: dict[str, Any], **hub: Any) -> dict[str, Any]:

@@ -1,0 +1,44 @@
+"""Small sizes and prompts for the families that came after the first: what their language models and processors share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lvlm_saliency.processors import PicturesOnly
+
+from .decoders import configuration
+from .tokenizer import build_tokenizer
+
+MROPE = {"rope_type": "default", "mrope_section": [2, 3, 3], "rope_theta": 10000.0}
+SLIDING_FULL = ["sliding_attention", "full_attention"]
+VIT = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
+"""Sizes of a vision tower under the usual names."""
+
+
+def chat(picture: str, start: str = "") -> str:
+    """A chat template that writes `picture` where a picture stands, and `start` before everything."""
+    return (
+        start + "{% for message in messages %}<|im_start|>{{ message.role }}\n"
+        "{% if message.content is string %}{{ message.content }}{% else %}{% for part in message.content %}"
+        "{% if part.type == 'image' %}"
+        + picture
+        + "{% else %}{{ part.text }}{% endif %}{% endfor %}{% endif %}<|im_end|>\n"
+        "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    )
+
+
+def chat_tokenizer(*special: str, bos: str | None = None, **named: Any) -> Any:
+    """A tokenizer for `chat`, with these tokens besides."""
+    return build_tokenizer("<|im_start|>", *special, bos=bos, eos="<|im_end|>", pad="<|endoftext|>", **named)
+
+
+def language(name: str, tokenizer: Any, **more: Any) -> dict[str, Any]:
+    """A small language model of this type, as the `text_config` of a whole model; the text ids are the tokenizer's."""
+    ids = {part: getattr(tokenizer, part) for part in ("bos_token_id", "eos_token_id", "pad_token_id")}
+    sizes = {"vocab_size": len(tokenizer), "max_position_embeddings": 2048, "num_hidden_layers": 4, **ids, **more}
+    return configuration(name, **sizes).to_dict()
+
+
+def no_videos(kind: str, **settings: Any) -> PicturesOnly:
+    """What stands in a processor for its video processor."""
+    return PicturesOnly(video_processor_type=kind, **settings)
