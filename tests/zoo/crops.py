@@ -13,7 +13,7 @@ from transformers.models.llava_next.image_processing_pil_llava_next import Llava
 from transformers.models.minicpmv4_6.image_processing_pil_minicpmv4_6 import MiniCPMV4_6ImageProcessorPil
 from transformers.models.ovis2.image_processing_pil_ovis2 import Ovis2ImageProcessorPil
 
-from lvlm_saliency.processors import without_videos
+from lvlm_saliency.model.processors import without_videos
 
 from .one_grid import PATCH
 from .small import MROPE, SLIDING_FULL, VIT, chat, chat_tokenizer, language, no_videos

@@ -11,7 +11,7 @@ from transformers.modeling_outputs import BaseModelOutput
 from transformers.models.gemma4.image_processing_pil_gemma4 import Gemma4ImageProcessorPil
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
-from lvlm_saliency.processors import without_videos
+from lvlm_saliency.model.processors import without_videos
 
 from .small import SLIDING_FULL, chat, chat_tokenizer, language, no_videos
 

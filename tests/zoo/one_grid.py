@@ -12,7 +12,7 @@ from transformers.models.hunyuan_vl.image_processing_pil_hunyuan_vl import HunYu
 from transformers.models.paddleocr_vl.image_processing_pil_paddleocr_vl import PaddleOCRVLImageProcessorPil
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from lvlm_saliency.processors import without_videos
+from lvlm_saliency.model.processors import without_videos
 
 from .small import MROPE, SLIDING_FULL, chat, chat_tokenizer, language, no_videos
 

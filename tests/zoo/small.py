@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lvlm_saliency.processors import PicturesOnly
+from lvlm_saliency.model.processors import PicturesOnly
 
 from .decoders import configuration
 from .tokenizer import build_tokenizer
