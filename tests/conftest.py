@@ -8,7 +8,7 @@ import hypothesis
 import pytest
 import torch
 
-from zoo import FAMILIES, Family
+from zoo import FAMILIES, MORE, Family
 
 # Time is measured in bench/, and a busy machine is no failure.
 hypothesis.settings.register_profile("untimed", deadline=None)
@@ -19,10 +19,16 @@ torch.set_num_threads(1)  # tiny models: threads only cost
 
 
 # `make test-versions` names a few, to be short on releases beside the one that every commit runs on.
-CHOSEN = [name for name in os.environ.get("LVLM_SALIENCY_FAMILIES", "").split(",") if name] or list(FAMILIES)
+CHOSEN = [name for name in os.environ.get("LVLM_SALIENCY_FAMILIES", "").split(",") if name] or [
+    *FAMILIES,
+    *(pytest.param(name, marks=pytest.mark.slow) for name in MORE),
+]
 
 
 @pytest.fixture(params=CHOSEN)
 def family(request: pytest.FixtureRequest) -> Family:
     """Every supported family in turn; its tiny model is built once per process."""
-    return FAMILIES[request.param]
+    chosen = {**FAMILIES, **MORE}[request.param]
+    if chosen.needs:
+        pytest.importorskip(chosen.needs)
+    return chosen

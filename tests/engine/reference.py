@@ -13,6 +13,8 @@ import sys
 
 import torch
 
+from zoo.family import in_float32
+
 
 @contextlib.contextmanager
 def eager(model, gain=None, prompt_length=None):
@@ -66,7 +68,7 @@ def _locore(original, beta, window, space, n0):
 def extended(inputs, extra):
     """Model inputs of a prompt, for the prompt and `extra` more text tokens."""
     rest = {k: v for k, v in inputs.items() if k not in ("input_ids", "attention_mask")}
-    for name in ("token_type_ids", "mm_token_type_ids"):
+    for name in ("token_type_ids", "mm_token_type_ids", "moe_mm_token_type_ids"):
         if name in rest:
             rest[name] = torch.nn.functional.pad(rest[name], (0, extra))
     return rest
@@ -116,4 +118,4 @@ def alone(family, n, sample, images=1, seed=0):
     settings = {"return_tensors": "pt", "add_special_tokens": False}
     if family.text_only:
         return dict(processor(text=text, **settings))
-    return dict(processor(images=[family.pictures(n, images, seed)[sample]], text=text, **settings))
+    return dict(in_float32(processor(images=[family.pictures(n, images, seed)[sample]], text=text, **settings)))

@@ -1,12 +1,13 @@
 """Small random-weight checkpoints of the real classes, with real processors, for every family that is supported.
 
 `FAMILIES["llava"].build()` gives a shared (model, processor); `.inputs(n=2, images=2)` a left-padded batch for it.
+`MORE` holds those that only the slow tests build (`make families`).
 `REFUSED` holds families that the engine must turn away.
 """
 
 from __future__ import annotations
 
-from . import llava, qwen, refused, text, tiles
+from . import crops, gemmas, llava, one_grid, qwen, refused, text, tiles
 from .family import Family, picture
 
 FAMILIES: dict[str, Family] = {
@@ -29,6 +30,48 @@ FAMILIES: dict[str, Family] = {
     )
 }
 
+MORE: dict[str, Family] = {
+    family.name: family
+    for family in (
+        Family("qwen3_vl_moe", one_grid.qwen3_vl_moe),
+        Family("qwen3_5_vl", one_grid.qwen3_5, kind="qwen3_5"),
+        Family("qwen3_5_moe_vl", one_grid.qwen3_5_moe, kind="qwen3_5_moe"),
+        Family("glm4v", one_grid.glm4v),
+        Family("glm46v", one_grid.glm46v),
+        Family("glm4v_moe", one_grid.glm4v_moe),
+        Family("glm_ocr", one_grid.glm_ocr),
+        Family("glm5_next", one_grid.glm5_next),
+        Family("exaone4_5", one_grid.exaone4_5),
+        Family("paddleocr_vl", one_grid.paddleocr_vl),
+        Family("ernie4_5_vl_moe", one_grid.ernie4_5_vl_moe),
+        Family("hunyuan_vl", one_grid.hunyuan_vl, seed=1, padded=False),
+        Family("kimi_k25", one_grid.kimi_k25, needs="torchvision"),
+        Family("minimax_m3_vl", one_grid.minimax_m3_vl, needs="torchvision", padded=False),
+        Family("muse_glimmer", one_grid.muse_glimmer, needs="torchvision"),
+        Family("lfm3_vl", one_grid.lfm3_vl),
+        Family("gemma3n", gemmas.gemma3n),
+        Family("gemma4", gemmas.gemma4),
+        Family("gemma4_large", gemmas.gemma4_large, kind="gemma4"),
+        Family("gemma4_unified", gemmas.gemma4_unified, needs="torchvision"),
+        Family("mistral3", crops.mistral3, needs="torchvision"),
+        Family("mistral_large4", crops.mistral_large4, needs="torchvision"),
+        Family("llama4", crops.llama4, needs="torchvision", padded=False),
+        Family("aya_vision", crops.aya_vision),
+        Family("cohere2_vision", crops.cohere2_vision, needs="torchvision"),
+        Family("ovis2", crops.ovis2),
+        Family("deepseek_vl", crops.deepseek_vl),
+        Family("deepseek_ocr2", crops.deepseek_ocr2),
+        Family("step3p7", crops.step3p7, needs="torchvision"),
+        Family("phi4_multimodal", crops.phi4_multimodal, needs="torchvision"),
+        Family("molmo2", crops.molmo2, needs="torchvision"),
+        Family("lfm2_vl", crops.lfm2_vl, needs="torchvision"),
+        Family("minicpmv4_6", crops.minicpmv4_6),
+        Family("minicpmv4_7", crops.minicpmv4_7),
+        Family("granite4_vision", crops.granite4_vision),
+    )
+}
+"""Families whose tests are slow ones; some have processors that need torchvision."""
+
 REFUSED: dict[str, Family] = {
     family.name: family
     for family in (
@@ -38,4 +81,4 @@ REFUSED: dict[str, Family] = {
     )
 }
 
-__all__ = ["FAMILIES", "REFUSED", "Family", "picture"]
+__all__ = ["FAMILIES", "MORE", "REFUSED", "Family", "picture"]

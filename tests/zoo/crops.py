@@ -1,4 +1,4 @@
-"""Families that cut pictures into tiles, crops or slices: Llama 4, Aya, Cohere, Ovis, DeepSeek-OCR, Step, Phi-4 and others."""
+"""Families that cut pictures: Llama 4, Aya, Cohere, Ovis, DeepSeek-OCR, Step, Phi-4, Molmo, LFM, MiniCPM, Granite."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def deepseek_vl() -> tuple[Any, Any]:
 
 
 def deepseek_ocr2() -> tuple[Any, Any]:
-    """DeepSeek-OCR 2: learned queries read the picture one after the other; crops first, then the whole, then a mark."""
+    """DeepSeek-OCR 2: learned queries read the picture one by one; crops first, then the whole, then a mark."""
     tokenizer = chat_tokenizer(image_token="<image>", bos="<s>")
     config = t.DeepseekOcr2Config(
         vision_config={
@@ -270,8 +270,15 @@ def molmo2() -> tuple[Any, Any]:
 def lfm2_vl() -> tuple[Any, Any]:
     """LFM2-VL: a hybrid of short convolutions and attention; tiles with markers, then the whole in its own shape."""
     marks = [f"<|img_row_{row}_col_{column}|>" for row in range(1, 7) for column in range(1, 7)]
-    tokenizer = chat_tokenizer(*marks, "<|img_thumbnail|>", bos="<s>", image_token="<image>",
-                               image_start_token="<|image_start|>", image_end_token="<|image_end|>", vocabulary=450)  # fmt: skip
+    tokenizer = chat_tokenizer(
+        *marks,
+        "<|img_thumbnail|>",
+        bos="<s>",
+        image_token="<image>",
+        image_start_token="<|image_start|>",
+        image_end_token="<|image_end|>",
+        vocabulary=450,
+    )
     config = t.Lfm2VlConfig(
         vision_config={**VIT, "model_type": "siglip2_vision_model", "patch_size": 8, "num_patches": 64,
                        "vision_use_head": False},

@@ -54,6 +54,12 @@ class Family:
     create: Callable[[], tuple[torch.nn.Module, Any]] = field(repr=False)
     text_only: bool = False
     seed: int = 0
+    needs: str = ""
+    """A package without which its processor cannot be made."""
+    kind: str = ""
+    """Its model type, where that is not its name."""
+    padded: bool = True
+    """Whether transformers itself gives a padded prompt what it gives the prompt alone."""
 
     def folder(self) -> str:
         """The checkpoint's folder (safetensors, processor), made on first use and removed with the process."""
@@ -66,6 +72,10 @@ class Family:
     def fresh(self) -> tuple[Any, Any]:
         """A copy of one's own."""
         return _load(self.folder())
+
+    @property
+    def model_type(self) -> str:
+        return self.kind or self.name
 
     @property
     def eos_token_id(self) -> int:

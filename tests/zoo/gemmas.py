@@ -1,4 +1,4 @@
-"""Gemma 3n and Gemma 4 in miniature: keys shared between layers, inputs of each layer's own, pictures that see both ways."""
+"""Gemma 3n and Gemma 4 in miniature: shared keys, inputs of each layer's own, pictures that see both ways."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def _gemma4(text: dict, kind: str = "Gemma4", vision: dict | None = None) -> tup
     images = Gemma4ImageProcessorPil if kind == "Gemma4" else t.Gemma4UnifiedImageProcessor
     # 70 tokens a picture is the least that the processor knows; the tests' pictures are to have fewer
     processor = without_videos(getattr(t, kind + "Processor"))(
-        feature_extractor=getattr(t, "Gemma4AudioFeatureExtractor")(),
+        feature_extractor=t.Gemma4AudioFeatureExtractor(),
         image_processor=images(patch_size=4, pooling_kernel_size=2, max_soft_tokens=70),
         tokenizer=tokenizer,
         video_processor=no_videos(kind + "VideoProcessor"),
@@ -113,10 +113,20 @@ def gemma4() -> tuple[Any, Any]:
 
 
 def gemma4_large() -> tuple[Any, Any]:
-    """The large ones (26B, 31B): pictures see both ways on sliding layers; values are the keys on full ones; experts."""
-    return _gemma4({**_PLAIN, "use_bidirectional_attention": "vision",
-                    "attention_k_eq_v": True, "num_global_key_value_heads": 1, "hidden_size_per_layer_input": 0,
-                    "enable_moe_block": True, "num_experts": 4, "top_k_experts": 2, "moe_intermediate_size": 32})  # fmt: skip
+    """The large ones (26B, 31B): pictures see both ways on sliding layers, full ones take keys for values; experts."""
+    return _gemma4(
+        {
+            **_PLAIN,
+            "use_bidirectional_attention": "vision",
+            "attention_k_eq_v": True,
+            "num_global_key_value_heads": 1,
+            "hidden_size_per_layer_input": 0,
+            "enable_moe_block": True,
+            "num_experts": 4,
+            "top_k_experts": 2,
+            "moe_intermediate_size": 32,
+        }
+    )
 
 
 def gemma4_unified() -> tuple[Any, Any]:

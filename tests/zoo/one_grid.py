@@ -1,4 +1,4 @@
-"""Families whose picture is one grid, as large as it asks for: the lines of Qwen-VL, GLM-V, ERNIE, Kimi, Muse and others."""
+"""Families whose picture is one grid, as large as it asks for: the lines of Qwen-VL, GLM-V, ERNIE, Kimi, Muse."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import transformers as t
 from transformers.models.ernie4_5_vl_moe.image_processing_pil_ernie4_5_vl_moe import Ernie4_5_VLMoeImageProcessorPil
 from transformers.models.glm4v.image_processing_pil_glm4v import Glm4vImageProcessorPil
+from transformers.models.glm5_next.image_processing_pil_glm5_next import Glm5NextImageProcessorPil
 from transformers.models.glm46v.image_processing_pil_glm46v import Glm46VImageProcessorPil
 from transformers.models.hunyuan_vl.image_processing_pil_hunyuan_vl import HunYuanVLImageProcessorPil
 from transformers.models.paddleocr_vl.image_processing_pil_paddleocr_vl import PaddleOCRVLImageProcessorPil
@@ -192,7 +193,7 @@ def ernie4_5_vl_moe() -> tuple[Any, Any]:
     processor = without_videos(t.Ernie4_5_VLMoeProcessor)(
         Ernie4_5_VLMoeImageProcessorPil(size=SIZE, patch_size=8, merge_size=2),
         tokenizer,
-        no_videos("Ernie4_5_VLMoeVideoProcessor", **PATCH, font=""),
+        no_videos("Ernie4_5_VLMoeVideoProcessor", **PATCH, font="", draw_on_frames=False),
         chat_template=chat("<|image_start|><|image_|><|image_end|>"),
     )
     return t.Ernie4_5_VLMoeForConditionalGeneration(config), processor
@@ -300,7 +301,7 @@ def minimax_m3_vl() -> tuple[Any, Any]:
 
 
 def muse_glimmer() -> tuple[Any, Any]:
-    """Muse Glimmer: sliding layers and full ones without positions, a gate on attention's output, soft-capped logits."""
+    """Muse Glimmer: sliding layers and full ones without positions, attention gated, logits soft-capped."""
     tokenizer = chat_tokenizer(
         "<|patch|>", "<|image_start|>", "<|image_end|>", "<|video|>", "<|vid_frame_separator|>", "<|vid_start|>",
         "<|vid_end|>", "<|image|>",
@@ -367,11 +368,8 @@ def glm5_next() -> tuple[Any, Any]:
         text_config=text,
         **_glm_ids(tokenizer),
     )
-    from transformers.models.glm5_next.image_processing_pil_glm5_next import Glm5NextImageProcessorPil
-
-    size = {"shortest_edge": 2 * SIZE["shortest_edge"], "longest_edge": 2 * SIZE["longest_edge"]}
     processor = without_videos(t.Glm5NextProcessor)(
-        Glm5NextImageProcessorPil(size=size, **PATCH),
+        Glm5NextImageProcessorPil(min_image_tokens=4, max_image_tokens=20, **PATCH),
         tokenizer,
         no_videos("Glm5NextVideoProcessor", **PATCH),
         chat_template=GLM,

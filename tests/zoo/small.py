@@ -1,4 +1,4 @@
-"""Small sizes and prompts for the families that came after the first: what their language models and processors share."""
+"""Small sizes and prompts that the families of `MORE` share."""
 
 from __future__ import annotations
 

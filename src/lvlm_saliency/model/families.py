@@ -29,6 +29,7 @@ class FamilyInfo:
     beta, window: LocoRE's gain and reach to start from.
     depth: the part of the decoder, as fractions of its layers, that SGRS scores.
     notes: what is particular about it.
+    tiny: whether a small model of the family goes through the tests; None for those without an obstacle.
     """
 
     model_type: str
@@ -43,11 +44,12 @@ class FamilyInfo:
     window: int = 10
     depth: tuple[float, float] = (0.5, 0.75)
     notes: str = ""
+    tiny: bool | None = None
 
     @property
     def tested(self) -> bool:
         """Whether a small model of the family goes through every test."""
-        return not self.refused and not self.no_grid
+        return not self.refused and not self.no_grid if self.tiny is None else self.tiny
 
     def target_layers(self, layers: Sequence[int]) -> list[int]:
         """The preset's choice among the decoder's attention `layers` (ascending); never empty unless `layers` is."""
@@ -56,6 +58,8 @@ class FamilyInfo:
         return list(layers[max(first, 0) : last])
 
 
+_GRID = ("image_grid_thw",)
+_GRID_AND_TYPES = ("image_grid_thw", "mm_token_type_ids")
 _Q_FORMER = "its pictures enter as queries of a Q-Former, which have no place in the picture"
 
 FAMILIES: tuple[FamilyInfo, ...] = (
@@ -116,6 +120,33 @@ FAMILIES: tuple[FamilyInfo, ...] = (
         notes="vision features also enter behind early layers (deepstack), past attention to image tokens",
     ),
     FamilyInfo(
+        "qwen3_vl_moe",
+        "Qwen3-VL (experts)",
+        processors=("Qwen3VLProcessor",),
+        grid="dynamic:dynamic",
+        needs=("image_grid_thw", "mm_token_type_ids"),
+        beta=0.20,
+        notes="as Qwen3-VL",
+    ),
+    FamilyInfo(
+        "qwen3_5",
+        "Qwen3.5, Qwen3.6",
+        processors=("Qwen3VLProcessor",),
+        grid="dynamic:dynamic",
+        needs=("image_grid_thw", "mm_token_type_ids"),
+        beta=0.20,
+        notes="hybrid: traced on its full-attention layers",
+    ),
+    FamilyInfo(
+        "qwen3_5_moe",
+        "Qwen3.5, Qwen3.6 (experts)",
+        processors=("Qwen3VLProcessor",),
+        grid="dynamic:dynamic",
+        needs=("image_grid_thw", "mm_token_type_ids"),
+        beta=0.20,
+        notes="as Qwen3.5",
+    ),
+    FamilyInfo(
         "internvl",
         "InternVL3 (HF format)",
         ("OpenGVLab/InternVL3-8B-hf",),
@@ -147,6 +178,190 @@ FAMILIES: tuple[FamilyInfo, ...] = (
         "tiled:crops",
         needs=("token_type_ids",),
         notes="16 x 16 tokens that see one another both ways; sliding layers; crops of long pictures on request",
+    ),
+    FamilyInfo(
+        "gemma3n",
+        "Gemma 3n",
+        processors=("Gemma3nProcessor",),
+        grid="tiled:crops",
+        needs=("token_type_ids",),
+        notes="16 x 16 tokens; the last layers use keys of earlier ones; its vision tower needs timm",
+    ),
+    FamilyInfo(
+        "gemma4",
+        "Gemma 4",
+        processors=("Gemma4Processor",),
+        grid="dynamic:pooled",
+        needs=("image_position_ids", "mm_token_type_ids"),
+        notes="one grid of the picture's shape; small ones share keys, large ones see pictures both ways",
+    ),
+    FamilyInfo(
+        "gemma4_unified",
+        "Gemma 4 (12B, no vision tower)",
+        processors=("Gemma4UnifiedProcessor",),
+        grid="dynamic:placed",
+        needs=("image_position_ids", "mm_token_type_ids"),
+        notes="raw patches are projected",
+    ),
+    *(
+        FamilyInfo(kind, name, (), (processor,), "dynamic:dynamic", needs=needs, beta=0.20, notes=notes)
+        for kind, name, processor, needs, notes in (
+            ("glm4v", "GLM-4.1V", "Glm4vProcessor", _GRID_AND_TYPES, "m-RoPE"),
+            ("glm46v", "GLM-4.6V", "Glm46VProcessor", _GRID_AND_TYPES, "as GLM-4.1V"),
+            ("glm4v_moe", "GLM-4.5V", "Glm4vProcessor", _GRID_AND_TYPES, "experts"),
+            ("glm_ocr", "GLM-OCR", "Glm46VProcessor", _GRID_AND_TYPES, "as GLM-4.6V"),
+            ("exaone4_5", "EXAONE 4.5", "Exaone4_5_Processor", _GRID, "sliding and full layers"),
+            ("paddleocr_vl", "PaddleOCR-VL", "PaddleOCRVLProcessor", _GRID_AND_TYPES, "m-RoPE"),
+            (
+                "ernie4_5_vl_moe",
+                "ERNIE 4.5 VL",
+                "Ernie4_5_VLMoeProcessor",
+                (*_GRID_AND_TYPES, "moe_mm_token_type_ids"),
+                "experts of their own for pictures",
+            ),
+            ("minimax_m3_vl", "MiniMax M3", "MiniMaxM3VLProcessor", _GRID, "layers that attend to chosen blocks"),
+            ("muse_glimmer", "Muse Glimmer", "MuseGlimmerProcessor", _GRID, "sliding and full layers, output gate"),
+            ("lfm3_vl", "LFM3-VL", "Lfm3VlProcessor", _GRID, "hybrid: short convolutions"),
+        )
+    ),
+    FamilyInfo(
+        "kimi_k25",
+        "Kimi K2.5, K2.6",
+        processors=("Kimi_K25Processor",),
+        grid="dynamic:padded",
+        needs=("image_grid_thw",),
+        notes="latent attention, experts; pictures are filled up at the right and at the bottom",
+    ),
+    FamilyInfo(
+        "glm5_next",
+        "GLM-5V",
+        processors=("Glm5NextProcessor",),
+        grid="dynamic:cornered",
+        needs=_GRID_AND_TYPES,
+        notes="hybrid, its full layers choose keys; pictures are filled up at the right and at the bottom",
+    ),
+    FamilyInfo(
+        "hunyuan_vl",
+        "Hunyuan-VL",
+        processors=("HunYuanVLProcessor",),
+        grid="dynamic:with_marks",
+        needs=("image_grid_thw",),
+        notes="rows end in a newline feature, the picture begins and ends with one; pad no prompts (one at a time)",
+    ),
+    FamilyInfo(
+        "mistral3",
+        "Mistral 3, Pixtral",
+        processors=("PixtralProcessor",),
+        grid="dynamic:packed",
+        needs=("image_sizes",),
+        notes="one grid of the picture's shape, a break after every row",
+    ),
+    FamilyInfo(
+        "mistral_large4",
+        "Mistral Large 4",
+        processors=("PixtralProcessor",),
+        grid="dynamic:packed",
+        needs=("image_sizes",),
+        notes="latent attention that chooses keys; as Mistral 3",
+    ),
+    FamilyInfo(
+        "llama4",
+        "Llama 4",
+        processors=("Llama4Processor",),
+        grid="canvas:corner_tiles",
+        notes="tiles of 12 x 12 tokens, then the whole picture; pad no prompts (one at a time)",
+    ),
+    FamilyInfo(
+        "phi4_multimodal",
+        "Phi-4-multimodal",
+        processors=("Phi4MultimodalProcessor",),
+        grid="canvas:joined_crops",
+        needs=("image_sizes", "image_attention_mask"),
+        notes="crops joined to one grid, then the whole picture; a separator after every row",
+    ),
+    FamilyInfo(
+        "molmo2",
+        "Molmo 2",
+        processors=("Molmo2Processor",),
+        grid="canvas:overlapping_crops",
+        needs=("image_grids", "image_token_pooling", "image_num_crops"),
+        notes="the whole picture, then one finer grid; image tokens see one another both ways",
+    ),
+    FamilyInfo(
+        "step3p7",
+        "Step 3.7",
+        processors=("Step3p7Processor",),
+        grid="canvas:window_crops",
+        needs=("num_local_patches",),
+        notes="crops, then the whole picture",
+    ),
+    FamilyInfo(
+        "aya_vision",
+        "Aya Vision",
+        processors=("AyaVisionProcessor",),
+        grid="tiled:numbered_tiles",
+        notes="tiles, then the whole picture",
+    ),
+    FamilyInfo(
+        "cohere2_vision",
+        "Command A Vision",
+        processors=("Cohere2VisionProcessor",),
+        grid="tiled:broken_tiles",
+        notes="tiles, then the whole picture, a line break after each",
+    ),
+    FamilyInfo(
+        "ovis2",
+        "Ovis 2",
+        processors=("Ovis2Processor",),
+        grid="tiled:whole_then_tiles",
+        notes="the whole picture, then its tiles",
+    ),
+    FamilyInfo(
+        "deepseek_vl",
+        "DeepSeek-VL",
+        processors=("DeepseekVLProcessor",),
+        grid="crop:padded_square",
+        notes="24 x 24 tokens over the picture padded to a square",
+    ),
+    FamilyInfo(
+        "deepseek_ocr2",
+        "DeepSeek-OCR 2",
+        processors=("DeepseekOcr2Processor",),
+        no_grid="its image tokens are what learned queries read one after the other, in an order of their own",
+        tiny=True,
+        notes="crops, then the whole picture, then a mark: regions, but no heat maps",
+    ),
+    FamilyInfo(
+        "lfm2_vl",
+        "LFM2-VL",
+        processors=("Lfm2VlProcessor",),
+        grid="sliced:tiles_then_shape",
+        needs=("spatial_shapes", "pixel_attention_mask"),
+        notes="hybrid: short convolutions; tiles, then the whole picture in its own shape",
+    ),
+    FamilyInfo(
+        "minicpmv4_6",
+        "MiniCPM-V 4.6",
+        processors=("MiniCPMV4_6Processor",),
+        grid="sliced:shape_then_slices",
+        needs=("target_sizes",),
+        notes="hybrid; the whole picture, then slices of it",
+    ),
+    FamilyInfo(
+        "minicpmv4_7",
+        "MiniCPM-V 4.7",
+        processors=("MiniCPMV4_7Processor",),
+        grid="sliced:shape_then_slices",
+        needs=("target_sizes", "mm_token_type_ids"),
+        notes="as MiniCPM-V 4.6, with positions on one canvas",
+    ),
+    FamilyInfo(
+        "granite4_vision",
+        "Granite 4 Vision",
+        processors=("Granite4VisionProcessor",),
+        grid="anyres:anyres",
+        needs=("image_sizes",),
+        notes="as LLaVA-NeXT; features also enter behind later layers, past attention to image tokens",
     ),
     FamilyInfo("llama", "Llama", notes="text only"),
     FamilyInfo("mistral", "Mistral", notes="text only; sliding window"),

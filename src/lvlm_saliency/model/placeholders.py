@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 from torch import Tensor
@@ -51,9 +52,10 @@ def expected_image_tokens(config: Any, inputs: Mapping[str, Any]) -> int | None:
 def expected_video_tokens(config: Any, inputs: Mapping[str, Any]) -> int | None:
     """The same for `pixel_values_videos`; None where only the processor can tell."""
     family, grids = families.find(config.model_type), inputs.get("video_grid_thw")
-    if family is None or family.grid != "dynamic:dynamic" or grids is None:
+    merge = _merged(config)
+    if family is None or family.grid != "dynamic:dynamic" or grids is None or merge is None:
         return None
-    return int(grids.prod(-1).sum()) // config.vision_config.spatial_merge_size**2
+    return int(grids.prod(-1).sum()) // merge**2
 
 
 def _crop(config: Any, inputs: Mapping[str, Any]) -> list[Part] | None:
@@ -76,6 +78,7 @@ def _anyres(config: Any, inputs: Mapping[str, Any]) -> list[Part] | None:
     if sizes is None:
         return None
     side, grid = vision.image_size, vision.image_size // vision.patch_size
+    grid = int(grid * Fraction(getattr(config, "downsample_rate", None) or 1))
     class_token = "clip" in vision.model_type and config.vision_feature_select_strategy == "full"
     base = grid**2 + int(class_token)
     counts = inputs.get("batch_num_images")
@@ -102,14 +105,62 @@ def _anyres(config: Any, inputs: Mapping[str, Any]) -> list[Part] | None:
 
 
 def _dynamic(config: Any, inputs: Mapping[str, Any]) -> list[Part] | None:
-    grids = inputs.get("image_grid_thw")
-    if grids is None:
+    return _of_grids(config, inputs, lambda rows, cols: rows * cols)
+
+
+def _with_marks(config: Any, inputs: Mapping[str, Any]) -> list[Part] | None:
+    return _of_grids(config, inputs, lambda rows, cols: rows * (cols + 1) + 2)
+
+
+def _of_grids(config: Any, inputs: Mapping[str, Any], tokens: Callable[[int, int], int]) -> list[Part] | None:
+    """`tokens`: of a picture of so many rows and columns of cells."""
+    grids, merge = inputs.get("image_grid_thw"), _merged(config)
+    if grids is None or merge is None:
         return None
-    merged, parts, begin = config.vision_config.spatial_merge_size**2, [], 0
-    for patches in grids.prod(-1).tolist():
-        parts.append(Part(range(begin, begin + patches), patches // merged))
+    parts, begin = [], 0
+    for frames, rows, cols in grids.tolist():
+        patches = frames * rows * cols
+        parts.append(Part(range(begin, begin + patches), frames * tokens(rows // merge, cols // merge)))
         begin += patches
     return parts
+
+
+def _merged(config: Any) -> int | None:
+    """How many patches along a side make a token."""
+    vision = config.vision_config
+    for name in ("spatial_merge_size", "merge_size", "merge_kernel_size"):
+        if (merge := getattr(vision, name, None)) is not None:
+            return merge[0] if isinstance(merge, (list, tuple)) else merge
+    return None
+
+
+def _packed(config: Any, inputs: Mapping[str, Any]) -> list[Part] | None:
+    sizes = _sizes(inputs)
+    if sizes is None:
+        return None
+    cell = config.vision_config.patch_size * config.spatial_merge_size
+    return [Part(range(n, n + 1), (height // cell) * (width // cell)) for n, (height, width) in enumerate(sizes)]
+
+
+def _pooled(config: Any, inputs: Mapping[str, Any]) -> list[Part] | None:
+    return _placed(config, inputs, config.vision_config.pooling_kernel_size)
+
+
+def _placed(config: Any, inputs: Mapping[str, Any], pool: int = 1) -> list[Part] | None:
+    places = inputs.get("image_position_ids")
+    if places is None:
+        return None
+    counts = ((places >= 0).all(-1).sum(-1) // pool**2).tolist()
+    return [Part(range(n, n + 1), tokens) for n, tokens in enumerate(counts)]
+
+
+def _square_tiles(config: Any, inputs: Mapping[str, Any]) -> list[Part]:
+    """Each row of the pixels is a tile of one size, of which so many patches along a side make a token."""
+    vision = config.vision_config
+    merged = getattr(config, "downsample_factor", None) or getattr(vision, "hidden_stride", None)
+    merged = merged or round(1 / getattr(vision, "pixel_shuffle_ratio", 1))
+    side = vision.image_size // vision.patch_size // merged
+    return [Part(range(n, n + 1), side**2) for n in range(len(inputs["pixel_values"]))]
 
 
 def _optimal_canvas(config: Any, inputs: Mapping[str, Any]) -> list[Part]:
@@ -124,7 +175,8 @@ def _marked_tiles(config: Any, inputs: Mapping[str, Any]) -> list[Part]:
 
 
 def _crops(config: Any, inputs: Mapping[str, Any]) -> list[Part]:
-    return [Part(range(n, n + 1), config.mm_tokens_per_image) for n in range(len(inputs["pixel_values"]))]
+    tokens = getattr(config, "mm_tokens_per_image", None) or config.vision_soft_tokens_per_image
+    return [Part(range(n, n + 1), tokens) for n in range(len(inputs["pixel_values"]))]
 
 
 def _sizes(inputs: Mapping[str, Any]) -> Sequence[Sequence[int]] | None:
@@ -139,4 +191,15 @@ _PARTS = {
     "tiled:optimal_canvas": _optimal_canvas,
     "tiled:marked_tiles": _marked_tiles,
     "tiled:crops": _crops,
+    "tiled:numbered_tiles": _square_tiles,
+    "tiled:broken_tiles": _square_tiles,
+    "tiled:whole_then_tiles": _square_tiles,
+    "crop:padded_square": _square_tiles,
+    "canvas:corner_tiles": _square_tiles,
+    "dynamic:padded": _dynamic,
+    "dynamic:cornered": _dynamic,
+    "dynamic:with_marks": _with_marks,
+    "dynamic:packed": _packed,
+    "dynamic:pooled": _pooled,
+    "dynamic:placed": _placed,
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 from transformers.image_processing_utils import select_best_resolution
 
@@ -35,7 +36,9 @@ class Encoder:
         grid = math.isqrt(tokens) if tokens else side // facts.patch_size()
         vision = getattr(facts.config, "vision_config", None)
         patch = getattr(facts.processor, "patch_size", None) or getattr(vision, "patch_size", None)
-        return cls(side, grid, patch or side // grid)
+        # Granite takes windows of patches together ("4/8"): its cells are wider by as much
+        rate = Fraction(facts.setting("downsample_rate") or 1)
+        return cls(side, int(grid * rate), float((patch or side // grid) / rate))
 
 
 def anyres(facts: Facts, cursor: Cursor) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from lvlm_saliency.errors import InputError
 from lvlm_saliency.model.layout.facts import Cursor, Facts, edge
-from lvlm_saliency.model.layout.tiles import Box, whole
+from lvlm_saliency.model.layout.tiles import Box, side_of, whole
 from lvlm_saliency.model.towers import beside_patches, packs_pictures
 
 
@@ -88,6 +88,21 @@ def crop(facts: Facts, cursor: Cursor) -> None:
     cursor.skip(first)  # the class token comes first
     # Patches are laid from the upper left corner; what is left over at the right and bottom is seen by none.
     cursor.grid(rows, cols, canvas.picture_box(0, 0, cols * patch, rows * patch), "full")
+
+
+def padded_square(facts: Facts, cursor: Cursor) -> None:
+    """DeepSeek-VL: the longer side resized to the encoder's, the picture centred on a square."""
+    settings = facts.processor.image_processor
+    side = edge(settings.size, "height")
+    canvas, scale = Canvas(facts.width, facts.height), side / max(facts.width, facts.height)
+    canvas.resize(*(max(round(length * scale), settings.min_size) for length in (facts.width, facts.height)))
+    if getattr(settings, "do_pad", True):
+        canvas.center_pad(side, side)
+    tokens = facts.setting("num_image_tokens")
+    cells = side_of(int(tokens)) if tokens else None
+    if cells is None:
+        raise InputError(f"the processor's num_image_tokens is {tokens}, not a square: the grid cannot be placed")
+    cursor.grid(cells, cells, canvas.picture_box(0, 0, side, side), "full")
 
 
 def _beside(facts: Facts, patches: int, tokens: int) -> int:

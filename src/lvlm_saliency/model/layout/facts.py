@@ -60,6 +60,14 @@ class Facts:
             raise ModelError("the processor does not say its patch_size: pass model= as well")
         return int(patch[0] if isinstance(patch, (list, tuple)) else patch)
 
+    def tokens_until(self, position: int, end: str) -> list[str]:
+        """The sample's tokens from a position on, up to the first `end` or the last.
+
+        What a processor wrote between tiles says how it cut the picture, whatever settings its call was given.
+        """
+        tokens = self.processor.tokenizer.convert_ids_to_tokens(self.ids[position:].tolist())
+        return tokens[: tokens.index(end)] if end in tokens else tokens
+
     def seen(self, pixels: int) -> float:
         """The share of an encoder's side that whole patches cover: 378 of 384 pixels with patches of 14.
 
@@ -112,9 +120,9 @@ class Cursor:
         self.extra.append(grid[:, -1])
         return grid[:, :-1]
 
-    def grid(self, rows: int, cols: int, box: Box, kind: Kind) -> None:
-        """The next positions are a grid over `box`."""
-        self.tiles.append(ImageTile(self.rows(rows, cols), box, kind))
+    def grid(self, rows: int, cols: int, box: Box, kind: Kind, newline: bool = False) -> None:
+        """The next positions are a grid over `box`; with `newline` a token without a place ends each row."""
+        self.tiles.append(ImageTile(self.rows(rows, cols, newline), box, kind))
 
 
 def edge(size: Any, name: str) -> int | None:

@@ -1,4 +1,4 @@
-"""InternVL, Idefics3, SmolVLM and Gemma 3: tiles of one size, each with its own square grid."""
+"""Tiles of one size, each with its own square grid: InternVL, Idefics3, SmolVLM, Gemma 3, Aya, Cohere and Ovis."""
 
 from __future__ import annotations
 
@@ -15,14 +15,36 @@ _MARKER = re.compile(r"<row_(\d+)_col_(\d+)>")
 
 def optimal_canvas(facts: Facts, cursor: Cursor) -> None:
     """InternVL: the picture stretched to the best arrangement of tiles, row by row; the whole picture comes last."""
-    settings = facts.processor.image_processor
-    columns = rows = 1
-    if facts.setting("crop_to_patches") and settings.max_patches > 1:
-        arrange = importlib.import_module(type(settings).__module__).get_optimal_tiled_canvas
-        tile = edge(settings.size, "height"), edge(settings.size, "width")
-        columns, rows = arrange((facts.height, facts.width), tile, settings.min_patches, settings.max_patches)
-    seen = facts.seen(edge(settings.size, "height"))
+    rows, columns = _best_canvas(facts)
+    seen = facts.seen(edge(facts.processor.image_processor.size, "height"))
     _tiles_then_whole(facts, cursor, rows, columns, _side(facts, "image_seq_length"), seen)
+
+
+def numbered_tiles(facts: Facts, cursor: Cursor) -> None:
+    """Aya Vision: as InternVL, with a number before every tile."""
+    rows, columns = _best_canvas(facts)
+    cell, size = facts.processor.patch_size, facts.processor.img_size
+    side = size // cell
+    _tiles_then_whole(facts, cursor, rows, columns, side, side * cell / size)
+
+
+def broken_tiles(facts: Facts, cursor: Cursor) -> None:
+    """Command A Vision: as InternVL, with a line-break token behind every tile; `patch_size` is a tile's side in
+    tokens."""
+    rows, columns = _best_canvas(facts)
+    _tiles_then_whole(facts, cursor, rows, columns, int(facts.processor.patch_size), 1.0)
+
+
+def whole_then_tiles(facts: Facts, cursor: Cursor) -> None:
+    """Ovis 2: the whole picture, then tiles of it stretched to a canvas, with a mark between columns and rows."""
+    side = _side(facts, "image_seq_length")
+    marks = facts.tokens_until(int(cursor.positions[cursor.used]) if len(cursor.positions) else 0, "<IMG_END>")
+    rows = marks.count("<IMG_ROW>") + 1
+    columns = marks.count("<IMG_COL>") // rows + 1
+    picture = whole(facts.width, facts.height)
+    cursor.grid(side, side, picture, "full" if rows * columns == 1 else "thumbnail")
+    if rows * columns > 1:
+        _tiles(facts, cursor, rows, columns, side, 1.0)
 
 
 def marked_tiles(facts: Facts, cursor: Cursor) -> None:
@@ -59,14 +81,29 @@ def crops(facts: Facts, cursor: Cursor) -> None:
 
 def _tiles_then_whole(facts: Facts, cursor: Cursor, rows: int, columns: int, side: int, seen: float) -> None:
     """Equal tiles row by row, then the whole picture in a tile of its own; one tile alone is the whole picture."""
-    width, height = facts.width / columns, facts.height / rows
     if rows * columns > 1:
-        for row in range(rows):
-            for column in range(columns):
-                x, y = column * width, row * height
-                cursor.grid(side, side, (x, y, x + width * seen, y + height * seen), "tile")
+        _tiles(facts, cursor, rows, columns, side, seen)
     whole_box = 0.0, 0.0, facts.width * seen, facts.height * seen
     cursor.grid(side, side, whole_box, "full" if rows * columns == 1 else "thumbnail")
+
+
+def _tiles(facts: Facts, cursor: Cursor, rows: int, columns: int, side: int, seen: float) -> None:
+    width, height = facts.width / columns, facts.height / rows
+    for row in range(rows):
+        for column in range(columns):
+            x, y = column * width, row * height
+            cursor.grid(side, side, (x, y, x + width * seen, y + height * seen), "tile")
+
+
+def _best_canvas(facts: Facts) -> tuple[int, int]:
+    """Rows and columns of tiles, by the image processor's own rule."""
+    settings = facts.processor.image_processor
+    if not facts.setting("crop_to_patches") or settings.max_patches <= 1:
+        return 1, 1
+    arrange = importlib.import_module(type(settings).__module__).get_optimal_tiled_canvas
+    tile = edge(settings.size, "height"), edge(settings.size, "width")
+    columns, rows = arrange((facts.height, facts.width), tile, settings.min_patches, settings.max_patches)
+    return rows, columns
 
 
 def _side(facts: Facts, name: str) -> int:
