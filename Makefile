@@ -11,7 +11,7 @@ PARALLEL := --numprocesses logical --maxprocesses 4 --dist worksteal
 
 ROOMS := src tests bench training .ci docs/*.py
 
-.PHONY: setup demo test test-slow test-versions bench lint types types-lower architectures studies results train-scenes pictures
+.PHONY: setup demo test test-slow families test-versions bench lint types types-lower architectures studies results train-scenes pictures
 
 setup: $(STAMP)
 
@@ -52,6 +52,13 @@ types: setup
 
 types-lower: setup
 	$(BIN)/python .ci/type_check.py --lower
+
+# The tests of the families beside those of `make test`, with torchvision, which a third of their processors need, in a folder
+# of its own: the other tests run without.
+families: setup
+	$(PIP) --upgrade --no-deps --target .families torchvision
+	PYTHONPATH=.families $(BIN)/python -m pytest -m slow $(PARALLEL) tests/engine/test_more_families.py tests/test_layout.py \
+		tests/test_regions.py
 
 # The table of docs/architectures.md: every decoder of the installed transformers against the definition.
 architectures: setup

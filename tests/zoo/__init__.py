@@ -7,8 +7,12 @@
 
 from __future__ import annotations
 
-from . import crops, gemmas, llava, one_grid, qwen, refused, text, tiles
-from .family import Family, picture
+from .torchvision_ops import declare  # isort: skip
+
+declare()  # before transformers imports it
+
+from . import crops, gemmas, llava, one_grid, qwen, refused, text, tiles  # noqa: E402
+from .family import Family, picture  # noqa: E402
 
 FAMILIES: dict[str, Family] = {
     family.name: family
