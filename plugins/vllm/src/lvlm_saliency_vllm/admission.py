@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 from lvlm_saliency_vllm.settings import Asked, SettingError, check_layers
@@ -12,8 +13,8 @@ OTHER_BACKEND = (
     "(vLLM's own choice of backend is not ours)"
 )
 DROPPED = (
-    "this engine runs no logits processors of plug-ins (speculative decoding under model runner V1 drops them), and only "
-    "they see a request's settings"
+    "this engine runs no logits processors of plug-ins (speculative decoding under model runner V1 drops them), and "
+    "nothing else sees a request's settings"
 )
 NOT_LOADED = "VLLM_PLUGINS names other plug-ins only: add lvlm_saliency, or the settings would be without effect"
 
@@ -33,11 +34,11 @@ def placeholders(hf_config: Any) -> tuple[int, ...]:
 
 def problem(vllm_config: Any) -> str:
     """Why this engine can serve neither LocoRE nor readings; empty where it can."""
-    return next(_problems(vllm_config), "")
+    return next(chain(_of_engine(vllm_config), _of_cache(vllm_config), _of_model(vllm_config.model_config)), "")
 
 
-def _problems(config: Any) -> Iterable[str]:
-    parallel, cache, model = config.parallel_config, config.cache_config, config.model_config
+def _of_engine(config: Any) -> Iterator[str]:
+    parallel = config.parallel_config
     if not state["registered"]:
         yield NOT_LOADED
     if config.speculative_config is not None:
@@ -49,23 +50,30 @@ def _problems(config: Any) -> Iterable[str]:
             yield f"{name} is above 1: no worker has a whole row's keys"
     if getattr(parallel, "enable_dbo", False):
         yield "dual-batch overlap is on: a pass is cut into parts whose rows this plug-in does not follow"
+
+
+def _of_cache(config: Any) -> Iterator[str]:
+    cache = config.cache_config
     if str(cache.cache_dtype).startswith(("fp8", "int8", "nvfp4", "turboquant")):
         yield f"the key/value cache is quantised ({cache.cache_dtype}): keys are read as they are stored"
     if getattr(cache, "kv_sharing_fast_prefill", False):
         yield "kv_sharing_fast_prefill is on: some layers see only a part of the rows"
     if getattr(config, "kv_transfer_config", None) is not None:
         yield "a key/value connector is set: keys of another engine were written under settings unknown here"
+    if cache.enable_prefix_caching and not state["salted"]:
+        yield (
+            "prefix caching is on, and this vLLM hashes blocks in a way that the plug-in does not know: blocks written "
+            "under LocoRE would serve other requests; start with --no-enable-prefix-caching"
+        )
+
+
+def _of_model(model: Any) -> Iterator[str]:
     if getattr(model, "enable_prompt_embeds", False):
         yield "prompt embeddings are allowed: nothing tells which of them are the picture's"
     if getattr(model, "use_mla", False):
         yield "the model has multi-head latent attention, whose backends have no keys of heads to read"
     if getattr(model, "is_encoder_decoder", False):
         yield "the model is an encoder-decoder: its picture is not among the decoder's keys"
-    if cache.enable_prefix_caching and not state["salted"]:
-        yield (
-            "prefix caching is on, and this vLLM hashes blocks in a way that the plug-in does not know: blocks written "
-            "under LocoRE would serve other requests; start with --no-enable-prefix-caching"
-        )
 
 
 _MASKS = ("allowed_token_ids", "bad_words", "logit_bias", "min_tokens", "structured_outputs", "thinking_token_budget")
@@ -90,8 +98,8 @@ def check(wanted: Asked, params: Any) -> None:
     for name in _MASKS:
         if getattr(params, name, None):
             raise SettingError(
-                f"grounding does not go with {name}: logits reach a plug-in only after it, and the entropy would not be "
-                "that of the model's own distribution"
+                f"grounding does not go with {name}: logits reach a plug-in only after it, and their entropy would not "
+                "be that of the model's own distribution"
             )
 
 

@@ -91,11 +91,12 @@ class Answer:
         self.told = len(self.token_ids)
         return found
 
-    def tidy(self, choice: dict[str, Any]) -> None:
-        """Take out what was asked of vLLM for us alone."""
-        if not self.wanted.content.get("return_token_ids"):
-            choice.pop("token_ids", None)
-            choice.pop("prompt_token_ids", None)
+    def tidy(self, content: dict[str, Any]) -> None:
+        """Take out of an answer, or of a chunk, what was asked of vLLM for us alone."""
         asked = self.wanted.content.get("logprobs")
-        if asked is None or (self.wanted.chat and not asked):
-            choice["logprobs"] = None
+        for part in (content, *content["choices"]):
+            if not self.wanted.content.get("return_token_ids"):
+                for name in ("token_ids", "prompt_token_ids", "prompt_text"):
+                    part.pop(name, None)
+            if "logprobs" in part and (asked is None or (self.wanted.chat and not asked)):
+                part["logprobs"] = None

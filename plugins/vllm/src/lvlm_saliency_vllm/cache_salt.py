@@ -1,10 +1,10 @@
 """The prefix cache: a block of keys that was written under LocoRE serves only a request that would write it alike.
 
-vLLM names each full block by a hash of its tokens, of the blocks before it and of "extra keys". Blocks of the prompt are
-the same with LocoRE and without, and stay shared. A block that holds a position behind n0 (LocoRE changes rows from
-position n0 + 1 on, so their keys in the layers above) gets one more extra key: the settings and n0. The same text written
-again under the same settings finds its blocks, and so does a request that goes on after it was preempted; anybody else,
-above all the next turn of a conversation, where the answer has become prompt, computes its own.
+vLLM names each full block by a hash of its tokens, of the blocks before it and of "extra keys". Blocks of the prompt
+are the same with LocoRE and without, and stay shared. A block that holds a position behind n0 gets one more extra key,
+the settings and n0: LocoRE changes rows from position n0 + 1 on, and so their keys in the layers above. The same text
+written again under the same settings finds its blocks, and so does a request that goes on after it was preempted;
+anybody else, above all the next turn of a conversation, where the answer has become prompt, computes its own.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ def salt_keys(request: Any, end: int) -> list[tuple[str, str]]:
 def install() -> None:
     """Make vLLM's block hashing ask `salt_keys` too.
 
-    It has no public place for that; what is wrapped is the function that tells the keys of a block of prompt embeddings,
-    which alone is asked with a block's bounds. Where this vLLM hashes otherwise, nothing is changed, and engines with
-    prefix caching are refused (`admission.problem`).
+    It has no public place for that; what is wrapped is the function that tells the keys of a block of prompt
+    embeddings, which alone is asked with a block's bounds. Where this vLLM hashes otherwise, nothing is changed, and
+    engines with prefix caching are refused (`admission.problem`).
     """
     from vllm.v1.core import kv_cache_utils
 

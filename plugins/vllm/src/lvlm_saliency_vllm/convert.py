@@ -46,9 +46,8 @@ def convert(source: str | Path, target: str | Path) -> int:
     files = sorted(source.glob("*.safetensors"))
     if not files or not (source / "config.json").is_file():
         raise CheckpointError(f"{source} holds no config.json and safetensors files: name the folder of a checkpoint")
-    tower = (json.loads((source / "config.json").read_text(encoding="utf-8")).get("vision_config") or {}).get(
-        "model_type"
-    )
+    config = json.loads((source / "config.json").read_text(encoding="utf-8"))
+    tower = (config.get("vision_config") or {}).get("model_type")
     if tower not in TOWERS:
         raise CheckpointError(
             f"{source} has a vision tower of type {tower!r}; names change for {', '.join(TOWERS)} only"

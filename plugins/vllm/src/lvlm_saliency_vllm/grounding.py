@@ -29,10 +29,10 @@ class GroundingError(ValueError):
 class TokenGrounding:
     """Readings of the T tokens of one text, each from the row that predicts it, under the settings it was served with.
 
-    token_ids: the tokens. logprobs, entropy: float64 `[T]`, nats, of the model's own distribution. layers: the L decoder
-    layers that were read. rows: float32 `[T, L, len(READ)]`: sums of the head-mean attention over each region, the
-    weight of the token before, and over the image the entropy of the shares (0 to 1) and the largest (NaN: none there).
-    prompt: n0; regions: positions of the prompt in "system", "image" and "prompt".
+    token_ids: the tokens. logprobs, entropy: float64 `[T]`, nats, of the model's own distribution. layers: the L
+    decoder layers that were read. rows: float32 `[T, L, len(READ)]`: sums of the head-mean attention over each region,
+    the weight of the token before, and over the image the entropy of the shares (0 to 1) and the largest (NaN where
+    there is none). prompt: n0; regions: positions of the prompt in "system", "image" and "prompt".
     """
 
     token_ids: tuple[int, ...]

@@ -57,7 +57,7 @@ def window_attention(
     scores = capped(scores, softcap).masked_fill(~inside[:, None, None, :], float("-inf"))
     lse = torch.logsumexp(scores, -1)
     weights = torch.exp(scores - lse[..., None]).nan_to_num(0.0)
-    return torch.einsum("tghw,twgd->tghd", weights, v).reshape(t, heads, dim), lse.view(t, heads)
+    return torch.einsum("tghw,twgd->tghd", weights, v).reshape(t, heads, dim), lse.reshape(t, heads)
 
 
 def strengthened(
@@ -102,7 +102,7 @@ def scores_of(
     k = keys[pages].flatten(-4, -3)[..., :length, :, :].float()  # [K, G, D] or [T, K, G, D]
     grouped = q.float().view(t, groups, heads // groups, dim)
     equation = "tghd,kgd->tghk" if blocks.dim() == 1 else "tghd,tkgd->tghk"
-    scores = capped(torch.einsum(equation, grouped, k) * scale, softcap).view(t, heads, length)
+    scores = capped(torch.einsum(equation, grouped, k) * scale, softcap).reshape(t, heads, length)
     j = torch.arange(length, device=q.device)
     seen = j <= position[:, None]
     if sliding > 0:
@@ -116,7 +116,7 @@ def capped(scores: Tensor, softcap: float) -> Tensor:
 
 
 def log_sum(scores: Tensor, sinks: Tensor | None = None) -> Tensor:
-    """Log-sum-exp of scores `[T, H, K]` over their keys, `[T, H]`; with a sink `[H]`, which takes weight and no value."""
+    """Log-sum-exp of scores `[T, H, K]` over their keys, `[T, H]`; a sink `[H]` takes weight and has no value."""
     total = torch.logsumexp(scores, -1)
     return total if sinks is None else torch.logaddexp(total, sinks.float())
 

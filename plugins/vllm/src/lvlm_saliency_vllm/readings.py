@@ -16,8 +16,8 @@ there is no image); generated tokens."""
 
 READ = (*REGIONS, "previous", "image entropy", "image largest")
 """The numbers of one layer's row, each from the head-mean of its weights: their sum over each region; the weight of the
-row's own position where that is a generated token (NaN for the first token); over the image, the entropy of their shares
-as a part of its maximum (0 to 1) and the largest share (NaN without an image)."""
+row's own position where that is a generated token (NaN for the first token); over the image, the entropy of their
+shares as a part of its maximum (0 to 1) and the largest share (NaN without an image)."""
 
 KEPT = 4096
 """Texts whose readings wait to be taken; beyond that the oldest are dropped."""

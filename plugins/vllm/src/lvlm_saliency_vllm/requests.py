@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -231,11 +232,15 @@ class SaliencyRequests(ProcessorV1, ProcessorV2):
         table.requests[req_idx] = Request(
             wanted,
             prompt,
-            lambda: state.all_token_ids.gpu[req_idx, :prompt].long(),  # staged until the pass begins
+            partial(self._prompt, req_idx, prompt),
             resumed=int(state.prefill_len.np[req_idx]) > prompt,
             plain_logits=admission.no_penalties(sampling_params),
         )
         return wanted.grounding is not None
+
+    def _prompt(self, slot: int, length: int) -> Tensor:
+        # Asked for when the pass begins: until then the ids are staged, and their buffer may be another.
+        return self.state.all_token_ids.gpu[slot, :length].long()
 
     # --- both ---
 

@@ -1,7 +1,7 @@
 """`CausalRisk`: the calibrated risk that a token names what is not in the picture, from what is known as it is chosen.
 
 A file is what lvlm_saliency writes (`RiskModel.save`, safetensors): plain arrays and nothing that runs. This reader is
-small and of its own, so that a server needs no other package; it takes files whose features are those of a forward pass.
+small and of its own, so that a server needs no other package; it takes files whose features a forward pass gives.
 """
 
 from __future__ import annotations

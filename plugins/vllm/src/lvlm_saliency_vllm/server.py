@@ -154,7 +154,7 @@ class _Answering:
                     choice["grounding"] = answer.read(read, content.get("usage"))
                 except GroundingError as error:
                     choice["grounding"] = {"error": str(error)}
-            answer.tidy(choice)
+        answer.tidy(content)
         return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
 
 
