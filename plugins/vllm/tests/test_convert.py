@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from lvlm_saliency_vllm.convert import CheckpointError, convert, main, new_name
 from safetensors.torch import load_file, save_file
+
+from lvlm_saliency_vllm.convert import CheckpointError, convert, main, new_name
 
 
 def test_the_shipped_checkpoint(tmp_path):

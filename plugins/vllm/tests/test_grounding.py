@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+
 from lvlm_saliency_vllm import grounding, readings
 from lvlm_saliency_vllm.grounding import GroundingError, TokenGrounding, feature_names
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from lvlm_saliency_vllm import merge
 
 cases = st.fixed_dictionaries(

@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+
 from lvlm_saliency_vllm.grounding import GROUPS, feature_names
 from lvlm_saliency_vllm.risk import CausalRisk, RiskFileError
 from test_grounding import random_text, read

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+
 from lvlm_saliency_vllm import admission, cache_salt
 from lvlm_saliency_vllm.settings import Asked, Grounding, LocoRE, SettingError, asked, check_layers
 
