@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from lvlm_saliency_vllm import server
+from lvlm_saliency_vllm.grounding import CHOSEN, GROUPS
 from lvlm_saliency_vllm.readings import READ, Pending, Store
 
 TOKENS = [7, 5, 9]
@@ -60,6 +61,7 @@ class App:
             odds = {"content": [{"logprob": -t}]} if chat else {"token_logprobs": [-t]}
             parts.append({"index": 0, "token_ids": [token], "logprobs": odds})
         if self.asked.get("stream"):
+            parts[-1]["finish_reason"] = "stop"
             chunks = [{"choices": [one]} for one in parts]
             events = [b"data: " + json.dumps(one).encode() + b"\n\n" for one in [{"choices": []}, *chunks]]
             whole = b"".join([*events, b"data: [DONE]\n\n"])
@@ -67,7 +69,7 @@ class App:
         kept = parts[: len(parts) - self.hide]
         odds = {"content": [{"logprob": -t} for t in range(len(kept))]}
         odds = odds if chat else {"token_logprobs": [-t for t in range(len(kept))]}
-        choice = {"index": 0, "token_ids": TOKENS[: len(kept)], "logprobs": odds}
+        choice = {"index": 0, "token_ids": TOKENS[: len(kept)], "logprobs": odds, "finish_reason": "stop"}
         answer = {"choices": [choice], "usage": {"completion_tokens": len(TOKENS)}, "prompt_token_ids": [1]}
         return await self.answer(send, b"application/json", [json.dumps(answer).encode()])
 
@@ -203,15 +205,21 @@ def test_servers_that_give_no_grounding(parts, line):
     assert line in json.loads(answer)["error"]["message"]
 
 
-def test_every_entry_has_its_risk_where_the_server_has_a_model(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("groups", "counts"), [(CHOSEN, [1, 1, 1]), (GROUPS, [0, 1, 2])])
+def test_every_entry_has_its_risk_where_the_server_has_a_model(tmp_path, monkeypatch, groups, counts):
+    """With the token's own chunk, or with the next where the risk reads the row of the token itself."""
     pytest.importorskip("lvlm_saliency")
     from test_risk_file import model
 
-    model("logistic", layers=(0,)).save(tmp_path / "risk.safetensors")
+    model("logistic", groups, layers=(0,)).save(tmp_path / "risk.safetensors")
     monkeypatch.setenv(server.RISK, str(tmp_path / "risk.safetensors"))
     whole = json.loads(ask(App(), CHAT)[1])["choices"][0]["grounding"]
     assert [entry["names_object"] for entry in whole] == [False, True, False]  # token 5 is an object's
     assert all(0 < entry["risk"] < 1 for entry in whole)
     events = ask(App(), {**CHAT, "stream": True})[1].split(b"\n\n")[1:-2]
-    streamed = [json.loads(event[6:])["choices"][0]["grounding"][0] for event in events]
-    assert streamed == whole  # a causal risk: the rest of the text changes nothing
+    streamed = [json.loads(event[6:])["choices"][0]["grounding"] for event in events]
+    assert [len(one) for one in streamed] == counts
+    # A causal risk: the rest of the text changes nothing.
+    for entry, same in zip([entry for one in streamed for entry in one], whole, strict=True):
+        assert entry.pop("risk") == pytest.approx(same.pop("risk"), rel=1e-9)
+        assert entry == same

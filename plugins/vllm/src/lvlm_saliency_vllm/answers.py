@@ -57,9 +57,10 @@ class Answer:
     rows: list[Any] = field(default_factory=list)
     entropy: list[Any] = field(default_factory=list)
     told: int = 0
+    ended: bool = False
 
     def hear(self, choice: Mapping[str, Any]) -> bool:
-        """Take the tokens of a choice, whole or a chunk's; whether there are new ones."""
+        """Take the tokens of a choice, whole or a chunk's; whether there is something to tell."""
         ids, odds = choice.get("token_ids") or [], choice.get("logprobs") or {}
         if self.wanted.chat:
             odds = [one["logprob"] for one in odds.get("content") or []]
@@ -67,10 +68,13 @@ class Answer:
             odds = list(odds.get("token_logprobs") or [])
         self.token_ids += ids
         self.logprobs += odds
-        return bool(ids)
+        self.ended = choice.get("finish_reason") is not None
+        return bool(ids) or (self.ended and self.told < len(self.token_ids))
 
     def read(self, read: Mapping[str, Any], usage: Mapping[str, Any] | None) -> list[dict[str, Any]]:
         """The grounding of the tokens that the client has not had.
+
+        Where the risk of a token waits for the next pass, its entry comes with the next chunk, the last at the end.
 
         Raises:
             GroundingError: readings and tokens do not fit.
@@ -83,12 +87,13 @@ class Answer:
             raise GroundingError("the server hid some of the tokens, so their readings cannot be told apart")
         whole = {**read, "rows": self.rows, "entropy": self.entropy}
         grounding = TokenGrounding.of(self.token_ids, self.logprobs, whole)
-        found = grounding.to_dict(self.told)
+        stop = len(self.token_ids) - (self.risk is not None and self.risk.waits and not self.ended)
+        found = grounding.to_dict(self.told, stop)
         if self.risk is not None:
             risk, named = self.risk(grounding), self.risk.names_object(grounding)
-            for entry, t in zip(found, range(self.told, len(self.token_ids)), strict=True):
+            for entry, t in zip(found, range(self.told, stop), strict=True):
                 entry |= {"risk": float(risk[t]), "names_object": bool(named[t])}
-        self.told = len(self.token_ids)
+        self.told = stop
         return found
 
     def tidy(self, content: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ risk model fitted there reads what is measured here. numpy alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +17,20 @@ from lvlm_saliency_vllm.readings import READ, REGIONS
 LANGUAGE = ("output", "previous", "prompt", "system")
 BEFORE = 2
 """How many tokens before count: the words that led to this one."""
-GROUPS = ("log-probability", "entropy", "position", "attention", "attention concentration", "words before")
-"""The groups of features that are known when a token is chosen, from forward passes alone."""
+CHOSEN = (
+    "log-probability",
+    "entropy",
+    "position",
+    "repetition",
+    "attention",
+    "attention concentration",
+    "words before",
+)
+"""The groups of features that are known when a token is chosen."""
+FED = ("attention, at", "attention concentration, at", "entropy, at")
+"""Those of the token's own row, known one pass later, when the token has been fed."""
+GROUPS = (*CHOSEN, *FED)
+"""All that forward passes give in time: a causal risk may read these and no others."""
 
 
 class GroundingError(ValueError):
@@ -88,33 +100,48 @@ class TokenGrounding:
         """Groups of features side by side, float64 `[T, F]`, NaN where missing; `feature_names` lists the columns.
 
         Raises:
-            GroundingError: a group that a forward pass cannot know when the token is chosen, or a layer not read.
+            GroundingError: a group that forward passes do not know as the text is written, or a layer not read.
         """
         layers = self.layers if layers is None else tuple(layers)
         return np.concatenate([self._group(name, layers) for name in groups], axis=1).astype(np.float64)
 
     def _group(self, name: str, layers: Sequence[int]) -> np.ndarray:
+        if name in FED:  # the row of the token itself is that which predicts the next; the last has none
+            own = self._group(name.removesuffix(", at"), layers)
+            return np.concatenate([own[1:], np.full_like(own[:1], np.nan)])
         place = np.arange(len(self.token_ids), dtype=np.float32)
-        if name == "log-probability":
-            return self.logprobs[:, None]
-        if name == "entropy":
-            return self.entropy[:, None]
-        if name == "position":
-            return np.stack([place, np.log1p(place)], axis=1)
-        if name == "attention":
-            scores = [self.attention_scores(region, [one]) for one in layers for region in (*LANGUAGE, "image")]
-            return np.log10(np.stack(scores, axis=1) + 1e-6)
-        if name == "attention concentration":
-            first = READ.index("image entropy")
-            return self.rows[:, self._axes(layers), first : first + 2].reshape(len(place), -1)
-        if name == "words before":
-            surprise = np.stack([self.logprobs, self.entropy], axis=1)
-            padded = np.concatenate([np.full((BEFORE, 2), np.nan), surprise])
-            return np.concatenate([padded[shift : shift + len(place)] for shift in range(BEFORE)], axis=1)
-        raise GroundingError(
-            f"{name[:60]!r} is no group of features that a forward pass knows when a token is chosen; "
-            f"those are {', '.join(GROUPS)}"
-        )
+        makers: dict[str, Callable[[], np.ndarray]] = {
+            "log-probability": lambda: self.logprobs[:, None],
+            "entropy": lambda: self.entropy[:, None],
+            "position": lambda: np.stack([place, np.log1p(place)], axis=1),
+            "repetition": self._repetition,
+            "attention": lambda: self._attention(layers),
+            "attention concentration": lambda: self._concentration(layers),
+            "words before": self._words_before,
+        }
+        if name not in makers:
+            raise GroundingError(
+                f"{name[:60]!r} is no group of features that forward passes know as a text is written; "
+                f"those are {', '.join(GROUPS)}"
+            )
+        return makers[name]()
+
+    def _repetition(self) -> np.ndarray:
+        ids = np.array(self.token_ids)
+        return np.log1p(np.tril(ids[:, None] == ids[None], -1).sum(1, keepdims=True, dtype=np.float32))
+
+    def _attention(self, layers: Sequence[int]) -> np.ndarray:
+        scores = [self.attention_scores(region, [one]) for one in layers for region in (*LANGUAGE, "image")]
+        return np.log10(np.stack(scores, axis=1) + 1e-6)
+
+    def _concentration(self, layers: Sequence[int]) -> np.ndarray:
+        first = READ.index("image entropy")
+        return self.rows[:, self._axes(layers), first : first + 2].reshape(len(self.token_ids), -1)
+
+    def _words_before(self) -> np.ndarray:
+        surprise = np.stack([self.logprobs, self.entropy], axis=1)
+        padded = np.concatenate([np.full((BEFORE, 2), np.nan), surprise])
+        return np.concatenate([padded[shift : shift + len(surprise)] for shift in range(BEFORE)], axis=1)
 
     def _axes(self, layers: Sequence[int] | None) -> list[int]:
         if layers is None:
@@ -123,8 +150,8 @@ class TokenGrounding:
             raise GroundingError(f"layers {missing} were not read; those that were: {list(self.layers)}")
         return [self.layers.index(one) for one in layers]
 
-    def to_dict(self, start: int = 0) -> list[dict[str, Any]]:
-        """One plain mapping a token from `start` on, fit for JSON: attention by region as means over the layers."""
+    def to_dict(self, start: int = 0, stop: int | None = None) -> list[dict[str, Any]]:
+        """One plain mapping a token from `start` to `stop`, fit for JSON; attention by region is a mean over layers."""
         shares = {name: self.attention(name) for name in (*REGIONS, "previous")}
         return [
             {
@@ -133,12 +160,15 @@ class TokenGrounding:
                 "entropy": _plain(self.entropy[t]),
                 "attention": {name: _plain(share[t]) for name, share in shares.items()},
             }
-            for t in range(start, len(self.token_ids))
+            for t in range(start, len(self.token_ids) if stop is None else stop)
         ]
 
 
 def feature_names(group: str, layers: Sequence[int]) -> list[str]:
     """The columns of a group, for these layers, as lvlm_saliency names them."""
+    if group == "entropy, at":
+        return ["entropy behind the word"]
+    own, group = (", at the word" if group in FED else ""), group.removesuffix(", at") if group in FED else group
     if group == "words before":
         return [f"{kind} of token {shift:+d}" for shift in range(-BEFORE, 0) for kind in ("log p", "entropy")]
     per_layer = {
@@ -146,8 +176,13 @@ def feature_names(group: str, layers: Sequence[int]) -> list[str]:
         "attention concentration": ["entropy of attention over the image", "largest share of attention in it"],
     }
     if group in per_layer:
-        return [f"{name}, layer {layer}" for layer in layers for name in per_layer[group]]
-    whole = {"log-probability": ["log p"], "entropy": ["entropy"], "position": ["position", "log(1 + position)"]}
+        return [f"{name}, layer {layer}{own}" for layer in layers for name in per_layer[group]]
+    whole = {
+        "log-probability": ["log p"],
+        "entropy": ["entropy"],
+        "position": ["position", "log(1 + position)"],
+        "repetition": ["log(1 + times that the token was written before)"],
+    }
     if group not in whole:
         raise GroundingError(f"no group of features is named {group[:60]!r}; there are {', '.join(GROUPS)}")
     return whole[group]

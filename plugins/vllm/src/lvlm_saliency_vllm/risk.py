@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from lvlm_saliency_vllm.grounding import GROUPS, TokenGrounding, feature_names
+from lvlm_saliency_vllm.grounding import FED, GROUPS, TokenGrounding, feature_names
 
 KEY, SEAL, FORMAT = "lvlm_saliency_risk", "sha256", 1
 _ARRAYS = {
@@ -71,14 +71,20 @@ class CausalRisk:
     def __call__(self, grounding: TokenGrounding) -> np.ndarray:
         """The risk of every token, float64 `[T]`, 0 to 1.
 
-        It is calibrated for tokens that begin an object word (`names_object`); elsewhere it is an extrapolation.
+        It is calibrated for tokens that begin an object word (`names_object`); elsewhere it is an extrapolation. Of a
+        model that `waits`, the last token's is final only when the text has ended.
         """
         values = grounding.features(self.groups, self.layers)
         values = np.where(np.isfinite(values), values, self.arrays["fill"])
         values = (values - self.arrays["mean"]) / self.arrays["scale"]
         slope, offset = self.arrays["calibration"].tolist()
         odds = slope * self._log_odds(values) + offset
-        return np.where(odds >= 0, 1 / (1 + np.exp(-np.abs(odds))), 1 - 1 / (1 + np.exp(-np.abs(odds))))
+        return np.exp(np.minimum(odds, 0)) / (1 + np.exp(-np.abs(odds)))  # no overflow on either side
+
+    @property
+    def waits(self) -> bool:
+        """Whether the risk of a token is known only when the token has been fed, one pass after it was chosen."""
+        return any(group in FED for group in self.groups)
 
     def names_object(self, grounding: TokenGrounding) -> np.ndarray:
         """Which tokens begin a word that was an object word in the training texts, bool `[T]`."""
@@ -104,8 +110,8 @@ def _check(model: CausalRisk, head: Mapping[str, Any]) -> None:
         raise ValueError("its kind or its layers are unknown")
     if later := [group for group in model.groups if group not in GROUPS]:
         raise ValueError(
-            f"it reads {', '.join(str(one)[:40] for one in later)}, which a forward pass does not know when a token is "
-            "chosen: fit a causal risk model"
+            f"it reads {', '.join(str(one)[:40] for one in later)}, which forward passes do not know as a text is "
+            "written: fit a causal risk model"
         )
     names = [name for group in model.groups for name in feature_names(group, model.layers)]
     if names != head["features"]:
