@@ -22,7 +22,7 @@ def model(kind: str, groups=CHOSEN, layers=(1, 4)):
     names = [name for group in groups for name in feature_names(group, layers)]
     width = len(names)
     if kind == "logistic":
-        arrays = {"weight": random.normal(size=width), "bias": np.array([0.3])}
+        arrays = {"weight": random.normal(size=width) * 0.1, "bias": np.array([0.3])}
     else:
         arrays = {
             "start": np.array([0, 3], dtype=np.int32),

@@ -71,9 +71,10 @@ SMALL = {
 
 @contextmanager
 def engine(model: Path, **settings) -> Iterator:
-    """A vLLM of its own, shut down at the end."""
+    """A vLLM of its own, shut down at the end. One lives at a time: they share the process's groups."""
     from vllm import LLM
 
+    _shut_down_the_kept()
     llm = LLM(str(model), **{**SMALL, **settings})
     try:
         yield llm
@@ -81,11 +82,23 @@ def engine(model: Path, **settings) -> Iterator:
         llm.llm_engine.engine_core.shutdown()
 
 
-@pytest.fixture(scope="session")
+_kept: list = []
+
+
+def _shut_down_the_kept() -> None:
+    while _kept:
+        _kept.pop().llm_engine.engine_core.shutdown()
+
+
+@pytest.fixture
 def scenes(reference):
-    """The shipped model in vLLM, with prefix caching and chunked prefill as vLLM has them by default."""
-    with engine(reference.model) as llm:
-        yield llm
+    """The shipped model in vLLM, with prefix caching and chunked prefill as vLLM has them by default; kept from test to
+    test until one needs an engine of its own."""
+    from vllm import LLM
+
+    if not _kept:
+        _kept.append(LLM(str(reference.model), **SMALL))
+    return _kept[0]
 
 
 def greedy(extra: dict | None = None, tokens: int = 72, **settings):
