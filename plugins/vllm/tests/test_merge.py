@@ -160,12 +160,12 @@ def test_it_is_what_lvlm_saliency_does_to_rows():
     ls = pytest.importorskip("lvlm_saliency")
     import dataclasses
 
-    from lvlm_saliency.attention.step import Place
+    from lvlm_saliency.attention.state import RowContext
 
     from lvlm_saliency.attention.rows import Rows
 
     case = Case(5, 2, 2, 12, 9, 3, 4, 1.5, 0.0, 0, False)
-    place = Place(layer=0, past=21, new=3, prompt_length=12, keys=24, offset=0, device=torch.device("cpu"))
+    place = RowContext(layer=0, past=21, new=3, prompt_length=12, keys=24, offset=0, device=torch.device("cpu"))
     keys, values = (pages[case.table.long()].flatten(0, 1)[:24] for pages in (case.keys, case.values))
     query, key, value = (x.transpose(0, 1)[None] for x in (case.q, keys, values))
     key, value = (x.repeat_interleave(2, 1) for x in (key, value))
