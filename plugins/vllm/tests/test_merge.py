@@ -160,9 +160,8 @@ def test_it_is_what_lvlm_saliency_does_to_rows():
     ls = pytest.importorskip("lvlm_saliency")
     import dataclasses
 
-    from lvlm_saliency.attention.state import RowContext
-
     from lvlm_saliency.attention.rows import Rows
+    from lvlm_saliency.attention.state import RowContext
 
     case = Case(5, 2, 2, 12, 9, 3, 4, 1.5, 0.0, 0, False)
     place = RowContext(layer=0, past=21, new=3, prompt_length=12, keys=24, offset=0, device=torch.device("cpu"))
