@@ -99,7 +99,8 @@ def test_prompts_are_these(pope, chair, mme, amber):
         "mme": open_benchmark("mme:tasks=existence", n=1, data=mme),
         "amber": open_benchmark("amber:similarity=equal", n=1, **amber),
     }
-    assert set(opened) == set(runnable())
+    later = {"llava-bench", "mm-vet", "vizwiz", "scienceqa", "hallusionbench", "mmhal-bench", "mmvp"}
+    assert set(opened) | later == set(runnable())  # the later ones: test_more_benchmarks.py
     prompts = {name: [item.prompt for item in benchmark.items] for name, benchmark in opened.items()}
     assert prompts.pop("scenes-pope")[:4] == SCENES_POPE
     assert prompts == {

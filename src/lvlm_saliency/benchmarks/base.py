@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lvlm_saliency.errors import InputError, SettingError, did_you_mean
+from lvlm_saliency.files.records import place
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -20,8 +22,8 @@ Result = dict[str, Any]
 
 @dataclass(frozen=True)
 class Item:
-    """One question about one picture. `index` counts from 0 and names the item to seeded methods; `image` names the
-    picture, different pictures differently."""
+    """One question about one picture, or about none. `index` counts from 0 and names the item to seeded methods;
+    `image` names the picture, different pictures differently, and is "" where there is none."""
 
     index: int
     id: str
@@ -34,14 +36,17 @@ class Benchmark(ABC):
     """A benchmark, opened. A subclass's further fields are its own settings.
 
     n: pictures, the first of the list; None for all. images: folder of the pictures. data: folder of the official
-    files.
+    files. max_new_tokens: of every answer to this benchmark, in place of the run's.
     """
 
     name: ClassVar[str]
+    judged: ClassVar[bool] = False
+    """Whether a judge must read the answers before they can be scored (`lvlm-saliency judge`)."""
 
     n: int | None = None
     images: str | Path | None = None
     data: str | Path | None = None
+    max_new_tokens: int | None = None
 
     @cached_property
     def items(self) -> list[Item]:
@@ -54,7 +59,7 @@ class Benchmark(ABC):
 
     @abstractmethod
     def picture(self, item: Item) -> Image:
-        """The item's picture. ImageError when it is missing or broken."""
+        """The item's picture, never asked for where it has none. ImageError when it is missing or broken."""
 
     @abstractmethod
     def picture_digest(self, item: Item) -> str:
@@ -63,6 +68,19 @@ class Benchmark(ABC):
     @abstractmethod
     def score(self, texts: Mapping[int, str]) -> dict[str, Result]:
         """The scorer's result for each part of the benchmark, from the answers by item index."""
+
+    def texts(self, rows: Mapping[int, Mapping[str, Any]]) -> dict[int, str]:
+        """What is scored of the answers, by item index; a benchmark may have a rule for answers that were cut off."""
+        return {index: row["text"] for index, row in rows.items()}
+
+    def upload(self, texts: Mapping[int, str], label: str) -> tuple[str, str] | None:
+        """Name and content of the file that the official scorer (a server, a judge's script) reads; None without one.
+
+        Args:
+            texts: the answers, by item index.
+            label: the name of the system that wrote them.
+        """
+        return None
 
     def check(self) -> None:
         """Raise before a model runs what would only be missed when its answers are scored."""
@@ -80,13 +98,14 @@ class Benchmark(ABC):
 
     def described(self) -> dict[str, Any]:
         """The settings that decide what is asked and how it is scored, for the run's configuration."""
-        return {"name": self.name, "n": self.n}
+        limit = {} if self.max_new_tokens is None else {"max_new_tokens": self.max_new_tokens}
+        return {"name": self.name, "n": self.n, **limit}
 
 
 class Pictures:
     """Pictures in a folder, by file name, in the sub-folders where the official archives put them."""
 
-    SUBFOLDERS = ("", "val2014", "images", "image", "images/val2014")
+    SUBFOLDERS = ("", "val2014", "images", "image", "images/val2014", "val", "test", "images/test", "MMVP Images")
 
     def __init__(self, folder: str | Path | None, benchmark: str):
         if folder is None:
@@ -115,6 +134,40 @@ class Pictures:
                 return _hash(file)
         except OSError as error:
             raise ImageError(f"cannot read picture {str(self.path(name))!r}: {error.strerror or error}") from error
+
+
+@dataclass(frozen=True)
+class PictureFiles(Benchmark):
+    """A benchmark whose pictures are files in a folder."""
+
+    @cached_property
+    def pictures(self) -> Pictures:
+        """The folder of the pictures."""
+        return Pictures(self.images, self.name)
+
+    def picture(self, item: Item) -> Image:
+        return self.pictures.open(item.image)
+
+    def picture_digest(self, item: Item) -> str:
+        return self.pictures.digest(item.image)
+
+
+@dataclass(frozen=True)
+class JudgedBenchmark(PictureFiles):
+    """A benchmark whose answers a judge must read: a run writes them in the official layout, and scores nothing."""
+
+    judged: ClassVar[bool] = True
+
+    def score(self, texts: Mapping[int, str]) -> dict[str, Result]:
+        return {}
+
+
+def texts_of(rows: Sequence[dict[str, Any]], names: Sequence[str], what: str) -> list[dict[str, Any]]:
+    """The rows, each of which must hold these texts. InputError names the first that does not."""
+    for index, row in enumerate(rows):
+        if lacking := [name for name in names if not isinstance(row.get(name), str)]:
+            raise InputError(f"{place(rows, index, what)}: needs {lacking[0]!r}, a text")
+    return list(rows)
 
 
 def _hash(file: Any) -> str:
@@ -154,3 +207,24 @@ def part(benchmark: Any, usual: str) -> dict[str, Any]:
     """`split` and `offset` where they are not the usual ones: a run that knows neither is still the same run."""
     told = {"split": benchmark.split} if benchmark.split != usual else {}
     return told | ({"offset": benchmark.offset} if benchmark.offset else {})
+
+
+def check_limit(benchmark: Any) -> None:
+    """SettingError for a `max_new_tokens` that is no whole number from 1."""
+    limit = benchmark.max_new_tokens
+    if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= 10**6):
+        raise SettingError(
+            f"{benchmark.name}: max_new_tokens must be a whole number from 1 to 1,000,000, got {limit!r}"
+        )
+
+
+def answer_lines(benchmark: Benchmark, texts: Mapping[int, str], label: str, number: Any = int) -> str:
+    """Answers as LLaVA's scripts write and read them: JSON lines of `question_id`, `prompt`, `text`, `answer_id`,
+    `model_id` and `metadata`. `number`: makes the question's id of the item's."""
+    rows = []
+    for index, text in texts.items():
+        item = benchmark.items[index]
+        answer_id = hashlib.sha256(f"{label}\0{item.id}\0{text}".encode()).hexdigest()[:22]
+        row = {"question_id": number(item.id), "prompt": item.prompt, "text": text}
+        rows.append({**row, "answer_id": answer_id, "model_id": label, "metadata": {}})
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)

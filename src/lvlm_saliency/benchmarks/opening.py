@@ -6,7 +6,7 @@ import dataclasses
 from importlib import import_module
 from pathlib import Path
 
-from lvlm_saliency.benchmarks.base import Benchmark
+from lvlm_saliency.benchmarks.base import Benchmark, check_limit
 from lvlm_saliency.benchmarks.registry import runnable, spec
 from lvlm_saliency.errors import SettingError, did_you_mean
 from lvlm_saliency.interventions.parsing import parse_specs
@@ -32,4 +32,6 @@ def open_benchmark(
     for setting in settings:
         if setting not in known:
             raise SettingError(f"{name} has no setting {setting!r}{did_you_mean(setting, known)}")
-    return kind(**{"n": n, "images": images, "data": data, **settings})
+    opened = kind(**{"n": n, "images": images, "data": data, **settings})
+    check_limit(opened)
+    return opened

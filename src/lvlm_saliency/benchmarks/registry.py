@@ -30,13 +30,13 @@ ROOMS = {
     "chair": Room("chair", runs=True),
     "mme": Room("mme", runs=True),
     "amber": Room("amber", runs=True),
-    "llava-bench": Room("llava_bench", judged=True),
-    "mm-vet": Room("mm_vet", judged=True),
-    "vizwiz": Room("vizwiz"),
-    "scienceqa": Room("scienceqa"),
-    "hallusionbench": Room("hallusionbench", judged=True),
-    "mmhal-bench": Room("mmhal_bench", judged=True),
-    "mmvp": Room("mmvp", judged=True),
+    "llava-bench": Room("llava_bench", runs=True, judged=True),
+    "mm-vet": Room("mm_vet", runs=True, judged=True),
+    "vizwiz": Room("vizwiz", runs=True),
+    "scienceqa": Room("scienceqa", runs=True),
+    "hallusionbench": Room("hallusionbench", runs=True, judged=True),
+    "mmhal-bench": Room("mmhal_bench", runs=True, judged=True),
+    "mmvp": Room("mmvp", runs=True, judged=True),
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,9 +40,13 @@ class Decoder:
         self.tokenizer, self.ends = self.chat.tokenizer, self.chat.ends
         self.memory = PeakMemory(self.model.device)
 
-    def rendered(self, prompt: str) -> str:
-        """The prompt with its picture as the model's chat template has it."""
-        return prompt_text(self.processor, self.tokenizer, prompt, 1, "auto")
+    def rendered(self, item: Item) -> str:
+        """The item's prompt with its picture, if it has one, as the model's chat template has it."""
+        return prompt_text(self.processor, self.tokenizer, item.prompt, int(bool(item.image)), "auto")
+
+    def limit(self, benchmark: Benchmark) -> int:
+        """The most new tokens of an answer."""
+        return benchmark.max_new_tokens or self.settings.max_new_tokens
 
     def inputs(self, pictures: Sequence[Any], prompts: Sequence[str]) -> Any:
         """Left-padded inputs on the model's device."""
@@ -58,17 +62,12 @@ class Decoder:
         rows = dict(failures)
         asked = [item for item in items if item.index in pictures]
         cost: dict[str, Any] = dict.fromkeys(SUMS, 0)
-        if asked:
-            answers = self._answers(system, asked, [pictures[item.index] for item in asked])
-            rows |= {item.index: self._row(item, answer) for item, answer in zip(asked, answers, strict=True)}
-            lengths, spent = [len(answer.token_ids) for answer in answers], answers[0].output.cost
-            cost = {
-                "forwards": spent.forwards,
-                "backwards": spent.backwards,
-                "steps": sum(lengths) if system.one_by_one else max(lengths),
-                "tokens": sum(lengths),
-                "seconds": spent.seconds,
-            }
+        # A processor takes pictures for all of its prompts or for none.
+        for group in ([item for item in asked if item.image], [item for item in asked if not item.image]):
+            if group:
+                answers, spent = self._answers(benchmark, system, group, pictures)
+                rows |= answers
+                cost = {name: cost[name] + spent[name] for name in SUMS}
         cost |= {
             "items": [item.index for item in items],
             "batch_size": len(items),
@@ -78,15 +77,31 @@ class Decoder:
         }
         return [rows[item.index] for item in items], cost
 
-    def _answers(self, system: System, asked: Sequence[Item], pictures: Sequence[Any]) -> list[Answer]:
-        questions = queries(pictures, [item.prompt for item in asked])
-        return self.chat.ask(
+    def _answers(
+        self, benchmark: Benchmark, system: System, asked: Sequence[Item], pictures: Mapping[int, Any]
+    ) -> tuple[dict[int, dict[str, Any]], dict[str, Any]]:
+        """Rows by item index and their cost. Without a picture no method acts: all systems answer greedily, and the row
+        says so."""
+        limit, seen = self.limit(benchmark), bool(asked[0].image)
+        questions = [Query(item.prompt, [pictures[item.index]] if seen else []) for item in asked]
+        answers = self.chat.ask(
             questions,
-            system.methods,
-            inputs=self.chat.encode(questions, self.settings.max_new_tokens),
+            system.methods if seen else (),
+            inputs=self.chat.encode(questions, limit),
             sample_ids=[item.index for item in asked],
-            **self._generate_settings(system),
+            **self._generate_settings(system.decides and seen, limit),
         )
+        rows = {item.index: self._row(item, answer) for item, answer in zip(asked, answers, strict=True)}
+        if not seen and system.methods:
+            rows = {index: {**row, "plain": True} for index, row in rows.items()}
+        lengths, spent = [len(answer.token_ids) for answer in answers], answers[0].output.cost
+        return rows, {
+            "forwards": spent.forwards,
+            "backwards": spent.backwards,
+            "steps": sum(lengths) if system.one_by_one and seen else max(lengths),
+            "tokens": sum(lengths),
+            "seconds": spent.seconds,
+        }
 
     def _pictures(self, benchmark: Benchmark, items: Sequence[Item]) -> tuple[dict[int, Any], dict[int, Any]]:
         """By item index: its picture, opened once for all of the batch's questions about it, or why there is none."""
@@ -95,7 +110,7 @@ class Decoder:
         for item in items:
             try:
                 if item.image not in opened:
-                    opened[item.image] = benchmark.picture(item)
+                    opened[item.image] = benchmark.picture(item) if item.image else None
                 pictures[item.index] = opened[item.image]
             except ImageError as error:
                 if not self.settings.skip_errors:
@@ -105,14 +120,14 @@ class Decoder:
                 failures[item.index] = {"index": item.index, "id": item.id, "image": item.image, "error": str(error)}
         return pictures, failures
 
-    def _generate_settings(self, system: System) -> dict[str, Any]:
+    def _generate_settings(self, draws: bool, limit: int) -> dict[str, Any]:
         """Beams and sampling as the run says, whatever the model's own defaults; penalties stay the model's own."""
         sampled = {"temperature": self.settings.temperature, "top_p": self.settings.top_p, "top_k": 0}
         return {
-            "max_new_tokens": self.settings.max_new_tokens,
+            "max_new_tokens": limit,
             "num_beams": 1,
-            "do_sample": system.decides,
-            **(sampled if system.decides else dict.fromkeys(sampled)),
+            "do_sample": draws,
+            **(sampled if draws else dict.fromkeys(sampled)),
         }
 
     def _row(self, item: Item, answer: Answer) -> dict[str, Any]:

@@ -130,9 +130,24 @@ class Run:
         scores, details = Scorer(self.benchmarks, self.systems, self.settings.resamples).score(answers)
         for (benchmark, slug), detail in details.items():
             store.write_whole(self.folder.path / "details" / benchmark / f"{slug}.json", store.as_json(detail))
+        self._write_uploads(answers)
         store.write_whole(self.folder.path / "scores.json", store.as_json(scores, indent=1))
         write_summary(self.folder)
         return store.plain(scores)
+
+    def _write_uploads(self, answers: dict[str, dict[str, Any]]) -> None:
+        """Every system's answers as the official scorers read them."""
+        for benchmark in self.benchmarks:
+            for system in self.systems:
+                rows = {i: row for i, row in answers[benchmark.name][system.label].items() if "error" not in row}
+                if (file := benchmark.upload(benchmark.texts(dict(sorted(rows.items()))), system.label)) is not None:
+                    folder = self.folder.path / "answers" / benchmark.name / system.slug
+                    store.write_whole(folder / file[0], file[1])
+            if benchmark.judged:
+                place = self.folder.path / "answers" / benchmark.name
+                self.listener.note(
+                    f"{benchmark.name}: a judge must read {place} before they are scored: see judge --help"
+                )
 
     def _decode(self, decoder: Any, batches: Any, benchmark: Benchmark, system: System, items: Sequence[Item]) -> None:
         part = self.settings.part
@@ -187,7 +202,7 @@ class Run:
         """SHA-256 of every picture, by name; of a missing one "missing" where errors are to be skipped."""
         found: dict[str, str] = {}
         for item in benchmark.items:
-            if item.image in found:
+            if not item.image or item.image in found:
                 continue
             try:
                 found[item.image] = benchmark.picture_digest(item)
@@ -208,8 +223,8 @@ class Run:
                 "items": len(benchmark.items),
                 "pictures": len(images),
                 "images_sha256": provenance.digest(f"{name} {digest}" for name, digest in images.items()),
-                "prompts_sha256": provenance.digest(decoder.rendered(item.prompt) for item in benchmark.items),
-                "first_prompt": decoder.rendered(benchmark.items[0].prompt),
+                "prompts_sha256": provenance.digest(decoder.rendered(item) for item in benchmark.items),
+                "first_prompt": decoder.rendered(benchmark.items[0]),
             }
         return {
             "settings": {name: getattr(chosen, name) for name in shared},
@@ -226,7 +241,13 @@ class Run:
         for benchmark in self.benchmarks:
             known = digests[benchmark.name]
             lines = [
-                {"index": i.index, "id": i.id, "image": i.image, "image_sha256": known[i.image], "prompt": i.prompt}
+                {
+                    "index": i.index,
+                    "id": i.id,
+                    "image": i.image,
+                    "image_sha256": known.get(i.image, ""),
+                    "prompt": i.prompt,
+                }
                 for i in benchmark.items
             ]
             text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)

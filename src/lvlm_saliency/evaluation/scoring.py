@@ -54,7 +54,7 @@ class Scorer:
     ) -> dict[str, Any]:
         failed = sorted({index for rows in answers.values() for index, row in rows.items() if "error" in row})
         shared = [item.index for item in benchmark.items if item.index not in set(failed)]
-        texts = {label: {i: rows[i]["text"] for i in shared} for label, rows in answers.items()}
+        texts = {label: benchmark.texts({i: rows[i] for i in shared}) for label, rows in answers.items()}
         results = {label: benchmark.score(chosen) if chosen else {} for label, chosen in texts.items()}
         for system in self.systems:
             details[benchmark.name, system.slug] = results[system.label]
@@ -63,7 +63,7 @@ class Scorer:
             "scored": len(shared),
             "skipped": len(failed),
             "skipped_pictures": sorted({answers[GREEDY][i]["image"] for i in failed if i in answers[GREEDY]}),
-            "answers": {label: _shape([rows[i] for i in shared]) for label, rows in answers.items()},
+            "answers": {label: _shape([rows[i] for i in shared], texts[label]) for label, rows in answers.items()},
             "parts": {
                 part: {label: self._figures(result[part]) for label, result in results.items()}
                 for part in results[GREEDY]
@@ -159,7 +159,7 @@ def difference(
     return {name: {**one, "pictures": pictures} for name, one in found.items()}
 
 
-def _shape(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _shape(rows: Sequence[Mapping[str, Any]], scored: Mapping[int, str]) -> dict[str, Any]:
     """How long the answers are, and how many the limit on new tokens cut off."""
     count = len(rows) or float("nan")
     shape = {
@@ -169,6 +169,8 @@ def _shape(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "cut_off": sum(row["finish"] == "length" for row in rows) / count,
         "empty": sum(not row["text"] for row in rows) / count,
     }
+    if shortened := sum(scored[row["index"]] != row["text"] for row in rows):
+        shape["shortened"] = shortened / count
     if any("rejected" in row for row in rows):
         tokens = sum(len(row["token_ids"]) for row in rows)
         shape["rejected_per_token"] = sum(row.get("rejected", 0) for row in rows) / (tokens or float("nan"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,8 +26,9 @@ SPLITS = ("all", "dev", "test")
 @dataclass(frozen=True)
 class Chair(Benchmark):
     """CHAIR. variant: official or lemmatizer. image_list: file of the image ids to use, one a line, in their order.
-    split: "all", or one of the halves "dev" and "test" (`base.in_half`). offset: pictures passed over before the first
-    `n`."""
+    last_sentence: "keep", or "drop" that of a caption which the limit on new tokens cut off, as papers do that report
+    CHAIR at 64 tokens. split: "all", or one of the halves "dev" and "test" (`base.in_half`). offset: pictures passed
+    over before the first `n`."""
 
     name: ClassVar[str] = "chair"
 
@@ -34,9 +36,12 @@ class Chair(Benchmark):
     image_list: str | None = None
     split: str = "all"
     offset: int = 0
+    last_sentence: str = "keep"
 
     def __post_init__(self) -> None:
         check_part(self, SPLITS)
+        if self.last_sentence not in ("keep", "drop"):
+            raise SettingError(f"chair: last_sentence must be keep or drop, got {self.last_sentence!r}")
         if self.variant not in chair.VARIANTS:
             raise SettingError(f"chair: no variant {self.variant!r}{did_you_mean(self.variant, chair.VARIANTS)}")
 
@@ -107,6 +112,11 @@ class Chair(Benchmark):
     def captions(self) -> frozenset[int]:
         return frozenset(item.index for item in self.items)
 
+    def texts(self, rows: Mapping[int, Mapping[str, Any]]) -> dict[int, str]:
+        if self.last_sentence == "keep":
+            return super().texts(rows)
+        return {i: whole_sentences(r["text"]) if r["finish"] == "length" else r["text"] for i, r in rows.items()}
+
     def score(self, texts: Mapping[int, str]) -> dict[str, Result]:
         captions = [{"image_id": self.items[index].id, "caption": text} for index, text in texts.items()]
         result = chair.score(captions, self.objects, self.synonyms, self.variant, bootstrap=Bootstrap(0))
@@ -118,4 +128,14 @@ class Chair(Benchmark):
             "variant": self.variant,
             "image_list": self.image_list and Path(self.image_list).name,
             **part(self, "all"),
+            **({"last_sentence": self.last_sentence} if self.last_sentence != "keep" else {}),
         }
+
+
+_ENDS = re.compile(r"""[.!?]+["')\u2019\u201d]*(?=\s|$)""")
+
+
+def whole_sentences(text: str) -> str:
+    """The text without its last sentence where that has no end; a text without any end stays as it is."""
+    ends = [match.end() for match in _ENDS.finditer(text)]
+    return text[: ends[-1]] if ends else text

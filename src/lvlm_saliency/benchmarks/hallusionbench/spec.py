@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from lvlm_saliency.benchmarks.hallusionbench.scorer import PLACE
-from lvlm_saliency.benchmarks.spec import Column, Scores, Spec
+from lvlm_saliency.benchmarks.spec import Column, Need, Scores, Spec
 from lvlm_saliency.pages.figures import Figure
 
+_FROM = "GitHub tianyi-lab/HallusionBench"
 SCORES = Scores(
     table="lvlm_saliency.benchmarks.hallusionbench.scorer",
     items="per_question",
@@ -23,4 +24,15 @@ SCORES = Scores(
     plotted=("qAcc", "fAcc", "aAcc"),
     told=("qAcc", "fAcc", "aAcc"),
 )
-SPECS = (Spec("hallusionbench", SCORES),)
+SPECS = (
+    Spec(
+        "hallusionbench",
+        SCORES,
+        adapter="lvlm_saliency.benchmarks.hallusionbench.adapter:HallusionBench",
+        whole=("answers",),
+        needs=(
+            Need("HallusionBench", "HallusionBench.json", _FROM),
+            Need("pictures", "VD/..., VS/... as in its drive", _FROM),
+        ),
+    ),
+)

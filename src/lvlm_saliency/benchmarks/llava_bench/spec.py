@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from lvlm_saliency.benchmarks.spec import Column, Parts, Scores, Spec
+from lvlm_saliency.benchmarks.spec import Column, Need, Parts, Scores, Spec
 from lvlm_saliency.pages.figures import Figure
 
+_FROM = "liuhaotian/llava-bench-in-the-wild on the hub"
 SCORES = Scores(
     table="lvlm_saliency.benchmarks.llava_bench.scorer",
     items="per_question",
@@ -22,4 +23,15 @@ SCORES = Scores(
     plotted=("relative",),
     told=("relative",),
 )
-SPECS = (Spec("llava-bench", SCORES),)
+SPECS = (
+    Spec(
+        "llava-bench",
+        SCORES,
+        adapter="lvlm_saliency.benchmarks.llava_bench.adapter:LlavaBench",
+        whole=("answers",),
+        needs=(
+            Need("questions", "questions.jsonl", _FROM),
+            Need("pictures", "001.jpg to 024.jpg", _FROM),
+        ),
+    ),
+)

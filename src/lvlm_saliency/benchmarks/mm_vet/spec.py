@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from lvlm_saliency.benchmarks.spec import Column, Parts, Scores, Spec
+from lvlm_saliency.benchmarks.spec import Column, Need, Parts, Scores, Spec
 from lvlm_saliency.pages.figures import Figure
 
+_FROM = "mm-vet.zip (GitHub yuweihao/MM-Vet, release v1)"
 SCORES = Scores(
     table="lvlm_saliency.benchmarks.mm_vet.scorer",
     items="per_question",
@@ -20,4 +21,15 @@ SCORES = Scores(
     plotted=("total",),
     told=("total",),
 )
-SPECS = (Spec("mm-vet", SCORES),)
+SPECS = (
+    Spec(
+        "mm-vet",
+        SCORES,
+        adapter="lvlm_saliency.benchmarks.mm_vet.adapter:MmVet",
+        whole=("answers",),
+        needs=(
+            Need("mm-vet", "mm-vet.json: questions and ground truths", _FROM),
+            Need("pictures", "v1_0.png ...", _FROM),
+        ),
+    ),
+)

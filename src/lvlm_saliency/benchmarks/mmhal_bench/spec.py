@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from lvlm_saliency.benchmarks.spec import Column, Parts, Scores, Spec
+from lvlm_saliency.benchmarks.spec import Column, Need, Parts, Scores, Spec
 from lvlm_saliency.pages.figures import Figure
 
+_FROM = "Shengcao1006/MMHal-Bench on the hub"
 SCORES = Scores(
     table="lvlm_saliency.benchmarks.mmhal_bench.scorer",
     items="per_question",
@@ -24,4 +25,15 @@ SCORES = Scores(
     plotted=("average_score", "hallucination_rate"),
     told=("average_score", "hallucination_rate"),
 )
-SPECS = (Spec("mmhal-bench", SCORES),)
+SPECS = (
+    Spec(
+        "mmhal-bench",
+        SCORES,
+        adapter="lvlm_saliency.benchmarks.mmhal_bench.adapter:MmhalBench",
+        whole=("answers",),
+        needs=(
+            Need("response_template", "response_template.json: questions, addresses of the pictures", _FROM),
+            Need("pictures", "the downloaded pictures", _FROM),
+        ),
+    ),
+)

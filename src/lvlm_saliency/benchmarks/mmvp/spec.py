@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from lvlm_saliency.benchmarks.spec import Column, Scores, Spec
+from lvlm_saliency.benchmarks.spec import Column, Need, Scores, Spec
 from lvlm_saliency.pages.figures import Figure
 
+_FROM = "MMVP/MMVP on the hub"
 SCORES = Scores(
     table="lvlm_saliency.benchmarks.mmvp.scorer",
     items="per_pair",
@@ -20,4 +21,15 @@ SCORES = Scores(
     plotted=("pair_accuracy",),
     told=("pair_accuracy",),
 )
-SPECS = (Spec("mmvp", SCORES),)
+SPECS = (
+    Spec(
+        "mmvp",
+        SCORES,
+        adapter="lvlm_saliency.benchmarks.mmvp.adapter:Mmvp",
+        whole=("answers",),
+        needs=(
+            Need("folder", "the folder of Questions.csv", _FROM),
+            Need("pictures", "MMVP Images/1.jpg to 300.jpg", _FROM),
+        ),
+    ),
+)

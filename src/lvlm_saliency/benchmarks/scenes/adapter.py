@@ -64,7 +64,7 @@ class Scenes(Benchmark):
         }
 
     def described(self) -> dict[str, Any]:
-        return {"name": self.name, "n": self.n or DEFAULT_N, "seed": self.seed, **part(self, "test")}
+        return {**super().described(), "n": self.n or DEFAULT_N, "seed": self.seed, **part(self, "test")}
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from lvlm_saliency.benchmarks.spec import Column, Parts, Scores, Spec
+from lvlm_saliency.benchmarks.spec import Column, Need, Parts, Scores, Spec
 from lvlm_saliency.pages.figures import Figure
 
+_FROM = "GitHub lupantech/ScienceQA (data/scienceqa, and its download script)"
 SCORES = Scores(
     table="lvlm_saliency.benchmarks.scienceqa.scorer",
     items="per_question",
@@ -21,4 +22,16 @@ SCORES = Scores(
     plotted=("image_accuracy",),
     told=("image_accuracy",),
 )
-SPECS = (Spec("scienceqa", SCORES),)
+SPECS = (
+    Spec(
+        "scienceqa",
+        SCORES,
+        adapter="lvlm_saliency.benchmarks.scienceqa.adapter:ScienceQa",
+        whole=("answers",),
+        needs=(
+            Need("problems", "problems.json", _FROM),
+            Need("pid_splits", "pid_splits.json", _FROM),
+            Need("pictures", "test/<id>/image.png", _FROM),
+        ),
+    ),
+)

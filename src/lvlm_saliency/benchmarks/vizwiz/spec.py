@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from lvlm_saliency.benchmarks.spec import Column, Parts, Scores, Spec
+from lvlm_saliency.benchmarks.spec import Column, Need, Parts, Scores, Spec
 from lvlm_saliency.pages.figures import Figure
 
+_FROM = "vizwiz.org, VQA data set"
 SCORES = Scores(
     table="lvlm_saliency.benchmarks.vizwiz.scorer",
     items="per_question",
@@ -24,4 +25,15 @@ SCORES = Scores(
     plotted=("fraction",),
     told=("fraction",),
 )
-SPECS = (Spec("vizwiz", SCORES),)
+SPECS = (
+    Spec(
+        "vizwiz",
+        SCORES,
+        adapter="lvlm_saliency.benchmarks.vizwiz.adapter:VizWiz",
+        whole=("answers",),
+        needs=(
+            Need("val", "val.json: questions and ten answers each (test.json for split=test)", _FROM),
+            Need("pictures", "VizWiz_val_00000000.jpg ...", _FROM),
+        ),
+    ),
+)

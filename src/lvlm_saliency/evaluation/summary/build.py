@@ -15,6 +15,7 @@ from lvlm_saliency.evaluation.summary.content import (
     RunData,
     Section,
     Summary,
+    cost_table,
     difference_table,
     main_table,
     scorer_of,
@@ -77,6 +78,12 @@ def _report(runs: Sequence[RunData], names: Sequence[str]) -> Report:
     return Report(title, _lead(runs), tuple(sections), (_setup(runs), _hashes(runs)))
 
 
+UNSCORED = (
+    "Not scored here: the answers stand in answers/, in the official layout, for a judge (lvlm-saliency judge) or an "
+    "upload server to read."
+)
+
+
 def write_summary(folder: RunFolder) -> None:
     """summary.md and summary.html of a finished run."""
     summary = report([folder.path])
@@ -88,6 +95,8 @@ def _section(runs: Sequence[RunData], benchmark: str) -> Section:
     held = [run for run in runs if benchmark in run.scores["benchmarks"]]
     rows = [Row(run, label, len(runs) > 1) for run in held for label in run.labels]
     parts = list(dict.fromkeys(part for run in held for part in run.scores["benchmarks"][benchmark]["parts"]))
+    if not parts:
+        return Section(benchmark, f"{_counts(held, benchmark)} {UNSCORED}", (cost_table(rows, benchmark),))
     main, *others = sorted(parts, key=lambda part: part not in spec(benchmark).whole)
     present = {
         part: [row for row in rows if part in row.run.scores["benchmarks"][benchmark]["parts"]] for part in parts

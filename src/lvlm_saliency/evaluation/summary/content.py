@@ -130,6 +130,16 @@ def main_table(rows: Sequence[Row], benchmark: str, part: str) -> Table:
     return Table(titled(benchmark, part), head, tuple(lines), COST_NOTE)
 
 
+def cost_table(rows: Sequence[Row], benchmark: str) -> Table:
+    """Length and cost of every system, for answers that are scored elsewhere."""
+    lines = []
+    for row in rows:
+        shape = _shape(row, benchmark)
+        length = Cell(number(FIGURES["length"], shape["words"]))
+        lines.append((Cell(row.name), length, *_cost_cells(row, benchmark, shape)))
+    return Table(benchmark, ("system", "words", *COST_HEAD), tuple(lines), COST_NOTE)
+
+
 def difference_table(rows: Sequence[Row], benchmark: str, part: str) -> Table:
     """Each system minus greedy decoding, paired over pictures."""
     figures = _figures(rows[0], benchmark, part)
@@ -170,7 +180,7 @@ def _cost_cells(row: Row, benchmark: str, shape: dict[str, Any]) -> tuple[Cell, 
     rows = cost["rows_per_token"]
     sizes = ", ".join(map(str, cost["batch_sizes"][-2:]))
     return (
-        Cell(_percent(shape["cut_off"]), CUT if shape["cut_off"] else ""),
+        Cell(_percent(shape["cut_off"]), _cut_note(shape)),
         Cell(f"{1000 * cost['seconds_per_token']:.1f}", f"batch {sizes}"),
         Cell(f"{cost['forwards_per_token']:.2f}", f"of {rows} rows" if rows > 1 else ""),
         Cell(f"{cost['backwards_per_token']:.2f}"),
@@ -187,6 +197,12 @@ def scorer_of(rows: Sequence[Row], benchmark: str, part: str) -> Scores:
 def _figures(row: Row, benchmark: str, part: str) -> list[Figure]:
     entry = _entry(row, benchmark, part)
     return shown(entry["benchmark"], entry["figures"])
+
+
+def _cut_note(shape: dict[str, Any]) -> str:
+    if "shortened" in shape:  # by a benchmark's own rule
+        return f"last sentence dropped in {_percent(shape['shortened'])}"
+    return CUT if shape["cut_off"] else ""
 
 
 def _entry(row: Row, benchmark: str, part: str) -> dict[str, Any]:
