@@ -66,10 +66,14 @@ class Rows:
 
 @dataclass
 class Table:
-    """The requests of one engine in this process, by slot: a row of the batch (V1) or of the request table (V2)."""
+    """The requests of one engine in this process, by slot: a row of the batch (V1) or of the request table (V2).
+
+    problem, backend_problem: why nothing can be served; refused: why readings, layers and the logit space cannot.
+    """
 
     problem: str = ""
     backend_problem: str = ""
+    refused: str = ""
     attached: bool = False
     placeholders: tuple[int, ...] = ()
     requests: dict[int, Request] = field(default_factory=dict)
@@ -90,6 +94,9 @@ class Table:
         if trouble := self.trouble():
             raise RuntimeError(f"lvlm-saliency-vllm: {trouble}")
         check_layers(wanted, sorted(self.layers))
+        locore = wanted.locore
+        if self.refused and (wanted.grounding or (locore and (locore.layers is not None or locore.space == "logit"))):
+            raise RuntimeError(f"lvlm-saliency-vllm: {self.refused}")
 
     def rows(self, common: Any) -> list[Rows]:
         """From vLLM's CommonAttentionMetadata: what this pass must change or read; empty for passes of its own."""

@@ -19,6 +19,8 @@ SETTINGS = {
     "logit": {"beta": 0.4, "window": 5, "space": "logit"},
 }
 PICTURES, TOKENS, PROMPT = 4, 72, "Describe the image."
+RUNNER_NAMES, RUNNER_TOKENS = ("plain", "strong", "logit", "layers"), 14
+"""What the second model runner is tried on."""
 TRACED = ("plain", "strong", "layers", "unnormalised", "logit")
 
 
