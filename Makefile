@@ -11,7 +11,7 @@ PARALLEL := --numprocesses logical --maxprocesses 4 --dist worksteal
 
 ROOMS := src tests bench training plugins .ci docs/*.py
 
-.PHONY: setup demo test test-slow families test-versions test-vllm bench lint types types-lower architectures studies results train-scenes pictures
+.PHONY: setup demo test test-slow families test-versions test-vllm bench lint types types-lower docs architectures studies results train-scenes pictures
 
 setup: $(STAMP)
 
@@ -63,6 +63,18 @@ families: setup
 	$(PIP) --upgrade --no-deps --target .families torchvision
 	PYTHONPATH=.families $(BIN)/python -m pytest -m slow $(PARALLEL) tests/engine/test_more_families.py tests/test_layout.py \
 		tests/test_regions.py
+
+# The documentation site, in docs/_build/html: tutorials are executed, a warning is an error, links are followed within it.
+# Its tools stand in an environment of their own, on top of .venv, so that torch is there once.
+DOCS := .venv-docs
+docs: setup
+	@test -x $(DOCS)/bin/python || $(BIN)/python -m venv $(DOCS)
+	@$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" > \
+		"$$($(DOCS)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/tests-environment.pth"
+	@$(DOCS)/bin/python -m pip install --quiet --quiet --disable-pip-version-check --no-input --constraint constraints.txt \
+		--editable ".[docs]"
+	PATH="$(CURDIR)/$(DOCS)/bin:$(PATH)" OMP_NUM_THREADS=1 $(DOCS)/bin/python -m sphinx -W --keep-going -q docs docs/_build/html
+	$(BIN)/python .ci/links.py docs/_build/html
 
 # The table of docs/architectures.md: every decoder of the installed transformers against the definition.
 architectures: setup

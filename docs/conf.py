@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from importlib.metadata import version as installed
 
+from sphinx.application import Sphinx
+
 project = "lvlm-saliency"
 author = "the lvlm-saliency contributors"
+copyright = "the lvlm-saliency contributors, Apache-2.0"
 release = version = installed("lvlm-saliency")
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "sphinx_copybutton", "sphinx_design"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton", "sphinx_design"]
 exclude_patterns = ["_build", "studies/*/preset.yaml"]
 
 # Tutorials are notebooks in Markdown: executed at every build, and a cell that fails stops the build.
@@ -17,6 +20,7 @@ nb_execution_timeout = 600
 nb_execution_raise_on_error = True
 nb_execution_show_tb = True
 nb_merge_streams = True
+nb_output_stderr = "remove"  # progress bars
 myst_enable_extensions = ["dollarmath", "colon_fence", "deflist"]
 myst_heading_anchors = 4
 
@@ -45,4 +49,15 @@ html_theme_options = {
     "pygments_light_style": "tango",
     "pygments_dark_style": "github-dark",
 }
-copyright = "the lvlm-saliency contributors, Apache-2.0"
+
+
+def plain_bars(_app: object, _what: str, _name: str, _value: object, _options: object, lines: list[str]) -> None:
+    """Bars of absolute values are no substitutions of reStructuredText."""
+    for number, line in enumerate(lines):
+        parts = line.split("`")  # every second part stands between backticks
+        lines[number] = "`".join(part if at % 2 else part.replace("|", r"\|") for at, part in enumerate(parts))
+
+
+def setup(app: Sphinx) -> None:
+    """Called by Sphinx."""
+    app.connect("autodoc-process-docstring", plain_bars, priority=400)  # before Google sections are read

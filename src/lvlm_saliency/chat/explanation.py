@@ -25,7 +25,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class WordRisk:
-    """The risk of every token of a text, which of them begin object words, and the model that says so."""
+    """The risk of every token of a text.
+
+    Attributes:
+        values: the risk per token.
+        objects: whether the token begins an object word; for any other token the risk means nothing of its own.
+        about: of the risk model.
+    """
 
     values: list[float]
     objects: list[bool]
@@ -52,11 +58,21 @@ class WordRisk:
 class Explanation:
     """One text with what each of its words depends on. It needs neither model nor processor any more.
 
-    name, prompt, images: what pages show above it; tokens: the text of each token, which joined are the whole text;
-    trace: of this text alone (a batch of one, without padding); layouts: one per picture; context: the tokens of the
-    prompt; steps, candidates: how tokens were chosen, and the texts of those that were looked at; risk: where a risk
-    model read the text; detectors: by name a score per token, NaN where there is none; answer: where it came from,
-    None when it was loaded.
+    Attributes:
+        name: what pages call the text.
+        prompt: the question, as pages show it.
+        images: the pictures that it was asked about.
+        text: the answer.
+        tokens: the text of each token; joined they are the whole text.
+        trace: of this text alone (a batch of one, without padding).
+        layouts: one per picture: where its image tokens lie.
+        context: the tokens of the prompt.
+        finish: "stop", or "length" where the limit on new tokens ended the text; None for a text that was given.
+        steps: how each token was chosen.
+        candidates: the texts of the tokens that were looked at, by id.
+        risk: what a risk model said of the text, if one read it.
+        detectors: by name a score per token, NaN where there is none.
+        answer: where it came from; None when it was loaded.
     """
 
     name: str

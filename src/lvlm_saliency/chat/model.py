@@ -33,8 +33,11 @@ SETTINGS = {"num_beams": 1, "do_sample": False, "temperature": None, "top_p": No
 class Chat:
     """A model and its processor; the one way from queries to answers and from answers to explanations.
 
-    name: what pages and files call the model; default where it was loaded from. dtype: of the pictures' values, None
-    for what the processor makes.
+    Attributes:
+        model: the model, in eval mode.
+        processor: its processor, or its tokenizer.
+        name: what pages and files call the model; default where it was loaded from.
+        dtype: of the pictures' values; None for what the processor makes.
     """
 
     model: Any

@@ -27,11 +27,12 @@ class Message:
 class Query:
     """A question about pictures.
 
-    prompt: the user's words; images: its pictures. Where they belong in the midst of the words, those hold "<image>"
-        for each; otherwise the pictures come first.
-    messages: a conversation in place of a prompt; its pictures stand in its messages.
-    chat: which kind of prompt it is: "auto" uses the processor's chat template when it has one, "always" insists on
-        it, "never" takes the prompt as it stands. A conversation always goes through the template.
+    Attributes:
+        prompt: the user's words. Write "<image>" where a picture belongs; without it the pictures come first.
+        images: the pictures, in order.
+        messages: a conversation in place of a prompt; its pictures stand in its messages.
+        chat: "auto" uses the processor's chat template when it has one, "always" insists on it, "never" takes the
+            prompt as it stands. A conversation always goes through the template.
     """
 
     prompt: str = ""

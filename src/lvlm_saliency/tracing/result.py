@@ -21,17 +21,24 @@ REGIONS = ("output", "previous", "image", "prompt", "system", "prompt+output")
 class SaliencyTrace:
     """Saliency and attention of every generated token over everything before it. All tensors float32 on the CPU.
 
-    rows `[batch, len(layers), T, N - 1]`, N = n0 + T: row t is the query that predicts generated token t; its saliency
-        (sum over heads of |A * dL/dA|, paper Eq. 4) with unit L2 norm over the row (or, with `normalise="matrix"`,
-        divided by the Frobenius norm of that token's whole map, Eq. 5). Zero to the right of the query, on padding,
-        in rows past a sample's end, and wherever a row has no gradient (the model leaves no other token, or nothing
-        behind the layer depends on it).
-    attention: the same shape, head-mean post-softmax attention of the same rows.
-    layers: decoder layer numbers, 0-based, in the order of axis 1.
-    regions: who owns each of the N positions; sequences `[batch, N]`: prompt and generated ids; prompt_length: n0.
-    valid `[batch, T]`: False past a sample's end of text. logprobs, entropy `[batch, T]` in nats, under the model's own
-        distribution (no processors or temperature); NaN where not valid.
-    settings: how the trace was made (JSON-ready).
+    With n0 prompt positions, T generated tokens and N = n0 + T:
+
+    Attributes:
+        rows: `[batch, len(layers), T, N - 1]`. Row t is the query that predicts generated token t; its saliency (sum
+            over heads of |A * dL/dA|, paper Eq. 4) with unit L2 norm over the row (or, with `normalise="matrix"`,
+            divided by the Frobenius norm of that token's whole map, Eq. 5). Zero to the right of the query, on padding,
+            in rows past a sample's end, and wherever a row has no gradient (the model leaves no other token, or nothing
+            behind the layer depends on it).
+        attention: the same shape: head-mean attention after the softmax, of the same rows.
+        layers: decoder layer numbers, 0-based, in the order of axis 1.
+        regions: which region each of the N positions belongs to.
+        sequences: int64 `[batch, N]`, prompt and generated ids.
+        prompt_length: n0.
+        valid: bool `[batch, T]`, False past a sample's end of text.
+        logprobs: `[batch, T]` in nats, under the model's own distribution (no processors, no temperature); NaN where
+            not valid.
+        entropy: `[batch, T]` in nats, of the same distribution.
+        settings: how the trace was made (JSON-ready).
     """
 
     rows: Tensor
