@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from importlib.metadata import version as installed
 
+from docutils import nodes
+from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.application import Sphinx
+from sphinx.writers.html5 import HTML5Translator
 
 project = "lvlm-saliency"
 author = "the lvlm-saliency contributors"
@@ -35,12 +38,15 @@ autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True, "show-inheritance": False}
 
 html_theme = "pydata_sphinx_theme"
+html_math_renderer = "mathml"
+highlight_language = "text"
 html_title = "lvlm-saliency"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sourcelink = False
 html_theme_options = {
     "navbar_align": "left",
+    "header_links_before_dropdown": 8,
     "navbar_end": ["theme-switcher"],
     "secondary_sidebar_items": ["page-toc"],
     "footer_start": ["copyright"],
@@ -58,6 +64,19 @@ def plain_bars(_app: object, _what: str, _name: str, _value: object, _options: o
         lines[number] = "`".join(part if at % 2 else part.replace("|", r"\|") for at, part in enumerate(parts))
 
 
+def inline_mathml(self: HTML5Translator, node: nodes.math) -> None:
+    """An equation within a line, as MathML: no script, and nothing is fetched when the page is read."""
+    self.body.append(tex2mathml(node.astext()))
+    raise nodes.SkipNode
+
+
+def block_mathml(self: HTML5Translator, node: nodes.math_block) -> None:
+    """An equation on lines of its own."""
+    self.body.append(f'<div class="math">{tex2mathml(node.astext().strip(), as_block=True)}</div>')
+    raise nodes.SkipNode
+
+
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
+    app.add_html_math_renderer("mathml", (inline_mathml, None), (block_mathml, None))
     app.connect("autodoc-process-docstring", plain_bars, priority=400)  # before Google sections are read

@@ -129,11 +129,11 @@ def _layout(
 ) -> ImageLayout:
     tiles = []
     for at, tile in enumerate(told["tiles"]):
-        box = tuple(float(edge) for edge in tile["box"])
-        tiles.append(ImageTile(arrays[f"{LAYOUT}{number}.{at}"], box, tile["kind"]))
+        left, top, right, bottom = (float(edge) for edge in tile["box"])
+        tiles.append(ImageTile(arrays[f"{LAYOUT}{number}.{at}"], (left, top, right, bottom), tile["kind"]))
     layout = ImageLayout(int(told["width"]), int(told["height"]), tuple(tiles), arrays[f"{LAYOUT}{number}.extra"])
     places = layout.positions
-    if any(tile.positions.ndim != 2 or len(tile.box) != 4 for tile in tiles) or places.dtype != np.int64:
+    if any(tile.positions.ndim != 2 for tile in tiles) or places.dtype != np.int64:
         raise ValueError("a layout is no grid of positions")
     if places.size and not 0 <= places[0] <= places[-1] < trace.prompt_length:
         raise ValueError("a layout lies outside the prompt")

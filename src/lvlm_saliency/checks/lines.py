@@ -129,8 +129,8 @@ def use_everything(subject: Subject) -> None:
 def hooked_method(subject: Subject, active: bool = False) -> Any:
     """A method that acts through hooks on the layers and serves this model, switched off or on; None where there is
     none."""
-    on = [MemVR(gamma=-1)] if subject.images else []
-    off = [MemVR(alpha=0)] if subject.images else []
+    on: list[Any] = [MemVR(gamma=-1)] if subject.images else []
+    off: list[Any] = [MemVR(alpha=0)] if subject.images else []
     on, off = [*on, DoLa()], [*off, DoLa(contrast=0, relative_top=0)]
     for acting, neutral in zip(on, off, strict=True):
         try:

@@ -77,7 +77,10 @@ def _runs(asked: Asked, compare: bool) -> list[tuple[str, list[Any], dict[str, A
         together = [method for spec in asked.methods for method in parse_methods(spec)]
         return [(" + ".join(asked.methods) or "answer", together, how)]
     sampled = how if how["do_sample"] else sampling(1.0, None)
-    plain = [("greedy", [], sampling(None, None)), ("sampled", [], sampled)]
+    plain: list[tuple[str, list[Any], dict[str, Any]]] = [
+        ("greedy", [], sampling(None, None)),
+        ("sampled", [], sampled),
+    ]
     return plain + [(spec, parse_methods(spec), how) for spec in asked.methods or COMPARED]
 
 

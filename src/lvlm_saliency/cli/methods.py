@@ -109,8 +109,8 @@ def _describe(name: str, kind: type) -> dict[str, Any]:
     }
 
 
-def _default(field: dataclasses.Field) -> Any:
-    return field.default_factory() if field.default is dataclasses.MISSING else field.default
+def _default(field: dataclasses.Field[Any]) -> Any:
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
 
 
 def _shown(value: Any) -> str:

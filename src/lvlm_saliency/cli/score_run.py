@@ -47,7 +47,7 @@ def run(paths: tuple[Path, ...], scorer: Callable[..., list[dict[str, Any]]], **
     from ..benchmarks.compare import compare
 
     bootstrap = Bootstrap(settings["resamples"], settings["seed"], settings["level"])
-    how = {"errors": "skip" if settings["skip_errors"] else "raise", "bootstrap": bootstrap}
+    how: dict[str, Any] = {"errors": "skip" if settings["skip_errors"] else "raise", "bootstrap": bootstrap}
     results = [{"file": str(path), **result} for path in paths for result in _scored(scorer, path, how)]
     if settings["versus"] is not None:
         baselines = {baseline.get("task"): baseline for baseline in _scored(scorer, settings["versus"], how)}

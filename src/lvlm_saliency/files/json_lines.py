@@ -16,7 +16,7 @@ from lvlm_saliency.files import append_bytes, parse_json, read_bytes, write_text
 try:
     import fcntl
 except ImportError:  # not a POSIX system: two processes of one shard are then not kept apart
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 
 def read_lines(path: Path, check: Callable[[dict[str, Any]], str] = lambda row: "") -> list[dict[str, Any]]:

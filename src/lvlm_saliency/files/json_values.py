@@ -100,6 +100,6 @@ def _constant(text: str) -> float:
     raise ValueError(f"{text} is no number in JSON")
 
 
-DECODERS = {"object_pairs_hook": _object, "parse_float": _float, "parse_int": _integer}
+DECODERS: dict[str, Any] = {"object_pairs_hook": _object, "parse_float": _float, "parse_int": _integer}
 _FINITE = json.JSONDecoder(**DECODERS, parse_constant=_constant)
 _LENIENT = json.JSONDecoder(**DECODERS)

@@ -111,6 +111,6 @@ def seal(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> str:
     for name in sorted(tensors):
         values = np.ascontiguousarray(tensors[name])
         digest.update(repr((name, values.dtype.str, values.shape)).encode())
-        digest.update(memoryview(values.reshape(-1)).cast("B") if values.size else b"")
+        digest.update(values.reshape(-1).view(np.uint8).data if values.size else b"")
     digest.update(repr(sorted(metadata.items())).encode())
     return digest.hexdigest()

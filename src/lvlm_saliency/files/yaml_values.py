@@ -49,7 +49,7 @@ def _check_events(text: str) -> None:
     Raises:
         MarkedYAMLError: too deep, an alias within what it stands for, or too many values.
     """
-    sizes: dict[str, int] = {}
+    sizes: dict[str | None, int] = {}
     open_nodes: list[list[Any]] = []  # [anchor, values so far]
     for event in yaml.parse(text, Loader=_Loader):
         if isinstance(event, yaml.CollectionStartEvent):
@@ -74,7 +74,7 @@ def _check_events(text: str) -> None:
             raise _problem(f"more than {MOST_VALUES:,} values, aliases written out", event)
 
 
-def _problem(text: str, event: yaml.Event) -> yaml.MarkedYAMLError:
+def _problem(text: str, event: Any) -> yaml.MarkedYAMLError:
     return yaml.MarkedYAMLError(problem=text, problem_mark=event.start_mark)
 
 

@@ -150,7 +150,7 @@ def _model(
         if checkpoint.folder is not None:
             names = shards_of(checkpoint.folder, {file.name for file in checkpoint.folder.iterdir()})
             check_weights(auto, config, [checkpoint.folder / name for name in names], shown)
-        model, report = auto.from_pretrained(
+        loaded: Any = auto.from_pretrained(
             checkpoint.source,
             config=config,
             dtype=dtype,
@@ -162,6 +162,7 @@ def _model(
             **options,
             **checkpoint.hub,
         )
+        model, report = loaded
         if "device_map" not in options:
             model = model.to(place)
     except torch.OutOfMemoryError as error:

@@ -39,7 +39,7 @@ def picture_parts(config: Any, inputs: Mapping[str, Any]) -> list[Part] | None:
         None for a family or a vision tower that is not listed, and where a grid or a size is missing.
     """
     family = families.find(config.model_type)
-    parts = _PARTS.get(family.grid) if family is not None else None
+    parts = _PARTS.get(family.grid) if family is not None and family.grid is not None else None
     return None if parts is None else parts(config, inputs)
 
 

@@ -30,7 +30,7 @@ class PicturesOnly(VideoProcessorMixin):
         for name, value in {**_VIDEO_SETTINGS, **settings}.items():
             setattr(self, name, value)
 
-    def __call__(self, videos: Any, **kwargs: Any) -> Any:
+    def __call__(self, videos: Any, **kwargs: Any) -> Any:  # type: ignore[override]
         raise InputError("videos need torchvision: install it, or pass the frames as pictures")
 
     def to_dict(self) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from its configuration."""
 
 def beside_patches(vision: Any) -> int | None:
     """How many tokens of a vision tower stand for no patch; None for a tower that is not listed."""
-    known = _BESIDE_PATCHES.get(getattr(vision, "model_type", None))
+    known = _BESIDE_PATCHES.get(getattr(vision, "model_type", ""))
     return None if known is None else known + (getattr(vision, "num_register_tokens", None) or 0)
 
 

@@ -54,7 +54,8 @@ class Scale:
 
 def mix(share: float, strongest: Colour = STRONG, weakest: Colour = WEAK) -> Colour:
     """Background of a word."""
-    return tuple(round(weak + share * (strong - weak)) for weak, strong in zip(weakest, strongest, strict=True))
+    red, green, blue = (round(weak + share * (strong - weak)) for weak, strong in zip(weakest, strongest, strict=True))
+    return red, green, blue
 
 
 def ink(background: Colour, preferred: Sequence[Colour] = SCHEMES["light"]) -> Colour:

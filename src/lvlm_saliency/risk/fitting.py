@@ -168,8 +168,8 @@ def _model(data: Data, rows: np.ndarray, candidate: Logistic | Trees, seed: int,
     fill, mean, scale = data.columns(rows)
     values = np.where(np.isfinite(data.values[rows]), data.values[rows], fill)
     kind, arrays, _ = candidate.fit((values - mean) / scale, data.y[rows], seed)
-    values = {"groups": (), "layers": (), "objects": np.zeros(0, np.int64), "slope": 1.0, "offset": 0.0, **kept}
-    return RiskModel(features=tuple(data.names), fill=fill, mean=mean, scale=scale, kind=kind, arrays=arrays, **values)
+    rest = {"groups": (), "layers": (), "objects": np.zeros(0, np.int64), "slope": 1.0, "offset": 0.0, **kept}
+    return RiskModel(features=tuple(data.names), fill=fill, mean=mean, scale=scale, kind=kind, arrays=arrays, **rest)
 
 
 def log_loss(odds: np.ndarray, y: np.ndarray) -> float:

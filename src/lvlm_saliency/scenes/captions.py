@@ -125,7 +125,7 @@ def _fill(pattern: str, items: list[SceneObject], rng: np.random.Generator) -> s
 
 
 def _pick(rng: np.random.Generator, choices: Sequence[str]) -> str:
-    return choices[rng.integers(len(choices))]
+    return choices[int(rng.integers(len(choices)))]
 
 
 def _centre(item: SceneObject, instance: int) -> tuple[float, float]:

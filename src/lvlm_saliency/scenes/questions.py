@@ -207,7 +207,7 @@ def _beside_question(scene: Scene, _item: SceneObject, rng: np.random.Generator)
 
 
 def _pick(rng: np.random.Generator, choices: Sequence[str]) -> str:
-    return choices[rng.integers(len(choices))]
+    return choices[int(rng.integers(len(choices)))]
 
 
 _WRITERS: dict[str, Callable[[Scene, SceneObject, np.random.Generator], tuple[str, str]]] = {

@@ -166,21 +166,21 @@ def _place(rng: np.random.Generator, names: list[str], counts: list[int]) -> lis
         cells_of.append(tuple(sorted(cells)))
     taken = {cell for cells in cells_of for cell in cells}
     objects = []
-    for name, cells in zip(names, cells_of, strict=True):
+    for name, own in zip(names, cells_of, strict=True):
         draw = rng.random()
         look = "plain"
         if draw < SMALL:
             look = "small"
         elif draw < SMALL + PALE:
             look = "pale"
-        elif draw < SMALL + PALE + OCCLUDED and len(cells) == 1:
+        elif draw < SMALL + PALE + OCCLUDED and len(own) == 1:
             look = "occluded"
         side = rng.uniform(40, 48) if look == "small" else rng.uniform(70, 82)
-        boxes = [_box(rng, cell, side) for cell in cells]
+        boxes = [_box(rng, cell, side) for cell in own]
         if look == "occluded":
-            boxes = [_pushed_behind(rng, boxes[0], cells[0], taken)]
+            boxes = [_pushed_behind(rng, boxes[0], own[0], taken)]
         mirrored = bool(rng.random() < 0.5)
-        objects.append(SceneObject(name, _colour(rng, name), cells, tuple(boxes), look, mirrored))
+        objects.append(SceneObject(name, _colour(rng, name), own, tuple(boxes), look, mirrored))
     return objects
 
 
