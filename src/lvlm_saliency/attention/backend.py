@@ -8,6 +8,7 @@ bit-identical.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -45,10 +46,19 @@ HARMLESS = frozenset(
     ]
 )
 UNDERSTOOD = frozenset(["scaling", "softcap", "s_aux", "dropout"])
+Delegate = Callable[..., tuple[Tensor, Tensor | None]]
+"""The model's own attention function."""
 
 
 def attention(
-    module, query, key, value, attention_mask, *, delegate: Callable, **kwargs
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    delegate: Delegate,
+    **kwargs: Any,
 ) -> tuple[Tensor, Tensor | None]:
     """The registered function; shapes as transformers passes them: query `[B, H, T, D]`, key, value `[B, G, K, D]`."""
     forward: ForwardState | None = kwargs.pop(FORWARD_STATE, None)
@@ -73,14 +83,14 @@ def _attend(
     forward: ForwardState,
     layer: int,
     again: bool,
-    kind,
-    module,
-    query,
-    key,
-    value,
-    attention_mask,
-    delegate,
-    own_backend: dict,
+    kind: Any,
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    delegate: Delegate,
+    own_backend: dict[str, Any],
 ) -> tuple[Tensor, Tensor | None]:
     """The whole way; `again`: the layer has attended in this call before; `kind` names, where it is not None, the
     layers that may share what is found here."""
@@ -99,7 +109,7 @@ def _attend(
     context.make_rows = lambda context: _rows(module, *detached, attention_mask, context, scaling, kwargs, None)
     edit = _edit(forward, context, kind)
     _once(layer, module, again and (differentiate or not aside or edit is not None))
-    if not aside:
+    if capture is not None and not aside:
         rows = _rows(module, query, key, value, attention_mask, context, scaling, kwargs, edit)
         if capture.whole:
             return _whole(capture, layer, rows), None
@@ -113,28 +123,26 @@ def _attend(
         raise SettingError(
             f"the gradient of layer {layer}'s edited rows is not known: trace or score without that method"
         )
-    additive = edit is not None and edit.additive
-    if additive and not differentiate:
+    bias = edit.bias if edit is not None and edit.additive else None
+    if bias is not None and not differentiate:
         _refuse_unknown(module, layer, kwargs)
-        mask = _additive(forward, kind, attention_mask, edit.bias, query, context)
-        return delegate(module, *detached, mask, **own_backend)
+        edited = _additive(forward, kind, attention_mask, bias, query, context)
+        return delegate(module, *detached, edited, **own_backend)
     rows = _rows(module, *detached, attention_mask, context, scaling, kwargs, edit)
     with torch.no_grad():
-        if edit is None or additive:
-            mask = (
-                attention_mask if edit is None else _additive(forward, kind, attention_mask, edit.bias, query, context)
-            )
+        if edit is None or bias is not None:
+            mask = attention_mask if bias is None else _additive(forward, kind, attention_mask, bias, query, context)
             output, _ = delegate(module, *detached, mask, **own_backend)
         elif edit.head is not None:
-            output = _one_head_for_the_prompt(rows, context)
+            output = _one_head_for_the_prompt(rows, context, edit.head)
         else:
             output = rows.output()
-    if not differentiate:
+    if capture is None or not differentiate:
         return output, None
-    return _differentiable(forward, layer, context, rows, query, key, value, output), None
+    return _differentiable(forward, capture, layer, context, rows, query, key, value, output), None
 
 
-def _edit(forward: ForwardState, context: RowContext, kind) -> RowEdit | None:
+def _edit(forward: ForwardState, context: RowContext, kind: Any) -> RowEdit | None:
     """What all the call's editors together do to these rows; found once for the layers of a kind."""
     if kind in forward.edits:
         return forward.edits[kind]
@@ -148,7 +156,7 @@ def _edit(forward: ForwardState, context: RowContext, kind) -> RowEdit | None:
     return edit
 
 
-def _context(forward: ForwardState, layer: int, module, query: Tensor, key: Tensor) -> RowContext:
+def _context(forward: ForwardState, layer: int, module: Any, query: Tensor, key: Tensor) -> RowContext:
     total, keys = forward.past + forward.new, key.shape[2]
     new = query.shape[2]
     # Layers that use the keys of others may be run on the last rows alone, those whose logits are wanted (Gemma 4).
@@ -176,7 +184,7 @@ def _context(forward: ForwardState, layer: int, module, query: Tensor, key: Tens
     )
 
 
-def _check_keys(forward: ForwardState, layer: int, module, keys: int) -> None:
+def _check_keys(forward: ForwardState, layer: int, module: Any, keys: int) -> None:
     """Refuse a number of keys that the tokens before this call and in it cannot have: a sliding layer has the keys of
     its window at least, one in a cache of fixed size has room for more than there are."""
     total = forward.past + forward.new
@@ -190,14 +198,14 @@ def _check_keys(forward: ForwardState, layer: int, module, keys: int) -> None:
     )
 
 
-def _one_head_for_the_prompt(rows: Rows, context: RowContext) -> Tensor:
+def _one_head_for_the_prompt(rows: Rows, context: RowContext, head: Tensor) -> Tensor:
     """The output where the prompt's rows, and only those, are the rows of the edit's head."""
     split = max(0, min(context.new, context.prompt_length - context.past))
-    prompt = rows.part(slice(0, split)).with_one_head(rows.edit.head).output()
+    prompt = rows.part(slice(0, split)).with_one_head(head).output()
     return prompt if split == context.new else torch.cat([prompt, rows.part(slice(split, context.new)).output()], dim=1)
 
 
-def _once(layer: int, module, again: bool) -> None:
+def _once(layer: int, module: Any, again: bool) -> None:
     if again:
         raise UnsupportedModelError(
             f"layer {layer} attends more than once in a call ({type(module).__name__}): which rows are its rows is not "
@@ -215,7 +223,7 @@ def _starts_or_continues_graph(capture: Capture | None, layer: int) -> bool:
     return torch.is_grad_enabled()
 
 
-def _refuse_unknown(module, layer: int, kwargs: dict) -> None:
+def _refuse_unknown(module: Any, layer: int, kwargs: dict[str, Any]) -> None:
     unknown = [k for k, v in kwargs.items() if v is not None and k not in HARMLESS and k not in UNDERSTOOD]
     if unknown:
         raise UnsupportedModelError(
@@ -226,7 +234,17 @@ def _refuse_unknown(module, layer: int, kwargs: dict) -> None:
         raise UnsupportedModelError("attention dropout is active: call model.eval() first")
 
 
-def _rows(module, query, key, value, mask, context: RowContext, scaling, kwargs, edit: RowEdit | None) -> Rows:
+def _rows(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None,
+    context: RowContext,
+    scaling: float | None,
+    kwargs: Any,
+    edit: RowEdit | None,
+) -> Rows:
     _refuse_unknown(module, context.layer, kwargs)
     if kwargs.get("block_indices") is not None and (mask is None or mask.dim() != 4):
         raise UnsupportedModelError(
@@ -256,7 +274,7 @@ def _whole(capture: Capture, layer: int, rows: Rows) -> Tensor:
     return output.transpose(1, 2).contiguous()
 
 
-def _sinks(module, kwargs) -> Tensor | None:
+def _sinks(module: Any, kwargs: Any) -> Tensor | None:
     sinks = kwargs.get("s_aux")
     return getattr(module, "sinks", None) if sinks is None else sinks
 
@@ -278,12 +296,12 @@ def _visible(mask: Tensor | None, context: RowContext, window: int | None, causa
 
 
 def _additive(
-    forward: ForwardState, kind, mask: Tensor | None, bias: Tensor, query: Tensor, context: RowContext
+    forward: ForwardState, kind: Any, mask: Tensor | None, bias: Tensor, query: Tensor, context: RowContext
 ) -> Tensor:
     """The backend's mask with the edit's bias on it, in the query's dtype: `[B, 1 or H, T, K]`; made once for the
     layers of a kind, as long as they come with the same mask."""
     known = forward.masks.get(kind)
-    if known is not None and known[0] is mask:
+    if known is not None and known[0] is mask and known[1] is not None:
         return known[1]
     edited = _with_bias(mask, bias, query, context)
     if kind is not None:
@@ -303,6 +321,7 @@ def _with_bias(mask: Tensor | None, bias: Tensor, query: Tensor, context: RowCon
 
 def _differentiable(
     forward: ForwardState,
+    capture: Capture,
     layer: int,
     context: RowContext,
     rows: Rows,
@@ -311,7 +330,6 @@ def _differentiable(
     value: Tensor,
     output: Tensor,
 ) -> Tensor:
-    capture = forward.capture
     new_key, new_value = (forward.fresh.rows(x, rows.own, context.new) for x in (key, value))
     anchor = None
     if not query.requires_grad:

@@ -23,11 +23,12 @@ def given_methods(methods: Any) -> list[Bindable]:
             raise SettingError(f"{method.__name__} is not a method but a class: pass {method.__name__}(...)")
         if not isinstance(method, Bindable):
             raise SettingError(f"{method!r} is not a method: pass LocoRE(...), SGRS(...) or ls.method(name, ...)")
-    names = [method.name for method in methods]
+    given: list[Bindable] = methods
+    names = [method.name for method in given]
     for name in names:
         if names.count(name) > 1:
             raise SettingError(f"{name} is given twice: its two settings would act on top of each other; give one")
-    return methods
+    return given
 
 
 def editing(methods: Iterable[Bindable]) -> list[Bindable]:
@@ -42,15 +43,15 @@ def traced_methods(methods: Any) -> list[Bindable]:
         SettingError: what `given_methods` refuses, or a method that edits no rows: it makes the logits of several
             passes, chooses tokens, or only listens. The message says what to do instead.
     """
-    methods = given_methods(methods)
-    for method in methods:
+    given = given_methods(methods)
+    for method in given:
         if Role.ROWS in method.roles:
             continue
         raise SettingError(
             f"{method.name} {_does(method.roles)} and edits no attention rows, so a trace cannot be made under it: "
             "leave it out, and the rows are those of the model's own pass over that text"
         )
-    return methods
+    return given
 
 
 def _does(roles: Role) -> str:

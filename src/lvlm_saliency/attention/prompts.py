@@ -34,12 +34,12 @@ class Prompt:
     told: bool = True
 
     @classmethod
-    def read(cls, model, ids: Tensor | None, mask: Tensor | None, length: int) -> Prompt:
+    def read(cls, model: Any, ids: Tensor | None, mask: Tensor | None, length: int) -> Prompt:
         """What token ids `[batch, n0]` and the attention mask say."""
         image = padding = None
-        told = isinstance(ids, Tensor) and ids.dim() == 2 and ids.shape[1] >= length
-        if told:
-            ids = ids[:, :length]
+        told = False
+        if isinstance(ids, Tensor) and ids.dim() == 2 and ids.shape[1] >= length:
+            told, ids = True, ids[:, :length]
             image = torch.isin(ids, torch.tensor(placeholder_ids(model), dtype=ids.dtype, device=ids.device))
         if isinstance(mask, Tensor) and mask.dim() == 2 and mask.shape[1] >= length:
             padding = mask[:, :length] == 0
@@ -58,12 +58,12 @@ class Origin:
     edited: int | None = None
 
 
-def origin_of(cache) -> Origin | None:
+def origin_of(cache: Any) -> Origin | None:
     """What is known of a cache's rows; None where no method has watched them come in."""
     return getattr(cache, _ORIGIN, None)
 
 
-def note_origin(cache, prompt: Prompt, past: int, edited: int | None) -> None:
+def note_origin(cache: Any, prompt: Prompt, past: int, edited: int | None) -> None:
     """Write down what a call over `past` tokens has put into the cache; `edited` as in `Origin`."""
     known = None if past == 0 else origin_of(cache)
     if known is not None and known.edited is not None:
@@ -72,7 +72,7 @@ def note_origin(cache, prompt: Prompt, past: int, edited: int | None) -> None:
         setattr(cache, _ORIGIN, Origin(prompt, edited))
 
 
-def prompt_of(model, given: Mapping[str, Any]) -> Prompt:
+def prompt_of(model: Any, given: Mapping[str, Any]) -> Prompt:
     """The prompt of a `generate` call with these arguments.
 
     All of `input_ids` (or `inputs_embeds`) is the prompt; where only the tokens behind a cache are given, the attention
@@ -109,7 +109,7 @@ def check_told(acting: Iterable[Acting], model: Any, prompt: Prompt) -> None:
             )
 
 
-def brought_cache(given: Mapping[str, Any]):
+def brought_cache(given: Mapping[str, Any]) -> Any:
     """The cache that the caller of `generate` brings, if it holds anything; else None."""
     cache = hf.cache_of(given)
     return cache if cache is not None and cache.get_seq_length() else None
@@ -166,7 +166,7 @@ def fit_cache(model: Any, acting: Sequence[Acting], cache: Any, prompt: Prompt, 
     return fit
 
 
-def check_pictures_in_cache(model, given: Mapping[str, Any], held: int) -> None:
+def check_pictures_in_cache(model: Any, given: Mapping[str, Any], held: int) -> None:
     """Where a cache is brought: refuse pictures that it holds already, and the lack of those that it does not hold.
 
     Raises:
@@ -190,7 +190,7 @@ def check_pictures_in_cache(model, given: Mapping[str, Any], held: int) -> None:
 
 
 @contextmanager
-def pushed(stack: list, item) -> Iterator[None]:
+def pushed(stack: list[Any], item: Any) -> Iterator[None]:
     """`item` on top of the stack for the length of the block."""
     stack.append(item)
     try:

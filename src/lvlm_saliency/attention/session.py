@@ -112,7 +112,7 @@ class Session:
         forward.traits, forward.numbers = known[1], self.numbers
         return forward
 
-    def _prompt(self, past: int, new: int, cache) -> Prompt:
+    def _prompt(self, past: int, new: int, cache: Any) -> Prompt:
         if self.prompt is not None:
             return self.prompt
         if self.running:
@@ -128,7 +128,7 @@ class Session:
         """The prompts of this thread's generations on the model, the innermost last."""
         return self.calls.running
 
-    def came_too_late(self, past: int, cache) -> bool:
+    def came_too_late(self, past: int, cache: Any) -> bool:
         """Whether a call belongs to what another thread had begun when this block was opened: that goes on as it
         began."""
         if self.thread is not None or self.prompt is not None or self.opened_here:
@@ -141,7 +141,7 @@ class Session:
             return True
         return not self.running and past > 0 and origin_of(cache) is None
 
-    def _by_hand(self, past: int, new: int, cache) -> Prompt:
+    def _by_hand(self, past: int, new: int, cache: Any) -> Prompt:
         """The rule of forward calls outside of `generate`: what comes in over an empty cache is the prompt, and single
         tokens over that cache, or a copy of it, are the answer."""
         if not past:
@@ -161,7 +161,7 @@ class Session:
         )
 
     @contextmanager
-    def generating(self, called, given: dict) -> Iterator[dict]:
+    def generating(self, called: Any, given: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """A call of `called.generate` with these arguments; gives the arguments to go on with. `called` is the model,
         or a copy in its place with generation settings of its own.
 
@@ -299,13 +299,15 @@ def session(
     def end_call(_module: Any, _args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         if elsewhere():
             return
-        forward, state.calls.forward, state.calls.inputs = state.forward, None, (None, None)
+        forward: ForwardState | None = state.forward
+        state.calls.forward, state.calls.inputs = None, (None, None)
         for module in known.holders:
             cache_graph.detach_held(module, hf.HELD_STATES)
         if (cache := hf.cache_of(kwargs)) is not None:
             cache_graph.release_cache(cache)
         if forward is not None:
-            if output is not None and kwargs.get(FORWARD_STATE) is forward:  # else it was an inner session's that went
+            ours = kwargs.get(FORWARD_STATE) is forward  # else it was an inner session's that went
+            if output is not None and ours:
                 state.check_reached(forward)
             state.end(forward, hf.cache_of(output))
 

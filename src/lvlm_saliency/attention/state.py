@@ -50,6 +50,8 @@ class RowContext:
     @functools.cached_property
     def rows(self) -> Rows:
         """The layer's queries, keys and mask before any edit, for an edit that depends on them."""
+        if self.make_rows is None:
+            raise RuntimeError("these rows stand outside of a call: there are no queries and keys to look at")
         return self.make_rows(self)
 
     def columns(self, prompt: Tensor | None) -> Tensor | None:
@@ -145,7 +147,7 @@ class ForwardState:
     """Numbers of attention modules whose own `layer_idx` is not their layer's."""
     reached: set[int] = field(default_factory=set)
     """Layers whose attention was called in this call."""
-    traits: dict[int, tuple | None] = field(default_factory=dict)
+    traits: dict[int, tuple[Any, ...] | None] = field(default_factory=dict)
     """By layer what the editors say of it (see `RowEditor`), None where one says nothing; filled as layers come."""
     edits: dict[Hashable, RowEdit | None] = field(default_factory=dict)
     masks: dict[Hashable, tuple[Tensor | None, Tensor | None]] = field(default_factory=dict)
@@ -158,7 +160,7 @@ class ForwardState:
         wanted = (n for n in layers if self.editors or (self.capture is not None and self.capture.wants(n)))
         return sorted(set(wanted) - self.reached)
 
-    def layer(self, module) -> int | None:
+    def layer(self, module: Any) -> int | None:
         """The number of the layer that an attention module belongs to; None for one outside the language model."""
         return self.numbers[module] if module in self.numbers else getattr(module, "layer_idx", None)
 

@@ -139,14 +139,14 @@ class Position:
     def measured(cls, words: Iterable[tuple[Judged, bool]], seed: int = 0) -> Position:
         """As often as the guard that judged these words, which acted where it says so."""
         words = list(words)
-        parts = [
+        first, second = (
             _latest([word.before for word, _ in some], sum(acted for _, acted in some))
             for some in (
                 [pair for pair in words if not pair[0].attempt],
                 [pair for pair in words if pair[0].attempt],
             )
-        ]
-        return cls(*parts, seed)
+        )
+        return cls(first, second, seed)
 
 
 def _latest(places: Sequence[int], wanted: int) -> tuple[int, float]:

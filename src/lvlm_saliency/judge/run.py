@@ -124,7 +124,7 @@ def judge_all(
     longest = _chosen(max_tokens, judging.max_tokens)
     for run in range(runs):
         for item in items:
-            ask = Asking(judge, item.id, run, heat, longest, wording.texts.get("system"))  # type: ignore[arg-type]
+            ask = Asking(judge, item.id, run, heat, longest, wording.texts.get("system"))
             try:
                 outcome.runs[run][item.id] = judging.judged(item, wording, ask)
             except UnjudgedError as error:
