@@ -28,6 +28,7 @@ FLOORS = (
     ("chat",),
     ("checks", "evaluation"),
     ("studies",),
+    ("reproduce",),
     ("cli",),
     ("demo", "serve"),
 )

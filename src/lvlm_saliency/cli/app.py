@@ -28,6 +28,7 @@ COMMANDS = {
     "generate": ("generate:generate", "Answer with LocoRE, SGRS or both, and compare with greedy and sampled answers."),
     "evaluate": ("evaluate:evaluate", "Whole benchmarks under methods, with baselines, intervals and controls."),
     "study": ("study:study", "The paper's claims, measured again on any model and labelled texts."),
+    "reproduce": ("reproduce:reproduce", "The paper's tables on your own checkpoints, its figures beside yours."),
     "tune": ("tune:tune", "Find a method's settings for a model on a budget, and write them to a preset file."),
     "score": ("score:score", "Score what any system wrote, as the official scorers of eleven benchmarks do."),
     "judge": ("judge:judge", "Have a language model judge answers, for the benchmarks that want one."),

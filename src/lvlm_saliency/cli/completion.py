@@ -78,6 +78,13 @@ def judged_names(_ctx: click.Context, _param: click.Parameter, incomplete: str) 
     return items(judged(), incomplete)
 
 
+def targets(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """What of the paper can be reproduced."""
+    from ..reproduce.plan import TARGETS
+
+    return items([(name, one.question) for name, one in TARGETS.items()], incomplete)
+
+
 def models(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The model of the package; else a folder."""
     return items([("scenes", "The model in the package.")], incomplete) or [CompletionItem(incomplete, type="dir")]

@@ -1,0 +1,116 @@
+"""`lvlm-saliency reproduce`, end to end on the shipped model in the official file layouts, and its verdicts."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from lvlm_saliency.cli.app import run
+from lvlm_saliency.reproduce.claims import Measured, judged
+from lvlm_saliency.reproduce.paper import LLAVA, MODELS, of_type
+from lvlm_saliency.scenes import draw_scene, generate_scenes, pope_questions
+from lvlm_saliency.scenes.classes import CLASSES
+from lvlm_saliency.studies.page import CANNOT_TELL, FAILS, HOLDS
+
+N = 12
+
+
+@pytest.fixture(scope="module")
+def coco(tmp_path_factory):
+    """Drawn scenes as COCO's and POPE's authors lay out their files."""
+    root = tmp_path_factory.mktemp("coco")
+    (root / "val2014").mkdir()
+    scenes = generate_scenes(N, 5)
+    names = [f"COCO_val2014_{number:012d}.jpg" for number in range(1, N + 1)]
+    for name, scene in zip(names, scenes, strict=True):
+        draw_scene(scene).save(root / "val2014" / name, quality=95)
+    objects = {str(number): sorted(scene.present) for number, scene in enumerate(scenes, 1)}
+    (root / "coco_objects.json").write_text(json.dumps(objects))
+    (root / "synonyms.txt").write_text("".join(f"{name}\n" for name in CLASSES))
+    questions = pope_questions(scenes, names)
+    for kind in ("random", "popular", "adversarial"):
+        rows = [{k: v for k, v in row.items() if k != "category"} for row in questions if row["category"] == kind]
+        (root / f"coco_pope_{kind}.json").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return root
+
+
+def command(coco, out, *more):
+    places = ["--data", str(coco), "--images", str(coco / "val2014"), "--out", str(out)]
+    return ["reproduce", "main", "--model", "scenes", *places, "--max-new-tokens", "12", "--resamples", "50", *more]
+
+
+def test_the_main_table_on_files_in_the_official_layouts(coco, tmp_path, capsys):
+    assert run([*command(coco, tmp_path / "out"), "--n", str(N), "--batch-size", "12", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert len(told["findings"]) == 9  # three ways of decoding, three claims each
+    page = (tmp_path / "out/page.md").read_text()
+    # The shipped model is of LLaVA's classes, so the paper's figures of LLaVA-1.5 stand beside its own.
+    assert "48.0" in page
+    assert "the paper: -9.6 points" in page
+    rows = [json.loads(line) for line in (tmp_path / "out/figures.jsonl").read_text().splitlines()]
+    scores = json.loads((tmp_path / "out/scenes/scores.json").read_text())["benchmarks"]
+    greedy = scores["chair"]["parts"]["captions"]["greedy"]
+    (here,) = [row for row in rows if row["system"] == "neither" and row["figure"] == "CHAIR_i"]
+    assert here["here"] == pytest.approx(greedy["figures"]["CHAIR_i"])
+    assert here["paper"] == 13.9
+    assert scores["pope"]["parts"]["all"]["greedy"]["figures"]["accuracy"] > 0.5
+
+
+def test_what_is_missing_is_said_before_anything_runs(coco, tmp_path, capsys):
+    words = command(coco, tmp_path / "out")
+    words[words.index("--data") + 1] = str(tmp_path)
+    assert run(words) == 2
+    err = capsys.readouterr().err
+    assert "nothing was run" in err
+    for part in ("synonyms", "coco_pope_random", "instances_val2014"):
+        assert part in err
+    assert not (tmp_path / "out").exists()
+    assert run(["reproduce", "cross-model", "--model", "scenes", "--on", "scenes", "--out", str(tmp_path / "o")]) == 2
+    assert "at least 2 models" in capsys.readouterr().err
+    assert run(["reproduce", "mian", "--model", "scenes", "--out", str(tmp_path / "o")]) == 2
+    assert "did you mean 'main'" in capsys.readouterr().err
+    assert run(["reproduce", "main", "--model", "./nowhere", "--on", "scenes", "--out", str(tmp_path / "o")]) == 2
+    assert "no such folder" in capsys.readouterr().err
+
+
+def test_list(capsys):
+    assert run(["reproduce", "--list", "--json"]) == 0
+    names = [row["name"] for row in json.loads(capsys.readouterr().out)]
+    assert names == ["main", "cross-model", "ablation", "quartiles", "decay", "latency"]
+
+
+def measured(difference, low, high, pictures=100):
+    return {"difference": difference, "interval": [low, high], "pictures": pictures}
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (measured(-0.09, -0.12, -0.05), HOLDS),
+        (measured(0.05, 0.01, 0.09), FAILS),  # the other side
+        (measured(0.0, -0.02, 0.02), FAILS),  # no difference shown, and the paper's 9.6 points left out
+        (measured(-0.03, -0.12, 0.05), CANNOT_TELL),  # too wide to tell
+        (measured(-0.09, -0.12, -0.05, pictures=3), CANNOT_TELL),
+        (None, CANNOT_TELL),
+    ],
+)
+def test_verdicts(found, expected):
+    finding = judged(LLAVA.rows[1], "CHAIR_s", Measured(found, None), LLAVA)
+    assert finding.verdict == expected
+    assert "-9.6 points" in finding.text
+
+
+def test_without_the_papers_figures_only_the_direction_is_judged():
+    flat = Measured(measured(0.0, -0.02, 0.02), measured(0.01, -0.02, 0.03))
+    finding = judged(LLAVA.rows[2], "f1", flat, None)
+    assert finding.verdict == CANNOT_TELL
+    assert "equal length" in finding.text
+
+
+def test_the_papers_rows():
+    assert of_type("llava") is LLAVA
+    assert of_type("gemma3") is None
+    for model in MODELS:
+        assert not model.base.spec
+        assert [bool(row.alpha) + bool(row.beta) for row in model.rows] == [0, 1, 1, 2]
