@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import re
+import threading
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,11 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 import lvlm_saliency as ls
 from lvlm_saliency import hf
 from lvlm_saliency.errors import LvlmSaliencyError, UnsupportedModelError
+from lvlm_saliency.hf import apart
 from lvlm_saliency.hf.cache_graph import Fresh, keep_graph_out_of_cache, release_cache
+from lvlm_saliency.tracing import one_pass
 from zoo import decoders, examination
-from zoo.examination import CLOSE, error_of, examine, prompt_of, text
+from zoo.examination import CLOSE, error_of, examine, prompt_of, state_of, text
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -143,7 +146,7 @@ def test_random_architectures_are_exact_or_refused(name, layers, groups, window,
 
 def test_a_batch_of_unequal_prompts_has_the_rows_of_each_alone():
     """Hidden padding on the left: of shared keys, latents and hybrids as well."""
-    for name in ("gemma4_text", "deepseek_v3", "bamba"):
+    for name in ("gemma4_text", "deepseek_v3", "bamba", "qwen3_5_text"):
         model, ids = decoders.build(name), text(batch=2)
         lengths = (9, 6)
         padded = torch.zeros_like(ids)
@@ -166,6 +169,71 @@ def test_sparse_attention_stays_sparse_under_a_session():
     want = model(input_ids=ids).logits
     with ls.LocoRE(beta=0)(model):
         assert torch.equal(model(input_ids=ids).logits, want)
+
+
+HYBRIDS = [
+    *("qwen3_5_text", "lfm2", "falcon_h1"),
+    *(
+        pytest.param(name, marks=pytest.mark.slow)
+        for name in (
+            *("qwen3_5_moe_text", "qwen3_next", "qwen4_exp_text", "lfm2_moe", "lfm3", "bamba", "granitemoehybrid"),
+            *("jamba", "kimi_linear", "nemotron_h", "olmo_hybrid", "zamba", "zamba2", "bailing_hybrid"),
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize("name", HYBRIDS)
+def test_hybrids_run_rows_side_by_side(name, monkeypatch):
+    """In one pass, and in blocks that begin where the states of the last one ended."""
+    model, ids = decoders.build(name), text()
+    assert hf.runs_apart(model)
+    before = state_of(model)
+    assert error_of(model, ids) < CLOSE
+    monkeypatch.setattr(one_pass, "MAX_ROWS", 4)
+    assert error_of(model, ids) < CLOSE
+    assert state_of(model) == before
+    assert not any("forward" in vars(module) for module in model.modules())
+
+
+@pytest.mark.parametrize("name", ["qwen3_5_text", "lfm3"])
+def test_closed_forms_are_what_the_parts_do_themselves(name, monkeypatch):
+    model, ids = decoders.build(name), text(length=24)
+    closed = ls.trace(model, prompt_of(ids), ids)
+    monkeypatch.setattr(apart, "CLOSED", {})
+    walked = ls.trace(model, prompt_of(ids), ids)
+    torch.testing.assert_close(closed.rows, walked.rows, atol=CLOSE, rtol=0)
+    torch.testing.assert_close(closed.logprobs, walked.logprobs, atol=1e-4, rtol=1e-4)
+    monkeypatch.setattr(one_pass, "STATE_BYTES", 3 * hf.state_bytes(model, hf.cache_of(model(input_ids=ids[:, :9]))))
+    cache = hf.cache_of(model(input_ids=ids[:, :9]))
+    assert [b - a for a, b in one_pass._row_blocks(model, 1, 7, cache)] == [3, 3, 1], (
+        "the states of a block are bounded"
+    )
+
+
+@torch.no_grad()
+def test_rows_side_by_side_are_this_threads_own():
+    """Another thread, and a copy of the model, run it as ever while one traces it."""
+    model, ids = decoders.build("qwen3_5_text"), text()
+    cache = hf.cache_of(model(input_ids=ids[:, :9]))
+    want = model(input_ids=ids[:, 9:], **{hf.CACHE: copy.deepcopy(cache)}).logits
+    found = {}
+
+    @torch.no_grad()
+    def elsewhere():
+        found["thread"] = model(input_ids=ids[:, 9:], **{hf.CACHE: copy.deepcopy(cache)}).logits
+
+    with hf.rows_apart(model):
+        thread = threading.Thread(target=elsewhere)
+        thread.start()
+        thread.join()
+        copied = copy.deepcopy(model)
+        found["copy"] = copied(input_ids=ids[:, 9:], **{hf.CACHE: copy.deepcopy(cache)}).logits
+        here = model(input_ids=ids[:, 9:], **{hf.CACHE: copy.deepcopy(cache)}).logits
+    assert torch.equal(found["thread"], want)
+    assert torch.equal(found["copy"], want)
+    torch.testing.assert_close(here, want, atol=1e-3, rtol=1e-3)
+    assert not any("forward" in vars(module) for module in model.modules())
 
 
 def test_states_kept_in_modules_allow_one_text_at_a_time():

@@ -66,7 +66,7 @@ MORE: dict[str, Family] = {
         Family("deepseek_vl", crops.deepseek_vl),
         Family("deepseek_ocr2", crops.deepseek_ocr2),
         Family("step3p7", crops.step3p7, needs="torchvision"),
-        Family("phi4_multimodal", crops.phi4_multimodal, needs="torchvision"),
+        Family("phi4_multimodal", crops.phi4_multimodal, needs="torchvision", padded=False),
         Family("molmo2", crops.molmo2, needs="torchvision"),
         Family("lfm2_vl", crops.lfm2_vl, needs="torchvision"),
         Family("minicpmv4_6", crops.minicpmv4_6),

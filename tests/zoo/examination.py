@@ -194,7 +194,7 @@ def _faults_of_sgrs(model, inputs) -> list[str]:
 def examine(name: str, generation: bool = True, **knobs) -> Found:
     """One type of model, with the table's configuration or with other knobs."""
     model = decoders.build(name, **knobs)
-    found = Found(name, row_by_row=hf.is_hybrid(model))
+    found = Found(name, row_by_row=hf.is_hybrid(model) and not hf.runs_apart(model))
     ids = text()
     before = state_of(model)
     try:

@@ -157,6 +157,13 @@ def keep_graph_out_of_cache(cache, fresh: Fresh, past: int) -> None:
             setattr(cache, name, getattr(keeper, name))
 
 
+def keepers_off(cache):
+    """The cache, a copy of one inside a call, without what `keep_graph_out_of_cache` has put in front of it."""
+    for name in _METHODS:
+        vars(cache).pop(name, None)
+    return cache
+
+
 def detach_held(module, names: Sequence[str]) -> None:
     """Cut what a module keeps under these names from call to call off its graph."""
     for name in names:

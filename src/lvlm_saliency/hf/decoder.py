@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 import transformers
 
 from lvlm_saliency.errors import UnsupportedModelError
+from lvlm_saliency.hf import apart
 from lvlm_saliency.hf.backends import BACKENDS, NAMES
 from lvlm_saliency.hf.layers import HELD_STATES, NO_LAYERS, Layers, attends, layers_of, stack_of
 
@@ -219,6 +220,21 @@ def is_hybrid(model) -> bool:
     """True when something besides attention carries gradient from one token to the next: layers of another kind (linear
     attention, a state space, a convolution), or such a part beside or inside the attention of a layer."""
     return known_layers(model).mixing
+
+
+def runs_apart(model) -> bool:
+    """Whether the recurrent parts of a hybrid can run the rows of a block side by side (`apart`)."""
+    return bool(known_layers(model).recurrent)
+
+
+def rows_apart(model) -> AbstractContextManager[None]:
+    """Calls of this thread inside the block keep the rows of what comes in apart: no gradient from one to another."""
+    return apart.rows_apart(known_layers(model).recurrent)
+
+
+def state_bytes(model, cache) -> int:
+    """Bytes of the states that each row of a block keeps of its own while rows run side by side."""
+    return apart.state_bytes(known_layers(model).recurrent, cache)
 
 
 def refuse_held_states(model) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
-from lvlm_saliency.hf import caches
+from lvlm_saliency.hf import apart, caches
 
 STACKS = ("layers", "h", "blocks")
 """What decoders call their list of layers."""
@@ -21,7 +21,8 @@ HELD_STATES = ("conv1d_state", "recurrent_states")
 class Layers:
     """numbers: the attention modules, each with its layer's number; renumbered: those whose own `layer_idx` is another
     one (blocks that layers share have none); mixing: whether something besides attention carries gradient from one
-    token to the next; columns: numbers of the layers that keep nothing but columns of the cache, one a token; deaf: the
+    token to the next; recurrent: the parts that do, where all of them can run the rows of a block side by side, else
+    nothing; columns: numbers of the layers that keep nothing but columns of the cache, one a token; deaf: the
     attention modules that their layers call without the keywords of the call; holders: modules that keep a state of
     their own between calls, instead of in the cache; obstacle: why rows cannot be read off these layers, empty where
     they can."""
@@ -29,6 +30,7 @@ class Layers:
     numbers: dict[nn.Module, int] = field(default_factory=dict)
     renumbered: dict[nn.Module, int] = field(default_factory=dict)
     mixing: bool = False
+    recurrent: tuple[nn.Module, ...] = ()
     columns: frozenset[int] = frozenset()
     deaf: tuple[nn.Module, ...] = ()
     holders: tuple[nn.Module, ...] = ()
@@ -88,7 +90,15 @@ def _look(decoder: nn.Module, stack: nn.ModuleList | None, config) -> Layers:
     columns = frozenset(number for number, kind in enumerate(kinds) if kind in caches.COLUMNS)
     mixing = len(stack or ()) > len(numbers) or any(kind in caches.STATES for kind in kinds)
     holders = tuple(module for module in decoder.modules() if any(name in vars(module) for name in HELD_STATES))
-    return Layers(numbers, renumbered, mixing, columns, tuple(deaf), holders, _obstacle(numbers, kinds))
+    recurrent = _recurrent(decoder, kinds) if mixing and not holders else ()
+    return Layers(numbers, renumbered, mixing, recurrent, columns, tuple(deaf), holders, _obstacle(numbers, kinds))
+
+
+def _recurrent(decoder: nn.Module, kinds: list[str]) -> tuple[nn.Module, ...]:
+    """The parts that keep a state, where every layer that keeps one has just one such part that is known."""
+    found = tuple(module for module in decoder.modules() if apart.separable(module))
+    keeping = [number for number, kind in enumerate(kinds) if kind in caches.STATES]
+    return found if sorted(module.layer_idx for module in found) == keeping else ()
 
 
 @functools.cache

@@ -36,6 +36,9 @@ MAX_ROWS = 512
 """Query rows per forward/backward: bounds the activations that the graph holds."""
 LOGIT_ELEMENTS = 2**26
 """Upper bound of `batch * rows * vocabulary` in one block (256 MiB in float32)."""
+STATE_BYTES = 2**30
+"""Upper bound of the states that the rows of one block keep in all recurrent layers together; the graph holds them
+several times over."""
 
 
 def trace(
@@ -143,7 +146,7 @@ def _one_pass(
             model_kwargs = hf.extended(model, {}, model_kwargs, count - 1)
         blocks = [
             _block(model, target, input_ids.shape[1], slice(a, b), model_kwargs, layers, valid, state)
-            for a, b in _row_blocks(model, len(target), count)
+            for a, b in _row_blocks(model, len(target), count, model_kwargs[hf.CACHE])
         ]
         rows, attention, logprobs, entropy = (
             torch.cat(parts, dim=dim) for parts, dim in zip(zip(*blocks, strict=True), (2, 2, 1, 1), strict=True)
@@ -177,11 +180,13 @@ def _prefill(model: Any, input_ids: Tensor, model_kwargs: Any, state: Session) -
         state.capture = None
 
 
-def _row_blocks(model: Any, batch: int, count: int) -> Iterator[tuple[int, int]]:
+def _row_blocks(model: Any, batch: int, count: int, cache: Any) -> Iterator[tuple[int, int]]:
     size = LOGIT_ELEMENTS // (batch * hf.text_config(model).vocab_size)
-    size = max(1, min(size, MAX_ROWS))
     if hf.is_hybrid(model):
-        size = 1  # layers without attention carry gradient from later tokens to earlier ones: one row at a time
+        # Layers without attention carry gradient from later tokens to earlier ones: one row at a time, unless they can
+        # run rows side by side, each with a state of its own.
+        size = min(size, STATE_BYTES // max(1, hf.state_bytes(model, cache))) if hf.runs_apart(model) else 1
+    size = max(1, min(size, MAX_ROWS))
     for start in range(0, count, size):
         yield start, min(start + size, count)
 
@@ -205,7 +210,7 @@ def _block(
     sheet = _Sheet(len(sequences), len(layers), new, width, layers)
     state.capture = capture = Capture(frozenset(layers), recorder=sheet.recorder)
     try:
-        with torch.no_grad():
+        with torch.no_grad(), hf.rows_apart(model):
             logits = model(**forward, return_dict=True).logits
             plain = finite_logits(logits.detach())
         targets = sequences[:, prompt_length + block.start : prompt_length + block.stop].to(plain.device)
