@@ -44,6 +44,7 @@ html_title = "lvlm-saliency"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sourcelink = False
+html_sidebars = {"index": [], "install": [], "method": []}
 html_theme_options = {
     "navbar_align": "left",
     "header_links_before_dropdown": 8,

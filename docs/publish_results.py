@@ -1,7 +1,7 @@
-"""What every method does to the shipped model, into the documents and the README (`make results`).
+"""What every method does to the shipped model, into the documents (`make results`).
 
-Reads two finished runs of `lvlm-saliency evaluate`, captions and questions, and writes their summaries, a page that
-sets them side by side with what the intervals say, and the same table between the marks in the README.
+Reads two finished runs of `lvlm-saliency evaluate`, captions and questions, and writes their summaries, and a page
+that sets them side by side with what the intervals say.
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ from collections.abc import Iterable
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
-
-from marks import between_marks
 
 from lvlm_saliency.evaluation.folder import RunFolder
 from lvlm_saliency.evaluation.summary.content import Row, RunData
@@ -65,7 +63,6 @@ def main() -> None:
     parser.add_argument("--captions", type=Path, default=Path("runs/results/captions"))
     parser.add_argument("--questions", type=Path, default=Path("runs/results/questions"))
     parser.add_argument("--out", type=Path, default=Path("docs/results"))
-    parser.add_argument("--readme", type=Path, default=Path("README.md"))
     options = parser.parse_args()
     for folder in (options.captions, options.questions):
         if not (folder / "scores.json").exists():
@@ -75,14 +72,6 @@ def main() -> None:
     for folder, name in ((options.captions, "captions.md"), (options.questions, "questions.md")):
         shutil.copyfile(folder / "summary.md", options.out / name)
     (options.out / "README.md").write_text(page(captions, questions), encoding="utf-8")
-    short = [
-        made(captions, questions),
-        "",
-        *table(captions, questions),
-        "",
-        *shows(captions, questions, "docs/results/README.md"),
-    ]
-    between_marks(options.readme, "results", short)
 
 
 def page(captions: RunData, questions: RunData) -> str:
@@ -191,11 +180,11 @@ def shows(captions: RunData, questions: RunData, details: str) -> list[str]:
             found.setdefault(read, []).append(label)
     lines = []
     told = {
-        "better, also at the same length": "Fewer captions with made-up objects, also against greedy captions cut to "
-        "the same length",
+        "better, also at the same length": "Fewer captions with hallucinated objects, also against greedy captions cut "
+        "to the same length",
         "only shorter": "Fewer, but no difference is shown against greedy captions cut to the same length",
         "no difference shown": "No difference shown in CHAIR\\_s",
-        "worse": "More captions with made-up objects",
+        "worse": "More captions with hallucinated objects",
     }
     for read in [*told, *(read for read in found if read not in told)]:
         if read in found:

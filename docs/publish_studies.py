@@ -25,7 +25,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--source", type=Path, default=Path("runs/studies"), help="the --out of `lvlm-saliency study`")
     parser.add_argument("--out", type=Path, default=Path("docs/studies"))
-    parser.add_argument("--readme", type=Path, help="also write each study's first finding between its marks")
+    parser.add_argument(
+        "--summary", type=Path, help="page beside --out: write each study's first finding between its marks"
+    )
     options = parser.parse_args()
     found = finished(options.source)
     if not found:
@@ -33,8 +35,8 @@ def main() -> None:
     for name in found:
         publish(options.source / name, options.out / name)
     (options.out / "README.md").write_text(index(found), encoding="utf-8")
-    if options.readme is not None:
-        between_marks(options.readme, "studies", headlines(found))
+    if options.summary is not None:
+        between_marks(options.summary, "studies", headlines(found, options.out.name))
 
 
 def finished(source: Path) -> dict[str, dict[str, Any]]:
@@ -80,12 +82,12 @@ def index(found: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def headlines(found: dict[str, dict[str, Any]]) -> list[str]:
-    """The first finding of each study, and how they were made."""
+def headlines(found: dict[str, dict[str, Any]], folder: str) -> list[str]:
+    """The first finding of each study, with its page in `folder`, and how they were made."""
     lines = []
     for name, study in found.items():
         one = study["findings"][0]
-        lines.append(f"- [{name}](docs/studies/{name}/page.md): {MARKS[one['verdict']]} {escaped(one['text'])}")
+        lines.append(f"- [{name}]({folder}/{name}/page.md): {MARKS[one['verdict']]} {escaped(one['text'])}")
     return [*lines, "", *dict.fromkeys(_made(study) for study in found.values())]
 
 

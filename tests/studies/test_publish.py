@@ -80,17 +80,17 @@ def test_the_guide_names_every_study():
     assert set(re.findall(r"^\| `(\w+)` \|", guide, re.MULTILINE)) >= set(STUDIES)
 
 
-def test_the_first_finding_of_each_study_stands_between_its_marks_in_the_readme(publish, tmp_path):
-    source, readme = tmp_path / "runs", tmp_path / "README.md"
+def test_the_first_finding_of_each_study_stands_between_its_marks_in_the_summary(publish, tmp_path):
+    source, summary = tmp_path / "runs", tmp_path / "results.md"
     study(source / "separation", "Do they?", Finding(FAILS, "They do not."), Finding(HOLDS, "Second."))
-    readme.write_text("before\n<!-- studies -->\nold\n<!-- end of studies -->\nafter\n")
-    publish("--source", source, "--out", tmp_path / "docs", "--readme", readme)
-    text = readme.read_text()
-    assert text.startswith("before\n<!-- studies -->\n- [separation](docs/studies/separation/page.md): ")
+    summary.write_text("before\n<!-- studies -->\nold\n<!-- end of studies -->\nafter\n")
+    publish("--source", source, "--out", tmp_path / "docs", "--summary", summary)
+    text = summary.read_text()
+    assert text.startswith("before\n<!-- studies -->\n- [separation](docs/separation/page.md): ")
     assert "They do not." in text
     assert "Second." not in text
     assert "old" not in text
     assert text.endswith("<!-- end of studies -->\nafter\n")
-    readme.write_text("no marks")
+    summary.write_text("no marks")
     with pytest.raises(SystemExit, match="does not hold"):
-        publish("--source", source, "--out", tmp_path / "docs", "--readme", readme)
+        publish("--source", source, "--out", tmp_path / "docs", "--summary", summary)
