@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 
@@ -106,8 +106,3 @@ def check(wanted: Asked, params: Any) -> None:
 def no_penalties(params: Any) -> bool:
     """Whether the logits are without penalties, which runner V2 takes off before a processor sees them."""
     return params.presence_penalty == 0 and params.frequency_penalty == 0 and params.repetition_penalty == 1
-
-
-def known_layers(names: Sequence[str]) -> set[int]:
-    """Decoder layer numbers from vLLM's layer names: `language_model.model.layers.3.self_attn.attn` is 3."""
-    return {int(part) for name in names for part in name.split(".") if part.isdigit()}

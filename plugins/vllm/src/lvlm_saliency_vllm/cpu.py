@@ -18,7 +18,6 @@ from vllm.v1.attention.backends.cpu_attn import (
     CPUAttentionMetadataBuilder,
 )
 
-from lvlm_saliency_vllm.admission import known_layers
 from lvlm_saliency_vllm.layer import Layer
 from lvlm_saliency_vllm.requests import Rows, refuse_unseen, table_of
 
@@ -32,7 +31,7 @@ class SaliencyCPUBuilder(CPUAttentionMetadataBuilder):
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.table = table_of(self.vllm_config)
-        self.table.layers |= known_layers(self.layer_names)
+        self.table.layers |= {extract_layer_index(name) for name in self.layer_names}
         refuse_unseen(self.table, self.vllm_config)
         if self.isa not in ("vec", "vec16"):
             self.table.backend_problem = (

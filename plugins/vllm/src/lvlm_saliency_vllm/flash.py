@@ -30,7 +30,6 @@ from vllm.v1.attention.backends.flash_attn import (
     FlashAttentionMetadataBuilder,
 )
 
-from lvlm_saliency_vllm.admission import known_layers
 from lvlm_saliency_vllm.layer import Layer
 from lvlm_saliency_vllm.requests import Rows, refuse_unseen, table_of
 from lvlm_saliency_vllm.window_kernel import FLOATS, INTS, merge_window
@@ -50,7 +49,7 @@ class SaliencyFlashBuilder(FlashAttentionMetadataBuilder):
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.table = table_of(self.vllm_config)
-        self.table.layers |= known_layers(self.layer_names)
+        self.table.layers |= {extract_layer_index(name) for name in self.layer_names}
         refuse_unseen(self.table, self.vllm_config)
         if getattr(self, "rswa_window", None) is not None or self.model_config.is_mm_prefix_lm:
             self.table.backend_problem = (
@@ -121,7 +120,8 @@ def _arrays(rows: list[Rows]) -> tuple[np.ndarray, np.ndarray]:
 
 def _sent(array: np.ndarray, device: torch.device) -> Tensor:
     """On the device, without waiting: pinned memory is freed only when the copy has been made."""
-    return torch.from_numpy(np.ascontiguousarray(array)).pin_memory().to(device, non_blocking=True)
+    here = torch.from_numpy(np.ascontiguousarray(array))
+    return here.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else here.to(device)
 
 
 class SaliencyFlashImpl(FlashAttentionImpl):

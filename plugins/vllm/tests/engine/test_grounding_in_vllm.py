@@ -87,6 +87,7 @@ def test_nothing_stays_in_the_worker(scenes, reference):
 def test_tensor_parallel_ranks_agree(reference, monkeypatch):
     """Two ranks of two heads each read what one of four reads."""
     monkeypatch.setenv("VLLM_ENABLE_V1_MULTIPROCESSING", "1")
+    monkeypatch.setenv("VLLM_CPU_OMP_THREADS_BIND", "nobind")  # two ranks on the cores that there are
     prompts = [{"prompt_token_ids": ids} for ids in reference.grouped["prompts"]]
     found = []
     for ranks in (1, 2):
