@@ -1,7 +1,7 @@
 """The FlashAttention backend, chosen with `--attention-backend CUSTOM`.
 
-WRITTEN, NOT RUN: no card was at hand yet; `python -m lvlm_saliency_vllm.gpu_check` runs it. Only its kernel
-(`window_kernel`) was run, in Triton's interpreter.
+NOT RUN ON A CARD: none was at hand yet; `python -m lvlm_saliency_vllm.gpu_check` does it. On a CPU the path was run
+with vLLM's kernels replaced by plain torch, and ours (`window_kernel`) in Triton's interpreter.
 
 FlashAttention makes the log-sum-exp of every row anyway, so LocoRE costs one small kernel a layer (`window_kernel`).
 A pass in which nobody asks for anything takes vLLM's own way.
