@@ -151,7 +151,7 @@ class Chat:
             self.model, batch.inputs, written, layers=layers, normalise=normalise, methods=editing(batch.methods)
         )
         found.settings["model"] = self.name
-        return found
+        return found.with_thinking(self.processor)
 
     def layouts(self, batch: Batch) -> list[list[ImageLayout]]:
         """Where the image tokens of each query lie in its pictures; empty lists without pictures."""

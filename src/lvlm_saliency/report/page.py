@@ -19,34 +19,38 @@ from .falls import ALPHA, WINDOW
 from .pack import ROW_BUDGET, layer_groups, pack_floats, pack_rows
 
 REGIONS = ("output", "previous", "image", "prompt", "prompt+output")
+PARTS = ("thinking", "answer")
+"""Regions that only the texts of models that think have."""
 SMALL_PICTURE = 200
 LARGEST_SIDE = 1024
 
 
 def page_data(report: Report, budget: int = ROW_BUDGET) -> dict[str, Any]:
     """Everything that the page shows. `budget`: bytes of rows for the whole page before base64 (see `pack`)."""
-    runs = sum(len(case.runs) for case in report.cases)
+    every = [run for case in report.cases for run in case.runs]
+    runs = len(every)
+    regions = [*REGIONS, *(PARTS if any(run.trace.parts is not None for run in every) else ())]
     return {
-        "regions": list(REGIONS),
+        "regions": regions,
         "palettes": palettes(),
         "cut": {"mark": CUT, "legend": LEGEND},
         "alpha": ALPHA,
         "window": WINDOW,
-        "cases": [_case(case, budget // max(runs, 1)) for case in report.cases],
+        "cases": [_case(case, regions, budget // max(runs, 1)) for case in report.cases],
     }
 
 
-def _case(case: Case, budget: int) -> dict[str, Any]:
+def _case(case: Case, regions: Sequence[str], budget: int) -> dict[str, Any]:
     return {
         "title": case.title,
         "prompt": case.prompt,
         "note": case.note,
         "images": [_picture(image) for image in case.images],
-        "runs": [_run(run, budget) for run in case.runs],
+        "runs": [_run(run, regions, budget) for run in case.runs],
     }
 
 
-def _run(run: Run, budget: int) -> dict[str, Any]:
+def _run(run: Run, regions: Sequence[str], budget: int) -> dict[str, Any]:
     trace, length = run.trace, run.length
     keys = trace.prompt_length + length - 1 if length else 0
     layers = [] if trace.layer_mean else list(trace.layers)  # of a mean, no layer can be shown alone
@@ -61,7 +65,7 @@ def _run(run: Run, budget: int) -> dict[str, Any]:
         "views": ["mean of all", *(_group_name([layers[i] for i in group]) for group in groups)],
         "layers": layers,
         "packed": {
-            "scores": _scores(run, [trace.layers, *([layers[i] for i in group] for group in groups)]),
+            "scores": _scores(run, regions, [trace.layers, *([layers[i] for i in group] for group in groups)]),
             "saliency": pack_rows(trace.rows[run.sample, :, :length, :keys].numpy(), groups),
             "attention": pack_rows(trace.attention[run.sample, :, :length, :keys].numpy(), groups),
         },
@@ -72,6 +76,7 @@ def _run(run: Run, budget: int) -> dict[str, Any]:
         "marks": [[mark.start, mark.end, mark.kind] for mark in run.marks],
         "context": [[item.position, item.text, item.region] for item in run.context],
         "spans": _spans(run),
+        "parts": [list(part) for part in trace.parts[run.sample]] if trace.parts is not None else [],
         "pictures": [_tiles(layout) for layout in run.layouts],
         "steps": None if run.steps is None else [_step(step, run) for step in run.steps[:length]],
     }
@@ -81,10 +86,15 @@ def _group_name(layers: Sequence[int]) -> str:
     return str(layers[0]) if len(layers) == 1 else f"{layers[0]}\u2013{layers[-1]}"
 
 
-def _scores(run: Run, views: Sequence[Sequence[int]]) -> str:
-    """Float32 [2 measures, regions, views, T], saliency first."""
+def _scores(run: Run, regions: Sequence[str], views: Sequence[Sequence[int]]) -> str:
+    """Float32 [2 measures, regions, views, T], saliency first; NaN over a region that this text has not."""
+    known, none = run.trace.region_names, np.full(run.length, np.nan, dtype=np.float32)
+
+    def values_of(score: Any, region: str, layers: Sequence[int]) -> np.ndarray:
+        return score(region, list(layers))[run.sample, : run.length].numpy() if region in known else none
+
     values = [
-        [[score(region, list(layers))[run.sample, : run.length].numpy() for layers in views] for region in REGIONS]
+        [[values_of(score, region, layers) for layers in views] for region in regions]
         for score in (run.trace.scores, run.trace.attention_scores)
     ]
     return pack_floats(np.asarray(values, dtype=np.float32))

@@ -15,6 +15,8 @@ from lvlm_saliency.model.regions import Regions
 from lvlm_saliency.short import shown, some
 
 REGIONS = ("output", "previous", "image", "prompt", "system", "prompt+output")
+PARTS = ("thinking", "answer")
+"""Regions of the output of models that think; a trace has them once `with_thinking` has looked for them."""
 
 
 @dataclass
@@ -39,6 +41,8 @@ class SaliencyTrace:
             not valid.
         entropy: `[batch, T]` in nats, of the same distribution.
         settings: how the trace was made (JSON-ready).
+        parts: of each text, (kind, first token, one past the last) in order; kinds are "thinking", "answer" and "mark"
+            (what stands around them). None where nobody has looked (`with_thinking`) or the model does not think.
     """
 
     rows: Tensor
@@ -51,6 +55,7 @@ class SaliencyTrace:
     logprobs: Tensor
     entropy: Tensor
     settings: dict[str, Any] = field(default_factory=dict)
+    parts: list[list[tuple[str, int, int]]] | None = None
 
     def __repr__(self) -> str:
         # To a researcher at a prompt a few megabytes of numbers say nothing.
@@ -110,8 +115,12 @@ class SaliencyTrace:
 
     def _members(self, region: str) -> Tensor:
         """Which keys count for each row: bool `[batch, T, N - 1]`."""
-        if region not in REGIONS:
-            raise SettingError(f"unknown region {region!r}{did_you_mean(str(region), REGIONS)}")
+        if region not in self.region_names:
+            if region in PARTS:
+                raise SettingError(
+                    f"this trace has no region {region!r}: call with_thinking(processor), of a model that thinks"
+                )
+            raise SettingError(f"unknown region {region!r}{did_you_mean(str(region), self.region_names)}")
         length, count = self.rows.shape[-1], self.rows.shape[-2]
         keys = torch.arange(length)
         queries = torch.arange(self.prompt_length - 1, self.prompt_length - 1 + count)[:, None]
@@ -120,8 +129,45 @@ class SaliencyTrace:
             return own.expand(len(self.sequences), -1, -1)
         members = torch.zeros(len(self.sequences), length, dtype=torch.bool)
         for name in region.split("+"):
-            members |= getattr(self.regions, name)[:, :length].to("cpu")
+            mask = self._part(name) if name in PARTS else getattr(self.regions, name)
+            members |= mask[:, :length].to("cpu")
         return members[:, None] & (keys <= queries)
+
+    @property
+    def region_names(self) -> tuple[str, ...]:
+        """The regions that `scores` knows for this trace."""
+        return REGIONS if self.parts is None else (*REGIONS, *PARTS)
+
+    def with_thinking(self, processor: Any) -> SaliencyTrace:
+        """The same trace with "thinking" and "answer" as regions, where the model thinks before it answers.
+
+        Args:
+            processor: the model's processor or tokenizer, whose response template or known marks say where thinking
+                begins and ends. A prompt that opens it is understood.
+
+        Returns:
+            A trace over the same rows; this one where the tokenizer knows no such marks.
+        """
+        from lvlm_saliency.model.thinking import marks_of, parts_of
+
+        marks = marks_of(processor)
+        if marks is None:
+            return self
+        tokenizer = getattr(processor, "tokenizer", processor)
+        parts = []
+        for number, tokens in enumerate(self.tokens(processor)):
+            given = self.sequences[number, self.padding(number) : self.prompt_length].tolist()
+            parts.append(parts_of(marks, tokenizer.decode(given, skip_special_tokens=False), tokens))
+        return replace(self, parts=parts)
+
+    def _part(self, name: str) -> Tensor:
+        """bool `[batch, N]`: the generated tokens of this part."""
+        mask = torch.zeros(self.sequences.shape, dtype=torch.bool)
+        for number, parts in enumerate(self.parts or ()):
+            for kind, first, end in parts:
+                if kind == name:
+                    mask[number, self.prompt_length + first : self.prompt_length + end] = True
+        return mask
 
     @property
     def layer_mean(self) -> bool:
@@ -177,6 +223,7 @@ class SaliencyTrace:
             valid=self.valid[one, :count],
             logprobs=self.logprobs[one, :count],
             entropy=self.entropy[one, :count],
+            parts=None if self.parts is None else [_cut_parts(self.parts[number], count)],
         )
 
     def padding(self, number: int) -> int:
@@ -224,11 +271,12 @@ class SaliencyTrace:
             "token_ids": self.token_ids[sample][keep].tolist(),
             "prompt_length": self.prompt_length,
             "layers": self.layers,
-            "scores": {region: plain(self.scores(region)[sample]) for region in REGIONS},
-            "attention_scores": {region: plain(self.attention_scores(region)[sample]) for region in REGIONS},
+            "scores": {region: plain(self.scores(region)[sample]) for region in self.region_names},
+            "attention_scores": {region: plain(self.attention_scores(region)[sample]) for region in self.region_names},
             "logprobs": plain(self.logprobs[sample]),
             "entropy": plain(self.entropy[sample]),
             "settings": self.settings,
+            **({} if self.parts is None else {"parts": [list(part) for part in self.parts[sample]]}),
         }
 
     def to_html(self, path: str | Path, processor: Any = None, **options: Any) -> None:
@@ -266,3 +314,8 @@ def token_text(tokenizer: Any, ids: list[int]) -> str:
     # What is not whole yet is left to the token that completes it; a token may end one character and begin another.
     before, text = before.rstrip("\ufffd"), text.rstrip("\ufffd")
     return text[len(before) :] if text.startswith(before) else text
+
+
+def _cut_parts(parts: Sequence[tuple[str, int, int]], count: int) -> list[tuple[str, int, int]]:
+    """The parts of the first `count` tokens."""
+    return [(kind, first, min(end, count)) for kind, first, end in parts if first < count]

@@ -45,6 +45,7 @@ def written(trace: Any, form: str | None = None) -> tuple[dict[str, np.ndarray],
     tensors |= {f"regions.{name}": getattr(trace.regions, name) for name in REGIONS}
     arrays = {name: values.cpu().numpy() for name, values in tensors.items()}
     about = {"layers": trace.layers, "prompt_length": trace.prompt_length, "settings": trace.settings}
+    about |= {} if trace.parts is None else {"parts": trace.parts}
     if form is None:
         return arrays, {KEY: str(FORMAT), "about": json.dumps(about)}
     return _packed(arrays, trace.prompt_length, form), {KEY: str(COMPACT), "about": json.dumps({**about, "form": form})}
@@ -91,6 +92,8 @@ def fields_of(path: str | Path, arrays: dict[str, np.ndarray], metadata: Mapping
         arrays, about = _expanded(arrays, about)
     tensors = {name: torch.from_numpy(values) for name, values in arrays.items()}
     regions = Regions(**{name: tensors.pop(f"regions.{name}") for name in REGIONS})
+    if "parts" in about:
+        about["parts"] = [[tuple(part) for part in parts] for parts in about["parts"]]
     return {**tensors, **about, "regions": regions}
 
 
@@ -141,7 +144,7 @@ def _compact_fault(arrays: Mapping[str, np.ndarray], about: Any) -> str:
 
 def _fault(arrays: Mapping[str, np.ndarray], about: Any, sheets: Sequence[str] = SHEETS) -> str:
     """What keeps these from being a trace, nothing when they are one; `sheets`: those that stand as they are."""
-    if not isinstance(about, dict) or set(about) != {"layers", "prompt_length", "settings"}:
+    if not isinstance(about, dict) or set(about) - {"parts"} != {"layers", "prompt_length", "settings"}:
         return "it does not say its layers, its prompt's length and its settings"
     types = {name: kind for name, kind in _TYPES.items() if name in sheets or name not in SHEETS}
     types |= {"sequences": "int64"} | {f"regions.{name}": "bool" for name in REGIONS}
@@ -173,7 +176,22 @@ def _shape_fault(arrays: Mapping[str, np.ndarray], about: Mapping[str, Any], she
     for name, shape in shapes.items():
         if arrays[name].shape != shape:
             return f"{name} is {list(arrays[name].shape)}, not {list(shape)}"
-    return ""
+    return "" if _are_parts(about.get("parts", [[]] * batch), batch, count) else "its parts are no parts of its texts"
+
+
+def _are_parts(parts: Any, batch: int, count: int) -> bool:
+    """Whether these are stretches of each text, one after the other."""
+    if not isinstance(parts, list) or len(parts) != batch or not all(isinstance(text, list) for text in parts):
+        return False
+    for text in parts:
+        last = 0
+        for part in text:
+            if not (isinstance(part, list) and len(part) == 3 and isinstance(part[0], str)):
+                return False
+            if not (type(part[1]) is type(part[2]) is int and last <= part[1] < part[2] <= count):
+                return False
+            last = part[2]
+    return True
 
 
 def _value_fault(arrays: Mapping[str, np.ndarray], sheets: Sequence[str]) -> str:

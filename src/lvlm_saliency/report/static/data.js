@@ -3,7 +3,7 @@ const DATA = JSON.parse(document.getElementById("data").textContent);
 const MEASURES = ["saliency", "attention"];
 const REGION_NAMES = {
   "output": "earlier words", "previous": "previous word", "image": "picture", "prompt": "prompt",
-  "prompt+output": "prompt + words",
+  "prompt+output": "prompt + words", "thinking": "thinking", "answer": "answer",
 };
 
 const bytesOf = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));

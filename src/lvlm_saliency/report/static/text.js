@@ -51,8 +51,9 @@ class TextView {
   word({first, end, text, shown}) {
     const {before, word, after} = wordParts(text);
     const t = end - 1, mark = this.run.mark(first) || this.run.mark(t);
+    const part = this.run.parts.find(([, begin, stop]) => begin <= first && first < stop);
     const span = element("span", {
-      class: `word ${mark} ${word ? "" : "blank"}`, role: "button", tabindex: -1, "data-token": t,
+      class: `word ${mark} ${word ? "" : "blank"} ${part && part[0] !== "answer" ? "thought" : ""}`, role: "button", tabindex: -1, "data-token": t,
       onclick: () => this.onPick(t), onpointerenter: () => this.onHover(t), onpointerleave: () => this.onHover(null),
     }, shown);
     return {before, span, after, mark};

@@ -1,0 +1,130 @@
+"""What of a text is thinking, and what is its answer.
+
+The tokenizer's own response template says which marks stand around the thinking; where it has none, the table here says
+it for the lines of models that are known to think. A prompt may open the thinking itself, or close it before it begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+THINKING, ANSWER, MARK = "thinking", "answer", "mark"
+
+
+@dataclass(frozen=True)
+class Marks:
+    """open: what begins the thinking; close: what may end it, the first that comes; turn: what the model's own turn
+    begins with in the prompt, where that is known; more: marks without a meaning of their own (around the answer)."""
+
+    open: str
+    close: tuple[str, ...]
+    turn: str = ""
+    more: tuple[str, ...] = ()
+
+
+TABLE = (
+    # Gemma 4
+    Marks("<|channel>thought", ("<channel|>",), "<|turn>model\n"),
+    # MiniMax M3
+    Marks("<mm:think>", ("</mm:think>",)),
+    # Mistral
+    Marks("[THINK]", ("[/THINK]",)),
+    # Muse: a turn to itself, then one to the user
+    Marks("<|start|>assistant to=self<|message|>", ("<|eom|>",), more=("<|start|>assistant to=user<|message|>",)),
+    # Kimi: a section of tool calls ends the thinking too
+    Marks("<think>", ("</think>", "<|tool_calls_section_begin|>"), "<|im_assistant|>"),
+    # ERNIE 4.5 VL
+    Marks("<think>", ("</think>",), more=("<response>", "</response>")),
+    # Qwen3-VL Thinking, Qwen3.5, MiniCPM-V, LFM2.5
+    Marks("<think>", ("</think>",), "<|im_start|>assistant\n"),
+    # GLM-V, Step, EXAONE 4
+    Marks("<think>", ("</think>",)),
+)
+"""Families by their marks; the first of which a tokenizer knows all. Sources: transformers' and vLLM's parsers of
+responses, and the chat templates of the models (docs/families.md)."""
+_FIELDS = ("reasoning_content", "thinking", "reasoning")
+
+
+def marks_of(processor: Any) -> Marks | None:
+    """The marks of a processor's or tokenizer's model; None where it is not known to think."""
+    tokenizer = getattr(processor, "tokenizer", processor)
+    template = getattr(tokenizer, "response_template", None)
+    if isinstance(template, Mapping):
+        return _of_template(template)
+    written = [getattr(source, "chat_template", None) for source in (processor, tokenizer)]
+    text = "\n".join(str(part) for part in written if part)
+    vocabulary = tokenizer.get_added_vocab() if hasattr(tokenizer, "get_added_vocab") else {}
+    for marks in TABLE:
+        if all(mark in vocabulary or mark in text for mark in (marks.open, *marks.close, *marks.more)) and (
+            not marks.turn or marks.turn in text or marks.turn.strip() in vocabulary
+        ):
+            return marks
+    return None
+
+
+def _of_template(template: Mapping[str, Any]) -> Marks | None:
+    """From the fields of transformers' `response_template`; patterns are not followed, plain marks are."""
+    fields = template.get("fields")
+    for name in _FIELDS:
+        field = fields.get(name) if isinstance(fields, Mapping) else None
+        if isinstance(field, Mapping) and isinstance(field.get("open"), str) and isinstance(field.get("close"), str):
+            turn = template.get("start_anchor")
+            return Marks(field["open"], (field["close"],), turn if isinstance(turn, str) else "")
+    return None
+
+
+def parts_of(marks: Marks, prompt: str, tokens: Sequence[str]) -> list[tuple[str, int, int]]:
+    """The parts of a text, in order, as (kind, first token, one past the last); kinds are "thinking", "answer" and
+    "mark". Together they are all tokens.
+
+    Args:
+        prompt: as the model read it, special tokens included.
+        tokens: the text of each generated token, special tokens included; joined they are the whole text.
+    """
+    text = "".join(tokens)
+    kinds = _kinds(marks, text, _opened(marks, prompt, text))
+    parts: list[tuple[str, int, int]] = []
+    begin = 0
+    for number, token in enumerate(tokens):
+        end = begin + len(token)
+        inside = kinds[begin:end] or (kinds[begin : begin + 1] or kinds[-1:])  # a token that completes no character
+        kind = MARK if MARK in inside else (inside[0] if inside else ANSWER)
+        if parts and parts[-1][0] == kind:
+            parts[-1] = kind, parts[-1][1], number + 1
+        else:
+            parts.append((kind, number, number + 1))
+        begin = end
+    return parts
+
+
+def _opened(marks: Marks, prompt: str, text: str) -> bool:
+    """Whether the text begins inside the thinking."""
+    if marks.turn and marks.turn in prompt:
+        turn = prompt[prompt.rindex(marks.turn) :]
+        opened = turn.rfind(marks.open) > max(turn.rfind(mark) for mark in marks.close)
+    else:  # earlier turns may hold marks too: only what the prompt ends with is the model's own
+        opened = prompt.rstrip().endswith(marks.open)
+    if opened:
+        return True
+    closes = [text.find(mark) for mark in marks.close if mark in text]
+    if not closes or marks.open in text[: min(closes)]:
+        return False
+    # A mark that closes what was never opened: nothing before it means no thinking, else the prompt opened it unseen.
+    return bool(text[: min(closes)].strip())
+
+
+def _kinds(marks: Marks, text: str, thinking: bool) -> list[str]:
+    """The kind of every character."""
+    kinds: list[str] = []
+    while len(kinds) < len(text):
+        at = len(kinds)
+        ends = marks.close if thinking else (marks.open, *marks.close, *marks.more)
+        found = min(((text.find(mark, at), mark) for mark in ends if text.find(mark, at) >= 0), default=None)
+        stop = len(text) if found is None else found[0]
+        kinds += [THINKING if thinking else ANSWER] * (stop - at)
+        if found is not None:
+            kinds += [MARK] * len(found[1])
+            thinking = found[1] == marks.open
+    return kinds
