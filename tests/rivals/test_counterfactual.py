@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import lvlm_saliency as ls
 from engine.reference import alone
 from lvlm_saliency.errors import UnsupportedModelError
-from lvlm_saliency.interventions.causalmm import LANGUAGE_EDITS, VISION_EDITS, CausalMM, counterfactual
+from lvlm_saliency.interventions.causalmm import CausalMM, counterfactual
 from lvlm_saliency.interventions.causalmm.counterfactual import (
     clip_tower,
     edited_maps,
@@ -21,6 +21,7 @@ from lvlm_saliency.interventions.causalmm.counterfactual import (
     hashed_uniform,
     weighed_features,
 )
+from lvlm_saliency.interventions.causalmm.method import LANGUAGE_EDITS, VISION_EDITS
 from zoo import FAMILIES
 
 SETTINGS = {"max_new_tokens": 5, "min_new_tokens": 5, "do_sample": False}

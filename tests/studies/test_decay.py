@@ -144,8 +144,6 @@ def test_nothing_is_weakened_in_an_answer_of_one_token(lab):
             lab.model,
             inputs,
             [one],
-            streamer=one,
-            logits_processor=[one],
             max_new_tokens=1,
             do_sample=False,
             output_logits=True,

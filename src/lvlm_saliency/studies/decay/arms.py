@@ -99,8 +99,6 @@ def _decoded(
         decoder.model,
         inputs,
         methods=[weakening],
-        streamer=weakening,
-        logits_processor=[weakening],
         max_new_tokens=decoder.settings.max_new_tokens,
         num_beams=1,
         do_sample=False,

@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from lvlm_saliency import hf
-from lvlm_saliency.attention.rows import RowEdit
+from lvlm_saliency.attention.edits import RowEdit
+from lvlm_saliency.attention.parts import Observer, Parts, Role, RowEditor, RunInfo
 from lvlm_saliency.attention.state import RowContext
+from lvlm_saliency.interventions.base import Method
+from lvlm_saliency.model.output import TokenRecord
 from lvlm_saliency.studies.texts import Span, overlapping
 from lvlm_saliency.tracing.result import token_text
 
@@ -85,23 +88,25 @@ class Written:
         return [token for held in self.held for token in self.others[held] if token not in objects]
 
 
-class Weakening:
+class Weakening(Method, RowEditor, Observer):
     """Multiplies the attention from each new token to confident correct words by a factor, rows renormalised.
 
-    Pass it to `generate` three times: among the `methods` (it edits attention rows), as the `streamer` (it sees which
-    tokens are chosen) and among the `logits_processor`s (it sees how probable they were; logits stay as they are).
+    It hears which tokens are chosen, from which logits, and edits the rows of those that follow; it serves one call of
+    `generate`.
 
     A factor r on attention before renormalisation is log r on the score before the softmax (as LocoRE's gain is). The
     control takes, in every layer and at every step, as much attention (summed over heads) from random other output
     tokens as the factor would take from the confident correct ones.
 
     Args:
-        model: for its layers; tokenizer: of the texts; prompt_length: n0, padding counted.
+        tokenizer: of the texts; prompt_length: n0, padding counted.
         labels: of each sample; numbers: names of the samples to the seeded choice of the control.
         ends: ids that end a text.
     """
 
-    name = "weakening"
+    name: ClassVar[str] = "weakening"
+    roles: ClassVar[Role] = Role.ROWS | Role.HEARS
+    edits_prompt: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -117,39 +122,38 @@ class Weakening:
         self.samples = [Written(label, number) for label, number in zip(labels, numbers, strict=True)]
         self.places: Tensor | None = None
         self.others: Tensor | None = None
-        self.logprobs: Tensor | None = None
+        self.heard = False
+        """Whether a token was heard that `places` and `others` do not know of yet."""
         self.taken = torch.zeros(3, len(self.samples), dtype=torch.float64)
         """Attention taken, what the treatment would take, and the rows (heads, layers and steps) that it would take it
         from, `[3, B]`."""
 
-    def check_model(self, model) -> None:
+    def check_model(self, model: Any) -> None:
         hf.target_layers(model, self.strength.layers)
+
+    def bind(self, model: Any, run: RunInfo | None = None) -> Parts:
+        return Parts(editors=(self,), observers=(self,))
 
     # --- what the decode loop tells ---
 
-    def __call__(self, ids: Tensor, logits: Tensor) -> Tensor:
-        """As a logits processor: remember how probable each token is."""
-        self.logprobs = torch.log_softmax(logits.float(), dim=-1)
-        return logits
-
-    def put(self, tokens: Tensor) -> None:
-        """As a streamer: the tokens chosen, int64 `[B]` (the prompt `[B, n0]` comes first and is passed over)."""
-        if tokens.dim() != 1 or self.logprobs is None:
+    def hear(self, sample: int, step: int, record: TokenRecord, logits: Tensor) -> None:
+        """Take the token into its text, with its probability under the model."""
+        text, token = self.samples[sample], record.token_id
+        if text.ended:
             return
-        chosen = self.logprobs.gather(1, tokens.to(self.logprobs.device)[:, None])[:, 0].exp().tolist()
-        for sample, token, probability in zip(self.samples, tokens.tolist(), chosen, strict=True):
-            if not sample.ended:
-                special = token in self.special
-                piece = "" if special else token_text(self.tokenizer, [*sample.ids[-15:], token])
-                sample.append(token, probability, piece, self.strength.confidence)
-                sample.ended = token in self.ends
+        probability = float(torch.log_softmax(logits.float(), dim=-1)[token].exp())
+        piece = "" if token in self.special else token_text(self.tokenizer, [*text.ids[-15:], token])
+        text.append(token, probability, piece, self.strength.confidence)
+        text.ended = token in self.ends
+        self.heard = True
+
+    def _look_up(self) -> None:
+        """Bring the masks to the texts as they stand."""
+        self.heard = False
         self.places = self._mask([[] if sample.ended else sample.held for sample in self.samples])
         if self.strength.elsewhere and self.places is not None:
             others = [[] if sample.ended else sample.draw_others(self.strength) for sample in self.samples]
             self.others = self._mask(others)
-
-    def end(self) -> None:
-        """As a streamer: nothing more comes."""
 
     def _mask(self, tokens: Sequence[Sequence[int]]) -> Tensor | None:
         """Absolute positions as a mask over prompt and output, bool `[B, n0 + T]`; None when there are none."""
@@ -164,7 +168,11 @@ class Weakening:
 
     def edit_rows(self, context: RowContext) -> RowEdit | None:
         acts = self.strength.layers is None or context.layer in self.strength.layers
-        if self.strength.factor == 1 or self.places is None or context.past < self.prompt_length or not acts:
+        if self.strength.factor == 1 or context.past < self.prompt_length or not acts:
+            return None
+        if self.heard:
+            self._look_up()
+        if self.places is None:
             return None
         held = self._columns(self.places, context)
         weights = context.rows.weights(slice(0, context.new))
