@@ -166,7 +166,7 @@ def test_steps_behind_a_block_do_not_make_steps_look_dear():
     seen(pace, False, 400)
     assert pace.rate < 0.01
     assert pace.blocks_pay()  # drafts at 1 against steps at 1.6, and 40 too seldom to matter
-    pace.memory.seconds["step"].extend([1.05] * 9)
+    pace.history.seconds["step"].extend([1.05] * 9)
     assert not pace.blocks_pay()
 
 
@@ -174,7 +174,7 @@ def test_the_first_time_of_an_action_gives_way():
     pace = pacing.BlockSize(fixed=False, share=0.5)
     for seconds in (50.0, 1.0, 2.0):
         pace.timed("draft", seconds)
-    assert list(pace.memory.seconds["draft"]) == [1.0, 2.0]
+    assert list(pace.history.seconds["draft"]) == [1.0, 2.0]
 
 
 def test_one_text_teaches_the_next_and_only_of_its_own_setting():
@@ -182,25 +182,25 @@ def test_one_text_teaches_the_next_and_only_of_its_own_setting():
         pass
 
     model, other = Model(), Model()
-    memory = pacing.cost_history_of(model, ("alpha", 0.6))
-    assert pacing.cost_history_of(model, ("alpha", 0.6)) is memory
-    assert pacing.cost_history_of(model, ("alpha", 0.3)) is not memory
-    assert pacing.cost_history_of(other, ("alpha", 0.6)) is not memory
-    first = pacing.BlockSize(False, 0.5, memory)
+    history = pacing.cost_history_of(model, ("alpha", 0.6))
+    assert pacing.cost_history_of(model, ("alpha", 0.6)) is history
+    assert pacing.cost_history_of(model, ("alpha", 0.3)) is not history
+    assert pacing.cost_history_of(other, ("alpha", 0.6)) is not history
+    first = pacing.BlockSize(False, 0.5, history)
     assert not first.next_is_block()  # nothing is known: an ordinary step
     assert first.size() <= pacing.FIRST
     for name, seconds in (("draft", 1.0), ("verify", 3.0), ("step", 1.6)):
         first.timed(name, seconds)
     seen(first, False, 300)
-    second = pacing.BlockSize(False, 0.5, memory)
+    second = pacing.BlockSize(False, 0.5, history)
     assert second.next_is_block()
     assert second.size() == pacing.LARGEST
-    assert second.rate == pytest.approx(memory.refused / memory.seen)
+    assert second.rate == pytest.approx(history.refused / history.seen)
     seen(second, True, 300)
-    assert not pacing.BlockSize(False, 0.5, memory).next_is_block()
-    count = len(pacing._memories)
+    assert not pacing.BlockSize(False, 0.5, history).next_is_block()
+    count = len(pacing._histories)
     del other
-    assert len(pacing._memories) == count - 1  # it goes with its model
+    assert len(pacing._histories) == count - 1  # it goes with its model
 
 
 def test_a_batch_that_is_refused_at_every_step_runs_step_by_step():
