@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from lvlm_saliency.decoding.drawing import Drawing
 
 import lvlm_saliency as ls
-from lvlm_saliency.decoding.drawing import Drawing
 from lvlm_saliency.errors import SettingError
 from zoo import FAMILIES
 
