@@ -11,7 +11,7 @@ PARALLEL := --numprocesses logical --maxprocesses 4 --dist worksteal
 
 ROOMS := src tests bench training plugins .ci docs/*.py
 
-.PHONY: setup demo test test-slow families test-versions test-vllm bench lint types types-lower docs architectures studies results train-scenes pictures
+.PHONY: setup demo test test-slow families test-versions test-vllm test-lmms-eval bench lint types types-lower docs architectures studies results train-scenes pictures
 
 setup: $(STAMP)
 
@@ -42,6 +42,10 @@ test-versions:
 # The plug-in inside vLLM, in an environment of its own (3.5 GB, 5 to 10 minutes once), against what this package writes.
 test-vllm: setup
 	$(PYTHON) .ci/vllm.py
+
+# The plug-in inside lmms-eval, in an environment of its own (2.5 GB, about ten minutes to install).
+test-lmms-eval:
+	$(PYTHON) .ci/lmms_eval.py
 
 bench: setup
 	$(BIN)/python -m bench.cpu

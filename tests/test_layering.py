@@ -30,7 +30,7 @@ FLOORS = (
     ("studies",),
     ("reproduce",),
     ("cli",),
-    ("demo", "serve"),
+    ("demo", "integrations", "serve"),
 )
 FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
 UPWARD = {

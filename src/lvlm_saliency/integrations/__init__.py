@@ -1,0 +1,1 @@
+"""This package behind other people's tools."""
