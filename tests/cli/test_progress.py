@@ -48,6 +48,7 @@ def test_no_terminal_no_bar(capsys):
     assert capsys.readouterr().err == "a note\n"
 
 
+@pytest.mark.slow
 def test_a_whole_run_in_a_pipe_draws_nothing(tmp_path):
     command = "evaluate --model scenes --benchmark scenes-pope --n 1 --max-new-tokens 2 --resamples 20 --device cpu"
     done = subprocess.run(

@@ -137,6 +137,7 @@ def test_neutral_setting_is_bit_identical(family, row):
         assert torch.equal(ours, theirs)
 
 
+@pytest.mark.each_kind
 def test_it_does_something(family, row):
     model, _ = family.build()
     inputs = family.inputs(n=2)
@@ -147,6 +148,7 @@ def test_it_does_something(family, row):
     assert not (same and torch.equal(got.sequences, want.sequences))
 
 
+@pytest.mark.each_kind
 def test_nothing_is_left_on_the_model(family, row):
     model, _ = family.build()
     inputs = family.inputs(n=1)
@@ -178,6 +180,7 @@ def test_block_and_generate_agree(family, row):
     assert all(torch.equal(a, b) for a, b in zip(block.logits, got.logits, strict=True))
 
 
+@pytest.mark.each_kind
 def test_a_batch_gives_what_single_calls_give(family, row):
     model, _ = family.build()
     n = 3
@@ -191,6 +194,7 @@ def test_a_batch_gives_what_single_calls_give(family, row):
         assert [s.token_id for s in batch.steps[sample]] == [s.token_id for s in out.steps[0]]
 
 
+@pytest.mark.each_kind
 def test_cached_decoding_gives_what_full_recomputation_gives(family, row):
     if row.searches:
         with pytest.raises(SettingError, match="cache"):
@@ -207,6 +211,7 @@ def test_cached_decoding_gives_what_full_recomputation_gives(family, row):
         torch.testing.assert_close(a, b, atol=2e-3, rtol=1e-3)
 
 
+@pytest.mark.each_kind
 def test_two_pictures_in_a_row_share_no_state(family, row):
     model, _ = family.build()
     first, second = family.inputs(n=1, seed=0), family.inputs(n=1, seed=1)
@@ -228,8 +233,18 @@ def halved():
     return build
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
-@pytest.mark.parametrize("name", ["llava", "qwen2_5_vl"])
+HALVES = [
+    pytest.param(name, dtype, marks=[] if fast else pytest.mark.slow, id=f"{name}-{dtype}")
+    for name, dtype, fast in (
+        ("llava", torch.bfloat16, True),
+        ("qwen2_5_vl", torch.float16, True),
+        ("llava", torch.float16, False),
+        ("qwen2_5_vl", torch.bfloat16, False),
+    )
+]
+
+
+@pytest.mark.parametrize(("name", "dtype"), HALVES)
 @pytest.mark.parametrize("row", METHODS, ids=lambda row: row.name)
 def test_half_precision_stays_finite(row, name, dtype, halved):
     family = FAMILIES[name]

@@ -75,6 +75,7 @@ def test_edits_compose_in_order():
     assert RowEdit(bias=torch.tensor(1.0)).additive
 
 
+@pytest.mark.each_kind
 @pytest.mark.parametrize("space", SPACES)
 def test_decoding_equals_the_formula_in_full_passes(family, space):
     """Greedy tokens and logits of cached LocoRE decoding are those of eager full passes with the formula put in."""
@@ -123,6 +124,7 @@ class Unsaid(ls.LocoRE):
         return ls.LocoRE(self.beta, self.window, self.layers).edit_rows(context)
 
 
+@pytest.mark.each_kind
 @pytest.mark.parametrize("layers", [None, (1,)])
 @pytest.mark.parametrize("batch", [1, 3])
 def test_layers_that_share_an_edited_mask_compute_what_each_would_by_itself(family, layers, batch):

@@ -31,6 +31,7 @@ def test_rows_equal_the_definition(family):
     torch.testing.assert_close(trace.attention[0], attention, atol=TOLERANCE, rtol=0)
 
 
+@pytest.mark.each_kind
 def test_a_left_padded_batch_gives_each_samples_own_rows(family):
     model, _ = family.build()
     inputs = family.inputs(n=3)
@@ -46,6 +47,7 @@ def test_a_left_padded_batch_gives_each_samples_own_rows(family):
         torch.testing.assert_close(trace.attention[sample, ..., pad:], attention, atol=TOLERANCE, rtol=0)
 
 
+@pytest.mark.each_kind
 @pytest.mark.parametrize("space", ["probability", "unnormalised", "logit"])
 def test_rows_under_locore_equal_the_definition_of_both(family, space):
     model, _ = family.build()

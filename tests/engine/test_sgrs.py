@@ -89,6 +89,7 @@ METHODS = [
 ]
 
 
+@pytest.mark.each_kind
 @pytest.mark.parametrize("method", METHODS, ids=["sample", "greedy", "one-draw"])
 def test_decisions_equal_the_slow_reference(family, method):
     model, _ = family.build()
@@ -108,6 +109,7 @@ def test_decisions_under_locore_equal_the_slow_reference(name):
     same_decisions(got, slow_sgrs(model, inputs, method, gain=(0.7, 4, "probability")))
 
 
+@pytest.mark.each_kind
 def test_it_rejects_and_falls_back(family):
     model, _ = family.build()
     steps = []
@@ -127,6 +129,7 @@ def test_it_rejects_and_falls_back(family):
             assert all(step.candidates[c] < step.threshold for c in step.rejected)
 
 
+@pytest.mark.each_kind
 def test_the_scores_are_those_of_a_trace(family):
     model, _ = family.build()
     inputs = family.inputs(n=2)

@@ -70,6 +70,7 @@ def kill_after(process, folder: Path, enough: int, delay: float) -> None:
     process.join()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs signal 9")
 def test_killed_at_random_moments_ends_with_the_same_bytes(checkpoint, tiny, tmp_path, processes):
     evaluate(Settings(out=tmp_path / "undisturbed", **SHARED), model=tiny[0], processor=tiny[1])

@@ -57,6 +57,7 @@ def check_same(model, inputs, beam, ends, **more):
     return got
 
 
+@pytest.mark.each_kind
 def test_it_writes_what_transformers_beam_search_writes(family):
     model, _ = family.build()
     check_same(model, family.inputs(n=3), Beam(), ends_of(family))
@@ -244,6 +245,7 @@ def test_knobs_out_of_range_are_refused(knobs):
         Beam(**knobs)
 
 
+@pytest.mark.each_kind
 def test_an_edit_of_attention_acts_on_every_beam(family):
     model, _ = family.build()
     inputs, ends = family.inputs(n=2), ends_of(family)

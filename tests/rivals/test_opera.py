@@ -110,6 +110,7 @@ def last_row(model, inputs, answer, layer):
     return row / row.sum()
 
 
+@pytest.mark.each_kind
 @pytest.mark.parametrize("method", [OPERA(n_beams=2, candidates=2), DOPRA(n_beams=2, candidates=2)])
 def test_the_rows_are_those_of_transformers_eager_attention(family, method, monkeypatch):
     model, _ = family.build()
@@ -234,6 +235,7 @@ def check_batch_that_goes_back(family, mode):
     assert batch.cost.rollbacks > 0
 
 
+@pytest.mark.each_kind
 def test_a_batch_gives_what_single_calls_give_also_where_it_goes_back(family):
     check_batch_that_goes_back(family, "official_code")
 
@@ -243,6 +245,7 @@ def test_so_it_does_in_the_papers_way(name):
     check_batch_that_goes_back(FAMILIES[name], "paper")
 
 
+@pytest.mark.each_kind
 def test_dopra_at_the_last_layer_is_opera_bit_for_bit(family):
     model, _ = family.build()
     inputs, more = family.inputs(n=2), {"max_new_tokens": 14, "output_scores": True, "output_logits": True}

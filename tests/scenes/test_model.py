@@ -120,6 +120,7 @@ def test_it_sees_and_it_hallucinates(shipped) -> None:
     assert sum(len(caption.split()) for caption in captions) / len(captions) > 30
 
 
+@pytest.mark.slow
 def test_most_of_what_it_says_is_true(shipped) -> None:
     """Loose bounds on 60 scenes, of statements about what is there; intervals on 1,000 are in the card."""
     from training.evaluate import caption_counts

@@ -104,6 +104,7 @@ def test_the_reading_that_collapses_is_named():
     assert collapse({"probability": calm}, "n = 9").verdict == CANNOT_TELL
 
 
+@pytest.mark.slow
 def test_the_study_from_end_to_end(tmp_path, scenes):
     lab = Lab(StudySettings(out=tmp_path, n=2, max_new_tokens=24, resamples=50), model=scenes[0], processor=scenes[1])
     page = Ablation(pictures=2, alphas="0.6", betas="0", groups="grid/controls").run(lab)

@@ -152,6 +152,7 @@ def test_yes_and_no_are_found_in_the_shipped_tokenizer():
     assert {processor.tokenizer.decode([one]).strip().lower() for one in no} == {"no"}
 
 
+@pytest.mark.slow
 def test_the_command_writes_page_data_and_a_model_that_explain_reads(capsys, tmp_path):
     folder = tmp_path / "out"
     assert main(["study", "detect:train=20", "--n", "10", "--resamples", "20", "--out", str(folder), "--json"]) == 0

@@ -259,6 +259,7 @@ def test_the_command_chooses_and_judges_on_different_pictures_and_repeats_nothin
     assert command(tuned, "--json")[:2] == (0, out)
 
 
+@pytest.mark.slow
 def test_a_killed_search_goes_on(command, tmp_path, monkeypatch):
     decode, batches = Decoder.decode, []
 
