@@ -117,3 +117,23 @@ def test_no_two_files_need_each_other():
 
     circles = sorted(".".join(name) for name in needs if name in reach(name))
     assert not circles, circles
+
+
+OF_METHODS = frozenset(
+    "name bind roles edit_rows hooks put selector search shaper loop faster observers hear steers choose capture combine "
+    "contrast_branches extra_forwards first_only behind_processors reads_inputs kind_of_layer minds_shift edits_prompt "
+    "needs_picture rows_per_token one_by_one execution shapes_logits ranges seed check_model call_settings".split()
+)
+"""What methods and their parts are made of."""
+
+
+def test_no_probe_decides_what_a_method_is():
+    """Methods say what they are (`roles`) and give their parts (`bind`): nobody asks whether an attribute is there."""
+    probes = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for _, path in files()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("hasattr", "getattr")
+        if len(node.args) > 1 and isinstance(node.args[1], ast.Constant) and node.args[1].value in OF_METHODS
+    ]
+    assert not probes, probes
