@@ -119,11 +119,15 @@ def test_no_two_files_need_each_other():
     assert not circles, circles
 
 
-OF_METHODS = frozenset(
-    "name bind roles edit_rows hooks put selector search shaper loop faster observers hear steers choose capture combine "
-    "contrast_branches extra_forwards first_only behind_processors reads_inputs kind_of_layer minds_shift edits_prompt "
-    "needs_picture rows_per_token one_by_one execution shapes_logits ranges seed check_model call_settings".split()
-)
+# fmt: off
+OF_METHODS = {
+    "name", "bind", "roles", "edit_rows", "hooks", "put", "selector", "search", "shaper", "loop", "faster",
+    "observers", "hear", "steers", "choose", "capture", "combine", "contrast_branches", "extra_forwards",
+    "first_only", "behind_processors", "reads_inputs", "kind_of_layer", "minds_shift", "edits_prompt",
+    "needs_picture", "rows_per_token", "one_by_one", "execution", "shapes_logits", "ranges", "seed", "check_model",
+    "call_settings",
+}
+# fmt: on
 """What methods and their parts are made of."""
 
 
