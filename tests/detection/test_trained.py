@@ -112,9 +112,9 @@ def test_pooled_maps_keep_their_mean():
     random = np.random.default_rng(0)
     for shape in ((24, 24), (8, 8), (17, 23), (5, 30)):
         grid = random.random(shape)
-        assert pooled(grid).shape == (12, 12)
-        assert pooled(grid).mean() == pytest.approx(grid.mean())
-    assert np.allclose(pooled(np.arange(24.0)[:, None].repeat(24, 1))[:, 0], np.arange(12) * 2 + 0.5)
+        assert pooled(grid, 12).shape == (12, 12)
+        assert pooled(grid, 12).mean() == pytest.approx(grid.mean())
+    assert np.allclose(pooled(np.arange(24.0)[:, None].repeat(24, 1), 12)[:, 0], np.arange(12) * 2 + 0.5)
 
 
 def test_overthinking_attention_against_the_released_code():

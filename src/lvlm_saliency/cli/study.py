@@ -32,6 +32,7 @@ Examples:
   lvlm-saliency study all --n 300 --out runs/study
   lvlm-saliency study separation decay --model llava-hf/llava-1.5-7b-hf --labels chair \\
       --data coco/annotations --images coco/val2014 --n 500 --out runs/llava
+  lvlm-saliency study detect --detector all --n 300 --out runs/detectors
   lvlm-saliency study separation --labels labelled.jsonl --images pictures --out runs/mine
 """
 
@@ -63,11 +64,19 @@ study_options = options(
 
 @click.command(epilog=EXAMPLE)
 @click.argument("names", nargs=-1, metavar="NAME...", shell_complete=completion.study_names)
+@click.option(
+    "--detector",
+    "detectors",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=completion.detector_names,
+    help="With detect: compare published detectors instead (all, or a name; repeat for several).",
+)
 @click.option("--list", "listed", is_flag=True, help="List the studies and what each asks.")
 @study_options
 @json_option
 @debug_option
-def study(names: tuple[str, ...], listed: bool, as_json: bool, **given: Any) -> None:
+def study(names: tuple[str, ...], detectors: tuple[str, ...], listed: bool, as_json: bool, **given: Any) -> None:
     """Run studies (`all`: every one), each into a folder of its name: a page, its figures, its data.
 
     What the model writes and what traces find is kept in OUT/kept, so that the next study, or the same one after a
@@ -78,6 +87,10 @@ def study(names: tuple[str, ...], listed: bool, as_json: bool, **given: Any) -> 
         return
     if not names:
         raise click.UsageError("name at least one study, or all; --list shows them")
+    if detectors:
+        if names != ("detect",):
+            raise click.UsageError("--detector goes with the study detect alone: study detect --detector all")
+        names = (f"detectors:names={'+'.join(detectors)}",)
     if given["out"] is None:
         raise click.UsageError("--out is missing: say where page, figures and data shall go")
     with quiet(as_json):

@@ -12,12 +12,11 @@ from lvlm_saliency.detection.fitted import Cases, Trained, perceptron
 from lvlm_saliency.detection.mention import Mention
 from lvlm_saliency.detection.reading import Reading
 
-SIDE = 12
-
 
 @dataclass(frozen=True)
 class DHCP(Trained):
-    """A perceptron (128 hidden units) on the attention of every layer and head over the picture, pooled to 12 x 12.
+    """A perceptron (128 hidden units) on the attention of every layer and head over the picture, pooled to 8 x 8
+    (`side`).
 
     DHCP itself is about yes/no answers: the mean over all answer tokens, unpooled, of pictures of one size. This is its
     idea for a word of a text: one row per word. Where a picture has several grids the first is read. Called DHCP-like
@@ -31,7 +30,8 @@ class DHCP(Trained):
     paper: ClassVar[str] = "DHCP, ACM MM 2025"
     wholly: ClassVar[bool] = True
 
-    epochs: int = 60
+    side: int = 8
+    epochs: int = 40
 
     def needs(self, depth: Depth) -> Needs:
         return Needs(attention=frozenset(depth.attention), heads=True, tiles=True)
@@ -40,14 +40,14 @@ class DHCP(Trained):
         row = self.row(self.token(mention))
         heads = np.concatenate([reading.headwise(layer, row)[:, reading.image] for layer in reading.depth.attention])
         if not reading.tiles:
-            return np.full(len(heads) * SIDE**2, np.nan)
-        return np.concatenate([pooled(one[reading.tiles[0]]).ravel() for one in heads])
+            return np.full(len(heads) * self.side**2, np.nan)
+        return np.concatenate([pooled(one[reading.tiles[0]], self.side).ravel() for one in heads])
 
     def learn(self, cases: Cases, seed: int) -> Any:
         return perceptron(cases.values, cases.y, seed, (128,), self.epochs)
 
 
-def pooled(grid: np.ndarray, side: int = SIDE) -> np.ndarray:
+def pooled(grid: np.ndarray, side: int) -> np.ndarray:
     """A map `[h, w]` on `[side, side]`, each cell the mean over its area (a coarser map is spread out)."""
     for _ in range(2):
         grid = _shrunk(grid, side).T

@@ -26,7 +26,7 @@ class LPFV(Detector):
     name: ClassVar[str] = "lpfv"
     title: ClassVar[str] = "language-prior-free verification"
     paper: ClassVar[str] = "arXiv 2601.22451"
-    passes: ClassVar[str] = "one short pass per object"
+    passes: ClassVar[str] = "one short pass, and one per object of several tokens"
     granularity: ClassVar[str] = "object"
     places: ClassVar[tuple[str, ...]] = ("question",)
 

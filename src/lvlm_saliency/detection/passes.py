@@ -75,9 +75,10 @@ def named_freely(model: Any, processor: Any, pictures: Sequence[Any], names: Seq
     tokenizer = getattr(processor, "tokenizer", processor)
     asked = build_inputs(processor, list(pictures), QUESTION, model=model)
     found = {}
+    alone = _behind(model, asked, []) if names else None  # the first token of every name is of one pass
     for name in names:
         ids = tokenizer(name.capitalize(), add_special_tokens=False)["input_ids"]
-        log_p = _behind(model, asked, ids[:-1])
+        log_p = alone if len(ids) < 2 else _behind(model, asked, ids[:-1])
         found[name] = float(sum(row[token] for row, token in zip(log_p, ids, strict=True))) if ids else float("nan")
     return found
 

@@ -46,10 +46,11 @@ def ece(risk: np.ndarray, y: np.ndarray, bins: int = BINS) -> float:
 
     risk: float `[N]`, 0 to 1; y: bool `[N]`. Bins of equal width (Guo et al. 2017, Eq. 3).
     """
-    return float(_ece(risk, y, bins)(np.ones((1, len(y))))[0])
+    return float(error_of(risk, y, bins)(np.ones((1, len(y))))[0])
 
 
-def _ece(risk: np.ndarray, y: np.ndarray, bins: int = BINS) -> stats.Statistic:
+def error_of(risk: np.ndarray, y: np.ndarray, bins: int = BINS) -> stats.Statistic:
+    """The expected calibration error as a statistic of weighted rows, for a `Resampler`."""
     parts = _bins(risk, bins)
 
     def statistic(weights: np.ndarray) -> np.ndarray:
@@ -75,7 +76,7 @@ def judged(risk: np.ndarray, y: np.ndarray, pictures: np.ndarray, resamples: int
     ]
     share = np.clip(risk, 1e-12, 1 - 1e-12)
     return Calibration(
-        ece=resampler.estimate(_ece(risk, y)),
+        ece=resampler.estimate(error_of(risk, y)),
         by_chance=(float(perfect.mean()), float(np.quantile(perfect, 0.95))),
         brier=resampler.estimate(stats.mean((risk - y) ** 2)),
         constant=float(y.mean() * (1 - y.mean())),

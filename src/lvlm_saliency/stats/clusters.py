@@ -40,20 +40,28 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Resampler:
-    """Redraws groups of rows. groups: int `[N]`; the same seed gives the same resamples, so figures pair up."""
+    """Redraws groups of rows. groups: int `[N]`; the same seed gives the same resamples, so figures pair up. total:
+    where the rows are some of more, how many groups those have (`groups` then numbers them from 0): all of them are
+    redrawn, and figures over other rows of the same groups pair up too."""
 
     groups: np.ndarray
     resamples: int = 2000
     seed: int = 0
+    total: int | None = None
 
     @cached_property
     def member(self) -> np.ndarray:
         """int `[N]`: each row's group, numbered from 0."""
-        return np.unique(self.groups, return_inverse=True)[1]
+        return self.groups if self.total is not None else np.unique(self.groups, return_inverse=True)[1]
+
+    @property
+    def size(self) -> int:
+        """How many groups are redrawn."""
+        return int(self.member.max(initial=-1)) + 1 if self.total is None else self.total
 
     def redraws(self, block: int = 250) -> Iterator[np.ndarray]:
         """How often each group was drawn, float64 `[at most block, groups]`, until there are `resamples` rows."""
-        size, random = self.member.max(initial=-1) + 1, np.random.default_rng(self.seed)
+        size, random = self.size, np.random.default_rng(self.seed)
         for start in range(0, self.resamples, block):
             count = min(block, self.resamples - start)
             yield random.multinomial(size, np.full(size, 1 / size), size=count).astype(np.float64)
@@ -61,7 +69,7 @@ class Resampler:
     @property
     def enough(self) -> bool:
         """Whether there are groups enough for an interval to say anything: `MIN_IMAGES`."""
-        return bool(self.member.max(initial=-1) + 1 >= MIN_IMAGES)
+        return self.size >= MIN_IMAGES
 
     def draws(self, statistic: Statistic, block: int = 250) -> np.ndarray:
         """The statistic of every resample, float64 `[resamples]`."""
@@ -133,6 +141,39 @@ def average_precision(score: np.ndarray, y: np.ndarray) -> Statistic:
         with np.errstate(invalid="ignore", divide="ignore"):
             precision = np.where(taken > 0, found / taken, 0)
             return (positive * precision).sum(axis=1) / found[:, -1]
+
+    return statistic
+
+
+def positives_found(score: np.ndarray, y: np.ndarray, false_alarms: float) -> Statistic:
+    """The largest share of positives that a threshold on the score finds while it takes at most this share of the
+    negatives (true positive rate at a false positive rate); tied rows enter together.
+
+    Args:
+        score: float `[N]`, finite; y: bool `[N]`; false_alarms: 0 to 1.
+    """
+    return _rates(score, y, lambda found, taken: np.where(taken <= false_alarms + 1e-12, found, 0).max(axis=1))
+
+
+def negatives_taken(score: np.ndarray, y: np.ndarray, found: float) -> Statistic:
+    """The smallest share of negatives that a threshold takes while it finds at least this share of the positives (false
+    positive rate at a true positive rate); arguments as for `positives_found`."""
+    return _rates(score, y, lambda share, taken: np.where(share >= found - 1e-12, taken, 1).min(axis=1))
+
+
+def _rates(score: np.ndarray, y: np.ndarray, chosen: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Statistic:
+    order = np.argsort(-score, kind="stable")
+    score, y = score[order], np.asarray(y, bool)[order]
+    starts = np.flatnonzero(np.r_[True, score[1:] != score[:-1]]) if len(score) else np.zeros(0, int)
+
+    def statistic(weights: np.ndarray) -> np.ndarray:
+        weights = weights[:, order]
+        found = np.cumsum(np.add.reduceat(weights * y, starts, axis=1), axis=1)
+        taken = np.cumsum(np.add.reduceat(weights * ~y, starts, axis=1), axis=1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            found, taken = found / found[:, -1:], taken / taken[:, -1:]
+        undefined = np.isnan(found[:, -1]) | np.isnan(taken[:, -1])
+        return np.where(undefined, np.nan, chosen(found, taken))
 
     return statistic
 

@@ -28,6 +28,10 @@ STUDIES = {
     "latency": ("latency.study:Latency", "What every method costs on this machine."),
     "tune": ("tune.study:Tune", "The best settings for this model on a budget, with their held-out effect."),
     "detect": ("detect.study:Detect", "A calibrated risk for every object word, and what each signal adds to it."),
+    "detectors": (
+        "detect.published.study:Published",
+        "Published detectors on one label set, with controls (also: study detect --detector all).",
+    ),
 }
 """Name to ("module:Class", the question in a line), in the order in which `all` runs them."""
 

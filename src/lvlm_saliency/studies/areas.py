@@ -7,6 +7,7 @@ one product of a matrix with two vectors.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -34,6 +35,25 @@ class Draws:
         return Draws(self.value - other.value, self.draws - other.draws, self.n, self.enough and other.enough)
 
 
+def simultaneous(found: Mapping[str, Draws], level: float = 0.95) -> dict[str, Estimate]:
+    """Intervals that hold for all of these figures at once: value -+ q x standard error, with q the quantile of the
+    largest |resample - value| / standard error over them (max-t; Westfall and Young 1993). The resamples must be
+    paired: row r of each of the same draw of groups."""
+    usable = {
+        name: one for name, one in found.items() if one.enough and len(one.draws) and not np.isnan(one.draws).any()
+    }
+    errors = {name: float(np.std(one.draws, ddof=1)) for name, one in usable.items()}
+    spread = [np.abs(usable[name].draws - usable[name].value) / error for name, error in errors.items() if error > 0]
+    q = float(np.quantile(np.max(spread, axis=0), level)) if spread else float("nan")
+    nan = float("nan")
+    return {
+        name: Estimate(one.value, one.value - q * errors[name], one.value + q * errors[name], one.n)
+        if name in usable
+        else Estimate(one.value, nan, nan, one.n)
+        for name, one in found.items()
+    }
+
+
 @dataclass(frozen=True)
 class Areas:
     """Areas over rows with these labels. y: bool `[N]`, the positives; the resamples are those of `resampler`."""
@@ -44,7 +64,7 @@ class Areas:
     @cached_property
     def _drawn(self) -> np.ndarray:
         """How often each group was drawn, float64 `[1 + resamples, groups]`; the first row is the rows as they are."""
-        return np.concatenate([np.ones((1, self.resampler.member.max(initial=-1) + 1)), *self.resampler.redraws()])
+        return np.concatenate([np.ones((1, self.resampler.size)), *self.resampler.redraws()])
 
     def auroc(self, score: np.ndarray, strata: np.ndarray | None = None) -> Draws:
         """P(score of a positive > score of a negative), ties half, pairs within a stratum only: as `stats.auroc`.

@@ -1,0 +1,1 @@
+"""Published detectors on one label set: `study detect --detector all`."""

@@ -1,0 +1,195 @@
+"""The comparison of detectors: planted truths are found, position in disguise is named, pictures are kept apart."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from scipy.special import expit
+
+from lvlm_saliency.cli import main
+from lvlm_saliency.detection.registry import detector
+from lvlm_saliency.errors import InputError, SettingError
+from lvlm_saliency.studies.areas import Draws, simultaneous
+from lvlm_saliency.studies.detect.mentions import NEAR
+from lvlm_saliency.studies.detect.published import fits
+from lvlm_saliency.studies.detect.published.cost import Cost
+from lvlm_saliency.studies.detect.published.gather import Words
+from lvlm_saliency.studies.detect.published.judge import POOLED, Sample
+from lvlm_saliency.studies.detect.published.page import page
+from lvlm_saliency.studies.detect.published.rows import CLASSES, Row, chosen, rows_of
+from lvlm_saliency.studies.detect.published.study import ALL, FIRST, Published, judged
+
+LAB = SimpleNamespace(setup=lambda: {"model": "made up"})
+
+
+def row(name, label=None, **settings):
+    one = detector(name, **settings)
+    return Row(label or name, one, main=label is None, fits=one.fit == "trained" and name != "risk")
+
+
+ROWS = [row("svar"), row("svar", "svar at A", where="A"), row("pas"), row("nll"), row("probe"), row("risk")]
+
+
+def words(seed: int, pictures: int = 80, each: int = 6) -> Words:
+    """Truth hangs on `truth` and on position; svar reads truth at P and more of it at A, pas position alone, nll
+    nothing, and a probe's features hold truth; a tenth of svar's scores is missing."""
+    random = np.random.default_rng(seed)
+    count = pictures * each
+    place = np.tile(np.arange(each), pictures)
+    truth = random.normal(size=count)
+    y = random.random(count) < expit(2 * truth + 0.8 * place - 4)
+    svar = truth + 1.5 * random.normal(size=count)
+    svar[random.random(count) < 0.1] = np.nan
+    features = random.normal(size=(count, 8))
+    features[:, 2] += truth
+    return Words(
+        y=y,
+        first=np.ones(count, bool),
+        picture=np.repeat([f"p{i}" for i in range(pictures)], each).astype(object),
+        name=np.array(["cat", "dog"], dtype=object)[random.integers(0, 2, count)],
+        position=place,
+        occurrence=np.ones(count, dtype=np.int64),
+        total=np.ones(count, dtype=np.int64),
+        wording=random.integers(5, 9, (count, len(NEAR))),
+        tokens=np.ones(count, dtype=np.int64),
+        scores={
+            "svar": svar,
+            "svar at A": truth + 0.3 * random.normal(size=count),
+            "pas": place + 0.01 * random.normal(size=count),
+            "nll": random.normal(size=count),
+            "risk": truth,
+        },
+        features={"probe": features},
+    )
+
+
+@pytest.fixture(scope="module")
+def planted():
+    ways = {"greedy": words(5), "sample": words(6), "locore": words(7)}
+    return judged(ROWS, ways, ["greedy", "sample"], 150, 0, costs={one.label: Cost(10.0, 1.5) for one in ROWS})
+
+
+def value(results, label, which="auroc", key=(POOLED, FIRST)):
+    return getattr(results.reached[label][key], which).value
+
+
+def test_a_detector_that_reads_position_alone_falls_to_chance_within_it(planted):
+    assert value(planted, "pas") > 0.65
+    assert abs(value(planted, "pas", "in_position") - 0.5) < 0.08
+    assert not planted.over["pas"]["in position"].excludes(0)
+    assert planted.over["svar"]["in position"].low > 0
+    assert value(planted, "position") == pytest.approx(value(planted, "pas"), abs=0.02)
+    assert value(planted, "nll", "in_position") == pytest.approx(0.5, abs=0.08)
+
+
+def test_where_it_is_read_and_who_is_above_whom(planted):
+    assert planted.places["svar"].low > 0
+    assert planted.ours["svar"].low > 0
+    assert planted.ours["pas"].low > 0
+    assert "risk" not in planted.ours
+
+
+def test_missing_scores_lower_the_coverage_and_nothing_else(planted):
+    assert planted.reached["svar"][POOLED, FIRST].coverage == pytest.approx(0.9, abs=0.03)
+    assert planted.reached["svar"][POOLED, FIRST].auroc.n < planted.counts[POOLED, FIRST][0]
+    assert planted.reached["nll"][POOLED, FIRST].coverage == 1
+
+
+def test_trained_rows_are_learned_on_other_pictures(planted):
+    assert value(planted, "probe", "in_position") > 0.6
+    assert planted.reached["probe"]["locore", FIRST].auroc.value > 0.6
+    # A feature that gives every picture's label away to whoever has seen the picture helps nobody here.
+    random = np.random.default_rng(0)
+    one = words(4)
+    number = np.unique(one.picture, return_inverse=True)[1]
+    one.features["probe"][:] = random.normal(size=(80, 8))[number] * 50
+    one.features["probe"][:, 0] = number
+    ways = {"greedy": one}
+    found = fits.cross_fitted(ROWS[4], ways, ["greedy"], fits.Folds.of(ways, 0), 0)
+    sample = Sample.of([one], [one.first], 20, 0)
+    assert abs(sample.reach(found["greedy"]).auroc.value - 0.5) < 0.12
+
+
+def test_folds_never_part_a_picture():
+    ways = {"greedy": words(1), "sample": words(2)}
+    folds = fits.Folds.of(ways, 0)
+    for some in ways.values():
+        rows = folds.rows(some)
+        assert all(len(set(rows[some.picture == name])) == 1 for name in set(some.picture))
+    assert set(folds.of_picture.values()) == set(range(fits.FOLDS))
+    few = words(1, pictures=3)
+    with pytest.raises(InputError, match="raise --n"):
+        fits.Folds.of({"greedy": few}, 0)
+
+
+def test_calibration_keeps_the_order_and_finds_the_rate():
+    ways = {"greedy": words(1, pictures=200)}
+    folds = fits.Folds.of(ways, 0)
+    risks = {"greedy": ways["greedy"].scores["svar at A"]}
+    found = fits.calibrated(risks, ways, ["greedy"], folds)["greedy"]
+    assert found.mean() == pytest.approx(ways["greedy"].y.mean(), abs=0.02)
+    fold = folds.rows(ways["greedy"]) == 0
+    assert (np.argsort(found[fold]) == np.argsort(risks["greedy"][fold])).all()
+    sample = Sample.of([ways["greedy"]], [ways["greedy"].first], 50, 0)
+    assert sample.reach(risks["greedy"], found).ece.value < 0.05
+
+
+def test_figures_over_other_rows_pair_up():
+    one = words(1)
+    sample = Sample.of([one], [one.first], 100, 0)
+    # Of the same score, over all rows and over those that svar has: the resamples redraw the same pictures.
+    half = one.scores["risk"].copy()
+    half[::2] = np.nan
+    assert sample.gain(one.scores["risk"], half).value == 0
+    assert (sample.gain(one.scores["risk"], half).draws == 0).all()
+
+
+def test_intervals_for_all_at_once_are_wider_and_hold():
+    random = np.random.default_rng(0)
+    draws = {str(i): Draws(0.0, random.normal(size=2000), 10) for i in range(20)}
+    alone, together = draws["0"].estimate(), simultaneous(draws)["0"]
+    assert together.low < alone.low < alone.high < together.high
+    inside = [all(abs(draws[str(i)].draws[r]) <= together.high for i in range(20)) for r in range(2000)]
+    assert 0.93 < np.mean(inside) < 0.97
+
+
+def test_the_page_says_what_was_found(planted, tmp_path):
+    found = page(LAB, planted)
+    text = " ".join(finding.text for finding in found.findings)
+    assert "pas" in text
+    assert "better at A: svar" in text
+    file = found.write(tmp_path)
+    assert file.exists()
+    assert "pas" in (tmp_path / "page.md").read_text()
+    lines = [json.loads(line) for line in (tmp_path / "detectors.jsonl").read_text().splitlines()]
+    assert {line["row"] for line in lines} >= {"svar", "position", "wording", "probe"}
+    assert {line["words"] for line in lines} == {FIRST, ALL}
+    assert (tmp_path / "forest.png").exists()
+    assert (tmp_path / "cost.png").exists()
+
+
+def test_names_and_rows():
+    assert chosen("svar+nll") == ["nll", "svar"]
+    assert set(chosen("all")) > {"svar", "haloprobe"}
+    with pytest.raises(SettingError, match="did you mean"):
+        chosen("svr")
+    with pytest.raises(SettingError):
+        Published(names="glsmi")
+    rows = rows_of(["svar", "glsim", "viser", "lens-cosine"], several_tokens=True)
+    labels = [one.label for one in rows]
+    assert labels[:2] == ["svar", "svar at A"]
+    assert "glsim (mode paper)" in labels
+    assert "svar, mean token" in labels
+    assert [one.label for one in rows if one.fits] == ["viser", "viser at A", "lens-cosine (less class means)"]
+    assert rows[0].cost == CLASSES[0]
+    assert [rows_of([name], False)[0].cost for name in ("cgc", "risk", "self-check")] == list(CLASSES[1:])
+
+
+def test_the_command_asks_for_the_study_detect(capsys):
+    assert main(["study", "separation", "--detector", "all", "--out", "x"]) == 2
+    assert "--detector" in capsys.readouterr().err
+    assert main(["study", "detect", "--detector", "nope", "--out", "x"]) == 2
+    assert "unknown detector" in capsys.readouterr().err
