@@ -170,11 +170,14 @@ class Explanation:
 
             print_risk(console, self.tokens, self.risk.of_objects, self.cut)
             return
+        if detector is not None:
+            from lvlm_saliency.report.detector import print_detector
+
+            print_detector(console, self.tokens, self.detectors[detector], detector, self.cut)
+            return
         from lvlm_saliency.report.terminal import print_trace
 
-        scores = self.scores(region) if detector is None else list(self.detectors[detector])
-        label = f"saliency on {region}" if detector is None else detector
-        print_trace(console, self.tokens, scores, label=label, cut=self.cut)
+        print_trace(console, self.tokens, self.scores(region), label=f"saliency on {region}", cut=self.cut)
 
     def to_dict(self) -> dict[str, Any]:
         """Text, steps, scores, risk and detectors as plain data; NaN stays NaN (`cli.output.plain` makes it null)."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import SettingError
+from . import completion
 from .asked import Asked
 from .options import Layers, debug_option, decoding_options, input_options, json_option
 from .quiet import quiet
@@ -23,6 +24,7 @@ Examples:
   lvlm-saliency explain --image photo.jpg --prompt "Describe this picture." --html report.html
   lvlm-saliency explain --image photo.jpg --prompt "What is on the table?" --text "A cup and a lamp." --json
   lvlm-saliency explain --image photo.jpg --prompt "Describe the image." --risk
+  lvlm-saliency explain --image photo.jpg --prompt "Describe the image." --detector svar
 """
 
 
@@ -41,6 +43,12 @@ Examples:
     help="Colour object words by the risk that they are made up, with this risk model (study detect writes one); "
     "without FILE the one that ships with the model.",
 )
+@click.option(
+    "--detector",
+    metavar="NAME",
+    shell_complete=completion.detector_names,
+    help="Colour words by a published hallucination score (lvlm-saliency detectors lists them).",
+)
 @click.option("--html", type=click.Path(path_type=Path), help="Write one self-contained page.")
 @click.option(
     "--png", type=click.Path(path_type=Path), help="Write the heat map of words over words (.png, .svg, .pdf)."
@@ -54,7 +62,7 @@ Examples:
 )
 @json_option
 @debug_option
-def explain(text, layers, normalise, region, risk, html, png, token, save, compact, as_json, **shared):
+def explain(text, layers, normalise, region, risk, detector, html, png, token, save, compact, as_json, **shared):
     """Print an answer with every token coloured by its saliency, and mark where saliency falls.
 
     The model writes the answer, greedily unless told otherwise, or --text brings it. Saliency of a token is
@@ -64,11 +72,28 @@ def explain(text, layers, normalise, region, risk, html, png, token, save, compa
     with quiet(as_json):
         check_options(asked, files, text)
         risky = None if risk is None else open_risk(risk, asked.model, layers, normalise)
-        explained, written = run(asked, files, text, layers, normalise, risky)
+        scoring = None if detector is None else open_detector(detector, asked.model)
+        explained, written = run(asked, files, text, layers, normalise, risky, scoring)
     if as_json:
         show_json(asked, explained, region, written)
     else:
         show(explained, region, written)
+
+
+def open_detector(name: str, model: str) -> Any:
+    """The detector of this name, before a model is loaded.
+
+    Raises:
+        SettingError: there is none, it has to be fitted first, or it is the risk of another model.
+    """
+    from ..detection.registry import detector
+    from ..detection.words import check_ready
+
+    found = detector(name.strip().lower())
+    check_ready(found)
+    if found.name == "risk":
+        open_risk(OWN_RISK, model, None, "row")
+    return found
 
 
 @dataclass(frozen=True)
@@ -102,7 +127,13 @@ def check_options(asked: Asked, files: Files, text: str | None) -> None:
 
 
 def run(
-    asked: Asked, files: Files, text: str | None, layers: list[int] | None, normalise: str, risk: Any = None
+    asked: Asked,
+    files: Files,
+    text: str | None,
+    layers: list[int] | None,
+    normalise: str,
+    risk: Any = None,
+    detector: Any = None,
 ) -> tuple[Explanation, list[str]]:
     """The explanation, and the paths written."""
     from ..interventions.parsing import parse_methods
@@ -120,7 +151,14 @@ def run(
     places = (
         bool(files.html) or files.token is not None
     )  # they are asked for nothing else, and not every family has any
-    explained = chat.explain(answers, layers=layers, normalise=normalise, risk=risk, layouts=places)[0]
+    scorers = {}
+    if detector is not None:
+        from ..detection.words import scorer
+
+        scorers[detector.name] = scorer(detector, chat.model, chat.processor)
+    explained = chat.explain(answers, layers=layers, normalise=normalise, risk=risk, detectors=scorers, layouts=places)[
+        0
+    ]
     if files.token is not None:
         check_token(files.token, len(explained.tokens))
     return explained, write_files(explained, files)
@@ -151,6 +189,8 @@ def show_json(asked: Asked, explained: Explanation, region: str, written: list[s
     answer, risk = explained.answer, explained.risk
     found = {"prompt": asked.prompt, "images": list(asked.images), **answer.to_dict(), **explained.trace.to_dict(0)}
     more = {} if risk is None else risk.to_dict()
+    if explained.detectors:
+        more["detectors"] = {name: list(values) for name, values in explained.detectors.items()}
     print_json({**found, "region": region, "falls": falls(explained.scores(region)), **more, "files": written})
 
 
@@ -158,6 +198,6 @@ def show(explained: Explanation, region: str, written: list[str]) -> None:
     """The coloured words on stdout, the files' names on stderr."""
     from .output import console, say
 
-    explained.show(console(), region)
+    explained.show(console(), region, next(iter(explained.detectors), None))
     for path in written:
         say(f"wrote {path}", err=True)

@@ -40,6 +40,11 @@ class Cases:
 class Fittable(Detector):
     """A detector whose score has something that other pictures must give: a scale, class means, weights."""
 
+    @property
+    def ready(self) -> bool:
+        """Whether it has what it is fitted for."""
+        return True
+
     def features(self, reading: Reading, mention: Mention) -> np.ndarray:
         """What it reads of a word, float64 `[F]`; NaN where undefined."""
         raise NotImplementedError
@@ -74,6 +79,10 @@ class Trained(Fittable):
     """Whether one missing feature leaves the word without a score; else it is filled with the training mean."""
 
     weights: Any = field(default=None, kw_only=True, repr=False, compare=False)
+
+    @property
+    def ready(self) -> bool:
+        return self.weights is not None
 
     def learn(self, cases: Cases, seed: int) -> Any:
         """The weights: anything with `log_odds(values)`."""

@@ -43,6 +43,10 @@ class VisER(Fittable):
     alpha: float = 0.4
     count: int = 10
 
+    @property
+    def ready(self) -> bool:
+        return self.tau is not None
+
     def needs(self, depth: Depth) -> Needs:
         last = depth.count
         return Needs(

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from lvlm_saliency.attention.given import editing
 from lvlm_saliency.detection.capture import reading
 from lvlm_saliency.detection.fitted import Fittable
 from lvlm_saliency.detection.mention import Mention, object_mentions
@@ -99,7 +100,7 @@ def scored(lab: Lab, texts: Sequence[LabelledText], methods: Sequence[Any], rows
         mentions=mentions,
         processor=lab.processor,
         images=[query.pictures for query in asked],
-        methods=[method for method in methods if hasattr(method, "edit_rows")],
+        methods=editing(methods),
     )
     for one in found:
         one.max_new_tokens = lab.settings.max_new_tokens

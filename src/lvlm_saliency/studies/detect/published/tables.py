@@ -85,7 +85,7 @@ def main_table(results: Results) -> Table:
     classes = "; ".join(f"{number}: {name}" for number, name in enumerate(CLASSES))
     note = (
         f"{words} first mentions, {bad} hallucinated, of {pictures} pictures. Cost classes: {classes}. Milliseconds of "
-        "a text alone (on a CPU: of processor time), the pass over it included; in brackets how many times a plain pass. "
+        "a text alone (on a CPU: of processor time), the pass over it included; in brackets how many plain passes. "
         "Intervals: 95 %, over pictures."
     )
     return Table(f"First mentions, {together(results)} texts together", head, tuple(lines), note)
