@@ -158,8 +158,21 @@ def test_seed_reaches_methods_that_draw(chat, queries):
 def rich(chat, queries):
     """An explanation with everything on it."""
     risk = ls.RiskModel.load(__import__("lvlm_saliency.risk.model", fromlist=["SHIPPED"]).SHIPPED)
-    marks = {"length": lambda trace, answer: [float(len(text)) for text in answer.tokens[:-1]] + [math.nan]}
-    return chat.explain(chat.ask(queries, [ls.SGRS(seed=0)], max_new_tokens=12), risk=risk, detectors=marks)[1]
+    return chat.explain(chat.ask(queries, [ls.SGRS(seed=0)], max_new_tokens=12), risk=risk, detectors=["nll"])[1]
+
+
+def test_detectors_score_words_of_a_batch_as_alone(chat, queries):
+    names = ["nll", "svar", "image-saliency"]
+    texts = ["There is a dog and a cat.", "Yes.", "A dog."]
+    batch = chat.explain(chat.given(queries, texts), detectors=names)
+    for query, text, found in zip(queries, texts, batch, strict=True):
+        alone = chat.explain(chat.given([query], [text]), detectors=[ls.detector(name) for name in names])[0]
+        for name in names:
+            np.testing.assert_allclose(found.detectors[name], alone.detectors[name], rtol=1e-3, atol=1e-5)
+        known = [not math.isnan(value) for value in found.detectors["nll"]]
+        assert known == [any(map(str.isalnum, token)) for token in found.tokens]
+        first = found.tokens.index(found.tokens[0])
+        assert found.detectors["nll"][first] == pytest.approx(-found.trace.logprobs[0, first].item(), rel=1e-4)
 
 
 @pytest.mark.parametrize("compact", [None, "half", "mean"])
@@ -203,7 +216,7 @@ def test_faces(rich, tmp_path):
     assert "data:image/png" in page
     assert rich.plot(tmp_path / "map.svg").stat().st_size > 0
     assert rich.plot(tmp_path / "token.png", token=0).stat().st_size > 0
-    for told, how in (("risk that the object", {}), ("length", {"detector": "length"})):
+    for told, how in (("risk that the object", {}), ("nll", {"detector": "nll"})):
         out = StringIO()
         rich.show(PlainConsole(file=out, width=100), **how)
         assert told in out.getvalue()

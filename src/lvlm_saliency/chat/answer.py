@@ -65,6 +65,12 @@ class Answer:
         """The text of each token; joined they are the whole text, special tokens included."""
         return token_texts(self.tokenizer, self.token_ids)
 
+    @cached_property
+    def pieces(self) -> list[str]:
+        """As `tokens`, with special tokens empty."""
+        special = set(self.tokenizer.all_special_ids)
+        return ["" if token in special else text for token, text in zip(self.token_ids, self.tokens, strict=True)]
+
     @property
     def cut(self) -> bool:
         """Whether the limit on new tokens ended the text."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -167,7 +168,7 @@ class Chat:
         layers: Sequence[int] | None = None,
         normalise: str = "row",
         risk: Any = None,
-        detectors: Mapping[str, Any] | None = None,
+        detectors: Sequence[Any] = (),
         layouts: bool = True,
     ) -> list[Explanation]:
         """What each answer's words depend on; answers of one batch share one pass.
@@ -175,25 +176,65 @@ class Chat:
         Args:
             layers, normalise: as in `lvlm_saliency.trace`.
             risk: a `RiskModel`, None for none.
-            detectors: by name, functions of (trace, answer) that give a score per token, NaN where there is none.
+            detectors: published scores of words, by name or as detectors (`lvlm_saliency.detectors()`).
             layouts: also find out where image tokens lie in the pictures, which heat maps need.
 
         Raises:
             what `trace` raises, and `image_layouts` for a family whose grid is not known.
         """
-        traces: dict[int, tuple[SaliencyTrace, list[list[ImageLayout]]]] = {}
+        shared: dict[int, tuple[SaliencyTrace, list[list[ImageLayout]], dict[int, dict[str, list[float]]]]] = {}
         found = []
         for answer in answers:
             batch = answer.batch
-            if id(batch) not in traces:
+            if id(batch) not in shared:
                 places = self.layouts(batch) if layouts else [[] for _ in batch.queries]
-                traces[id(batch)] = (self.trace(batch, layers, normalise), places)
-            whole, places = traces[id(batch)]
-            found.append(self._explained(answer, whole, places[answer.sample], risk, detectors or {}))
+                mates = [one for one in answers if one.batch is batch]
+                scores = self.detect(mates, detectors) if detectors else {}
+                shared[id(batch)] = (self.trace(batch, layers, normalise), places, scores)
+            whole, places, scores = shared[id(batch)]
+            sample = answer.sample
+            found.append(self._explained(answer, whole, places[sample], risk, scores.get(sample, {})))
+        return found
+
+    def detect(self, answers: Sequence[Answer], detectors: Sequence[Any]) -> dict[int, dict[str, list[float]]]:
+        """By sample and detector a score for every token of answers of one batch: that of its word, NaN between words.
+
+        Raises:
+            what `detection.capture.reading` raises.
+        """
+        from lvlm_saliency.detection.capture import reading
+        from lvlm_saliency.detection.mention import every_word
+        from lvlm_saliency.detection.registry import detector
+
+        batch = answers[0].batch
+        chosen = [detector(one) if isinstance(one, str) else one for one in detectors]
+        words = {answer.sample: every_word(answer.pieces, answer.sample) for answer in answers}
+        readings = reading(
+            self.model,
+            batch.inputs,
+            batch.sequences if batch.output is None else batch.output,
+            chosen,
+            mentions=[mention for own in words.values() for mention in own],
+            processor=self.processor,
+            images=[query.pictures for query in batch.queries],
+            methods=editing(batch.methods),
+        )
+        found: dict[int, dict[str, list[float]]] = {}
+        for answer in answers:
+            scores = found[answer.sample] = {}
+            for one in chosen:
+                values = scores[one.name] = [math.nan] * len(answer.token_ids)
+                for mention in words[answer.sample]:
+                    values[mention.start : mention.end] = [one.score(readings[answer.sample], mention)] * len(mention.tokens)
         return found
 
     def _explained(
-        self, answer: Answer, whole: SaliencyTrace, places: list[ImageLayout], risk: Any, detectors: Mapping[str, Any]
+        self,
+        answer: Answer,
+        whole: SaliencyTrace,
+        places: list[ImageLayout],
+        risk: Any,
+        detectors: Mapping[str, Sequence[float]],
     ) -> Explanation:
         own = whole.sample(answer.sample, len(answer.token_ids))
         moved = [layout.moved(whole.padding(answer.sample)) for layout in places]
@@ -210,7 +251,7 @@ class Chat:
             steps=answer.steps,
             candidates=answer.candidates,
             risk=None if risk is None else WordRisk.of(risk, own),
-            detectors={name: list(score(own, answer)) for name, score in detectors.items()},
+            detectors=detectors,
             answer=answer,
         )
 

@@ -1,0 +1,147 @@
+"""A batch of rows through the model: texts as they are written, and what is said of their tokens."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import LogitsProcessor, StoppingCriteria
+
+from lvlm_saliency.chat import Answer, Batch, Chat, Explanation
+from lvlm_saliency.serve.notes import number, token_notes
+from lvlm_saliency.serve.rows import Row
+
+LIVE_SHARE = 0.5
+"""Traces of a text that is still being written may take so much time for each second of writing."""
+
+
+class Writing(StoppingCriteria):
+    """Hears the tokens of a batch as a streamer does, and stops each text at its own end."""
+
+    def __init__(self, chat: Chat, rows: Sequence[Row], inputs: Any, odds: Odds | None, reader: Reader):
+        self.chat, self.rows, self.inputs, self.odds, self.reader = chat, rows, inputs, odds, reader
+        self.answers: list[Tensor] = []
+        self.next_trace = 0.0
+
+    def put(self, tokens: Tensor) -> None:
+        """The prompt first, which nobody needs, and then a token of each row."""
+        if tokens.dim() != 1 or len(tokens) != len(self.rows):
+            return
+        self.answers.append(tokens)
+        for at, (row, token) in enumerate(zip(self.rows, tokens.tolist(), strict=True)):
+            known = None if self.odds is None or not row.wishes.logprobs else self.odds.of(at, token, row.wishes.top)
+            row.feed(token, self.chat.tokenizer, self.chat.ends, known)
+        self._read_live()
+        for row in self.rows:
+            if row.streamed and not row.ended:
+                row.release()
+
+    def end(self) -> None:
+        """Nothing is left to do."""
+
+    def __call__(self, input_ids: Tensor, scores: Any, **_: Any) -> Tensor:
+        if len(input_ids) == len(self.rows):
+            done = [row.ended for row in self.rows]
+        else:  # the beams of one text
+            done = [all(row.cancelled for row in self.rows)] * len(input_ids)
+        return torch.tensor(done, dtype=torch.bool, device=input_ids.device)
+
+    def _read_live(self) -> None:
+        """Trace what stands so far, as often as the time that it takes allows."""
+        waiting = [row for row in self.rows if row.streamed and row.wishes.traced and not row.ended]
+        if not waiting or time.perf_counter() < self.next_trace:
+            return
+        begin = time.perf_counter()
+        prompt = self.inputs["input_ids"]
+        answers = torch.stack(self.answers, dim=1).to(prompt.device)
+        batch = Batch(
+            [row.query for row in self.rows],
+            self.inputs,
+            torch.cat([prompt, answers.to(prompt.dtype)], dim=1),
+            self.rows[0].way.methods,
+        )
+        for row, found in zip(self.rows, self.reader.read(batch, self.rows), strict=True):
+            if row in waiting:
+                row.notes[len(row.notes) :] = found[len(row.notes) :]
+        took = time.perf_counter() - begin
+        self.next_trace = time.perf_counter() + took / LIVE_SHARE
+
+
+class Odds(LogitsProcessor):
+    """Keeps the log-probabilities of the step that is being decided, as they are before temperature and top-p."""
+
+    def __init__(self, tokenizer: Any):
+        self.tokenizer = tokenizer
+        self.last: Tensor | None = None
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        self.last = torch.log_softmax(scores.float(), dim=-1)
+        return scores
+
+    def of(self, row: int, token: int, top: int) -> dict[str, Any] | None:
+        """What is said of a row's token, and of its most probable rivals."""
+        if self.last is None or row >= len(self.last):
+            return None
+        own = self.last[row]
+        values, ids = own.topk(top) if top else (own[:0], own[:0].long())
+        rivals = [self._entry(rival, value) for value, rival in zip(values.tolist(), ids.tolist(), strict=True)]
+        return {"logprob": finite(own[token].item()), "top_logprobs": rivals}
+
+    def _entry(self, token: int, value: float) -> dict[str, Any]:
+        text = self.tokenizer.decode([token])
+        return {"token": text, "logprob": finite(value), "bytes": list(text.encode())}
+
+
+def finite(value: float) -> float:
+    """A log-probability for JSON: what cannot be drawn has -9999, as OpenAI's API has it."""
+    found = number(value)
+    return -9999.0 if found is None else found
+
+
+class Reader:
+    """Traces batches and says what is known of their tokens."""
+
+    def __init__(self, chat: Chat, risk: Any = None):
+        self.chat, self.risk = chat, risk
+
+    def read(self, batch: Batch, rows: Sequence[Row]) -> list[list[dict[str, Any]]]:
+        """By row the notes of its tokens so far."""
+        answers = [
+            Answer(row.query, "answer", row.ids, batch.methods, None, batch, at, self.chat.tokenizer)
+            for at, row in enumerate(rows)
+        ]
+        return [token_notes(found) for found in self.explained(answers, rows, layouts=False)]
+
+    def explained(self, answers: Sequence[Answer], rows: Sequence[Row], layouts: bool = True) -> list[Explanation]:
+        """The explanations of answers that belong to rows."""
+        risk = self.risk if any(row.wishes.risk for row in rows) else None
+        names = list(dict.fromkeys(name for row in rows for name in row.wishes.detectors))
+        return self.chat.explain(answers, risk=risk, detectors=names, layouts=layouts)
+
+
+def write(chat: Chat, rows: Sequence[Row], reader: Reader) -> list[Answer]:
+    """Write the rows' texts as one batch; tells their tokens where they are streamed."""
+    way = rows[0].way
+    inputs = chat.encode([row.query for row in rows])
+    odds = Odds(chat.tokenizer) if any(row.wishes.logprobs for row in rows) and way.live else None
+    writing = Writing(chat, rows, inputs, odds, reader)
+    more: dict[str, Any] = {} if odds is None else {"logits_processor": [odds]}
+    answers = chat.ask(
+        [row.query for row in rows],
+        way.methods,
+        inputs=inputs,
+        streamer=writing if way.live else None,
+        stopping_criteria=[writing],
+        sample_ids=[row.sample for row in rows],
+        max_new_tokens=max(row.max_tokens for row in rows),
+        **way.settings,
+        **more,
+    )
+    if not way.live:
+        for row, answer in zip(rows, answers, strict=True):
+            for token in answer.token_ids:
+                row.feed(token, chat.tokenizer, chat.ends)
+    return answers
