@@ -225,7 +225,9 @@ class Chat:
             for one in chosen:
                 values = scores[one.name] = [math.nan] * len(answer.token_ids)
                 for mention in words[answer.sample]:
-                    values[mention.start : mention.end] = [one.score(readings[answer.sample], mention)] * len(mention.tokens)
+                    values[mention.start : mention.end] = [one.score(readings[answer.sample], mention)] * len(
+                        mention.tokens
+                    )
         return found
 
     def _explained(

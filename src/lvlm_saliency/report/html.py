@@ -107,6 +107,11 @@ def _of_sample(values: Sequence[Sequence[Any]] | None, sample: int, name: str) -
 
 def render_html(report: Report, *, budget: int = ROW_BUDGET) -> str:
     """The page as a string."""
+    return render_page(report, page_data(report, budget))
+
+
+def render_page(report: Report, data: Any) -> str:
+    """The page of a report with the data that its scripts show, which `page_data` made."""
     # Imported here, so that a command that writes no page does not wait for the template engine.
     from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
@@ -119,9 +124,9 @@ def render_html(report: Report, *, budget: int = ROW_BUDGET) -> str:
     )
     return environment.get_template("page.html.j2").render(
         report=report,
-        styles="\n".join(_static(name) for name in STYLES),
-        scripts="\n".join(_static(name) for name in SCRIPTS),
-        data=script_json(page_data(report, budget)),
+        styles="\n".join(static(name) for name in STYLES),
+        scripts="\n".join(static(name) for name in SCRIPTS),
+        data=script_json(data),
     )
 
 
@@ -131,5 +136,6 @@ def script_json(value: Any) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _static(name: str) -> str:
+def static(name: str) -> str:
+    """A file of the page's styles or scripts."""
     return resources.files("lvlm_saliency.report").joinpath("static", name).read_text(encoding="utf-8")

@@ -36,11 +36,13 @@ def page_data(report: Report, budget: int = ROW_BUDGET) -> dict[str, Any]:
         "cut": {"mark": CUT, "legend": LEGEND},
         "alpha": ALPHA,
         "window": WINDOW,
-        "cases": [_case(case, regions, budget // max(runs, 1)) for case in report.cases],
+        "cases": [case_data(case, budget // max(runs, 1), regions) for case in report.cases],
     }
 
 
-def _case(case: Case, regions: Sequence[str], budget: int) -> dict[str, Any]:
+def case_data(case: Case, budget: int, regions: Sequence[str] = REGIONS) -> dict[str, Any]:
+    """What a section of a page shows. `budget`: bytes of rows for each of its texts, before base64; `regions`: those
+    of the page."""
     return {
         "title": case.title,
         "prompt": case.prompt,

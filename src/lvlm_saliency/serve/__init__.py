@@ -1,1 +1,1 @@
-"""A server that speaks the API that everyone's clients speak, and says of every word what it depends on; and its page."""
+"""A server that speaks the API of everyone's clients and says of every word what it depends on; and its page."""

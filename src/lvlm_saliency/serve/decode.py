@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import LogitsProcessor, StoppingCriteria
 
 from lvlm_saliency.chat import Answer, Batch, Chat, Explanation
+from lvlm_saliency.model import families
 from lvlm_saliency.serve.notes import number, token_notes
 from lvlm_saliency.serve.rows import Row
 
@@ -113,13 +114,20 @@ class Reader:
             Answer(row.query, "answer", row.ids, batch.methods, None, batch, at, self.chat.tokenizer)
             for at, row in enumerate(rows)
         ]
-        return [token_notes(found) for found in self.explained(answers, rows, layouts=False)]
+        return [token_notes(found) for found in self.chat.explain(answers, risk=self._risk(rows), layouts=False)]
 
-    def explained(self, answers: Sequence[Answer], rows: Sequence[Row], layouts: bool = True) -> list[Explanation]:
-        """The explanations of answers that belong to rows."""
-        risk = self.risk if any(row.wishes.risk for row in rows) else None
+    def explained(self, answers: Sequence[Answer], rows: Sequence[Row]) -> list[Explanation]:
+        """The explanations of finished answers that belong to rows."""
         names = list(dict.fromkeys(name for row in rows for name in row.wishes.detectors))
-        return self.chat.explain(answers, risk=risk, detectors=names, layouts=layouts)
+        return self.chat.explain(answers, risk=self._risk(rows), detectors=names, layouts=self.placed(rows))
+
+    def placed(self, rows: Sequence[Row]) -> bool:
+        """Whether it is known where image tokens lie in the pictures of this model."""
+        family = families.find(self.chat.model.config.model_type)
+        return bool(rows[0].query.pictures) and family is not None and family.grid is not None
+
+    def _risk(self, rows: Sequence[Row]) -> Any:
+        return self.risk if any(row.wishes.risk for row in rows) else None
 
 
 def write(chat: Chat, rows: Sequence[Row], reader: Reader) -> list[Answer]:

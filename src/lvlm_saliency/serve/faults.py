@@ -24,7 +24,12 @@ class Fault(LvlmSaliencyError):
     """A request that is refused, or that failed: HTTP status, message, and the parameter that is to blame."""
 
     def __init__(
-        self, status: int, message: str, param: str | None = None, code: str | None = None, retry_after: int | None = None
+        self,
+        status: int,
+        message: str,
+        param: str | None = None,
+        code: str | None = None,
+        retry_after: int | None = None,
     ):
         super().__init__(message)
         self.status, self.param, self.code, self.retry_after = status, param, code, retry_after

@@ -62,7 +62,11 @@ class Metrics:
                     if own == name:
                         lines.append(f"{PREFIX}{name}{{{labels}}} {count}" if labels else f"{PREFIX}{name} {count}")
             for name, value in self._gauges.items():
-                lines += [f"# HELP {PREFIX}{name} {HELP[name]}", f"# TYPE {PREFIX}{name} gauge", f"{PREFIX}{name} {value}"]
+                lines += [
+                    f"# HELP {PREFIX}{name} {HELP[name]}",
+                    f"# TYPE {PREFIX}{name} gauge",
+                    f"{PREFIX}{name} {value}",
+                ]
             for name, (bounds, counts, total) in self._seen.items():
                 lines += [f"# HELP {PREFIX}{name} {HELP[name]}", f"# TYPE {PREFIX}{name} histogram"]
                 so_far = 0

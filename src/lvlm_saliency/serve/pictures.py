@@ -1,7 +1,7 @@
 """Pictures of a request: data URLs, and, only from hosts that the server was told of, addresses.
 
-An address is fetched by a connection to an IP address that was looked at first, so that no second answer of a name server
-can lead elsewhere; addresses inside the network are never spoken to, wherever a redirect points.
+An address is fetched by a connection to an IP address that was looked at first, so that no second answer of a name
+server can lead elsewhere; addresses inside the network are never spoken to, wherever a redirect points.
 """
 
 from __future__ import annotations

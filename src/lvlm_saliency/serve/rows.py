@@ -101,6 +101,10 @@ class Row:
     prompt_tokens: int = 0
 
     def __post_init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew; nothing of the text has been told."""
         self.ids: list[int] = []
         self.pieces: list[str] = []
         self.odds: list[dict[str, Any] | None] = []
@@ -141,6 +145,11 @@ class Row:
             self.finish = "length"
 
     @property
+    def untold(self) -> bool:
+        """Whether its client has heard nothing of it yet."""
+        return not self._told
+
+    @property
     def _safe(self) -> int:
         """Characters that no stop string can take back."""
         if self._end is not None:
@@ -165,7 +174,7 @@ class Row:
             cut = self._end is not None and end + len(piece) > safe
             if end + len(piece) > safe and not cut:
                 break
-            shown = piece[: safe - end] if cut else piece
+            shown = piece[: max(0, safe - end)] if cut else piece
             end += len(piece)
             if shown or not self._hidden(self._told):
                 text += shown

@@ -64,7 +64,7 @@ class ServeSettings:
 
 
 def api_keys(file: str | Path | None) -> tuple[str, ...]:
-    """The keys of a file, one a line, or of the environment variable LVLM_SALIENCY_API_KEY; none where neither is given.
+    """The keys of a file, one a line, or that of the environment variable LVLM_SALIENCY_API_KEY, where there is one.
 
     Raises:
         InputError: the file cannot be read, or holds no key.

@@ -1,0 +1,50 @@
+"""One JSON object a line on stderr, without pictures and texts unless the server was asked to write them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from typing import Any, TextIO
+
+NAME = "lvlm_saliency.serve"
+
+
+class JsonLines(logging.Formatter):
+    """A record as a JSON object; what stands in `extra={"told": {...}}` goes into it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """See `logging.Formatter`."""
+        moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        entry: dict[str, Any] = {"time": f"{moment}.{int(record.msecs):03d}Z", "level": record.levelname.lower()}
+        entry |= {"event": record.getMessage(), **getattr(record, "told", {})}
+        if record.exc_info and record.exc_info[0] is not None:
+            entry["error"] = record.exc_info[0].__name__
+            entry["trace"] = self.formatException(record.exc_info)
+        return json.dumps(entry, ensure_ascii=True, default=str)
+
+
+class _Stderr(logging.StreamHandler):
+    """Writes to what stderr is at the time."""
+
+    @property
+    def stream(self) -> TextIO:
+        """The present stderr."""
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, _: TextIO) -> None:
+        """It is never another."""
+
+
+def begin_log(level: int = logging.INFO) -> logging.Logger:
+    """The server's log, on stderr."""
+    log = logging.getLogger(NAME)
+    log.setLevel(level)
+    log.propagate = False
+    if not log.handlers:
+        handler = _Stderr()
+        handler.setFormatter(JsonLines())
+        log.addHandler(handler)
+    return log

@@ -1,0 +1,62 @@
+"""The page to try it on: the report's own components, with a form before them."""
+
+from __future__ import annotations
+
+import secrets
+from functools import lru_cache
+from importlib import resources
+from typing import Any
+
+from lvlm_saliency.report.content import Report
+from lvlm_saliency.report.html import SCRIPTS, STYLES, script_json, static
+from lvlm_saliency.report.page import page_data
+
+
+def page(model: dict[str, Any], keyed: bool) -> tuple[str, str]:
+    """The page and its content security policy; nothing on it is asked for elsewhere."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+    environment = Environment(
+        loader=PackageLoader("lvlm_saliency.serve"),
+        autoescape=select_autoescape(default=True, default_for_string=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    nonce = secrets.token_urlsafe(16)
+    policy = (
+        f"default-src 'none'; connect-src 'self'; img-src data: blob:; style-src 'unsafe-inline'; "
+        f"script-src 'nonce-{nonce}'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
+    )
+    own = {**model["lvlm_saliency"], "name": model["id"], "keyed": keyed, "samples": samples()}
+    content = environment.get_template("play.html.j2").render(
+        model=model["id"],
+        nonce=nonce,
+        styles="\n".join([*map(static, STYLES), _own("play.css")]),
+        scripts="\n".join(
+            [*map(static, SCRIPTS[:-1]), _own("live.js"), _own("labels.js"), _own("play.js"), static(SCRIPTS[-1])]
+        ),
+        data=script_json({**page_data(Report("", [])), "server": own}),
+    )
+    return content, policy
+
+
+def _own(name: str) -> str:
+    return resources.files("lvlm_saliency.serve").joinpath("static", name).read_text(encoding="utf-8")
+
+
+@lru_cache(maxsize=1)
+def samples() -> list[dict[str, str]]:
+    """A few drawn scenes as data URLs, for those who have no picture at hand."""
+    import base64
+    import io
+
+    from lvlm_saliency.scenes import demo_scenes, draw_scene
+
+    found = []
+    for number, scene in enumerate(demo_scenes(4), 1):
+        file = io.BytesIO()
+        draw_scene(scene).save(file, "PNG", optimize=True)
+        url = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
+        found.append({"name": f"scene-{number}.png", "title": f"a drawn {scene.kind}", "url": url})
+    return found

@@ -1,0 +1,74 @@
+"""Methods as clients name them, made safe to share a batch: seeds come from the request, files are out of reach."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from lvlm_saliency.errors import LvlmSaliencyError
+from lvlm_saliency.interventions.parsing import parse_specs
+from lvlm_saliency.interventions.registry import method, method_class
+from lvlm_saliency.interventions.sampling import Sampling
+from lvlm_saliency.serve.faults import Fault
+from lvlm_saliency.serve.rows import Way
+
+PARAM = "lvlm_saliency.methods"
+WORD = re.compile(r"[a-z][a-z0-9_-]{0,40}")
+MOST_ROWS = 32
+"""Rows of a batch that one text may take (beams)."""
+
+
+def way_of(specs: Sequence[str], sampled: bool, temperature: float, top_p: float) -> Way:
+    """How a text is decoded under these methods, each `name` or `name:setting=value,...`.
+
+    Raises:
+        Fault: a method that there is not, settings that it does not have, or methods that do not go together.
+    """
+    try:
+        methods = [_seeded(one) for spec in specs for one in _parsed(spec)]
+        searching = any(hasattr(one, "search") for one in methods)
+        if any(getattr(one, "rows_per_token", 1) > MOST_ROWS for one in methods):
+            raise Fault(400, f"a method may take at most {MOST_ROWS} beams here", PARAM)
+        deciding = searching or any(hasattr(one, "selector") for one in methods)
+        if sampled and searching:
+            raise Fault(400, "a method that searches draws nothing: leave temperature and top_p out", "temperature")
+        if sampled and not deciding:
+            methods.append(Sampling(seed=0))
+        _compose(methods)
+    except LvlmSaliencyError as error:
+        raise error if isinstance(error, Fault) else Fault(400, str(error), PARAM) from error
+    rewriting = any(one.name == "guard" for one in methods)  # words may be taken back until its sentence stands
+    alone = searching or rewriting
+    return Way(tuple(methods), alone, not alone, sampled, temperature, top_p)
+
+
+def _parsed(spec: str) -> list[Any]:
+    found = []
+    for name, settings in parse_specs(spec):
+        kind = method_class(name)
+        fields = {field.name for field in dataclasses.fields(kind)}
+        for key, value in settings.items():
+            # A setting that names a file would let clients read the server's.
+            if isinstance(value, str) and (key not in fields or key == "risk" or not WORD.fullmatch(value)):
+                raise Fault(400, f"{name}: {key}={value[:40]!r} cannot be set by a request", PARAM)
+        found.append(method(name, **settings))
+    return found
+
+
+def _seeded(one: Any) -> Any:
+    """The method with draws that depend on the number of its sample alone, and decided step by step: so a text is the
+    same whoever shares its batch, and stops where its own request says."""
+    changes: dict[str, Any] = {}
+    if getattr(one, "seed", 0) is None:
+        changes["seed"] = 0
+    if getattr(one, "execution", "stepwise") != "stepwise":
+        changes["execution"] = "stepwise"
+    return dataclasses.replace(one, **changes) if changes else one
+
+
+def _compose(methods: Sequence[Any]) -> None:
+    from lvlm_saliency.decoding.loop import composed
+
+    composed(methods)

@@ -1,0 +1,196 @@
+"""The one thread that owns the model: rows wait in a bounded queue, and those that may share a batch do."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from lvlm_saliency.chat import Answer, Chat
+from lvlm_saliency.errors import LvlmSaliencyError
+from lvlm_saliency.serve.decode import Reader, write
+from lvlm_saliency.serve.faults import Fault
+from lvlm_saliency.serve.metrics import Metrics
+from lvlm_saliency.serve.notes import token_notes
+from lvlm_saliency.serve.reports import Reports
+from lvlm_saliency.serve.rows import Row
+from lvlm_saliency.serve.settings import ServeSettings
+
+log = logging.getLogger("lvlm_saliency.serve")
+LINGER = 0.004
+"""Seconds that a lone row waits for company."""
+
+
+class Worker(threading.Thread):
+    """Works on rows until it is told to stop."""
+
+    def __init__(self, chat: Chat, settings: ServeSettings, metrics: Metrics, reports: Reports, risk: Any = None):
+        super().__init__(name="lvlm-saliency-worker", daemon=True)
+        self.chat, self.settings, self.metrics, self.reports = chat, settings, metrics, reports
+        self.reader = Reader(chat, risk)
+        self._waiting: list[Row] = []
+        self._change = threading.Condition()
+        self._stopping = False
+
+    # --- from any thread ---
+
+    def submit(self, rows: Sequence[Row]) -> None:
+        """Put the rows of one request into the queue, all or none.
+
+        Raises:
+            Fault: the queue is full (429), or the server is stopping (503).
+        """
+        with self._change:
+            if self._stopping:
+                raise Fault(503, "the server is stopping", code="stopping")
+            self._waiting = [row for row in self._waiting if not row.cancelled]
+            if len(self._waiting) + len(rows) > self.settings.max_waiting:
+                self.metrics.count("rejected_total")
+                wait = self.settings.retry_after
+                raise Fault(
+                    429, f"the server is busy: try again in {wait} seconds", code="queue_full", retry_after=wait
+                )
+            self._waiting += rows
+            self.metrics.gauge("waiting", len(self._waiting))
+            self._change.notify()
+
+    def stop(self) -> None:
+        """Take no more rows, finish those that are there, and end."""
+        with self._change:
+            self._stopping = True
+            self._change.notify()
+
+    @property
+    def waiting(self) -> int:
+        """Rows in the queue."""
+        return len(self._waiting)
+
+    # --- in the thread ---
+
+    def run(self) -> None:
+        while (batch := self._next()) is not None:
+            self.metrics.gauge("running", len(batch))
+            self.metrics.observe("batch_size", len(batch))
+            self._work(batch)
+            self.metrics.gauge("running", 0)
+
+    def _next(self) -> list[Row] | None:
+        """The longest waiting row and others that may share its batch; None at the end."""
+        with self._change:
+            while True:
+                self._waiting = [row for row in self._waiting if not row.cancelled]
+                if self._waiting:
+                    break
+                if self._stopping:
+                    return None
+                self._change.wait()
+            if len(self._waiting) == 1 and not self._stopping:
+                self._change.wait(LINGER)
+                if not self._waiting:
+                    return []
+            first = self._waiting[0]
+            most = 1 if first.way.alone and first.brought is None else self.settings.max_batch
+            batch = [row for row in self._waiting if row.key == first.key][:most]
+            self._waiting = [row for row in self._waiting if row not in batch]
+            self.metrics.gauge("waiting", len(self._waiting))
+            return batch
+
+    def _work(self, batch: list[Row]) -> None:
+        known: dict[int, int] = {}
+        rows = [row for row in batch if not row.cancelled and self._fits(row, known)]
+        if not rows:
+            return
+        begin = time.perf_counter()
+        try:
+            self._answer(rows)
+        # The thread must outlive whatever a model, a driver or a picture does: the rows fail, the server goes on.
+        except Exception as error:
+            self._recover(rows, error)
+        for row in rows:
+            if row.cancelled:
+                self.metrics.count("cancelled_total")
+        self.metrics.count("tokens_total", sum(len(row.ids) for row in rows if row.brought is None))
+        log.debug("batch", extra={"told": {"rows": len(rows), "seconds": round(time.perf_counter() - begin, 4)}})
+
+    def _fits(self, row: Row, known: dict[int, int]) -> bool:
+        """Whether the model can take the row by itself; tells its client why not, so that it spoils no batch.
+
+        known: lengths of prompts by their query, as choices of one request share theirs.
+        """
+        try:
+            if id(row.query) not in known:
+                inputs = self.chat.encode([row.query], row.max_tokens if row.brought is None else 0)
+                known[id(row.query)] = inputs["input_ids"].shape[1]
+            row.prompt_tokens = known[id(row.query)]
+            if row.brought is not None:
+                self.chat.given([row.query], [row.brought])
+        # Processors fail on strange pictures and texts with errors of almost any type.
+        except Exception as error:
+            if not isinstance(error, LvlmSaliencyError):
+                log.exception("a prompt could not be encoded")
+            row.fail(error)
+            return False
+        self.metrics.count("prompt_tokens_total", row.prompt_tokens)
+        return True
+
+    def _answer(self, rows: list[Row]) -> None:
+        if rows[0].brought is None:
+            answers = write(self.chat, rows, self.reader)
+        else:
+            answers = self.chat.given(
+                [row.query for row in rows], [str(row.brought) for row in rows], rows[0].way.methods, name="given text"
+            )
+            for row, answer in zip(rows, answers, strict=True):
+                row.max_tokens = len(answer.token_ids) + 1
+                for token in answer.token_ids:
+                    row.feed(token, self.chat.tokenizer, self.chat.ends)
+                row.finish = row.finish or "stop"
+        self._tell(rows, answers)
+
+    def _tell(self, rows: list[Row], answers: list[Answer]) -> None:
+        """What is said of finished texts."""
+        traced = [row for row in rows if row.wishes.traced and not row.cancelled]
+        extras: dict[int, dict[str, Any]] = {id(row): {} for row in rows}
+        if traced:
+            kept = [answers[rows.index(row)] for row in traced]
+            for row, found in zip(traced, self.reader.explained(kept, traced), strict=True):
+                final = token_notes(found)
+                row.notes[len(row.notes) :] = final[len(row.notes) :]
+                extra = extras[id(row)] = {"report_url": f"/reports/{self.reports.keep(found)}"}
+                if row.streamed:
+                    extra["tokens"] = [{"token": text, **note} for text, note in zip(found.tokens, final, strict=True)]
+        for row, answer in zip(rows, answers, strict=True):
+            events = getattr(answer.output, "guard", None)
+            if events is not None:
+                extras[id(row)]["events"] = [event_data(event) for event in events[answer.sample]]
+            if not row.cancelled:
+                row.done(**extras[id(row)])
+
+    def _recover(self, rows: list[Row], error: Exception) -> None:
+        """Rows of a batch that failed: one by one where nothing was told yet, so that only the culprit fails."""
+        known = isinstance(error, (LvlmSaliencyError, torch.OutOfMemoryError))
+        if not known:
+            log.exception("a batch failed")
+        fresh = [row for row in rows if row.untold and not row.cancelled]
+        if len(rows) > 1 and fresh:
+            for row in rows:
+                if row not in fresh:
+                    row.fail(error)
+            for row in fresh:
+                row.reset()
+                self._work([row])
+            return
+        memory = Fault(503, "the request does not fit into the server's memory", code="out_of_memory")
+        for row in rows:
+            row.fail(memory if isinstance(error, torch.OutOfMemoryError) else error)
+
+
+def event_data(event: Any) -> dict[str, Any]:
+    """A guard's event as plain data."""
+    import dataclasses
+
+    return dataclasses.asdict(event) if dataclasses.is_dataclass(event) else dict(event)
