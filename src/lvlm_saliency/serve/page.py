@@ -11,13 +11,15 @@ from lvlm_saliency.report.content import Report
 from lvlm_saliency.report.html import SCRIPTS, STYLES, script_json, static
 from lvlm_saliency.report.page import page_data
 
+OWN_SCRIPTS = ("live.js", "labels.js", "play.js")
+
 
 def page(model: dict[str, Any], keyed: bool) -> tuple[str, str]:
     """The page and its content security policy; nothing on it is asked for elsewhere."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, select_autoescape
 
     environment = Environment(
-        loader=PackageLoader("lvlm_saliency.serve"),
+        loader=ChoiceLoader([PackageLoader("lvlm_saliency.serve"), PackageLoader("lvlm_saliency.report")]),
         autoescape=select_autoescape(default=True, default_for_string=True),
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -33,9 +35,7 @@ def page(model: dict[str, Any], keyed: bool) -> tuple[str, str]:
         model=model["id"],
         nonce=nonce,
         styles="\n".join([*map(static, STYLES), _own("play.css")]),
-        scripts="\n".join(
-            [*map(static, SCRIPTS[:-1]), _own("live.js"), _own("labels.js"), _own("play.js"), static(SCRIPTS[-1])]
-        ),
+        scripts="\n".join([*map(static, SCRIPTS), *map(_own, OWN_SCRIPTS)]),
         data=script_json({**page_data(Report("", [])), "server": own}),
     )
     return content, policy

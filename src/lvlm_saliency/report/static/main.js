@@ -1,6 +1,6 @@
 // The page: one toolbar for all cases, one section per case.
-const HAS_RISK = CASES.some((data) => data.runs.some((run) => run.risk));
-const shared = {colour: HAS_RISK ? "risk" : "hold", region: DATA.regions[0], measure: MEASURES[0], view: "", alpha: DATA.alpha, strength: 0.8};
+const hasRisk = () => CASES.some((data) => data.runs.some((run) => run.risk));
+const shared = {colour: hasRisk() ? "risk" : "hold", region: DATA.regions[0], measure: MEASURES[0], view: "", alpha: DATA.alpha, strength: 0.8};
 const sections = [];
 let current = null;
 
@@ -112,17 +112,41 @@ function keys(event) {
   event.preventDefault();
 }
 
-async function begin() {
-  choice("colour", ["risk", "hold"], {risk: "risk of being made up", hold: "how they hang on"});
-  document.getElementById("colour").parentNode.hidden = !HAS_RISK;
-  if (HAS_RISK) document.getElementById("region").previousElementSibling.textContent = "What they hang on";
-  choice("region", DATA.regions, REGION_NAMES);
-  choice("measure", MEASURES, {});
+// What the toolbar offers, by what the cases hold.
+function offer() {
+  const risky = hasRisk();
+  document.getElementById("colour").parentNode.hidden = !risky;
+  if (risky) document.getElementById("region").previousElementSibling.textContent = "What they hang on";
   const views = [...new Set(CASES.flatMap((data) => data.runs.flatMap((run) => run.views)))];
   const select = document.getElementById("view");
-  select.append(...views.map((view) => element("option", {value: view}, view)));
+  select.replaceChildren(...views.map((view) => element("option", {value: view}, view)));
+  if (!views.includes(shared.view)) shared.view = views[0] ?? "";
+  select.value = shared.view;
+}
+
+// A case that comes later stands first.
+async function addCase(data) {
+  const own = {...data, runs: data.runs.map((run) => new Run(run))};
+  const risky = hasRisk();
+  CASES.push(own);
+  const section = new Section(own, sections.length);
+  sections.push(section);
+  document.getElementById("cases").prepend(section.node);
+  if (!risky && hasRisk()) shared.colour = "risk";
+  for (const input of document.querySelectorAll("#colour input")) input.checked = input.value === shared.colour;
+  offer();
+  await section.show(0);
+  current = section;
+  return section;
+}
+
+async function begin() {
+  choice("colour", ["risk", "hold"], {risk: "risk of being made up", hold: "how they hang on"});
+  choice("region", DATA.regions, REGION_NAMES);
+  choice("measure", MEASURES, {});
+  const select = document.getElementById("view");
   select.addEventListener("change", () => { shared.view = select.value; repaint(); });
-  shared.view = views[0];
+  offer();
   const alpha = document.getElementById("alpha");
   alpha.value = shared.alpha;
   alpha.addEventListener("input", () => { shared.alpha = Number(alpha.value); repaint(); });

@@ -1,0 +1,221 @@
+"""The page in a real browser: upload, ask, watch, click, compare, label, save. Nothing comes from outside."""
+
+from __future__ import annotations
+
+import json
+import time
+import zipfile
+
+import httpx
+import pytest
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+
+from lvlm_saliency.studies.label_files import read_labelled
+from report.browser import browser, complaints, requests, wait_until
+
+LOCAL = ("data:", "blob:", "chrome:", "chrome-untrusted:")
+CONTRASTS = """
+const linear = (c) => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+const luminance = ([r, g, b]) => 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
+const parse = (text) => {
+  const numbers = text.match(/[\\d.]+/g).map(Number);
+  return text.startsWith("color(") ? numbers : [...numbers.slice(0, 3).map((c) => c / 255), ...numbers.slice(3)];
+};
+const ground = (node) => {
+  for (; node; node = node.parentElement) {
+    const [r, g, b, a = 1] = parse(getComputedStyle(node).backgroundColor);
+    if (a > 0.9) return [r, g, b];
+  }
+  return [1, 1, 1];
+};
+const found = [];
+for (const node of document.querySelectorAll("body *")) {
+  const own = [...node.childNodes].some((child) => child.nodeType === 3 && child.textContent.trim());
+  if (!own || !node.checkVisibility() || node.closest("svg, script, style, .stack, :disabled")) continue;
+  const [high, low] = [luminance(parse(getComputedStyle(node).color)), luminance(ground(node))].sort((a, b) => b - a);
+  const ratio = (high + 0.05) / (low + 0.05);
+  if (ratio < 4.5) found.push([node.className || node.tagName, node.textContent.trim().slice(0, 30), ratio.toFixed(2)]);
+}
+return found;
+"""
+UNNAMED = """
+return [...document.querySelectorAll("button, input, select, textarea, a")].filter((node) => node.checkVisibility()
+  && !(node.textContent.trim() || node.getAttribute("aria-label") || node.labels?.length))
+  .map((node) => node.outerHTML);
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("downloads")
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory, folder):
+    with browser(tmp_path_factory.mktemp("profile")) as found:
+        found.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(folder)})
+        yield found
+
+
+@pytest.fixture
+def page(driver, server):
+    """The page, just opened; whatever a test does, nothing is asked for elsewhere and the console stays empty."""
+    look(driver, 1280, 900, "light")
+    driver.get(f"{server.url}/")
+    wait_until(driver, "return document.body.dataset.ready === 'true'")
+    yield driver
+    assert [url for url in requests(driver) if not url.startswith((*LOCAL, server.url))] == []
+    assert complaints(driver) == []
+
+
+def look(driver, width, height, scheme):
+    size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+
+
+def one(driver, css):
+    return driver.find_element(By.CSS_SELECTOR, css)
+
+
+def words(driver):
+    return driver.find_elements(By.CSS_SELECTOR, ".case .answer .word")
+
+
+def ask(driver, tmp_path, pictures, *ways):
+    file = tmp_path / "my picture.png"
+    pictures[0].save(file)
+    one(driver, "#file").send_keys(str(file))
+    wait_until(driver, "return document.querySelectorAll('#thumbs img').length === 1")
+    driver.execute_script("document.getElementById('max').value = 24; document.querySelector('.more').open = true")
+    for way in ways:
+        one(driver, f"#ways input[value={way}]").send_keys(Keys.SPACE)
+    one(driver, "#prompt").send_keys(Keys.CONTROL, Keys.ENTER)
+    wait_until(driver, "return document.querySelector('.case .answer .word') !== null", 120)
+    wait_until(driver, "return document.querySelector('.case').dataset.shown !== undefined")
+
+
+def downloaded(folder, name):
+    end = time.monotonic() + 20
+    while not (folder / name).exists():
+        assert time.monotonic() < end, f"{name} was never saved"
+        time.sleep(0.05)
+    return folder / name
+
+
+def test_upload_ask_compare_click_label_and_save(page, server, folder, tmp_path, pictures, chat):
+    page.execute_script(
+        "window.shades = 0; new MutationObserver(() => { window.shades = Math.max(window.shades, "
+        "document.querySelectorAll('.live .word[data-fill]').length); })"
+        ".observe(document.getElementById('live'), {subtree: true, childList: true});"
+    )
+    ask(page, tmp_path, pictures, "locore")
+    assert page.execute_script("return window.shades") > 3, "words are coloured while the text is written"
+    assert [tab.text.splitlines()[0] for tab in page.find_elements(By.CSS_SELECTOR, ".case .runs label")] == [
+        "plain",
+        "locore",
+    ]
+    # a word: its heat map and the earlier words
+    canvas = "return document.querySelector('.case canvas').toDataURL()"
+    before = page.execute_script(canvas)
+    at = next(at for at, word in enumerate(words(page)) if at > 4 and word.text.isalpha())
+    chosen = words(page)[at]
+    chosen.click()
+    wait_until(
+        page, f"return document.querySelector('.case').dataset.shown === '0:{chosen.get_attribute('data-token')}'"
+    )
+    assert page.execute_script(canvas) != before
+    assert one(page, ".detail h3 .sample").text == chosen.text
+    # labels by keyboard, undo, and again
+    text = chosen.text
+    ActionChains(page).send_keys("h").perform()
+    assert "1 word marked in 1 text, 1 hallucinated" in one(page, "#label-count").text
+    assert "hallucinated" in words(page)[at].get_attribute("class")
+    ActionChains(page).send_keys("u").perform()
+    assert one(page, "#label-count").text == "Choose a word and mark it."
+    ActionChains(page).send_keys("r").send_keys(Keys.ARROW_RIGHT).send_keys("h").perform()
+    one(page, "#save-labels").click()
+    lines = [json.loads(line) for line in downloaded(folder, "labels.jsonl").read_text().splitlines()]
+    assert [line["image"] for line in lines] == ["my-picture.png"]
+    one(page, "#save-zip").click()
+    with zipfile.ZipFile(downloaded(folder, "labels.zip")) as archive:
+        assert archive.testzip() is None
+        archive.extractall(tmp_path)
+    assert (tmp_path / "labels" / "my-picture.png").read_bytes() == (tmp_path / "my picture.png").read_bytes()
+    labelled = read_labelled(tmp_path / "labels" / "labels.jsonl", None, chat.tokenizer)[0]
+    spans = [(labelled.text[span.start : span.end], span.hallucinated) for span in labelled.spans]
+    assert spans[0] == (text, False)
+    assert all(word in labelled.text for word, _ in spans)
+    # the report as a file of its own
+    link = one(page, ".case .share").get_attribute("href")
+    report = httpx.get(link).text
+    assert "default-src 'none'" in report
+    assert report.count('"name":"plain"') == report.count('"name":"locore"') == 0, (
+        "names are those of the server's reports"
+    )
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 900), (390, 844)])
+def test_letters_can_be_read_and_nothing_overflows(page, server, tmp_path, pictures, width, height):
+    for scheme in ("light", "dark"):
+        look(page, width, height, scheme)
+        time.sleep(0.3)  # colours change slowly
+        if not words(page):
+            assert page.execute_script(CONTRASTS) == []
+            ask(page, tmp_path, pictures)
+        assert page.execute_script(CONTRASTS) == [], scheme
+        assert page.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+        words(page)[3].click()
+        time.sleep(0.3)
+        assert page.execute_script(CONTRASTS) == [], f"{scheme}, chosen"
+        words(page)[3].click()
+
+
+def test_samples_stop_and_problems(page):
+    one(page, "#go").click()
+    wait_until(page, "return !document.getElementById('problem').hidden")
+    assert "Choose a picture" in one(page, "#problem").text
+    page.find_elements(By.CSS_SELECTOR, "#samples button")[2].click()
+    assert len(page.find_elements(By.CSS_SELECTOR, "#thumbs li")) == 1
+    one(page, "#thumbs button").click()
+    assert page.find_elements(By.CSS_SELECTOR, "#thumbs li") == []
+    page.find_elements(By.CSS_SELECTOR, "#samples button")[0].click()
+    page.execute_script(
+        "document.getElementById('max').value = 900; document.querySelector('#ways input[value=vcd]').click()"
+    )
+    one(page, "#go").click()
+    assert one(page, "#problem").is_displayed() is False
+    one(page, "#halt").click()
+    wait_until(page, "return !document.getElementById('go').disabled")
+
+
+def test_every_control_has_a_name(page, tmp_path, pictures):
+    ask(page, tmp_path, pictures)
+    unnamed = page.execute_script(UNNAMED)
+    assert unnamed == []
+    for css in ("#problem[role=alert]", "#state[role=status]", "#label-count[role=status]", "main", "h1"):
+        assert one(page, css) is not None
+
+
+def test_policy_forbids_everything_from_outside(server):
+    answer = httpx.get(f"{server.url}/")
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "connect-src 'self'" in policy
+    assert "unsafe-inline' 'nonce" not in policy
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert "http://" not in answer.text.replace("http://www.w3.org/2000/svg", "")
+    assert "https://" not in answer.text
+
+
+def test_one_page_is_built_of_the_reports_own_files():
+    from importlib import resources
+
+    own = [file.name for file in resources.files("lvlm_saliency.serve").joinpath("static").iterdir()]
+    assert sorted(own) == ["labels.js", "live.js", "play.css", "play.js"]
+    text = "".join(resources.files("lvlm_saliency.serve").joinpath("static", name).read_text() for name in own)
+    for name in ("class TextView", "class PictureView", "class Run ", "function heatColour"):
+        assert name not in text, f"{name} belongs to the report"
