@@ -26,11 +26,11 @@ FLOORS = (
     ("detection", "guard"),
     ("report",),
     ("chat",),
-    ("checks", "evaluation"),
+    ("checks", "evaluation", "serve"),
     ("studies",),
     ("reproduce",),
     ("cli",),
-    ("demo", "integrations", "serve"),
+    ("demo", "integrations"),
 )
 FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
 UPWARD = {

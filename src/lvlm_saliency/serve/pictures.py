@@ -113,7 +113,7 @@ def public_address(host: str, port: int, param: str) -> str:
         Fault: one is not, or the host is not known.
     """
     try:
-        found = {entry[4][0] for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
+        found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
     except (OSError, UnicodeError) as error:
         raise Fault(400, "the picture's host is not known", param) from error
     for text in found:

@@ -11,6 +11,7 @@ from typing import Any
 
 from PIL import Image
 
+from lvlm_saliency.attention.given import editing
 from lvlm_saliency.chat import Message, Query
 from lvlm_saliency.errors import LvlmSaliencyError
 from lvlm_saliency.files import parse_json
@@ -168,7 +169,7 @@ def score_request(body: Mapping[str, Any], settings: ServeSettings, risk: Any) -
         query = Query(messages=[Message("user", parts)])
     wanted = _extra(body.get(EXTRA))
     way = way_of(wanted["methods"], False, 1.0, 1.0)
-    if any(not hasattr(method, "edit_rows") for method in way.methods):
+    if len(editing(way.methods)) < len(way.methods):
         raise Fault(
             400, "a text that was brought can only be read under methods that edit attention", f"{EXTRA}.methods"
         )

@@ -7,6 +7,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from lvlm_saliency.attention.parts import Role, together
+from lvlm_saliency.decoding.loop import composed
 from lvlm_saliency.errors import LvlmSaliencyError
 from lvlm_saliency.interventions.parsing import parse_specs
 from lvlm_saliency.interventions.registry import method, method_class
@@ -28,26 +30,25 @@ def way_of(specs: Sequence[str], sampled: bool, temperature: float, top_p: float
     """
     try:
         methods = [_seeded(one) for spec in specs for one in _parsed(spec)]
-        searching = any(hasattr(one, "search") for one in methods)
-        if any(getattr(one, "rows_per_token", 1) > MOST_ROWS for one in methods):
+        roles = together(methods)
+        looping = Role.LOOP in roles
+        if any(one.rows_per_token > MOST_ROWS for one in methods):
             raise Fault(400, f"a method may take at most {MOST_ROWS} beams here", PARAM)
-        deciding = searching or any(hasattr(one, "selector") for one in methods)
-        if sampled and searching:
+        if sampled and looping and Role.TOKENS in roles:
             raise Fault(400, "a method that searches draws nothing: leave temperature and top_p out", "temperature")
-        if sampled and not deciding:
+        if sampled and Role.TOKENS not in roles:
             methods.append(Sampling(seed=0))
-        _compose(methods)
+        composed(methods)
     except LvlmSaliencyError as error:
         raise error if isinstance(error, Fault) else Fault(400, str(error), PARAM) from error
-    rewriting = any(one.name == "guard" for one in methods)  # words may be taken back until its sentence stands
-    alone = searching or rewriting
-    return Way(tuple(methods), alone, not alone, sampled, temperature, top_p)
+    # A search, or a method that takes words back, says what it wrote when it is through.
+    return Way(tuple(methods), looping, not looping, sampled, temperature, top_p)
 
 
 def _parsed(spec: str) -> list[Any]:
     found = []
     for name, settings in parse_specs(spec):
-        kind = method_class(name)
+        kind: Any = method_class(name)
         fields = {field.name for field in dataclasses.fields(kind)}
         for key, value in settings.items():
             # A setting that names a file would let clients read the server's.
@@ -60,15 +61,5 @@ def _parsed(spec: str) -> list[Any]:
 def _seeded(one: Any) -> Any:
     """The method with draws that depend on the number of its sample alone, and decided step by step: so a text is the
     same whoever shares its batch, and stops where its own request says."""
-    changes: dict[str, Any] = {}
-    if getattr(one, "seed", 0) is None:
-        changes["seed"] = 0
-    if getattr(one, "execution", "stepwise") != "stepwise":
-        changes["execution"] = "stepwise"
-    return dataclasses.replace(one, **changes) if changes else one
-
-
-def _compose(methods: Sequence[Any]) -> None:
-    from lvlm_saliency.decoding.loop import composed
-
-    composed(methods)
+    one = one.seeded(0)
+    return dataclasses.replace(one, execution="stepwise") if hasattr(one, "execution") else one

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -191,6 +192,4 @@ class Worker(threading.Thread):
 
 def event_data(event: Any) -> dict[str, Any]:
     """A guard's event as plain data."""
-    import dataclasses
-
-    return dataclasses.asdict(event) if dataclasses.is_dataclass(event) else dict(event)
+    return dict(event) if isinstance(event, Mapping) else dataclasses.asdict(event)
