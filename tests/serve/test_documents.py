@@ -20,8 +20,8 @@ def test_curl_examples(server):
     commands = re.findall(r"curl .*?(?=^curl |\Z)", blocks[0], re.S | re.M)
     assert len(commands) == 3
     for command in commands:
-        command = command.replace("localhost:8000", server.url.removeprefix("http://"))
-        done = subprocess.run(["bash", "-c", f"{command.strip()} --silent"], capture_output=True, text=True, check=True)
+        own = command.strip().replace("localhost:8000", server.url.removeprefix("http://"))
+        done = subprocess.run(["bash", "-c", f"{own} --silent"], capture_output=True, text=True, check=True)
         assert "error" not in json.loads(done.stdout)
 
 
@@ -29,4 +29,5 @@ def test_python_example(server, pictures):
     from .conftest import data_url
 
     block = re.search(r"```python\n(from openai.*?)```", PAGE, re.S).group(1)
-    exec(block.replace("http://localhost:8000", server.url), {"data_url": data_url(pictures[0]), "print": lambda *_: None})
+    names = {"data_url": data_url(pictures[0]), "print": lambda *_: None}
+    exec(block.replace("http://localhost:8000", server.url), names)
