@@ -84,14 +84,15 @@ class RiskModel:
         """
         import torch
 
-        from lvlm_saliency.risk.signals import names_of, of_trace
+        from lvlm_saliency.risk.signals import CAUSAL, FREE, names_of, of_trace
 
         chosen = self.layers_of(trace)
-        if tuple(name for group in self.groups for name in names_of(group, chosen)) != self.features:
+        known = {*FREE, *CAUSAL}.issuperset(self.groups)
+        if not known or tuple(name for group in self.groups for name in names_of(group, chosen)) != self.features:
             raise InputError("the risk model was made by another version of this package: train it again")
         if trace.settings.get("normalise", "row") != "row":
             raise SettingError("risk is read from a trace normalised by row, and this one is by matrix")
-        groups = of_trace(trace, chosen)
+        groups = of_trace(trace, chosen, self.groups)
         values = np.concatenate([groups[name] for name in self.groups], axis=-1)
         batch, count, width = values.shape
         risk = self.probability(values.reshape(-1, width)).reshape(batch, count)
