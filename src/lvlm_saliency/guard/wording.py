@@ -1,0 +1,75 @@
+"""A question about the pictures of a prompt, as token ids: what stands before its pictures, and what behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from PIL import Image
+
+from lvlm_saliency.errors import SettingError
+from lvlm_saliency.model.inputs import build_inputs
+from lvlm_saliency.model.regions import placeholder_ids
+from lvlm_saliency.model.templates import prompt_text
+from lvlm_saliency.risk.questions import first_of_yes_and_no, question, yes_and_no
+
+_SIDE = 224
+"""Of the blank picture that stands in while the ids around it are made; its own ids are not used."""
+
+
+class Wording:
+    """The ids of questions about a picture in a model's own template. head: before the first image token; closing: what
+    follows the last one in every such prompt, None where that is not known.
+
+    Raises:
+        SettingError: the tokenizer has no word for yes or no.
+    """
+
+    def __init__(self, model: Any, processor: Any):
+        self.model, self.processor = model, processor
+        self.tokenizer = getattr(processor, "tokenizer", processor)
+        words = yes_and_no(self.tokenizer) or first_of_yes_and_no(self.tokenizer)
+        if words is None:
+            raise SettingError("the guard asks yes-or-no questions, and this tokenizer has no such words: set ask=False")
+        self.yes, self.no = words
+        self.images = set(placeholder_ids(model))
+        self.tails: dict[str, list[int]] = {}
+        self.head, first = self._made(question("dog"))
+        # What the processor writes between the last image token and the words, the same for every question.
+        plain = self._plain(question("dog"))
+        fits = plain is not None and first[len(first) - len(plain) :] == plain
+        self.closing = first[: len(first) - len(plain)] if fits else None
+
+    def tail(self, words: str) -> list[int]:
+        """The ids behind the last image token of the prompt that asks `words`, to the point where the answer begins."""
+        if words not in self.tails:
+            plain = None if self.closing is None else self._plain(words)
+            self.tails[words] = self._made(words)[1] if plain is None else [*self.closing, *plain]
+        return self.tails[words]
+
+    def common(self) -> list[int]:
+        """The ids behind the last image token with which every question of `risk.questions` begins."""
+        one, other = self.tail(question("dog")), self.tail(question("apple"))
+        return one[: next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), 0)]
+
+    def _made(self, words: str) -> tuple[list[int], list[int]]:
+        """The ids before the first and behind the last image token, with a blank picture through the processor."""
+        blank = [Image.new("RGB", (_SIDE, _SIDE), (127, 127, 127))]
+        ids = build_inputs(self.processor, blank, words)["input_ids"][0].tolist()
+        places = [at for at, token in enumerate(ids) if token in self.images]
+        return ids[: places[0]], ids[places[-1] + 1 :]
+
+    def _plain(self, words: str) -> list[int] | None:
+        """The ids of what the template writes behind the last picture, by the tokenizer alone."""
+        mark = getattr(self.processor, "image_token", None)
+        if not isinstance(mark, str) or not mark:
+            return None
+        text = prompt_text(self.processor, self.tokenizer, words, 1, "auto")
+        _, found, behind = text.rpartition(mark)
+        return self.tokenizer(behind, add_special_tokens=False)["input_ids"] if found else None
+
+
+def split(ids: Sequence[int], images: set[int]) -> tuple[int, int]:
+    """The places of the first image token among the ids of a prompt, and of what stands behind the last one."""
+    places = [at for at, token in enumerate(ids) if token in images]
+    return places[0], places[-1] + 1

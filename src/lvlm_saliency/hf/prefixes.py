@@ -1,0 +1,46 @@
+"""The front of a cache as the cache of other texts: what several questions about one picture have in common."""
+
+from __future__ import annotations
+
+import copy
+
+from torch import Tensor
+
+from lvlm_saliency.hf import caches
+
+
+def holds_all(cache) -> bool:
+    """Whether every layer keeps one column for each token, all of them, and nothing beside them: any stretch of columns
+    can then be taken out."""
+    return caches.can_take_back(cache) and caches.is_aligned(cache)
+
+
+def stretch(cache, rows: Tensor, starts: list[int], ends: list[int]):
+    """A cache of its own whose row q holds the columns `starts[q]` up to `ends[q]` of sample `rows[q]`, flush right;
+    what a row lacks on its left holds zeros, which a mask has to hide. `cache` stays as it is, and shares no memory that
+    anything writes to; where all rows are one stretch of one sample, its columns are not even copied."""
+    width = max(end - start for start, end in zip(starts, ends, strict=True))
+    alike = len(set(starts)) == len(set(ends)) == 1
+    made = copy.copy(cache)
+    made.layers = []
+    for layer in cache.layers:
+        view = copy.copy(layer)
+        if view.keys is not None and view.is_initialized:
+            view.keys = _taken(view.keys, rows, starts, ends, width, alike)
+            view.values = _taken(view.values, rows, starts, ends, width, alike)
+            if hasattr(view, "cumulative_length"):
+                view.cumulative_length = width
+        made.layers.append(view)
+    return made
+
+
+def _taken(states: Tensor, rows: Tensor, starts: list[int], ends: list[int], width: int, alike: bool) -> Tensor:
+    if alike:
+        part = states[..., starts[0] : ends[0], :]
+        if len(set(rows.tolist())) == 1:
+            return part[rows[:1]].expand(len(rows), -1, -1, -1)
+        return part.index_select(0, rows.to(states.device))
+    out = states.new_zeros((len(rows), states.shape[1], width, states.shape[3]))
+    for place, (row, start, end) in enumerate(zip(rows.tolist(), starts, ends, strict=True)):
+        out[place, :, width - (end - start) :] = states[row, :, start:end]
+    return out
