@@ -1,0 +1,62 @@
+"""What a guard did to a text, and why: the events of `GenerateOutput.guard`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+Action = Literal["kept", "flagged", "rewritten", "dropped", "unchecked"]
+
+
+@dataclass(frozen=True)
+class Try:
+    """A sentence, or the beginning of one, that was written and taken back. text: up to the word that decided it;
+    word, object, risk: that word; why: "absent", or "again" for an object that was introduced a second time."""
+
+    text: str
+    word: str
+    object: str
+    risk: float
+    why: str = "absent"
+
+
+@dataclass(frozen=True)
+class Event:
+    """One object word, or one sentence that was taken back.
+
+    action: "kept" (an object word that stands, its risk at most the threshold), "flagged" (it stands, its risk above
+    it), "rewritten" (a sentence that was taken back and replaced by the one at `span`), "dropped" (taken back, with
+    nothing in its place), "unchecked" (an object word that the limit on new tokens cut off). span: the token positions
+    in the answer, from the first to behind the last; None where nothing of it stands there. word, object, risk, margin
+    (log-odds of no over yes, None where nobody asked): of the word, or of the first word that was taken back. tries:
+    what was written and taken back, in order. hedged: the text says that the object may be there.
+    """
+
+    word: str
+    object: str
+    span: tuple[int, int] | None
+    risk: float | None
+    action: Action
+    tries: tuple[Try, ...] = ()
+    margin: float | None = None
+    hedged: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        found = asdict(self)
+        return {**found, "span": None if self.span is None else list(self.span), "tries": list(found["tries"])}
+
+
+@dataclass
+class Tally:
+    """What the guard did over all texts of a generation, for its costs: questions asked, the passes that they took,
+    sentences taken back, texts ended early, bans that had to be lifted because nothing else was left."""
+
+    questions: int = 0
+    question_passes: int = 0
+    taken_back: int = 0
+    ended: int = 0
+    lifted: int = 0
+    uncalibrated: bool = False
+    more: Mapping[str, Any] = field(default_factory=dict)

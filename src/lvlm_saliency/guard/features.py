@@ -1,0 +1,100 @@
+"""The features of a causal risk model, read from the passes that choose tokens: no backward pass, no further pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lvlm_saliency.attention.step import Capture
+from lvlm_saliency.errors import SettingError
+from lvlm_saliency.guard.row import Note, Row
+from lvlm_saliency.model.regions import Regions
+from lvlm_saliency.risk.model import RiskModel
+from lvlm_saliency.risk.signals import BEFORE, CAUSAL, concentration, place_of, repetition_of, shares
+
+
+def check_causal(model: RiskModel) -> None:
+    """Refuse a risk model that reads what is not known as a word is drawn.
+
+    Raises:
+        SettingError: naming the groups.
+    """
+    if late := [group for group in model.groups if group not in CAUSAL]:
+        raise SettingError(
+            f"guard: the risk model reads {', '.join(late)}, which is not known as a word is drawn: take one that was "
+            "made for a guard (lvlm-saliency guard calibrate)"
+        )
+
+
+class Reader:
+    """Reads one generation's passes for `model`; `regions` of the prompt `[B, n0]`."""
+
+    def __init__(self, model: RiskModel, regions: Regions):
+        self.model, self.regions = model, regions
+        self.length = regions.image.shape[1]
+
+    def capture(self) -> Capture:
+        """What a pass has to keep."""
+        return Capture(frozenset(self.model.layers), graph=False)
+
+    def features(self, capture: Capture, shift: Sequence[int], total: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        """For each sample the groups "attention" and "attention concentration" of the row that a pass over `total`
+        columns has added; `shift`: columns of padding left of each sample."""
+        rows = torch.stack([self._row(capture, layer, total) for layer in self.model.layers], dim=1)  # [B, L, K]
+        members = self._members(shift, total).to(rows.device)
+        attention = shares(rows, members).float().cpu().numpy()
+        spread = concentration(rows, members[:, None, -1]).flatten(1).float().cpu().numpy()
+        return list(zip(attention, spread, strict=True))
+
+    def _row(self, capture: Capture, layer: int, total: int) -> Tensor:
+        weights = capture.weights[layer].mean(1)[:, -1]  # over heads; the newest row
+        start = capture.places[layer].offset
+        found = weights.new_zeros((len(weights), total))
+        stop = min(start + weights.shape[1], total)
+        found[:, start:stop] = weights[:, : stop - start]
+        return found
+
+    def _members(self, shift: Sequence[int], total: int) -> Tensor:
+        """Which columns belong to output, previous, prompt, system and image, bool `[B, 5, K]`."""
+        device = self.regions.image.device
+        position = torch.arange(total, device=device)[None] - torch.tensor(shift, device=device)[:, None]
+        inside = (position >= 0) & (position < self.length)
+        at = position.clamp(0, self.length - 1)
+        prompt, system, image = (
+            region.gather(1, at) & inside for region in (self.regions.prompt, self.regions.system, self.regions.image)
+        )
+        output = position >= self.length
+        previous = output.clone()
+        previous[:, :-1] = False
+        return torch.stack([output, previous, prompt, system, image], dim=1)
+
+    def odds(self, row: Row, token: int, risk) -> float:
+        """The first stage's log-odds of the word whose first token has this number."""
+        notes = row.notes
+        missing = (np.full(5 * len(self.model.layers), np.nan), np.full(2 * len(self.model.layers), np.nan))
+
+        def note(at: int) -> Note:
+            return notes[at] if 0 <= at < len(notes) else Note(np.nan, np.nan, None, 0.0)
+
+        def features(at: int) -> tuple[np.ndarray, np.ndarray]:
+            return note(at).features or missing
+
+        before = [value for at in range(token - BEFORE, token) for value in (note(at).log_p, note(at).entropy)]
+        ids = torch.tensor([row.draft.ids[: token + 1]])
+        groups = {
+            "log-probability": [note(token).log_p],
+            "entropy": [note(token).entropy],
+            "position": place_of(torch.tensor(token)).numpy(),
+            "repetition": repetition_of(ids)[0, -1].numpy(),
+            "attention": features(token)[0],
+            "attention concentration": features(token)[1],
+            "words before": before,
+            "attention, at": features(token + 1)[0],
+            "attention concentration, at": features(token + 1)[1],
+            "entropy, at": [note(token + 1).entropy],
+        }
+        values = np.concatenate([np.asarray(groups[name], dtype=np.float64) for name in self.model.groups])
+        return float(risk.first(values[None].astype(np.float32))[0])

@@ -1,0 +1,270 @@
+"""One sample under the guard: what it claims, what was decided about it, and where it goes back to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from lvlm_saliency.guard.draft import Draft
+from lvlm_saliency.guard.events import Event, Tally, Try
+from lvlm_saliency.guard.words import Mention
+
+STOP_SHARE = 0.05
+"""A sentence that cannot be mended ends the text where the end was at least this likely, relative to the likeliest
+token, when the sentence began."""
+
+
+@dataclass
+class Note:
+    """What one forward pass said as it chose a token: log p and entropy of the model's own distribution, its attention
+    features (None without a risk model), and how likely the end of the text was, relative to the likeliest token."""
+
+    log_p: float
+    entropy: float
+    features: tuple[np.ndarray, np.ndarray] | None
+    stop: float
+
+
+@dataclass
+class Claim:
+    """An object word that is being judged. token: its first token; known: the object was judged before; again: it is
+    introduced a second time, in a sentence that is being rewritten. odds: of the first stage; margin: of the question.
+    """
+
+    mention: Mention
+    token: int
+    known: bool
+    again: bool
+    odds: float | None = None
+    margin: float | None = None
+    waiting: bool = False
+    since: int = 0
+    risk: float | None = None
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a guard goes by. risk(name, odds, margin) -> 0 to 1; doubtful(odds): whether to ask; threshold: above it the
+    guard acts; rewrite: whether it goes back (else it flags); end: the token that ends a text, if there is one."""
+
+    risk: Callable[[str, float | None, float | None], float]
+    doubtful: Callable[[float | None], bool]
+    threshold: float
+    rewrite: bool
+    asks: bool
+    local_tries: int
+    total_tries: int
+    per_sentence: int
+    end: int | None
+
+
+@dataclass
+class Row:
+    """number: names the sample to seeded draws. attempt: how often the sentence in question was taken back; boundary:
+    the token from which it is being written anew; banned: objects that it may not name; openers: how it began each time;
+    first: tokens that it may not begin with; dropping: another sentence is to stand in its place; lenient: it stays, whatever it says; unguarded: so
+    does everything that follows."""
+
+    number: int
+    draft: Draft
+    rules: Rules
+    tally: Tally
+    notes: list[Note] = field(default_factory=list)
+    claims: list[Claim] = field(default_factory=list)
+    margins: dict[str, float] = field(default_factory=dict)
+    verdicts: dict[str, Event] = field(default_factory=dict)
+    events: list[Event] = field(default_factory=list)
+    tries: list[Try] = field(default_factory=list)
+    returns: dict[int, int] = field(default_factory=dict)
+    attempt: int = 0
+    total: int = 0
+    boundary: int = 0
+    banned: list[str] = field(default_factory=list)
+    openers: set[int] = field(default_factory=set)
+    first: set[int] = field(default_factory=set)
+    dropping: bool = False
+    lenient: bool = False
+    unguarded: bool = False
+    ended: str | None = None
+    done: bool = False
+
+    # --- what may be written next ---
+
+    @property
+    def redoing(self) -> bool:
+        """Whether the next token belongs to a sentence that is being written anew."""
+        return self.attempt > 0 and self.draft.in_sentence
+
+    @property
+    def forbidden(self) -> list[str]:
+        """The objects that the next token may not name, the newest ban last."""
+        known = [name for name, event in self.verdicts.items() if event.action == "kept"]
+        return [*(known if self.draft.introduces else ()), *self.banned]
+
+    # --- what was written ---
+
+    def written(self, token: int, note: Note, ended: str | None, step: int, vector) -> list[Claim]:
+        """Take in a token; `ended` says why it was the last ("stop", "length"), if it was. `vector(row, token)` gives
+        the log-odds of the first stage. Returns the claims that wait for a question."""
+        self.draft.append(token)
+        self.notes.append(note)
+        self.ended = ended
+        found = self.draft.mentions(final=ended == "stop")
+        for mention in found[len(self.claims) :]:
+            if not mention.complete:
+                break
+            self.claims.append(self._claim(mention, step, vector))
+        return [claim for claim in self.claims if claim.waiting]
+
+    def _claim(self, mention: Mention, step: int, vector) -> Claim:
+        token = self.draft.token_at(mention.start)
+        known = mention.negated or mention.name in self.verdicts
+        redone = self.attempt > 0 and token >= self.boundary
+        again = redone and not mention.negated and known and self.draft.was_introduced(mention)
+        claim = Claim(mention, token, known, again)
+        if known:
+            return claim
+        claim.odds = vector(self, token)
+        claim.margin = self.margins.get(mention.name)
+        asked = sum(c.waiting or c.margin is not None for c in self.claims if not c.known)
+        if self.rules.asks and self.rules.doubtful(claim.odds) and asked < self.rules.per_sentence:
+            claim.waiting, claim.since = claim.margin is None, step
+        elif not self.rules.doubtful(claim.odds):
+            claim.margin = None  # as if nobody had asked, whatever an earlier attempt asked
+        return claim
+
+    def answered(self, claim: Claim, margin: float) -> None:
+        """The model's answer about a claim's object."""
+        self.margins[claim.mention.name] = claim.margin = margin
+        claim.waiting = False
+
+    # --- what follows ---
+
+    def resolve(self) -> int | None:
+        """Judge what can be judged. Returns the length to which the text went back, None where it did not."""
+        while True:
+            end = self.draft.sentence_end(final=self.ended is not None)
+            for claim in self.claims:
+                if end is not None and claim.mention.start >= end:
+                    break
+                if claim.waiting:
+                    return None
+                if self._acts(claim):
+                    back = self._act(claim)
+                    if back is not None:
+                        return back
+            if end is None:
+                return None
+            self._commit(end)
+            if self.ended is not None and self.draft.start >= len(self.draft):
+                self.done = True
+                return None
+
+    def _acts(self, claim: Claim) -> bool:
+        """Judge a claim, and say whether its sentence has to go."""
+        if not claim.known and claim.risk is None and (claim.odds is not None or claim.margin is not None):
+            claim.risk = self.rules.risk(claim.mention.name, claim.odds, claim.margin)
+        if not self.rules.rewrite or self.lenient or self.unguarded:
+            return False
+        return claim.again or (claim.risk is not None and claim.risk > self.rules.threshold)
+
+    def _act(self, claim: Claim) -> int | None:
+        draft, mention = self.draft, claim.mention
+        self.tries.append(
+            Try(
+                draft.text[draft.begin : mention.end].strip(),
+                draft.text[mention.start : mention.end],
+                mention.name,
+                1.0 if claim.risk is None else claim.risk,
+                "again" if claim.again else "absent",
+            )
+        )
+        self.openers.add(draft.ids[draft.start])
+        self.total += 1
+        self.tally.taken_back += 1
+        if self.total > self.rules.total_tries:
+            self.unguarded = True
+            return None
+        if self.dropping or len(self.tries) >= self.rules.local_tries:
+            return self._drop(claim)
+        return self._again(claim, draft.start if self.attempt else draft.clause(mention))
+
+    def _drop(self, claim: Claim) -> int | None:
+        draft = self.draft
+        if draft.start == 0:
+            self.lenient = True
+            return None
+        if self.rules.end is not None and (self.dropping or self.notes[draft.start].stop > STOP_SHARE):
+            return self._end()
+        if self.dropping:
+            self.lenient = True
+            return None
+        self.dropping, self.first = True, set(self.openers)
+        return self._again(claim, draft.start)
+
+    def _again(self, claim: Claim, length: int) -> int:
+        """Write anew from the token `length` on, without naming the claim's object."""
+        self.attempt += 1
+        if claim.mention.name not in self.banned:
+            self.banned.append(claim.mention.name)
+        return self._back(length)
+
+    def _back(self, length: int) -> int:
+        self.boundary = length
+        self.returns[length] = self.returns.get(length, 0) + 1
+        self.draft.cut(length)
+        del self.notes[length:]
+        self.claims = [claim for claim in self.claims if claim.token < length]
+        self.ended = None
+        return length
+
+    def _end(self) -> int:
+        """End the text before the sentence in question."""
+        start = self.draft.start
+        self._back(start)
+        first = self.tries[0]
+        self.events.append(Event(first.word, first.object, None, first.risk, "dropped", tuple(self.tries)))
+        self.tries = []
+        self.tally.ended += 1
+        self.draft.append(self.rules.end)
+        self.notes.append(Note(float("nan"), float("nan"), None, 1.0))
+        self.draft.settle(len(self.draft.text))
+        self.ended, self.done = "stop", True
+        return start
+
+    def _commit(self, end: int) -> None:
+        """The sentence up to the character `end` stands."""
+        draft = self.draft
+        before = draft.start
+        for claim in self.claims:
+            if claim.mention.start >= end:
+                break
+            self._record(claim)
+        draft.settle(end)
+        if self.tries:
+            first = self.tries[0]
+            kept = self.lenient or self.unguarded
+            action = "flagged" if kept else "rewritten"
+            self.events.append(
+                Event(first.word, first.object, (before, draft.start), first.risk, action, tuple(self.tries))
+            )
+        self.claims = [claim for claim in self.claims if claim.mention.start >= end]
+        self.tries, self.banned, self.openers, self.first = [], [], set(), set()
+        self.attempt, self.dropping, self.lenient = 0, False, False
+
+    def _record(self, claim: Claim) -> None:
+        mention = claim.mention
+        if mention.negated:
+            return
+        last = self.draft.token_at(mention.end - 1)
+        earlier = self.verdicts.get(mention.name)
+        risk = earlier.risk if earlier else claim.risk
+        margin = earlier.margin if earlier else claim.margin
+        above = risk is not None and risk > self.rules.threshold
+        word = self.draft.text[mention.start : mention.end]
+        action = "unchecked" if risk is None else "flagged" if above else "kept"
+        event = Event(word, mention.name, (claim.token, last + 1), risk, action, (), margin, mention.hedged)
+        self.events.append(event)
+        self.verdicts.setdefault(mention.name, event)

@@ -1,0 +1,162 @@
+"""A model's own reading of the texts in progress, which can be taken back: over one cache for the whole batch where the
+cache can hold samples at different lengths, else for one sample over snapshots of its cache."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from lvlm_saliency import hf
+from lvlm_saliency.attention.prompts import Prompt
+from lvlm_saliency.attention.session import Session
+from lvlm_saliency.decoding.ragged import Texts
+from lvlm_saliency.hf import caches
+
+
+@dataclass
+class Start:
+    """A prompt that was read: ids int64 `[B, n0]`, the keyword state and the cache behind it, the logits `[B, V]` of the
+    first token, and what counts as its prompt; editors: attention edits of this reading alone, None for the session's
+    own."""
+
+    ids: Tensor
+    kwargs: dict
+    cache: Any
+    logits: Tensor
+    prompt: Prompt
+    editors: Sequence[Any] | None = None
+
+    def row(self, number: int) -> Start:
+        """One sample by itself, with a cache of its own."""
+        rows = torch.tensor([number], device=self.ids.device)
+        masks = (None if m is None else m[number : number + 1] for m in (self.prompt.image, self.prompt.padding))
+        return replace(
+            self,
+            ids=self.ids[rows],
+            kwargs=hf.row_inputs(hf.without_prompt_inputs(self.kwargs), rows, len(self.ids)),
+            cache=caches.forked_cache(self.cache, rows),
+            logits=self.logits[rows],
+            prompt=Prompt(self.prompt.length, *masks),
+        )
+
+
+class Strand(Protocol):
+    """texts: the ids and how long each sample is; cache: as it stands; shift: columns of padding left of each sample."""
+
+    texts: Texts
+    cache: Any
+    prompt: Prompt
+
+    @property
+    def shift(self) -> list[int]: ...
+
+    def logits(self, capture) -> Tensor:
+        """Logits `[B, V]` of each sample's next token."""
+
+    def put(self, tokens: Sequence[int | None]) -> None:
+        """Add a token to each sample that has one."""
+
+    def back(self, lengths: dict[int, int]) -> None:
+        """Cut samples to so many tokens, prompt included."""
+
+    def settle(self, active: list[bool]) -> None:
+        """Bring the cache to the texts as they stand."""
+
+
+class _Reading:
+    """What both kinds share: forward calls of one prompt's texts under its own methods."""
+
+    def __init__(self, model, session: Session, start: Start, filler: int):
+        self.model, self.session, self.start = model, session, start
+        self.prompt, self.cache = start.prompt, start.cache
+        self.texts = Texts(model, start.ids, start.kwargs, filler)
+
+    def acting(self, prompt: Prompt) -> AbstractContextManager:
+        return self.session.acting_on(prompt, self.start.editors or ())
+
+    def call(self, inputs: dict, shifts: Tensor | None, capture) -> Tensor:
+        self.prompt.shift = shifts
+        with self.acting(self.prompt), torch.no_grad():
+            self.session.capture = capture
+            return self.model(**inputs, return_dict=True).logits[:, -1]
+
+    def put(self, tokens: Sequence[int | None]) -> None:
+        for sample, token in enumerate(tokens):
+            if token is not None:
+                self.texts.put_one(sample, token)
+
+
+class Together(_Reading):
+    """All samples over one cache, each at its own length."""
+
+    @property
+    def shift(self) -> list[int]:
+        return self.texts.shift
+
+    def logits(self, capture) -> Tensor:
+        inputs = self.texts.inputs(int(self.cache.get_seq_length()), 1)
+        return self.call(inputs, self.texts.shifts, capture)
+
+    def back(self, lengths: dict[int, int]) -> None:
+        for sample, length in lengths.items():
+            self.texts.ends[sample] = length
+            self.texts.forget(sample)
+
+    def settle(self, active: list[bool]) -> None:
+        self.texts.settle(self.cache, active)
+
+
+class Alone(_Reading):
+    """One sample, which goes back to a copy of its cache: for recurrent states and windows that are full."""
+
+    def __init__(self, model, session: Session, start: Start, filler: int):
+        super().__init__(model, session, start, filler)
+        hf.refuse_held_states(model)
+        self.held = start.ids.shape[1]
+        self.next: Tensor | None = start.logits
+        self.snapshots: list[tuple[int, Any, Tensor | None]] = []
+        self.mark()
+
+    @property
+    def shift(self) -> list[int]:
+        return [0]
+
+    def mark(self) -> None:
+        """Keep the cache as it is, and the logits behind it, to go back to."""
+        if not self.snapshots or self.snapshots[-1][0] != self.held:
+            self.snapshots = [*self.snapshots[-1:], (self.held, self._copy(self.cache), self.next)]
+
+    def _copy(self, cache):
+        return caches.forked_cache(cache, torch.zeros(1, dtype=torch.long, device=self.texts.ids.device))
+
+    def logits(self, capture) -> Tensor:
+        while self.held < self.texts.ends[0]:
+            kwargs = self.texts.kwargs
+            total = self.held + 1
+            if total > self.texts.known:
+                self.texts.kwargs = kwargs = hf.extended(self.model, {}, kwargs, total - self.texts.known)
+                self.texts.known = total
+            ids = self.texts.ids[:, :total]
+            kwargs = hf.cut(kwargs, hf.PER_TOKEN, slice(0, total))
+            inputs = hf.next_inputs(self.model, ids, 1, {**kwargs, hf.CACHE: self.cache})
+            self.next = self.call(inputs, None, capture)
+            self.held = total
+        return self.next
+
+    def back(self, lengths: dict[int, int]) -> None:
+        length = lengths[0]
+        self.texts.ends[0] = length
+        self.texts.forget(0)
+        self.snapshots = [s for s in self.snapshots if s[0] <= length]
+        self.held, cache, self.next = self.snapshots[-1]
+        self.cache = self._copy(cache)
+
+    def settle(self, active: list[bool]) -> None:
+        """The cache needs no care: it holds what was fed."""
+
+
