@@ -60,3 +60,12 @@ class Tally:
     lifted: int = 0
     uncalibrated: bool = False
     more: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Events(list):
+    """The events of one text, in order. judged: every word that was judged, those in sentences that were taken back
+    among them, and whether it was acted on."""
+
+    def __init__(self, events=(), judged=()):
+        super().__init__(events)
+        self.judged = list(judged)

@@ -9,6 +9,7 @@ import numpy as np
 
 from lvlm_saliency.guard.draft import Draft
 from lvlm_saliency.guard.events import Event, Tally, Try
+from lvlm_saliency.guard.verdicts import Judged, Verdicts
 from lvlm_saliency.guard.words import Mention
 
 STOP_SHARE = 0.05
@@ -42,14 +43,16 @@ class Claim:
     waiting: bool = False
     since: int = 0
     risk: float | None = None
+    acts: bool | None = None
 
 
 @dataclass(frozen=True)
 class Rules:
     """What a guard goes by. risk(name, odds, margin) -> 0 to 1; doubtful(odds): whether to ask; threshold: above it the
-    guard acts; rewrite: whether it goes back (else it flags); end: the token that ends a text, if there is one."""
+    guard acts; rewrite: whether it goes back (else it flags); end: the token that ends a text, if there is one; verdicts: a
+    control that decides in their place."""
 
-    risk: Callable[[str, float | None, float | None], float]
+    risk: Callable[[str, float | None, float | None], float | None]
     doubtful: Callable[[float | None], bool]
     threshold: float
     rewrite: bool
@@ -58,6 +61,7 @@ class Rules:
     total_tries: int
     per_sentence: int
     end: int | None
+    verdicts: Verdicts | None = None
 
 
 @dataclass
@@ -78,6 +82,8 @@ class Row:
     events: list[Event] = field(default_factory=list)
     tries: list[Try] = field(default_factory=list)
     returns: dict[int, int] = field(default_factory=dict)
+    judged: list[tuple[Judged, bool]] = field(default_factory=list)
+    sentence: int = 0
     attempt: int = 0
     total: int = 0
     boundary: int = 0
@@ -126,6 +132,8 @@ class Row:
         claim = Claim(mention, token, known, again)
         if known:
             return claim
+        if self.rules.verdicts is not None:
+            return claim
         claim.odds = vector(self, token)
         claim.margin = self.margins.get(mention.name)
         asked = sum(c.waiting or c.margin is not None for c in self.claims if not c.known)
@@ -164,11 +172,23 @@ class Row:
 
     def _acts(self, claim: Claim) -> bool:
         """Judge a claim, and say whether its sentence has to go."""
-        if not claim.known and claim.risk is None and (claim.odds is not None or claim.margin is not None):
-            claim.risk = self.rules.risk(claim.mention.name, claim.odds, claim.margin)
+        if claim.acts is None and not claim.known:
+            claim.acts = self._judged(claim)
         if not self.rules.rewrite or self.lenient or self.unguarded:
             return False
-        return claim.again or (claim.risk is not None and claim.risk > self.rules.threshold)
+        return claim.again or bool(claim.acts)
+
+    def _judged(self, claim: Claim) -> bool:
+        name, rules = claim.mention.name, self.rules
+        word = Judged(self.number, name, self.sentence, self.attempt, len(self.verdicts))
+        if rules.verdicts is not None:
+            acts = rules.verdicts.acts(word)
+            claim.risk = float(acts)
+        else:
+            claim.risk = rules.risk(name, claim.odds, claim.margin)
+            acts = claim.risk is not None and claim.risk > rules.threshold
+        self.judged.append((word, acts))
+        return acts
 
     def _act(self, claim: Claim) -> int | None:
         draft, mention = self.draft, claim.mention
@@ -253,6 +273,7 @@ class Row:
         self.claims = [claim for claim in self.claims if claim.mention.start >= end]
         self.tries, self.banned, self.openers, self.first = [], [], set(), set()
         self.attempt, self.dropping, self.lenient = 0, False, False
+        self.sentence += 1
 
     def _record(self, claim: Claim) -> None:
         mention = claim.mention
@@ -262,7 +283,7 @@ class Row:
         earlier = self.verdicts.get(mention.name)
         risk = earlier.risk if earlier else claim.risk
         margin = earlier.margin if earlier else claim.margin
-        above = risk is not None and risk > self.rules.threshold
+        above = earlier.action == "flagged" if earlier else bool(claim.acts)
         word = self.draft.text[mention.start : mention.end]
         action = "unchecked" if risk is None else "flagged" if above else "kept"
         event = Event(word, mention.name, (claim.token, last + 1), risk, action, (), margin, mention.hedged)

@@ -1,0 +1,76 @@
+"""The guard's own judge: risk in two stages, and the threshold above which it acts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from lvlm_saliency.errors import SettingError
+from lvlm_saliency.guard.calibration import KEY, Calibration, expit
+from lvlm_saliency.guard.features import check_causal
+from lvlm_saliency.risk.model import RiskModel
+
+DOUBT, UNCALIBRATED = 0.1, 0.5
+"""The risk of the first stage from which on the model is asked, and the threshold, where nothing was calibrated."""
+
+
+@dataclass(frozen=True)
+class Judge:
+    """mode: "risk", "ask" or "both"; model: the risk model of the first stage, None in "ask"; calibration: what weighs
+    both, None where nothing was calibrated: the answer's own log-odds count then, and the first stage only says whom to
+    ask about. threshold: above it the guard acts."""
+
+    mode: str
+    model: RiskModel | None
+    calibration: Calibration | None
+    threshold: float
+
+    def doubtful(self, odds: float | None) -> bool:
+        """Whether an object with these first-stage log-odds is to be asked about (None: nothing is known of it)."""
+        if self.mode == "risk":
+            return False
+        if self.mode == "ask" or odds is None:
+            return True
+        low = DOUBT if self.calibration is None else self.calibration.mode("both").pass_below
+        return expit(odds) >= low
+
+    def risk(self, name: str, odds: float | None, margin: float | None) -> float | None:
+        """The final risk of an object, None where there is nothing to judge it by."""
+        share = None if odds is None else expit(odds)
+        if self.mode == "both" and margin is None:
+            return share
+        if self.mode == "both" and odds is None:
+            return expit(margin) if self.calibration is None else self._asked(name, margin)
+        if (self.mode == "ask" and margin is None) or (self.mode == "risk" and odds is None):
+            return None
+        if self.calibration is None:
+            return share if self.mode == "risk" else expit(margin)
+        return self.calibration.risk(self.mode, name, share, margin)
+
+    def _asked(self, name: str, margin: float) -> float:
+        known = "ask" in self.calibration.modes
+        return self.calibration.risk("ask", name, None, margin) if known else expit(margin)
+
+
+def judge_of(model: RiskModel | None, ask: bool, threshold: float | None, recall_loss: float) -> Judge:
+    """The judge for a risk model (None: the model's answers alone), with the threshold that its calibration gives.
+
+    Raises:
+        SettingError: neither a risk model nor questions, a risk model that looks ahead, or one that is not calibrated
+            for this.
+    """
+    if model is None and not ask:
+        raise SettingError("guard: there is no risk model for this model and ask=False, so nothing can be judged")
+    if model is not None:
+        check_causal(model)
+    mode = "ask" if model is None else "both" if ask else "risk"
+    return Judge(mode, model, *_calibrated(mode, None if model is None else model.about, threshold, recall_loss))
+
+
+def _calibrated(mode: str, about: Any, threshold: float | None, recall_loss: float) -> tuple[Calibration | None, float]:
+    given = None if about is None else about.get(KEY)
+    if given is None:
+        return None, UNCALIBRATED if threshold is None else threshold
+    calibration = Calibration.from_json(given, "the guard's risk model")
+    chosen = calibration.mode(mode)
+    return calibration, chosen.threshold(recall_loss) if threshold is None else threshold

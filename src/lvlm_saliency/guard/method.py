@@ -1,0 +1,87 @@
+"""`ls.Guard`: every object word is checked as it is written, and what is not there is written again, or flagged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from lvlm_saliency.errors import SettingError
+from lvlm_saliency.interventions.base import Method, choice, number
+
+ACTIONS = ("flag", "rewrite", "best_of")
+OFF = "off"
+
+
+@dataclass(frozen=True)
+class Guard(Method):
+    """While the model writes, every object word is checked; a sentence that names what is not there is written again,
+    differently; what cannot be mended is flagged, and nothing is changed in silence.
+
+    A risk model reads what is known as the word stands there; where that leaves a doubt the model is asked whether the
+    object is in the picture, over the part of the prompt's cache that the question shares. Above the threshold the text
+    goes back to the beginning of the clause, then of the sentence, with the object banned until the sentence ends.
+    Nearest to it are REVERSE (Wu et al. 2025, arXiv 2504.13169), which goes back at what a trained model flags, and
+    HaloProbe (Alinejad et al. 2026), which asks a calibrated risk.
+
+    Args:
+        risk: a causal `RiskModel` or the path of one; None for the one that ships with the model, where there is one;
+            "off" for none (the model's answers alone).
+        ask: whether the model is asked about doubtful objects.
+        action: "flag" (text, tokens and draws as without a guard), "rewrite", or "best_of" (several texts, of which the
+            one whose objects are best supported is kept).
+        threshold: the risk above which the guard acts, 0 to 1; None takes it from the calibration.
+        recall_loss: the share of correct objects that may be acted on, from which the calibration gives the threshold;
+            0 never acts.
+        local_tries: how often one sentence may be taken back before it is dropped.
+        total_tries: how often all sentences of a text together may be.
+        per_sentence: how many objects of one sentence are asked about at most.
+        words: the vocabulary of objects: "scenes", "nouns" or a file (one object a line, synonyms behind commas); None
+            takes the one that the risk model was calibrated with, else the nouns that ship.
+        samples: texts that "best_of" writes beside the one without draws.
+        seed: of draws, where a rewritten sentence or the whole text is sampled; None takes one from torch's generator.
+        verdicts: a control that decides in place of the guard's judge (`guard.verdicts`).
+    """
+
+    name: ClassVar[str] = "guard"
+    paper: ClassVar[str] = ""
+    edits: ClassVar[str] = "sentences that name what is not there: written again"
+    cost: ClassVar[str] = "rewritten sentences, and a short pass for questions in doubt"
+    families: ClassVar[str] = "all; questions need a picture"
+    composes: ClassVar[str] = "attention edits, contrasts, sampling; no search, no sgrs"
+    writes: ClassVar[bool] = True
+    """It runs the loop of tokens itself."""
+
+    risk: Any = None
+    ask: bool = True
+    action: str = "rewrite"
+    threshold: float | None = None
+    recall_loss: float = 0.01
+    local_tries: int = 4
+    total_tries: int = 20
+    per_sentence: int = 3
+    words: str | None = None
+    samples: int = 6
+    seed: int | None = None
+    verdicts: Any = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        choice("Guard", "action", self.action, ACTIONS)
+        for name in ("local_tries", "total_tries", "per_sentence", "samples"):
+            number("Guard", name, getattr(self, name), 1, whole=True)
+        number("Guard", "recall_loss", self.recall_loss, 0, 1)
+        if self.threshold is not None:
+            number("Guard", "threshold", self.threshold, 0, 1)
+        if self.seed is not None:
+            number("Guard", "seed", self.seed, 0, 2**63 - 1, whole=True)
+        if not isinstance(self.ask, bool):
+            raise SettingError(f"Guard: ask must be true or false, got {self.ask!r}")
+        if self.words is not None and not isinstance(self.words, (str, Path)):
+            raise SettingError(f"Guard: words must name a vocabulary or a file, got {self.words!r}")
+        if self.risk == OFF and not self.ask and self.verdicts is None:
+            raise SettingError("Guard: with neither a risk model nor questions (ask=False) there is nothing to go by")
+
+    def check_model(self, model) -> None:
+        from lvlm_saliency.guard.setup import check
+
+        check(self, model)

@@ -1,0 +1,111 @@
+"""From the knobs of a guard and a model to what a generation needs: its judge, its vocabulary, its tokenizer."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lvlm_saliency.errors import SettingError
+from lvlm_saliency.guard.bans import Spellings
+from lvlm_saliency.guard.judge import Judge, judge_of
+from lvlm_saliency.guard.vocabulary import Vocabulary, open_vocabulary
+from lvlm_saliency.model.checkpoints import SCENES
+from lvlm_saliency.risk.model import RiskModel
+
+SHIPPED = Path(__file__).parent / "scenes.safetensors"
+"""The causal risk model of the model that ships, with its calibration."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """judge: None where a control decides; acts: whether anything can ever be acted on."""
+
+    judge: Judge | None
+    vocabulary: Vocabulary
+    acts: bool
+
+
+def check(guard, model) -> None:
+    """Refuse a guard that cannot judge this model's words.
+
+    Raises:
+        SettingError, InputError: the message says why.
+    """
+    set_up(guard, model)
+
+
+def set_up(guard, model) -> Setup:
+    """What the guard needs for this model.
+
+    Raises:
+        SettingError: nothing to judge by, a risk model that looks ahead or is not calibrated for this.
+        InputError: a file that cannot be used, or a risk model of another architecture.
+    """
+    risk = _risk_of(guard.risk, model)
+    words = guard.words
+    if words is None:
+        words = None if risk is None else (risk.about.get("guard") or {}).get("record", {}).get("words")
+    vocabulary = _vocabulary("scenes" if words is None and _is_scenes(model) else str(words or "nouns"))
+    if guard.verdicts is not None:
+        return Setup(None, vocabulary, True)
+    judge = judge_of(risk, guard.ask, guard.threshold, guard.recall_loss)
+    if risk is not None:
+        risk.check(model)
+    acts = judge.threshold < 1 and (guard.threshold is not None or guard.recall_loss > 0)
+    return Setup(judge, vocabulary, acts)
+
+
+def _risk_of(given: Any, model) -> RiskModel | None:
+    if isinstance(given, RiskModel):
+        return given
+    if given is None:
+        return _loaded(SHIPPED) if _is_scenes(model) and SHIPPED.exists() else None
+    if given == "off":
+        return None
+    if isinstance(given, (str, Path)):
+        return _loaded(Path(given))
+    raise SettingError(f"Guard: risk must be a risk model, the path of one, 'off' or None, got {given!r}")
+
+
+def _is_scenes(model) -> bool:
+    """Whether it is the model that ships."""
+    return str(model.config.name_or_path) == str(SCENES)
+
+
+@functools.lru_cache(maxsize=8)
+def _loaded(path: Path) -> RiskModel:
+    return RiskModel.load(path)
+
+
+@functools.lru_cache(maxsize=8)
+def _vocabulary(source: str) -> Vocabulary:
+    return open_vocabulary(source)
+
+
+def tokenizer_of(processor: Any) -> Any:
+    """The tokenizer of what `generate` was given.
+
+    Raises:
+        SettingError: nothing was given.
+    """
+    if processor is None:
+        raise SettingError("the guard reads words: pass processor=processor to generate")
+    return getattr(processor, "tokenizer", processor)
+
+
+_SPELLINGS: dict[tuple[int, int], tuple[Any, Vocabulary, Spellings]] = {}
+
+
+def spellings(tokenizer: Any, vocabulary: Vocabulary) -> Spellings:
+    """The vocabulary in the tokenizer's ids; made once for each pair."""
+    key = id(tokenizer), id(vocabulary)
+    known = _SPELLINGS.get(key)
+    if known is None or known[0] is not tokenizer or known[1] is not vocabulary:
+        if len(_SPELLINGS) > 8:
+            _SPELLINGS.clear()
+        known = _SPELLINGS[key] = tokenizer, vocabulary, Spellings(tokenizer, vocabulary)
+    return known[2]
+
+
