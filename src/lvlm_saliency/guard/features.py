@@ -71,7 +71,7 @@ class Reader:
         previous[:, :-1] = False
         return torch.stack([output, previous, prompt, system, image], dim=1)
 
-    def odds(self, row: Row, token: int, risk) -> float:
+    def odds(self, row: Row, token: int) -> float:
         """The first stage's log-odds of the word whose first token has this number."""
         notes = row.notes
         missing = (np.full(5 * len(self.model.layers), np.nan), np.full(2 * len(self.model.layers), np.nan))
@@ -97,4 +97,5 @@ class Reader:
             "entropy, at": [note(token + 1).entropy],
         }
         values = np.concatenate([np.asarray(groups[name], dtype=np.float64) for name in self.model.groups])
-        return float(risk.first(values[None].astype(np.float32))[0])
+        found = self.model.log_odds(values[None].astype(np.float32))
+        return float(self.model.slope * found[0] + self.model.offset)

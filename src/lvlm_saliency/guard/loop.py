@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -21,10 +22,10 @@ from lvlm_saliency.guard.features import Reader
 from lvlm_saliency.guard.questions import Asker
 from lvlm_saliency.guard.row import Row, Rules
 from lvlm_saliency.guard.setup import Setup, set_up, spellings, tokenizer_of
-from lvlm_saliency.guard.strands import Start
+from lvlm_saliency.guard.strands import Alone, Start, Straight, Strand, Together
 from lvlm_saliency.guard.writer import Choice, Means, Writer
 from lvlm_saliency.hf import caches, prefixes
-from lvlm_saliency.model.regions import token_regions
+from lvlm_saliency.model.regions import Regions, token_regions
 
 
 def guarded(
@@ -82,7 +83,7 @@ class _Run:
         self.tokenizer = tokenizer_of(processor)
         self.setup: Setup = set_up(guard, model)
         self.tally = Tally()
-        self.askers: list[Asker] = []
+        self.asker: Asker | None = None
         self.writers: list[Writer] = []
         judge = self.setup.judge
         ends = hf.end_tokens(config)
@@ -103,26 +104,58 @@ class _Run:
     def write(self, start: Start, logits_processor, criteria, streamer) -> None:
         """Every text: all at once where the cache can hold samples at different lengths, else one after the other."""
         config = self.config
+        if self.guard.action == "best_of":
+            self._write_several(start, logits_processor, criteria, streamer)
+            return
         mind = all(getattr(editor, "minds_shift", False) for editor in self.editors)
         plain = not hf.is_hybrid(self.model) and self._keeps_all(start)
         together = plain and (mind or len(self.rows) == 1)
         means = self._means(logits_processor, criteria, start)
-        longest = config.max_length - start.ids.shape[1]
         pad = hf.pad_token(config)
-        shared = {"filler": 0 if pad is None else int(pad), "together": together}
+        filler = 0 if pad is None else int(pad)
+        straight = not self.rows[0].rules.rewrite
+        together = straight or together
         groups = [list(range(len(self.rows)))] if together else [[number] for number in range(len(self.rows))]
+        listening = streamer is not None and len(groups) == 1
         for group in groups:
-            one = start if together else start.row(group[0])
-            put = (lambda ids: streamer.put(ids.cpu())) if streamer is not None and len(groups) == 1 else _silent
+            one = start if together else start.rows(group)
+            kind = Straight if straight else Together if together else Alone
+            strand = kind(self.model, self.state, one, filler)
+            put = (lambda ids: streamer.put(ids.cpu())) if listening else None
+            own = means if together else self._alone(means, group[0])
             rows = [self.rows[number] for number in group]
-            own = means if together else self._alone(means, group[0], start)
-            writer = Writer(own, rows, one, group, self._asker(start, group, one), stream=put, **shared)
+            writer = Writer(own, rows, strand, group, self._asker(start, strand), put)
             self.writers.append(writer)
-            writer.write(longest)
+            writer.write(config.max_length - start.ids.shape[1])
         if streamer is not None:
-            if len(groups) > 1:
+            if not listening:
                 for column in self._sequences(start)[:, start.ids.shape[1] :].T:
                     streamer.put(column.cpu())
+            streamer.end()
+
+    def _write_several(self, start: Start, logits_processor, criteria, streamer) -> None:
+        """Several texts of every sample, of which the best supported one is kept. They share the answers to questions."""
+        count = 1 + self.guard.samples
+        origin = [number for number in range(len(self.rows)) for _ in range(count)]
+        several = []
+        for place, number in enumerate(origin):
+            row = self.rows[number]
+            draft = Draft(self.tokenizer, self.setup.vocabulary)
+            several.append(Row(row.number, draft, row.rules, self.tally, margins=row.margins, candidate=place % count))
+        pad = hf.pad_token(self.config)
+        one = start.rows(origin)
+        strand = Straight(self.model, self.state, one, 0 if pad is None else int(pad))
+        means = self._means(logits_processor, criteria, one)
+        writer = Writer(means, several, strand, origin, self._asker(start, strand, own=True), None)
+        self.writers.append(writer)
+        writer.write(self.config.max_length - start.ids.shape[1])
+        # max keeps the first of equals: the text that was drawn as ever.
+        best = [max(range(at, at + count), key=lambda n: several[n].worth) for at in range(0, len(origin), count)]
+        self.rows = [several[n] for n in best]
+        writer.scores, writer.logits = [writer.scores[n] for n in best], [writer.logits[n] for n in best]
+        if streamer is not None:
+            for column in self._sequences(start)[:, start.ids.shape[1] :].T:
+                streamer.put(column.cpu())
             streamer.end()
 
     def _keeps_all(self, start: Start) -> bool:
@@ -147,43 +180,46 @@ class _Run:
             processor,
             criteria,
             spellings(self.tokenizer, self.setup.vocabulary),
-            Choice(bool(config.do_sample), config.temperature or 1.0, fresh_seed() if seed is None else seed),
+            self._choice(sampler, seed),
             reader,
-            None,
             hf.end_tokens(config),
             (bool(config.output_scores), bool(config.output_logits)),
         )
 
-    def _alone(self, means: Means, number: int, start: Start) -> Means:
+    def _choice(self, sampler, seed: int | None) -> Choice:
+        """As `generate` chooses where nothing is ever taken back; by draws of each sample's own, of its position and of
+        the attempt, where it is."""
+        config = self.config
+        if sampler is None and config.do_sample and self.guard.action != "best_of" and not self.rows[0].rules.rewrite:
+            return Choice(True, 1.0, None)
+        draws = config.do_sample or self.guard.action == "best_of" or self.rows[0].rules.rewrite
+        seed = fresh_seed() if seed is None and draws else seed or 0
+        return Choice(bool(config.do_sample), config.temperature or 1.0, seed)
+
+    def _alone(self, means: Means, number: int) -> Means:
+        """The same for one sample by itself."""
         if means.reader is None:
             return means
         regions = means.reader.regions
         masks = (mask[number : number + 1] for mask in (regions.system, regions.image, regions.prompt, regions.output))
-        return Means(**{**vars(means), "reader": Reader(means.reader.model, type(regions)(*masks))})
+        return replace(means, reader=Reader(means.reader.model, Regions(*masks)))
 
-    def _asker(self, start: Start, group: list[int], one: Start):
+    def _asker(self, start: Start, strand: Strand, own: bool = False) -> Asker | None:
+        """Who asks this generation's questions: over the texts' own cache where that is whole, else over its own."""
         judge = self.setup.judge
         if judge is None or judge.mode == "risk":
-            return lambda strand: None
-        edited = any(getattr(editor, "edits_prompt", True) for editor in self.editors)
+            return None
+        if self.asker is None:
+            edited = any(getattr(editor, "edits_prompt", True) for editor in self.editors)
+            own = own or edited or isinstance(strand, Alone)
 
-        def make(strand) -> Asker:
-            given = self.given
-            asker = Asker(
-                self.model,
-                self.processor,
-                self.state,
-                start.ids,
-                start.kwargs,
-                given,
-                lambda: (strand.cache, strand.shift),
-                edited or len(group) < len(self.rows) or hasattr(strand, "snapshots"),
-                rows=group,
+            def where() -> tuple[Any, list[int]]:
+                return strand.cache, strand.shift
+
+            self.asker = Asker(
+                self.model, self.processor, self.state, start.ids, start.kwargs, self.given, where, own
             )
-            self.askers.append(asker)
-            return asker
-
-        return make
+        return self.asker
 
     def output(self, start: Start, seconds: float) -> GenerateOutput:
         steps = [
@@ -220,10 +256,6 @@ class _Run:
         for answer, row in zip(answers, self.rows, strict=True):
             answer[: len(row.draft)] = torch.tensor(row.draft.ids, dtype=start.ids.dtype)
         return torch.cat([start.ids, answers.to(start.ids.device)], dim=-1)
-
-
-def _silent(ids: Tensor) -> None:
-    """Nobody listens."""
 
 
 def _by_step(samples: list[list[Tensor]]) -> tuple[Tensor, ...]:

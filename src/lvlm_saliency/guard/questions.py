@@ -41,12 +41,13 @@ class Asker:
     """The questions of one generation.
 
     `kwargs` is the model's keyword state behind the prompt `ids` int64 `[B, n0]`; `given` what the caller passed to
-    `generate`, from which `Own` and `Whole` read pictures; `edited`: a method has edited the prompt's rows. It counts
+    `generate`, from which the pictures can be read anew; `own`: the text's cache cannot serve (a method has edited the
+    prompt's rows, or it holds other rows than the prompts). It counts
     its forward passes, and the questions.
     """
 
     def __init__(
-        self, model, processor, session: Session, ids: Tensor, kwargs: dict, given: dict | None, source: Source, edited: bool
+        self, model, processor, session: Session, ids: Tensor, kwargs: dict, given: dict | None, source: Source, own: bool
     ):
         self.model, self.session, self.ids, self.kwargs, self.given = model, session, ids, kwargs, given
         self.source = source
@@ -62,8 +63,8 @@ class Asker:
             )
         self.spans = [split(row, self.wording.images) for row in self.rows]
         heads = all(row[:first] == self.wording.head for row, (first, _) in zip(self.rows, self.spans, strict=True))
-        whole = hf.is_hybrid(model) or edited
-        self.shared = heads and not whole and prefixes.holds_all(source()[0])
+        own = own or hf.is_hybrid(model)
+        self.shared = heads and not own and prefixes.holds_all(source()[0])
         self.own: Own | None = None
 
     def margins(self, wanted: Sequence[tuple[int, str]]) -> list[float]:

@@ -12,6 +12,8 @@ from lvlm_saliency.guard.events import Event, Tally, Try
 from lvlm_saliency.guard.verdicts import Judged, Verdicts
 from lvlm_saliency.guard.words import Mention
 
+CAUTION = 10.0
+"""How many supported objects a hallucinated one weighs, where texts are compared (HaloProbe's 1 / beta)."""
 STOP_SHARE = 0.05
 """A sentence that cannot be mended ends the text where the end was at least this likely, relative to the likeliest
 token, when the sentence began."""
@@ -69,7 +71,7 @@ class Row:
     """number: names the sample to seeded draws. attempt: how often the sentence in question was taken back; boundary:
     the token from which it is being written anew; banned: objects that it may not name; openers: how it began each time;
     first: tokens that it may not begin with; dropping: another sentence is to stand in its place; lenient: it stays, whatever it says; unguarded: so
-    does everything that follows."""
+    does everything that follows; candidate: of several texts of one sample, which this is (0 is drawn as ever)."""
 
     number: int
     draft: Draft
@@ -84,6 +86,7 @@ class Row:
     returns: dict[int, int] = field(default_factory=dict)
     judged: list[tuple[Judged, bool]] = field(default_factory=list)
     sentence: int = 0
+    candidate: int = 0
     attempt: int = 0
     total: int = 0
     boundary: int = 0
@@ -289,3 +292,12 @@ class Row:
         event = Event(word, mention.name, (claim.token, last + 1), risk, action, (), margin, mention.hedged)
         self.events.append(event)
         self.verdicts.setdefault(mention.name, event)
+
+    # --- a whole text ---
+
+    @property
+    def worth(self) -> float:
+        """How well a text's objects are supported: sum of 1 - r minus `CAUTION` times the sum of r over its distinct
+        objects, r their risks; -infinity for a text that names none, so that saying nothing never wins."""
+        risks = [event.risk for event in self.verdicts.values() if event.risk is not None]
+        return sum(1 - r - CAUTION * r for r in risks) if risks else float("-inf")

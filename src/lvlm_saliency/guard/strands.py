@@ -31,10 +31,10 @@ class Start:
     prompt: Prompt
     editors: Sequence[Any] | None = None
 
-    def row(self, number: int) -> Start:
-        """One sample by itself, with a cache of its own."""
-        rows = torch.tensor([number], device=self.ids.device)
-        masks = (None if m is None else m[number : number + 1] for m in (self.prompt.image, self.prompt.padding))
+    def rows(self, numbers: Sequence[int]) -> Start:
+        """These samples (repeats allowed), with a cache of their own."""
+        rows = torch.tensor(numbers, device=self.ids.device)
+        masks = (None if m is None else m[rows.to(m.device)] for m in (self.prompt.image, self.prompt.padding))
         return replace(
             self,
             ids=self.ids[rows],
@@ -109,6 +109,13 @@ class Together(_Reading):
 
     def settle(self, active: list[bool]) -> None:
         self.texts.settle(self.cache, active)
+
+
+class Straight(Together):
+    """All samples over one cache that is never taken back, so that the calls are those of an ordinary generation."""
+
+    def settle(self, active: list[bool]) -> None:
+        self.texts.columns = int(self.cache.get_seq_length())
 
 
 class Alone(_Reading):

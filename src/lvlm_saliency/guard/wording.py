@@ -11,7 +11,7 @@ from lvlm_saliency.errors import SettingError
 from lvlm_saliency.model.inputs import build_inputs
 from lvlm_saliency.model.regions import placeholder_ids
 from lvlm_saliency.model.templates import prompt_text
-from lvlm_saliency.risk.questions import first_of_yes_and_no, question, yes_and_no
+from lvlm_saliency.risk.asked import question, yes_and_no
 
 _SIDE = 224
 """Of the blank picture that stands in while the ids around it are made; its own ids are not used."""
@@ -48,7 +48,7 @@ class Wording:
         return self.tails[words]
 
     def common(self) -> list[int]:
-        """The ids behind the last image token with which every question of `risk.questions` begins."""
+        """The ids behind the last image token with which every question of `risk.asked` begins."""
         one, other = self.tail(question("dog")), self.tail(question("apple"))
         return one[: next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), 0)]
 
@@ -73,3 +73,15 @@ def split(ids: Sequence[int], images: set[int]) -> tuple[int, int]:
     """The places of the first image token among the ids of a prompt, and of what stands behind the last one."""
     places = [at for at, token in enumerate(ids) if token in images]
     return places[0], places[-1] + 1
+
+
+def first_of_yes_and_no(tokenizer: Any) -> tuple[list[int], list[int]] | None:
+    """Where a tokenizer writes yes or no in pieces: the tokens that begin each; None where some begin both."""
+    found: dict[str, set[int]] = {"yes": set(), "no": set()}
+    for word, ids in found.items():
+        for written in (word, word.capitalize(), f" {word}", f" {word.capitalize()}"):
+            tokens = tokenizer(written, add_special_tokens=False)["input_ids"]
+            words = [token for token in tokens if tokenizer.decode([token]).strip()]
+            ids |= set(words[:1])
+    apart = all(found.values()) and not found["yes"] & found["no"]
+    return (sorted(found["yes"]), sorted(found["no"])) if apart else None

@@ -15,10 +15,12 @@ from lvlm_saliency.guard.bans import Spellings
 from lvlm_saliency.guard.features import Reader
 from lvlm_saliency.guard.questions import Asker
 from lvlm_saliency.guard.row import Note, Row
-from lvlm_saliency.guard.strands import Alone, Start, Strand, Together
-from lvlm_saliency.risk.questions import question
+from lvlm_saliency.guard.strands import Alone, Straight, Strand, Together
+from lvlm_saliency.risk.asked import question
 from lvlm_saliency.tracing.logits import finite_logits, token_odds
 
+VARIED = 0.8, 0.95
+"""Temperature and top-p of the texts among which "best_of" chooses, where the base is not sampled."""
 PATIENCE = 4
 """Steps that a question may wait for others of its batch; one sample's is asked at once."""
 
@@ -30,14 +32,29 @@ class Choice:
 
     sampled: bool
     temperature: float
-    seed: int
+    seed: int | None
 
-    def token(self, processed: Tensor, row: Row, step: int) -> int:
+    def tokens(self, processed: Tensor, rows: Sequence[Row], writing: Sequence[bool]) -> list[int | None]:
+        """The next token of every row that is writing, from processed logits `[B, V]`. Without a seed all are drawn at
+        once from torch's own generator, as `generate` draws them."""
+        if self.seed is None:
+            drawn = torch.multinomial(torch.softmax(processed, dim=-1), num_samples=1).squeeze(1).tolist()
+            return [token if alive else None for token, alive in zip(drawn, writing, strict=True)]
+        return [
+            self._token(processed[n], row, len(row.draft)) if alive else None
+            for n, (row, alive) in enumerate(zip(rows, writing, strict=True))
+        ]
+
+    def _token(self, processed: Tensor, row: Row, step: int) -> int:
         """The next token of a sample, from its processed logits `[V]`."""
-        attempt = row.attempt if row.redoing else 0
-        if not self.sampled and attempt < 2:
+        attempt = row.candidate or (row.attempt if row.redoing else 0)
+        if not self.sampled and (attempt < 2 and not row.candidate):
             return int(processed.argmax())
-        if self.sampled:
+        if row.candidate:
+            scale = 1.0
+            if not self.sampled:
+                processed = _nucleus(processed / VARIED[0], VARIED[1])
+        elif self.sampled:
             scale = self.temperature / min(self.temperature + 0.05 * attempt, self.temperature + 0.5)
         else:
             scale = 1 / min(0.2 + 0.1 * (attempt - 1), 0.7)
@@ -45,9 +62,17 @@ class Choice:
         return pick(weights, uniform(self.seed, row.number, step, attempt))
 
 
+def _nucleus(logits: Tensor, share: float) -> Tensor:
+    """The logits `[V]` with -inf outside the smallest set of likeliest tokens whose probability reaches `share`."""
+    order = logits.argsort(descending=True)
+    mass = torch.softmax(logits[order].double(), -1).cumsum(-1)
+    keep = torch.cat([mass.new_zeros(1), mass[:-1]]) < share
+    return logits.index_fill(0, order[~keep], -torch.inf)
+
+
 @dataclass(frozen=True)
 class Means:
-    """What all samples of a generation share. asker: None where nothing is asked, or before the prompt was read."""
+    """What all samples of a generation share."""
 
     model: Any
     session: Any
@@ -56,7 +81,6 @@ class Means:
     spellings: Spellings
     choice: Choice
     reader: Reader | None
-    risk: Any
     ends: tuple[int, ...]
     wants: tuple[bool, bool]
 
@@ -68,29 +92,22 @@ class Writer:
         self,
         means: Means,
         rows: list[Row],
-        start: Start,
+        strand: Strand,
         numbers: Sequence[int],
-        asker: Callable[[Any], Asker | None],
-        *,
-        together: bool,
-        filler: int,
-        stream: Callable[[Tensor], None],
+        asker: Asker | None,
+        put: Callable[[Tensor], None] | None,
     ):
-        self.means, self.rows, self.stream = means, rows, stream
-        kind = Together if together else Alone
-        self.strand: Strand = kind(means.model, means.session, start, filler)
-        self.asker = asker(self.strand)
-        self.length = start.ids.shape[1]
-        self.first = start.logits
+        self.means, self.rows, self.strand, self.numbers = means, rows, strand, numbers
+        self.asker, self.put = asker, put
+        self.length = strand.texts.prompt_length
         self.patience = 0 if len(rows) == 1 else PATIENCE
-        self.step = 0
+        self.step = self.drafted = self.streamed = 0
         self.scores: list[list[Tensor]] = [[] for _ in rows]
         self.logits: list[list[Tensor]] = [[] for _ in rows]
-        self.drafted = self.streamed = 0
 
     def write(self, longest: int) -> None:
         """Every row to its end, of at most `longest` tokens."""
-        logits, features = self.first, None
+        logits, features = self.strand.start.logits, None
         while True:
             self._choose(logits, features, longest)
             self._judge()
@@ -120,10 +137,7 @@ class Writer:
         processed = texts.by_length(texts.ends, lambda ids: before(ids, raw))
         banned = self._banned(processed, writing)
         processed = texts.by_length(texts.ends, lambda ids: behind(ids, banned))
-        chosen = [
-            self.means.choice.token(processed[n], row, len(row.draft)) if alive else None
-            for n, (row, alive) in enumerate(zip(self.rows, writing, strict=True))
-        ]
+        chosen = self.means.choice.tokens(processed, self.rows, writing)
         if features is None and self.means.reader is not None and self._names(chosen):
             _, features = self._read_again()
         notes = self._notes(raw, chosen, features)
@@ -144,7 +158,8 @@ class Writer:
 
     def _names(self, chosen: Sequence[int | None]) -> bool:
         """Whether a text begins with what may be an object word, so that the row that chose it counts."""
-        return isinstance(self.strand, Together) and any(token in self.means.spellings.firsts for token in chosen)
+        taken_back = isinstance(self.strand, Together) and not isinstance(self.strand, Straight)
+        return taken_back and any(token in self.means.spellings.firsts for token in chosen)
 
     def _read_again(self) -> tuple[Tensor, list | None]:
         """The row behind the prompt once more, for what the pass over all of the prompt did not keep of it."""
@@ -223,7 +238,7 @@ class Writer:
         if not due or self.asker is None:
             return
         pairs = list(dict.fromkeys((n, claim.mention.name) for n, claim in waiting))
-        margins = self.asker.margins([(n, question(name)) for n, name in pairs])
+        margins = self.asker.margins([(self.numbers[n], question(name)) for n, name in pairs])
         known = dict(zip(pairs, margins, strict=True))
         for n, claim in waiting:
             self.rows[n].answered(claim, known[n, claim.mention.name])
@@ -232,10 +247,12 @@ class Writer:
 
     def _stream(self) -> None:
         """Hand on the columns that every row has settled: nothing of them is ever taken back."""
+        if self.put is None:
+            return
         texts = self.strand.texts
         ready = min((row.draft.start for row in self.rows if not row.done), default=None)
         if ready is None:
             ready = max(len(row.draft) for row in self.rows)
         for column in range(self.streamed, ready):
-            self.stream(texts.ids[:, self.length + column])
+            self.put(texts.ids[:, self.length + column])
         self.streamed = max(self.streamed, ready)

@@ -48,7 +48,8 @@ class GenerateOutput:
     sample; scores, logits: per step float32 `[batch, V]` (with output_scores / output_logits); hidden_states: per step
     (with output_hidden_states); past_key_values: the cache, also as `cache`; sequences_scores: of a search, float32
     `[batch]`. A search has beams in place of samples in scores and logits, and no cache to give. eos_token_id,
-    pad_token_id: the ids that ended the texts and filled them up in this call."""
+    pad_token_id: the ids that ended the texts and filled them up in this call. guard: per sample the
+    list of `guard.events.Event`s, where a guard was given."""
 
     sequences: Tensor
     steps: list[list[TokenRecord]]
@@ -60,6 +61,7 @@ class GenerateOutput:
     sequences_scores: Tensor | None = None
     eos_token_id: tuple[int, ...] = ()
     pad_token_id: int | None = None
+    guard: list | None = None
 
     def __repr__(self) -> str:
         kept = ("scores", "logits", "hidden_states", "past_key_values", "sequences_scores")
