@@ -34,6 +34,10 @@ class Judge:
         low = DOUBT if self.calibration is None else self.calibration.mode("both").pass_below
         return expit(odds) >= low
 
+    def passes(self, odds: float | None, margin: float | None) -> bool:
+        """Whether an object passes by the first stage alone: nobody asked about it, because there was no doubt."""
+        return self.mode == "both" and margin is None and odds is not None and not self.doubtful(odds)
+
     def risk(self, name: str, odds: float | None, margin: float | None) -> float | None:
         """The final risk of an object, None where there is nothing to judge it by."""
         share = None if odds is None else expit(odds)

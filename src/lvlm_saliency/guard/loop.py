@@ -90,6 +90,7 @@ class _Run:
         rules = Rules(
             risk=None if judge is None else judge.risk,
             doubtful=None if judge is None else judge.doubtful,
+            passes=None if judge is None else judge.passes,
             threshold=1.0 if judge is None else judge.threshold,
             rewrite=guard.action == "rewrite" and self.setup.acts,
             asks=judge is not None and judge.mode != "risk",

@@ -50,12 +50,14 @@ class Claim:
 
 @dataclass(frozen=True)
 class Rules:
-    """What a guard goes by. risk(name, odds, margin) -> 0 to 1; doubtful(odds): whether to ask; threshold: above it the
+    """What a guard goes by. risk(name, odds, margin) -> 0 to 1; doubtful(odds): whether to ask; passes(odds,
+    margin): whether it is right without more ado; threshold: above it the
     guard acts; rewrite: whether it goes back (else it flags); end: the token that ends a text, if there is one; verdicts: a
     control that decides in their place."""
 
     risk: Callable[[str, float | None, float | None], float | None]
     doubtful: Callable[[float | None], bool]
+    passes: Callable[[float | None, float | None], bool]
     threshold: float
     rewrite: bool
     asks: bool
@@ -189,7 +191,8 @@ class Row:
             claim.risk = float(acts)
         else:
             claim.risk = rules.risk(name, claim.odds, claim.margin)
-            acts = claim.risk is not None and claim.risk > rules.threshold
+            passed = claim.risk is None or rules.passes(claim.odds, claim.margin)
+            acts = not passed and claim.risk > rules.threshold
         self.judged.append((word, acts))
         return acts
 
