@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import math
+import shutil
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +16,7 @@ import torch
 import lvlm_saliency as ls
 from lvlm_saliency import hf
 from lvlm_saliency.errors import SettingError
+from lvlm_saliency.guard.verdicts import Random, Rates
 from lvlm_saliency.interventions.beam import Beam
 from lvlm_saliency.interventions.causalmm import CausalMM
 from lvlm_saliency.interventions.dola import DoLa
@@ -29,6 +34,18 @@ from zoo import FAMILIES
 from .reference import alone
 
 SETTINGS = {"max_new_tokens": 8, "min_new_tokens": 5}
+
+
+def letters() -> str:
+    """A vocabulary for models that write nonsense: every letter, and some pieces of words, are objects of their own."""
+    folder = Path(tempfile.mkdtemp(prefix="words-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    names = [*"abcdefghijklmnopqrstuvwxyz", *"es de er ds la et hi ti or an re ou it om le ns ai ic lu istant bre is".split()]
+    (folder / "words.txt").write_text("\n".join(names))
+    return str(folder / "words.txt")
+
+
+ALL_ABSENT = {"words": letters(), "verdicts": Random(Rates((1.0,), 1.0)), "seed": 3}
 
 
 @dataclass(frozen=True)
@@ -87,6 +104,7 @@ METHODS = [
         False,
         searches=True,
     ),
+    Row("guard", ls.Guard(**ALL_ABSENT), ls.Guard(**ALL_ABSENT, action="flag"), False, searches=True),
     Row("sgrs-greedy", ls.SGRS(alpha=1.0, order="greedy"), ls.SGRS(alpha=0, order="greedy"), False),
     Row("sgrs-sample", ls.SGRS(alpha=1.0, seed=4), ls.SGRS(top_k=1, alpha=0, seed=4), False),
 ]
@@ -113,8 +131,10 @@ def plain(model, inputs):
 
 
 def with_method(model, inputs, method, **settings):
+    _, processor = FAMILIES[Path(model.config.name_or_path).name].build()
+    kept = {"output_logits": True, "output_scores": True}
     return ls.generate(
-        model, inputs, [method], **SETTINGS, do_sample=False, output_logits=True, output_scores=True, **settings
+        model, inputs, [method], **SETTINGS, do_sample=False, processor=processor, **kept, **settings
     )
 
 

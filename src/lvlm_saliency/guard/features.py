@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lvlm_saliency.attention.step import Capture
+from lvlm_saliency.attention.state import Capture
 from lvlm_saliency.errors import SettingError
-from lvlm_saliency.guard.row import Note, Row
 from lvlm_saliency.model.regions import Regions
 from lvlm_saliency.risk.model import RiskModel
 from lvlm_saliency.risk.signals import BEFORE, CAUSAL, concentration, place_of, repetition_of, shares
+
+if TYPE_CHECKING:
+    from lvlm_saliency.guard.row import Note, Row
 
 
 def check_causal(model: RiskModel) -> None:
@@ -76,17 +79,22 @@ class Reader:
         notes = row.notes
         missing = (np.full(5 * len(self.model.layers), np.nan), np.full(2 * len(self.model.layers), np.nan))
 
-        def note(at: int) -> Note:
-            return notes[at] if 0 <= at < len(notes) else Note(np.nan, np.nan, None, 0.0)
+        def note(at: int) -> Note | None:
+            return notes[at] if 0 <= at < len(notes) else None
 
         def features(at: int) -> tuple[np.ndarray, np.ndarray]:
-            return note(at).features or missing
+            found = note(at)
+            return missing if found is None or found.features is None else found.features
 
-        before = [value for at in range(token - BEFORE, token) for value in (note(at).log_p, note(at).entropy)]
+        def surprise(at: int) -> tuple[float, float]:
+            found = note(at)
+            return (np.nan, np.nan) if found is None else (found.log_p, found.entropy)
+
+        before = [value for at in range(token - BEFORE, token) for value in surprise(at)]
         ids = torch.tensor([row.draft.ids[: token + 1]])
         groups = {
-            "log-probability": [note(token).log_p],
-            "entropy": [note(token).entropy],
+            "log-probability": [surprise(token)[0]],
+            "entropy": [surprise(token)[1]],
             "position": place_of(torch.tensor(token)).numpy(),
             "repetition": repetition_of(ids)[0, -1].numpy(),
             "attention": features(token)[0],
@@ -94,7 +102,7 @@ class Reader:
             "words before": before,
             "attention, at": features(token + 1)[0],
             "attention concentration, at": features(token + 1)[1],
-            "entropy, at": [note(token + 1).entropy],
+            "entropy, at": [surprise(token + 1)[1]],
         }
         values = np.concatenate([np.asarray(groups[name], dtype=np.float64) for name in self.model.groups])
         found = self.model.log_odds(values[None].astype(np.float32))

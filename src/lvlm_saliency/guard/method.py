@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from lvlm_saliency.attention.parts import Parts, Role, RunInfo
 from lvlm_saliency.errors import SettingError
 from lvlm_saliency.interventions.base import Method, choice, number
 
@@ -49,8 +50,6 @@ class Guard(Method):
     cost: ClassVar[str] = "rewritten sentences, and a short pass for questions in doubt"
     families: ClassVar[str] = "all; questions need a picture"
     composes: ClassVar[str] = "attention edits, contrasts, sampling; no search, no sgrs"
-    writes: ClassVar[bool] = True
-    """It runs the loop of tokens itself."""
 
     risk: Any = None
     ask: bool = True
@@ -81,7 +80,21 @@ class Guard(Method):
         if self.risk == OFF and not self.ask and self.verdicts is None:
             raise SettingError("Guard: with neither a risk model nor questions (ask=False) there is nothing to go by")
 
-    def check_model(self, model) -> None:
-        from lvlm_saliency.guard.setup import check
+    @property
+    def roles(self) -> Role:
+        return Role.LOOP
 
-        check(self, model)
+    @property
+    def needs_picture(self) -> bool:
+        """A question is about a picture."""
+        return self.ask and self.verdicts is None
+
+    def check_model(self, model: Any) -> None:
+        from lvlm_saliency.guard.setup import set_up
+
+        set_up(self, model)
+
+    def bind(self, model: Any, run: RunInfo | None = None) -> Parts:
+        from lvlm_saliency.guard.loop import GuardLoop
+
+        return Parts(loop=GuardLoop(self))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from lvlm_saliency.guard.draft import Draft
 from lvlm_saliency.guard.events import Event, Tally, Try
+from lvlm_saliency.guard.judge import Judge
 from lvlm_saliency.guard.verdicts import Judged, Verdicts
 from lvlm_saliency.guard.words import Mention
 
@@ -50,22 +50,16 @@ class Claim:
 
 @dataclass(frozen=True)
 class Rules:
-    """What a guard goes by. risk(name, odds, margin) -> 0 to 1; doubtful(odds): whether to ask; passes(odds,
-    margin): whether it is right without more ado; threshold: above it the
-    guard acts; rewrite: whether it goes back (else it flags); end: the token that ends a text, if there is one; verdicts: a
-    control that decides in their place."""
+    """What a guard goes by. judge: its own, or None where a control decides (verdicts); rewrite: whether it goes back
+    (else it flags); end: the token that ends a text, if there is one; the others as of `ls.Guard`."""
 
-    risk: Callable[[str, float | None, float | None], float | None]
-    doubtful: Callable[[float | None], bool]
-    passes: Callable[[float | None, float | None], bool]
-    threshold: float
+    judge: Judge | None
+    verdicts: Verdicts | None
     rewrite: bool
-    asks: bool
     local_tries: int
     total_tries: int
     per_sentence: int
     end: int | None
-    verdicts: Verdicts | None = None
 
 
 @dataclass
@@ -137,14 +131,15 @@ class Row:
         claim = Claim(mention, token, known, again)
         if known:
             return claim
-        if self.rules.verdicts is not None:
+        judge = self.rules.judge
+        if judge is None:
             return claim
         claim.odds = vector(self, token)
         claim.margin = self.margins.get(mention.name)
         asked = sum(c.waiting or c.margin is not None for c in self.claims if not c.known)
-        if self.rules.asks and self.rules.doubtful(claim.odds) and asked < self.rules.per_sentence:
+        if judge.doubtful(claim.odds) and asked < self.rules.per_sentence:
             claim.waiting, claim.since = claim.margin is None, step
-        elif not self.rules.doubtful(claim.odds):
+        else:
             claim.margin = None  # as if nobody had asked, whatever an earlier attempt asked
         return claim
 
@@ -190,9 +185,9 @@ class Row:
             acts = rules.verdicts.acts(word)
             claim.risk = float(acts)
         else:
-            claim.risk = rules.risk(name, claim.odds, claim.margin)
-            passed = claim.risk is None or rules.passes(claim.odds, claim.margin)
-            acts = not passed and claim.risk > rules.threshold
+            claim.risk = rules.judge.risk(name, claim.odds, claim.margin)
+            passed = claim.risk is None or rules.judge.passes(claim.odds, claim.margin)
+            acts = not passed and claim.risk > rules.judge.threshold
         self.judged.append((word, acts))
         return acts
 

@@ -27,15 +27,6 @@ class Setup:
     acts: bool
 
 
-def check(guard, model) -> None:
-    """Refuse a guard that cannot judge this model's words.
-
-    Raises:
-        SettingError, InputError: the message says why.
-    """
-    set_up(guard, model)
-
-
 def set_up(guard, model) -> Setup:
     """What the guard needs for this model.
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from lvlm_saliency import hf
 from lvlm_saliency.attention.prompts import Prompt
 from lvlm_saliency.attention.session import Session
-from lvlm_saliency.decoding.ragged import Texts
+from lvlm_saliency.decoding.ragged import RaggedBatch
 from lvlm_saliency.hf import caches
 
 
@@ -48,7 +48,8 @@ class Start:
 class Strand(Protocol):
     """texts: the ids and how long each sample is; cache: as it stands; shift: columns of padding left of each sample."""
 
-    texts: Texts
+    start: Start
+    texts: RaggedBatch
     cache: Any
     prompt: Prompt
 
@@ -62,7 +63,7 @@ class Strand(Protocol):
         """Add a token to each sample that has one."""
 
     def back(self, lengths: dict[int, int]) -> None:
-        """Cut samples to so many tokens, prompt included."""
+        """Cut the answers of samples to so many tokens."""
 
     def settle(self, active: list[bool]) -> None:
         """Bring the cache to the texts as they stand."""
@@ -74,7 +75,7 @@ class _Reading:
     def __init__(self, model, session: Session, start: Start, filler: int):
         self.model, self.session, self.start = model, session, start
         self.prompt, self.cache = start.prompt, start.cache
-        self.texts = Texts(model, start.ids, start.kwargs, filler)
+        self.texts = RaggedBatch(model, start.ids, start.kwargs, filler)
 
     def acting(self, prompt: Prompt) -> AbstractContextManager:
         return self.session.acting_on(prompt, self.start.editors or ())
@@ -104,7 +105,7 @@ class Together(_Reading):
 
     def back(self, lengths: dict[int, int]) -> None:
         for sample, length in lengths.items():
-            self.texts.ends[sample] = length
+            self.texts.ends[sample] = self.texts.prompt_length + length
             self.texts.forget(sample)
 
     def settle(self, active: list[bool]) -> None:
@@ -156,7 +157,7 @@ class Alone(_Reading):
         return self.next
 
     def back(self, lengths: dict[int, int]) -> None:
-        length = lengths[0]
+        length = self.texts.prompt_length + lengths[0]
         self.texts.ends[0] = length
         self.texts.forget(0)
         self.snapshots = [s for s in self.snapshots if s[0] <= length]

@@ -15,6 +15,7 @@ from lvlm_saliency.guard.bans import Spellings
 from lvlm_saliency.guard.features import Reader
 from lvlm_saliency.guard.questions import Asker
 from lvlm_saliency.guard.row import Note, Row
+from lvlm_saliency.guard.shaping import Shaping
 from lvlm_saliency.guard.strands import Alone, Straight, Strand, Together
 from lvlm_saliency.risk.asked import question
 from lvlm_saliency.tracing.logits import finite_logits, token_odds
@@ -72,10 +73,10 @@ def _nucleus(logits: Tensor, share: float) -> Tensor:
 
 @dataclass(frozen=True)
 class Means:
-    """What all samples of a generation share."""
+    """What the rows of a generation are written with. processor, criteria: `generate`'s own; reader: of the risk model's
+    features, None without one; ends: tokens that end a text; wants: whether the scores and the logits of each step are
+    kept."""
 
-    model: Any
-    session: Any
     processor: Any
     criteria: Any
     spellings: Spellings
@@ -86,7 +87,8 @@ class Means:
 
 
 class Writer:
-    """Rows that are written together: `strand` reads them, `numbers` are their places in the batch."""
+    """Rows that are written together: `strand` reads them, `shaping` makes the logits to choose from, `numbers` are
+    their places in the batch; `put` takes the columns that are settled."""
 
     def __init__(
         self,
@@ -96,9 +98,11 @@ class Writer:
         numbers: Sequence[int],
         asker: Asker | None,
         put: Callable[[Tensor], None] | None,
+        shaping: Shaping,
     ):
         self.means, self.rows, self.strand, self.numbers = means, rows, strand, numbers
-        self.asker, self.put = asker, put
+        self.asker, self.put, self.shaping = asker, put, shaping
+        self.strands = (strand, *(() if shaping.first_only else shaping.strands))
         self.length = strand.texts.prompt_length
         self.patience = 0 if len(rows) == 1 else PATIENCE
         self.step = self.drafted = self.streamed = 0
@@ -114,7 +118,8 @@ class Writer:
             self._stream()
             if all(row.done for row in self.rows):
                 return
-            self.strand.settle([not row.done for row in self.rows])
+            for strand in self.strands:
+                strand.settle([not row.done for row in self.rows])
             logits, features = self._read()
 
     # --- one step ---
@@ -133,18 +138,16 @@ class Writer:
         texts = self.strand.texts
         writing = [row.ended is None for row in self.rows]
         raw = finite_logits(logits.detach()).to(texts.ids.device, copy=True)
-        before, behind = hf.warpers_apart(self.means.processor)
-        processed = texts.by_length(texts.ends, lambda ids: before(ids, raw))
-        banned = self._banned(processed, writing)
-        processed = texts.by_length(texts.ends, lambda ids: behind(ids, banned))
+        shaped, processed = self._processed(raw, writing)
         chosen = self.means.choice.tokens(processed, self.rows, writing)
         if features is None and self.means.reader is not None and self._names(chosen):
             _, features = self._read_again()
         notes = self._notes(raw, chosen, features)
         for n, alive in enumerate(writing):
             if alive:
-                self._keep(n, raw[n], processed[n])
-        self.strand.put(chosen)
+                self._keep(n, shaped[n], processed[n])
+        for strand in self.strands:
+            strand.put(chosen)
         ended = texts.by_length(texts.ends, lambda ids: self.means.criteria(ids, None)).tolist()
         self.step += 1
         for n, (row, token) in enumerate(zip(self.rows, chosen, strict=True)):
@@ -155,6 +158,23 @@ class Writer:
             if over is None and ended[n]:
                 over = "length" if len(row.draft) + 1 >= longest else "stop"
             row.written(token, notes[n], over, self.step, self._odds)
+
+    def _processed(self, raw: Tensor, writing: Sequence[bool]) -> tuple[Tensor, Tensor]:
+        """The logits that methods make of the model's own, and what processors, bans and warpers make of those."""
+        texts, shaping = self.strand.texts, self.shaping
+        beginning = [len(row.draft) == 0 for row in self.rows]
+        before, behind = hf.warpers_apart(self.means.processor)
+
+        def processed(logits: Tensor) -> Tensor:
+            return texts.by_length(texts.ends, lambda ids: before(ids, logits))
+
+        if shaping.late:
+            shaped = found = shaping.shaped(processed(raw), beginning, self.step == 0)
+        else:
+            shaped = shaping.shaped(raw, beginning, self.step == 0)
+            found = processed(shaped)
+        found = self._banned(found, writing)
+        return shaped, texts.by_length(texts.ends, lambda ids: behind(ids, found))
 
     def _names(self, chosen: Sequence[int | None]) -> bool:
         """Whether a text begins with what may be an object word, so that the row that chose it counts."""
@@ -218,18 +238,20 @@ class Writer:
             self._ask()
             went = {n: back for n, row in enumerate(self.rows) if not row.done and (back := self._resolve(row)) is not None}
             if went:
-                self.strand.back({n: self.length + back for n, back in went.items()})
-                self.strand.put(
-                    [row.draft.ids[-1] if n in went and row.done else None for n, row in enumerate(self.rows)]
-                )
+                last = [row.draft.ids[-1] if n in went and row.done else None for n, row in enumerate(self.rows)]
+                for strand in self.strands:
+                    strand.back(went)
+                    strand.put(last)
             if not any(claim.waiting for row in self.rows if row.ended for claim in row.claims):
                 return
 
     def _resolve(self, row: Row) -> int | None:
         settled = row.draft.start
         back = row.resolve()
-        if row.draft.start > settled and isinstance(self.strand, Alone) and not row.done:
-            self.strand.mark()
+        if row.draft.start > settled and not row.done:
+            for strand in self.strands:
+                if isinstance(strand, Alone):
+                    strand.mark()
         return back
 
     def _ask(self) -> None:

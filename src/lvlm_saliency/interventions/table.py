@@ -9,6 +9,7 @@ BUILT_IN = {
     "dopra": "lvlm_saliency.interventions.dopra:DOPRA",
     "eah": "lvlm_saliency.interventions.eah:EAH",
     "farsight": "lvlm_saliency.interventions.farsight:FarSight",
+    "guard": "lvlm_saliency.guard.method:Guard",
     "icd": "lvlm_saliency.interventions.icd:ICD",
     "locore": "lvlm_saliency.interventions.locore:LocoRE",
     "memvr": "lvlm_saliency.interventions.memvr:MemVR",
