@@ -40,7 +40,10 @@ def letters() -> str:
     """A vocabulary for models that write nonsense: every letter, and some pieces of words, are objects of their own."""
     folder = Path(tempfile.mkdtemp(prefix="words-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    names = [*"abcdefghijklmnopqrstuvwxyz", *"es de er ds la et hi ti or an re ou it om le ns ai ic lu istant bre is".split()]
+    names = [
+        *"abcdefghijklmnopqrstuvwxyz",
+        *"es de er ds la et hi ti or an re ou it om le ns ai ic lu istant bre is".split(),
+    ]
     (folder / "words.txt").write_text("\n".join(names))
     return str(folder / "words.txt")
 
@@ -133,9 +136,7 @@ def plain(model, inputs):
 def with_method(model, inputs, method, **settings):
     _, processor = FAMILIES[Path(model.config.name_or_path).name].build()
     kept = {"output_logits": True, "output_scores": True}
-    return ls.generate(
-        model, inputs, [method], **SETTINGS, do_sample=False, processor=processor, **kept, **settings
-    )
+    return ls.generate(model, inputs, [method], **SETTINGS, do_sample=False, processor=processor, **kept, **settings)
 
 
 def state_of(model):

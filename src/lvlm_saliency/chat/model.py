@@ -96,7 +96,7 @@ class Chat:
             torch.manual_seed(seed)
         acting = list(methods) if seed is None else seeded(methods, seed)
         how = {**SETTINGS, **settings, "max_new_tokens": max_new_tokens}
-        output = generate(self.model, inputs, methods=acting, **how)
+        output = generate(self.model, inputs, methods=acting, processor=self.processor, **how)
         batch = Batch(list(queries), inputs, output.sequences, acting, output)
         answers = []
         for sample, (query, steps) in enumerate(zip(queries, output.steps, strict=True)):

@@ -56,5 +56,3 @@ class Spellings:
 
 def _encoded(tokenizer: Any, text: str) -> list[int]:
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
-
-

@@ -18,7 +18,7 @@ _INDEFINITE = re.compile(
 
 
 class Draft:
-    """The tokens of an answer, without its prompt. Everything before token `start` (character `begin`) is settled: it is
+    """The tokens of an answer, without its prompt. What stands before token `start` (character `begin`) is settled: it is
     never taken back. What stands behind is the sentence in question, and what was written since."""
 
     def __init__(self, tokenizer: Any, vocabulary: Vocabulary):
@@ -73,10 +73,11 @@ class Draft:
         return len(self.pieces)
 
     def first_token_from(self, character: int) -> tuple[int, int]:
-        """The first token that begins at this character or behind it, and where it begins."""
+        """The first token whose words begin at this character or behind it, and where the token begins: with the blank
+        before them, where it has one."""
         at = 0
         for number, piece in enumerate(self.pieces):
-            if at >= character and piece:
+            if piece and at + len(piece) - len(piece.lstrip()) >= character:
                 return number, at
             at += len(piece)
         return len(self.pieces), at
@@ -100,5 +101,3 @@ class Draft:
     def settle(self, end: int) -> None:
         """What stands before the character `end` is settled."""
         self.start, self.begin = self.first_token_from(end)
-
-

@@ -54,7 +54,7 @@ class Reader:
 
     def _row(self, capture: Capture, layer: int, total: int) -> Tensor:
         weights = capture.weights[layer].mean(1)[:, -1]  # over heads; the newest row
-        start = capture.places[layer].offset
+        start = capture.contexts[layer].offset
         found = weights.new_zeros((len(weights), total))
         stop = min(start + weights.shape[1], total)
         found[:, start:stop] = weights[:, : stop - start]

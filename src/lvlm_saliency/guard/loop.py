@@ -173,13 +173,16 @@ class _Run:
             writer.write(self.config.max_length - self.start.ids.shape[1])
 
     def _write_several(self) -> None:
-        """Several texts of every sample, of which the best supported one is kept. They share their questions' answers.
+        """Several texts of every sample, of which the best supported one is kept. They share the answers to questions.
 
         Raises:
             SettingError: a method beside it makes the logits, of one text a sample.
         """
         if self.generation.parts.shaper is not None:
-            raise SettingError("guard: action='best_of' writes several texts, and the logits are made for one: leave it")
+            raise SettingError(
+                "guard: action='best_of' writes several texts of a sample, and the method beside it makes the logits of "
+                "one: use action='rewrite', or leave it out"
+            )
         count = 1 + self.guard.samples
         origin = [place for place in range(len(self.rows)) for _ in range(count)]
         several = [
@@ -231,8 +234,10 @@ class _Run:
             return selector.seed
         if self.guard.seed is not None:
             return int(self.guard.seed)
+        if not self.config.do_sample:
+            return 0  # what is greedy until something is taken back gives the same text every time
         several = self.rules.rewrite or self.guard.action == "best_of"
-        return fresh_seed() if several else None if self.config.do_sample else 0
+        return fresh_seed() if several else None
 
     def _asker(self, strand: Strand, own: bool = False) -> Asker | None:
         """Who asks this generation's questions: over the texts' own cache where that is whole, else over its own."""

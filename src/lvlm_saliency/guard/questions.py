@@ -47,7 +47,15 @@ class Asker:
     """
 
     def __init__(
-        self, model, processor, session: Session, ids: Tensor, kwargs: dict, given: dict | None, source: Source, own: bool
+        self,
+        model: Any,
+        processor: Any,
+        session: Session,
+        ids: Tensor,
+        kwargs: dict[str, Any],
+        given: dict[str, Any] | None,
+        source: Source,
+        own: bool,
     ):
         self.model, self.session, self.ids, self.kwargs, self.given = model, session, ids, kwargs, given
         self.source = source
@@ -103,8 +111,7 @@ class Asker:
         for sample, words in wanted:
             tail = self.wording.tail(words)
             behind = self.rows[sample][self.spans[sample][1] :]
-            alike = next((n for n, (a, b) in enumerate(zip(tail, behind, strict=False)) if a != b), min(len(tail), len(behind)))
-            alike = min(alike, len(tail) - 1)  # at least one token is fed: the logits behind it are the answer
+            alike = min(_alike(tail, behind), len(tail) - 1)  # at least one token is fed: behind it is the answer
             tails.append(tail[alike:])
             starts.append(self.starts[sample])
             ends.append(self.starts[sample] + self.spans[sample][1] + alike)
@@ -112,7 +119,10 @@ class Asker:
         rows = torch.tensor([sample for sample, _ in wanted], device=self.ids.device)
         shift = [shifts[sample] for sample, _ in wanted]
         taken = prefixes.stretch(
-            cache, rows, [a + s for a, s in zip(starts, shift, strict=True)], [b + s for b, s in zip(ends, shift, strict=True)]
+            cache,
+            rows,
+            [a + s for a, s in zip(starts, shift, strict=True)],
+            [b + s for b, s in zip(ends, shift, strict=True)],
         )
         kwargs = hf.row_inputs(hf.cut(self.kwargs, hf.PER_TOKEN, slice(0, self.ids.shape[1])), rows, len(self.ids))
         return self._fed(taken, self.ids[rows], kwargs, starts, ends, tails)
@@ -175,7 +185,9 @@ class Asker:
             SettingError: the pictures are not at hand.
         """
         if self.given is None:
-            raise SettingError("the guard's questions need the pictures: call lvlm_saliency.generate, not custom_generate")
+            raise SettingError(
+                "the guard's questions need the pictures: call lvlm_saliency.generate, not custom_generate"
+            )
         head, per_token = self.wording.head, {}
         rows = [
             [*head, *row[first:end], *tail]
@@ -200,6 +212,12 @@ class Asker:
         dropped = {*hf.PER_TOKEN, "input_ids", *TYPES, "cache_position"}
         rest = {name: value for name, value in self.given.items() if name not in dropped}
         return {**hf.without_cache(rest)[0], "input_ids": ids, "attention_mask": mask, **per_token}
+
+
+def _alike(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many tokens both begin with."""
+    shorter = min(len(one), len(other))
+    return next((n for n in range(shorter) if one[n] != other[n]), shorter)
 
 
 class Own:

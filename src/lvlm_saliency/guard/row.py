@@ -75,6 +75,7 @@ class Row:
     tally: Tally
     notes: list[Note] = field(default_factory=list)
     claims: list[Claim] = field(default_factory=list)
+    cut: list[Mention] = field(default_factory=list)
     margins: dict[str, float] = field(default_factory=dict)
     verdicts: dict[str, Event] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
@@ -121,6 +122,7 @@ class Row:
             if not mention.complete:
                 break
             self.claims.append(self._claim(mention, step, vector))
+        self.cut = [mention for mention in found if not mention.complete] if ended == "length" else []
         return [claim for claim in self.claims if claim.waiting]
 
     def _claim(self, mention: Mention, step: int, vector) -> Claim:
@@ -263,6 +265,9 @@ class Row:
             if claim.mention.start >= end:
                 break
             self._record(claim)
+        for mention in self.cut:
+            if mention.start < end and not mention.negated and mention.name not in self.verdicts:
+                self._record(Claim(mention, draft.token_at(mention.start), False, False))
         draft.settle(end)
         if self.tries:
             first = self.tries[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-_END = re.compile(r"[.!?\u3002\uff01\uff1f]+[\"')\]\u201d\u2019]*|\n+")
+_END = re.compile(r"[.!?\u3002\uff01\uff1f]+[\"')\]\u201d\u2019]*(?:[ \t]*\n+)?|\n+")
 _NEXT = re.compile(r"\s+[\"'(\[\u201c\u2018*#\-]*[^\W_a-z]|\s*\n")
 _SHORT = re.compile(r"(?:\b(?:Dr|Mr|Mrs|Ms|St|Prof|vs|etc|e\.g|i\.e|No|approx|cf|Fig)|\b[A-Z])\.$")
 _CLAUSE = re.compile(r"[,;:\u2013\u2014]\s+|\s+(?=(?:and|with|while|as well as)\b)", re.IGNORECASE)

@@ -98,5 +98,3 @@ def spellings(tokenizer: Any, vocabulary: Vocabulary) -> Spellings:
             _SPELLINGS.clear()
         known = _SPELLINGS[key] = tokenizer, vocabulary, Spellings(tokenizer, vocabulary)
     return known[2]
-
-

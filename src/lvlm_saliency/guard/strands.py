@@ -166,5 +166,3 @@ class Alone(_Reading):
 
     def settle(self, active: list[bool]) -> None:
         """The cache needs no care: it holds what was fed."""
-
-

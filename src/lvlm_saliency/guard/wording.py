@@ -30,7 +30,9 @@ class Wording:
         self.tokenizer = getattr(processor, "tokenizer", processor)
         words = yes_and_no(self.tokenizer) or first_of_yes_and_no(self.tokenizer)
         if words is None:
-            raise SettingError("the guard asks yes-or-no questions, and this tokenizer has no such words: set ask=False")
+            raise SettingError(
+                "the guard asks yes-or-no questions, and this tokenizer has no such words: set ask=False"
+            )
         self.yes, self.no = words
         self.images = set(placeholder_ids(model))
         self.tails: dict[str, list[int]] = {}

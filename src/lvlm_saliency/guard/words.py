@@ -9,9 +9,7 @@ from lvlm_saliency.guard.vocabulary import Vocabulary
 
 _WORD = re.compile(r"[^\W\d_]+")
 _NEGATED = re.compile(r"\b(?:no|not|without|never|neither|nor|isn't|aren't|cannot|can't)\b|n't\b", re.IGNORECASE)
-_HEDGED = re.compile(
-    r"\b(?:possibly|perhaps|maybe|probably|likely|seems?|appears?|might|may|could)\b", re.IGNORECASE
-)
+_HEDGED = re.compile(r"\b(?:possibly|perhaps|maybe|probably|likely|seems?|appears?|might|may|could)\b", re.IGNORECASE)
 REACH = 4
 """How many words before an object's name a negation may stand."""
 

@@ -236,7 +236,9 @@ class Writer:
         """Ask what has to be asked, and resolve what can be."""
         while True:
             self._ask()
-            went = {n: back for n, row in enumerate(self.rows) if not row.done and (back := self._resolve(row)) is not None}
+            went = {
+                n: back for n, row in enumerate(self.rows) if not row.done and (back := self._resolve(row)) is not None
+            }
             if went:
                 last = [row.draft.ids[-1] if n in went and row.done else None for n, row in enumerate(self.rows)]
                 for strand in self.strands:
