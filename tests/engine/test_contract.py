@@ -40,10 +40,7 @@ def letters() -> str:
     """A vocabulary for models that write nonsense: every letter, and some pieces of words, are objects of their own."""
     folder = Path(tempfile.mkdtemp(prefix="words-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    names = [
-        *"abcdefghijklmnopqrstuvwxyz",
-        *"es de er ds la et hi ti or an re ou it om le ns ai ic lu istant bre is".split(),
-    ]
+    names = [*"abcdefghijklmnopqrstuvwxyz", "es", "de", "er", "ds", "la", "et", "hi", "or", "an", "it", "is", "istant"]
     (folder / "words.txt").write_text("\n".join(names))
     return str(folder / "words.txt")
 

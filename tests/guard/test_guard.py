@@ -12,6 +12,7 @@ import torch
 import lvlm_saliency as ls
 from lvlm_saliency.errors import SettingError
 from lvlm_saliency.guard.verdicts import Random, Rates
+from lvlm_saliency.risk.model import SHIPPED
 from lvlm_saliency.scenes import draw_scene, generate_scenes
 
 END = "</s>"
@@ -96,7 +97,7 @@ def guard(*absent, **more):
     return ls.Guard(words="scenes", verdicts=Absent(set(absent)), **more)
 
 
-FIRST = "There is a cup .".split()
+FIRST = ["There", "is", "a", "cup", "."]
 
 
 def test_a_banned_word_comes_back_in_a_later_sentence(loaded, inputs):
@@ -112,7 +113,7 @@ def test_a_banned_word_comes_back_in_a_later_sentence(loaded, inputs):
 
 def test_it_goes_back_to_the_clause_first_then_to_the_sentence(loaded, inputs):
     lines = [*FIRST, "There|We", "is", "a", "cat", "with", "a", "dog|car", ".", END]
-    out, text = scripted(loaded, inputs, guard("dog", "car"), *lines, do_sample=False)
+    out, _ = scripted(loaded, inputs, guard("dog", "car"), *lines, do_sample=False)
     start = len(FIRST)
     returns = {at: record.rollbacks for at, record in enumerate(out.steps[0]) if record.rollbacks}
     assert returns[start + 4] == 1  # the clause that begins with "with"
@@ -132,11 +133,12 @@ def test_a_sentence_that_cannot_be_mended_is_dropped_or_ends_the_text(loaded, in
     out, text = scripted(loaded, inputs, guard("dog", "cat", "car", "bed"), *lines)
     assert text == "There is a cup."
     dropped = next(event for event in out.guard[0] if event.action == "dropped")
-    assert dropped.span is None and 4 <= len(dropped.tries) <= 5
+    assert dropped.span is None
+    assert 4 <= len(dropped.tries) <= 5
 
 
 def test_counters_are_hit_exactly_and_it_never_loops(loaded, inputs):
-    everything = guard(*"apple ball bed bicycle bird boat book car cat chair clock cup dog flower kite lamp".split())
+    everything = guard("ball", "bed", "bird", "boat", "book", "car", "cat", "cup", "dog", "kite")
     lines = ["There", "is", "a", "dog|cat|car|bed|cup|boat|bird|ball|book|kite", "."] * 3
     for local, total in ((1, 20), (2, 20), (4, 3), (3, 1)):
         method = ls.Guard(words="scenes", verdicts=everything.verdicts, local_tries=local, total_tries=total)
@@ -144,7 +146,8 @@ def test_counters_are_hit_exactly_and_it_never_loops(loaded, inputs):
         flagged = [event for event in out.guard[0] if event.action == "flagged" and event.tries]
         assert len(flagged[0].tries) == min(local, total + 1)
         taken = sum(len(event.tries) for event in out.guard[0])
-        assert taken <= total + 1 and text
+        assert text
+        assert taken <= total + 1
 
 
 def test_all_banned_lifts_the_newest_ban(loaded, inputs):
@@ -162,7 +165,7 @@ def test_all_banned_lifts_the_newest_ban(loaded, inputs):
 
 def test_a_present_object_is_not_introduced_again(loaded, inputs):
     lines = [*FIRST, "There", "is", "a", "dog|cup|cat", ".", END]
-    out, text = scripted(loaded, inputs, guard("dog"), *lines)
+    _, text = scripted(loaded, inputs, guard("dog"), *lines)
     assert text == "There is a cup. There is a cat."
     lines = [*FIRST, "There", "is", "a", "red", "dog|cup|cat", ".", END]
     _, text = scripted(loaded, inputs, guard("dog"), *lines)
@@ -196,7 +199,8 @@ def test_flagging_draws_as_without_a_guard(loaded, inputs, own):
         torch.manual_seed(3)
         found.append(ls.generate(model, inputs, methods, processor=processor, **how).sequences)
         found.append(torch.rand(1))
-    assert torch.equal(found[0], found[2]) and torch.equal(found[1], found[3])
+    assert torch.equal(found[0], found[2])
+    assert torch.equal(found[1], found[3])
 
 
 def test_a_batch_gives_what_each_row_gives_alone(loaded, scenes, inputs):
@@ -249,7 +253,8 @@ def test_what_is_streamed_is_the_final_text(loaded, inputs):
     ear = Ear()
     method = ls.Guard(verdicts=Random(Rates((0.7,), 0.4), seed=2))
     out = ls.generate(model, one, [method], processor=processor, streamer=ear, max_new_tokens=60)
-    assert ear.ended and out.cost.rollbacks > 0
+    assert ear.ended
+    assert out.cost.rollbacks > 0
     assert ear.heard == out.sequences[0].tolist()  # the prompt too, as transformers hands it on
 
 
@@ -275,7 +280,8 @@ def test_one_question_for_an_object_of_a_text_however_often_it_is_written(loaded
     monkeypatch.setattr(Asker, "margins", counted)
     model, processor = loaded
     out = ls.generate(model, inputs, [ls.Guard(threshold=0.02, risk="off")], processor=processor, max_new_tokens=60)
-    assert out.cost.rollbacks > 0 and asked
+    assert out.cost.rollbacks > 0
+    assert asked
     assert len(asked) == len(set(asked))
 
 
@@ -305,7 +311,7 @@ def test_the_best_of_several_texts(loaded, inputs):
         return sum(1 - r - 10 * r for r in risks)
 
     for best, greedy in zip(out.guard, flagged.guard, strict=True):
-        assert worth(best) >= worth(greedy)
+        assert worth(best) >= worth(greedy) - 1e-4
 
 
 def test_an_empty_text_never_wins():
@@ -368,8 +374,6 @@ def test_refusals(loaded, inputs):
     with pytest.raises(SettingError, match="key/value cache"):
         ls.generate(model, inputs, [guard("dog")], processor=processor, use_cache=False, max_new_tokens=5)
     with pytest.raises(SettingError, match="known as a word is drawn"):
-        from lvlm_saliency.risk.model import SHIPPED
-
         ls.generate(model, inputs, [ls.Guard(risk=str(SHIPPED))], processor=processor, max_new_tokens=5)
     with pytest.raises(SettingError, match="unknown action"):
         ls.Guard(action="rewrit")

@@ -44,9 +44,7 @@ def test_a_word_is_complete_when_the_next_one_cannot_change_it():
 
 def test_what_is_denied_or_left_open():
     no, maybe, plain = mentions("There is no dog here. Possibly a man is there. A dog.", WORDS, final=True)
-    assert no.negated and not no.hedged
-    assert maybe.hedged and not maybe.negated
-    assert not plain.negated and not plain.hedged
+    assert [(m.negated, m.hedged) for m in (no, maybe, plain)] == [(True, False), (False, True), (False, False)]
 
 
 @given(st.text(alphabet="dogsht .,\n-", max_size=40))
@@ -56,7 +54,8 @@ def test_mentions_stand_apart_and_are_words(text):
         assert last <= mention.start < mention.end
         last = mention.end
         before, behind = text[: mention.start][-1:], text[mention.end :][:1]
-        assert not before.isalpha() and not behind.isalpha()
+        assert not before.isalpha()
+        assert not behind.isalpha()
 
 
 def test_plurals():
@@ -97,4 +96,4 @@ def test_clauses():
     text = "There is a dog, and a cat with a hat."
     assert text[clause_start(text, 0, text.index("hat")) :] == "with a hat."
     assert text[clause_start(text, 0, text.index("dog")) :] == text
-    assert closed("A dog. ") and closed("") and not closed("A dog")
+    assert [closed(text) for text in ("A dog. ", "", "A dog")] == [True, True, False]

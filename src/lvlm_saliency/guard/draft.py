@@ -18,8 +18,8 @@ _INDEFINITE = re.compile(
 
 
 class Draft:
-    """The tokens of an answer, without its prompt. What stands before token `start` (character `begin`) is settled: it is
-    never taken back. What stands behind is the sentence in question, and what was written since."""
+    """The tokens of an answer, without its prompt. What stands before token `start` (character `begin`) is settled: it
+    is never taken back. What stands behind is the sentence in question, and what was written since."""
 
     def __init__(self, tokenizer: Any, vocabulary: Vocabulary):
         self.tokenizer, self.vocabulary = tokenizer, vocabulary

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from lvlm_saliency import hf
 from lvlm_saliency.attention.parts import Generation, Loop
-from lvlm_saliency.decoding.contrast import Contrast
 from lvlm_saliency.decoding.draws import fresh_seed
 from lvlm_saliency.errors import SettingError
 from lvlm_saliency.guard.draft import Draft
@@ -180,8 +179,8 @@ class _Run:
         """
         if self.generation.parts.shaper is not None:
             raise SettingError(
-                "guard: action='best_of' writes several texts of a sample, and the method beside it makes the logits of "
-                "one: use action='rewrite', or leave it out"
+                "guard: action='best_of' writes several texts of a sample, and the method beside it makes the logits "
+                "of one: use action='rewrite', or leave it out"
             )
         count = 1 + self.guard.samples
         origin = [place for place in range(len(self.rows)) for _ in range(count)]

@@ -40,8 +40,8 @@ class Guard(Method):
         words: the vocabulary of objects: "scenes", "nouns" or a file (one object a line, synonyms behind commas); None
             takes the one that the risk model was calibrated with, else the nouns that ship.
         samples: texts that "best_of" writes beside the one without draws.
-        seed: of draws; None is 0 for greedy decoding (where only sentences that are taken back repeatedly are drawn), and
-            one from torch's generator for sampling.
+        seed: of draws; None is 0 for greedy decoding (where only sentences that are taken back repeatedly are drawn),
+            and one from torch's generator for sampling.
         verdicts: a control that decides in place of the guard's judge (`guard.verdicts`).
     """
 

@@ -65,9 +65,10 @@ class Rules:
 @dataclass
 class Row:
     """number: names the sample to seeded draws. attempt: how often the sentence in question was taken back; boundary:
-    the token from which it is being written anew; banned: objects that it may not name; openers: how it began each time;
-    first: tokens that it may not begin with; dropping: another sentence is to stand in its place; lenient: it stays, whatever it says; unguarded: so
-    does everything that follows; candidate: of several texts of one sample, which this is (0 is drawn as ever)."""
+    the token from which it is being written anew; banned: objects that it may not name; openers: the tokens that it
+    began with so far; first: those that it may not begin with; dropping: another sentence is to stand in its place;
+    lenient: it stays, whatever it says; unguarded: so does everything that follows; cut: object words that the limit on
+    new tokens cut off; candidate: of several texts of one sample, which this is (0 is drawn as ever)."""
 
     number: int
     draft: Draft

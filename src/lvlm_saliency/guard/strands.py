@@ -20,9 +20,9 @@ from lvlm_saliency.hf import caches
 
 @dataclass
 class Start:
-    """A prompt that was read: ids int64 `[B, n0]`, the keyword state and the cache behind it, the logits `[B, V]` of the
-    first token, and what counts as its prompt; editors: attention edits of this reading alone, None for the session's
-    own."""
+    """A prompt that was read: ids int64 `[B, n0]`, the keyword state and the cache behind it, the logits `[B, V]` of
+    the first token, and what counts as its prompt; editors: attention edits of this reading alone, None for those of
+    the session."""
 
     ids: Tensor
     kwargs: dict
@@ -35,18 +35,20 @@ class Start:
         """These samples (repeats allowed), with a cache of their own."""
         rows = torch.tensor(numbers, device=self.ids.device)
         masks = (None if m is None else m[rows.to(m.device)] for m in (self.prompt.image, self.prompt.padding))
+        cache = caches.forked_cache(self.cache, rows)
+        kwargs = hf.row_inputs(hf.without_prompt_inputs(self.kwargs), rows, len(self.ids))
         return replace(
             self,
             ids=self.ids[rows],
-            kwargs=hf.row_inputs(hf.without_prompt_inputs(self.kwargs), rows, len(self.ids)),
-            cache=caches.forked_cache(self.cache, rows),
+            kwargs={**kwargs, hf.CACHE: cache},
+            cache=cache,
             logits=self.logits[rows],
             prompt=Prompt(self.prompt.length, *masks),
         )
 
 
 class Strand(Protocol):
-    """texts: the ids and how long each sample is; cache: as it stands; shift: columns of padding left of each sample."""
+    """texts: the ids and how long each sample is; cache: as it stands; shift: columns of padding left of each."""
 
     start: Start
     texts: RaggedBatch

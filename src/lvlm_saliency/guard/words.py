@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 
 from lvlm_saliency.guard.vocabulary import Vocabulary
 
@@ -56,7 +57,7 @@ def _longest(text: str, words: list[re.Match], at: int, vocabulary: Vocabulary) 
 
 def _joined(text: str, words: list[re.Match]) -> bool:
     """Whether nothing but one blank or hyphen stands between these words."""
-    return all(text[a.end() : b.start()] in (" ", "-") for a, b in zip(words, words[1:], strict=False))
+    return all(text[a.end() : b.start()] in (" ", "-") for a, b in pairwise(words))
 
 
 def _complete(text: str, words: list[re.Match], at: int, count: int, vocabulary: Vocabulary) -> bool:

@@ -73,9 +73,9 @@ def _nucleus(logits: Tensor, share: float) -> Tensor:
 
 @dataclass(frozen=True)
 class Means:
-    """What the rows of a generation are written with. processor, criteria: `generate`'s own; reader: of the risk model's
-    features, None without one; ends: tokens that end a text; wants: whether the scores and the logits of each step are
-    kept."""
+    """What the rows of a generation are written with. processor, criteria: `generate`'s own; reader: of the risk
+    model's features, None without one; ends: tokens that end a text; wants: whether the scores and the logits of each
+    step are kept."""
 
     processor: Any
     criteria: Any

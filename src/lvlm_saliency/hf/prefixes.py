@@ -17,8 +17,8 @@ def holds_all(cache) -> bool:
 
 def stretch(cache, rows: Tensor, starts: list[int], ends: list[int]):
     """A cache of its own whose row q holds the columns `starts[q]` up to `ends[q]` of sample `rows[q]`, flush right;
-    what a row lacks on its left holds zeros, which a mask has to hide. `cache` stays as it is, and shares no memory that
-    anything writes to; where all rows are one stretch of one sample, its columns are not even copied."""
+    what a row lacks on its left holds zeros, which a mask has to hide. `cache` stays as it is, and shares no memory
+    that anything writes to; where all rows are one stretch of one sample, its columns are not even copied."""
     width = max(end - start for start, end in zip(starts, ends, strict=True))
     alike = len(set(starts)) == len(set(ends)) == 1
     made = copy.copy(cache)
