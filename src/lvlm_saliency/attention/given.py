@@ -15,15 +15,14 @@ def given_methods(methods: Any) -> list[Bindable]:
     Raises:
         SettingError: a name, a class, something else that is not a method, or the same method twice.
     """
-    methods = list(methods) if isinstance(methods, (list, tuple)) else [methods]
-    for method in methods:
+    given: list[Any] = list(methods) if isinstance(methods, (list, tuple)) else [methods]
+    for method in given:
         if isinstance(method, str):
             raise SettingError(f"{method!r} is not a method but a name: pass ls.method({method!r}, ...)")
         if isinstance(method, type):
             raise SettingError(f"{method.__name__} is not a method but a class: pass {method.__name__}(...)")
         if not isinstance(method, Bindable):
             raise SettingError(f"{method!r} is not a method: pass LocoRE(...), SGRS(...) or ls.method(name, ...)")
-    given: list[Bindable] = methods
     names = [method.name for method in given]
     for name in names:
         if names.count(name) > 1:

@@ -57,8 +57,8 @@ NOTHING = Role(0)
 # --- parts that act inside a forward call ---
 
 
-class Acting(Protocol):
-    """What is known of anything that changes forward calls. name: for messages."""
+class PromptTraits(Protocol):
+    """What a method, or a part of it, does with prompts. name: for messages."""
 
     name: ClassVar[str]
 
@@ -72,6 +72,10 @@ class Acting(Protocol):
         """Whether it edits rows of the prompt before the last one. Where it does, a cache that the caller brings cannot
         serve: its rows are read anew."""
         return True
+
+
+class Acting(PromptTraits, Protocol):
+    """What is known of anything that changes forward calls."""
 
     @property
     def minds_shift(self) -> bool:
@@ -126,6 +130,7 @@ class Shaper(Protocol):
 
     def open(self, generation: Generation) -> None:
         """Prepare, before the prompt's pass."""
+        return
 
     def shaped(self, logits: Tensor) -> Tensor:
         """The logits to go on with, float32 `[B, V]`, of the step whose main logits are `logits`."""
@@ -133,6 +138,7 @@ class Shaper(Protocol):
 
     def append(self, tokens: Tensor) -> None:
         """The tokens int64 `[B]` were chosen."""
+        return
 
 
 class Selector(Protocol):

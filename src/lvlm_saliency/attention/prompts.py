@@ -16,7 +16,7 @@ from lvlm_saliency.hf import caches
 from lvlm_saliency.model.regions import placeholder_ids
 
 if TYPE_CHECKING:
-    from lvlm_saliency.attention.parts import Acting
+    from lvlm_saliency.attention.parts import PromptTraits
 
 _ORIGIN = "lvlm_saliency_origin"
 
@@ -93,7 +93,7 @@ def prompt_of(model: Any, given: Mapping[str, Any]) -> Prompt:
     return Prompt.read(model, ids, mask, length)
 
 
-def check_told(acting: Iterable[Acting], model: Any, prompt: Prompt) -> None:
+def check_told(acting: Iterable[PromptTraits], model: Any, prompt: Prompt) -> None:
     """Refuse a prompt that does not say where its pictures stand to what acts on them.
 
     Raises:
@@ -115,7 +115,7 @@ def brought_cache(given: Mapping[str, Any]) -> Any:
     return cache if cache is not None and cache.get_seq_length() else None
 
 
-def fit_cache(model: Any, acting: Sequence[Acting], cache: Any, prompt: Prompt, given: Mapping[str, Any]) -> int:
+def fit_cache(model: Any, acting: Sequence[PromptTraits], cache: Any, prompt: Prompt, given: Mapping[str, Any]) -> int:
     """Make a cache that the caller brings fit to go on from, and return how many tokens of the prompt it then holds.
 
     A row that the prompt's own pass would have made otherwise is taken back, with those behind it, and fed again: a row

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import torch
 from torch import Tensor
@@ -53,6 +53,11 @@ class RowContext:
         if self.make_rows is None:
             raise RuntimeError("these rows stand outside of a call: there are no queries and keys to look at")
         return self.make_rows(self)
+
+    @overload
+    def columns(self, prompt: Tensor) -> Tensor: ...
+    @overload
+    def columns(self, prompt: None) -> None: ...
 
     def columns(self, prompt: Tensor | None) -> Tensor | None:
         """A mask over the prompt `[batch, n0]` laid on this call's key columns, bool `[B, K]`; B may be several beams

@@ -38,13 +38,15 @@ class Rules:
     def score(self, total: float, length: int, last: int) -> float:
         """Score of a text of `length` tokens that ends with token `last`."""
         counted = length - (last in self.ends) if self.prompt else length
-        return total / (self.prompt + counted) ** self.length_penalty
+        score: float = total / (self.prompt + counted) ** self.length_penalty
+        return score
 
     def attainable(self, total: float, length: int) -> float:
         """The best score that a running text with log-probability `total` is taken to reach."""
         if self.early_stopping == "never" and self.length_penalty > 0:
             length = self.longest
-        return total / (self.prompt + length) ** self.length_penalty
+        score: float = total / (self.prompt + length) ** self.length_penalty
+        return score
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,9 @@ class Beams:
         beams = replace(self, tokens=grown[running], scores=totals[running], ended=ended, open=still_open, done=done)
         return Move(beams, parents[running], tokens[running])
 
-    def _with_ended(self, grown: Tensor, totals: list, stopped: list, rules: Rules) -> tuple[Hypothesis, ...]:
+    def _with_ended(
+        self, grown: Tensor, totals: list[float], stopped: list[bool], rules: Rules
+    ) -> tuple[Hypothesis, ...]:
         """The finished texts after this step; only the n best continuations may join them."""
         if not self.open or (len(self.ended) == rules.n_beams and rules.early_stopping is True):
             return self.ended

@@ -6,7 +6,7 @@ Nothing is ever cropped, so sliding windows and recurrent states need no special
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -29,14 +29,21 @@ class Branch:
     ids: Tensor
     origin: Tensor
     cache: Any
-    kwargs: dict
+    kwargs: dict[str, Any]
     prompt: Prompt
     one_by_one: bool
     """Feed several tokens one after the other: layers with a recurrent state, or methods that act on the newest row."""
 
     @classmethod
     def of_prompt(
-        cls, model, session: Session, input_ids: Tensor, config, model_kwargs: dict, *, edited: bool
+        cls,
+        model: Any,
+        session: Session,
+        input_ids: Tensor,
+        config: Any,
+        model_kwargs: dict[str, Any],
+        *,
+        edited: bool,
     ) -> tuple[Branch, Tensor]:
         """The prompt pass over the whole batch: its branch, and the logits behind each prompt, float32 `[B, V]`.
 
@@ -48,8 +55,9 @@ class Branch:
         outputs = hf.prefill(model, input_ids, config, model_kwargs)
         rest = hf.without_prompt_inputs(model_kwargs)
         rows = torch.arange(len(input_ids), device=input_ids.device)
+        prompt = cast(Prompt, session.prompt)  # the decode loop has set it
         single = edited or hf.is_hybrid(model)
-        branch = cls(model, session, input_ids, rows, hf.cache_of(outputs), rest, session.prompt, single)
+        branch = cls(model, session, input_ids, rows, hf.cache_of(outputs), rest, prompt, single)
         return branch, _last_logits(outputs, input_ids)
 
     def fork(self, rows: Tensor) -> Branch:
@@ -64,16 +72,18 @@ class Branch:
             outputs = self._step(part, capture)
         return _last_logits(outputs, self.ids)
 
-    def _step(self, tokens: Tensor, capture: Capture | None):
+    def _step(self, tokens: Tensor, capture: Capture | None) -> Any:
         new = tokens.shape[1]
         self.ids = torch.cat([self.ids, tokens], dim=-1)
         self.kwargs = hf.extended(self.model, {}, self.kwargs, new)
         inputs = hf.next_inputs(self.model, self.ids, new, {**self.kwargs, hf.CACHE: self.cache})
-        masks = (None if mask is None else mask[self.origin] for mask in (self.prompt.image, self.prompt.padding))
-        with self.session.acting_on(Prompt(self.prompt.length, *masks)):
+        image, padding = (
+            None if mask is None else mask[self.origin] for mask in (self.prompt.image, self.prompt.padding)
+        )
+        with self.session.acting_on(Prompt(self.prompt.length, image, padding)):
             self.session.capture = capture
             return self.model(**inputs, return_dict=True)
 
 
-def _last_logits(outputs, ids: Tensor) -> Tensor:
+def _last_logits(outputs: Any, ids: Tensor) -> Tensor:
     return finite_logits(outputs.logits[:, -1]).to(ids.device, copy=True)

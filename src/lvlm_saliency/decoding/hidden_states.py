@@ -24,7 +24,7 @@ class Lens:
 
     def __call__(self, hidden: Tensor, *, normalised: bool = True) -> Tensor:
         """`normalised`: through the model's last norm first."""
-        logits = self.head(self.norm(hidden) if normalised else hidden).float() * self.factor
+        logits: Tensor = self.head(self.norm(hidden) if normalised else hidden).float() * self.factor
         return logits if self.softcap is None else torch.tanh(logits / self.softcap) * self.softcap
 
 

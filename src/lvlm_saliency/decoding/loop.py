@@ -97,17 +97,17 @@ def composed(methods: Any) -> list[Bindable]:
         SettingError: no methods at all but names or classes, two that decide the tokens, make the logits or run the
             loop, or the same method twice; the message says why.
     """
-    methods = given_methods(methods)
-    deciding = _names(methods, Role.TOKENS)
+    found = given_methods(methods)
+    deciding = _names(found, Role.TOKENS)
     if len(deciding) > 1:
         raise SettingError(f"{' and '.join(deciding)} each decide the next token; choose one of them")
-    shaping = _names(methods, Role.LOGITS)
+    shaping = _names(found, Role.LOGITS)
     if len(shaping) > 1:
         raise SettingError(f"{' and '.join(shaping)} each make new logits of the model's; choose one of them")
-    looping = _names(methods, Role.LOOP)
+    looping = _names(found, Role.LOOP)
     if len(looping) > 1:
         raise SettingError(f"{' and '.join(looping)} each run the loop of a generation; choose one of them")
-    searching, listening = _names(methods, BEAMS), _names(methods, Role.HEARS)
+    searching, listening = _names(found, BEAMS), _names(found, Role.HEARS)
     if shaping and searching:
         raise SettingError(
             f"{shaping[0]} makes its logits for one text per sample and cannot feed {searching[0]}'s beams"
@@ -117,7 +117,7 @@ def composed(methods: Any) -> list[Bindable]:
             f"{listening[0]} hears each token as it is chosen, and until the end another of {searching[0]}'s beams may "
             "win; choose one of them"
         )
-    return methods
+    return found
 
 
 def _names(methods: Sequence[Bindable], role: Role) -> list[str]:

@@ -9,6 +9,7 @@ sliding layers and causality count real positions.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,7 +22,7 @@ from lvlm_saliency.hf import caches
 class RaggedBatch:
     """Token ids `[B, columns]`, prompt included, of samples that have `ends[b]` tokens each."""
 
-    def __init__(self, model, ids: Tensor, model_kwargs: dict, filler: int):
+    def __init__(self, model: Any, ids: Tensor, model_kwargs: dict[str, Any], filler: int):
         self.model, self.kwargs, self.filler = model, model_kwargs, filler
         self.ids = ids
         self.prompt_length = ids.shape[1]
@@ -55,12 +56,10 @@ class RaggedBatch:
 
     def by_length(self, ends: list[int], call: Callable[[Tensor], Tensor]) -> Tensor:
         """`call(ids [B, n])` for every length n that occurs in `ends`; each sample gets its row of its own length."""
-        found = None
-        for length in sorted(set(ends)):
+        shortest, *longer = sorted(set(ends))
+        found = call(self.ids[:, :shortest])
+        for length in longer:
             rows = call(self.ids[:, :length])
-            if found is None:
-                found = rows
-                continue
             mine = torch.tensor([end == length for end in ends], device=rows.device)
             found = torch.where(mine.reshape(-1, *[1] * (rows.dim() - 1)), rows, found)
         return found
@@ -72,16 +71,17 @@ class RaggedBatch:
         """How many columns of padding stand left of each sample's prompt, int64 `[B]`; None where none do."""
         return torch.tensor(self.shift, device=self.ids.device) if any(self.shift) else None
 
-    def inputs(self, past: int, new: int) -> dict:
+    def inputs(self, past: int, new: int) -> dict[str, Any]:
         """Forward inputs for `new` tokens of each sample over a cache of `past` columns."""
         total = past + new
         if total > self.known:
             self.kwargs = hf.extended(self.model, {}, self.kwargs, total - self.known)
             self.known = total
-        if not any(self.shift):
+        shifts = self.shifts
+        if shifts is None:
             ids, kwargs = self.ids[:, :total], hf.cut(self.kwargs, hf.PER_TOKEN, slice(0, total))
         else:
-            index = torch.arange(total, device=self.ids.device) - self.shifts[:, None]
+            index = torch.arange(total, device=self.ids.device) - shifts[:, None]
             kwargs = hf.moved(self.kwargs, index)
             ids = self.ids.gather(1, index.clamp(0, self.ids.shape[1] - 1))
         inputs = hf.next_inputs(self.model, ids, new, kwargs)
@@ -91,7 +91,7 @@ class RaggedBatch:
 
     # --- the cache ---
 
-    def settle(self, cache, active: list[bool]) -> None:
+    def settle(self, cache: Any, active: list[bool]) -> None:
         """Bring the cache to the texts as they stand: all but the last token of each, the active ones flush right."""
         held = int(cache.get_seq_length())
         columns = max(self.ends) - 1
@@ -104,6 +104,6 @@ class RaggedBatch:
             caches.realign(cache, before, after, columns)
         self.columns, self.shift = columns, shift
 
-    def rewind(self, cache) -> None:
+    def rewind(self, cache: Any) -> None:
         """Take back what was fed since the cache was settled."""
         caches.crop(cache, int(cache.get_seq_length()) - self.columns)

@@ -98,8 +98,9 @@ class Run:
         from. A shaper may ask to come between the two."""
         if self.shaper is None:
             return raw, self.processor(self.ids, raw)
-        processor = self.processor
+        processor: Any = self.processor
         if self.shaper.behind_processors:
+            before: Any
             before, processor = hf.warpers_apart(processor)
             raw = before(self.ids, raw)
         raw = self.shaper.shaped(raw)
@@ -133,7 +134,15 @@ class Run:
             kept=kept,
             seconds=time.perf_counter() - self.begin,
         )
-        extras = {name: tuple(values) or None for name, values in self.kept.items()}
-        ids = {"eos_token_id": hf.end_tokens(self.config), "pad_token_id": None if self.pad is None else int(self.pad)}
-        cache = hf.cache_of(model_kwargs)
-        return GenerateOutput(self.ids, self.steps, cost, past_key_values=cache, **ids, **extras)
+        scores, logits, hidden = (tuple(self.kept[name]) or None for name in ("scores", "logits", "hidden_states"))
+        return GenerateOutput(
+            self.ids,
+            self.steps,
+            cost,
+            scores=scores,
+            logits=logits,
+            hidden_states=hidden,
+            past_key_values=hf.cache_of(model_kwargs),
+            eos_token_id=hf.end_tokens(self.config),
+            pad_token_id=None if self.pad is None else int(self.pad),
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -69,7 +69,7 @@ def search_settings(model: Any, method: BeamSettings, settings: Mapping[str, Any
         raise SettingError(f"{method.name} forks the key/value cache: drop use_cache=False")
     if (returned := texts_asked_for(settings)) > method.n_beams:
         raise SettingError(f"{method.name} keeps {method.n_beams} texts, {returned} were asked for: raise n_beams")
-    fixed = {"num_beams": 1, "num_return_sequences": 1, "do_sample": False}
+    fixed: dict[str, Any] = {"num_beams": 1, "num_return_sequences": 1, "do_sample": False}
     if model.generation_config.use_cache is False and given.get("use_cache") is None:
         fixed["use_cache"] = True  # a checkpoint's habits of keeping keys change no token, and a search needs its own
     if model.generation_config.cache_implementation and given.get("cache_implementation") is None:
@@ -113,8 +113,8 @@ class Task:
 
     prompt: Branch
     logits: Tensor
-    processors: Sequence
-    criteria: Callable
+    processors: Any
+    criteria: Callable[..., Tensor]
     rules: list[Rules]
     pad: int
     wants: tuple[bool, bool]
@@ -130,7 +130,8 @@ class Task:
 
     def processed(self, branch: Branch, log_probs: Tensor) -> Tensor:
         """The log-probabilities `[R, V]` of a branch's next tokens after every logits processor."""
-        return hf.processed_rows(self.processors, branch.origin, branch.ids, log_probs)
+        found: Tensor = hf.processed_rows(self.processors, branch.origin, branch.ids, log_probs)
+        return found
 
     def stops(self, sample: int) -> Callable[[Tensor], Tensor]:
         """Which continuations int64 `[k, t]` of a sample's prompt have ended."""

@@ -60,17 +60,21 @@ class Method(Bindable):
 
     def seeded(self: M, seed: int) -> M:
         """The method with this seed, where it draws and has no seed of its own."""
-        return dataclasses.replace(self, seed=seed) if self._knobs().get("seed", seed) is None else self
+        return self._with_seed(seed) if self._knobs().get("seed", seed) is None else self
 
     def reseeded(self: M, by: int) -> M:
         """The method with another seed, `by` further on, where it draws with one that is set: for the same texts drawn
         anew."""
         seed = self._knobs().get("seed")
-        return self if seed is None else dataclasses.replace(self, seed=seed + by)
+        return self if seed is None else self._with_seed(seed + by)
 
     def _knobs(self) -> dict[str, Any]:
         """The settings by name."""
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        fields = dataclasses.fields(self)  # type: ignore[arg-type]  # every method is a dataclass
+        return {field.name: getattr(self, field.name) for field in fields}
+
+    def _with_seed(self: M, seed: int) -> M:
+        return dataclasses.replace(self, seed=seed)  # type: ignore[type-var]
 
     def __call__(self, model: Any, *loop: Any, **prepared: Any) -> Any:
         """`with method(model):` acts on every forward call of `model` inside the block, from any thread; nothing is
@@ -212,8 +216,8 @@ LARGEST = 2**63 - 1
 
 def number(owner: str, name: str, value: Any, low: float, high: float = float("inf"), *, whole: bool = False) -> None:
     """Raise SettingError unless `value` is a number (a whole one) within [low, high]."""
-    kind, most = (Integral, min(high, LARGEST)) if whole else (Real, high)
-    if not isinstance(value, kind) or isinstance(value, bool) or not low <= value <= most:
+    most = min(high, LARGEST) if whole else high
+    if not isinstance(value, Integral if whole else Real) or isinstance(value, bool) or not low <= value <= most:  # type: ignore[operator]
         word = "a whole number" if whole else "a number"
         bound = f"from {low:g} to {high:g}" if high != float("inf") else f"of at least {low:g}"
         raise SettingError(f"{owner}: {name} must be {word} {bound}, got {value!r}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from lvlm_saliency.interventions.base import AttentionMethod, check_layers, choice, layer_numbers, number
 
@@ -93,11 +93,11 @@ class EAH(AttentionMethod):
     def _means(self, context: RowContext) -> Tensor:
         """Mean attention to each column over the prompt's rows below it, float32 `[B, H, K]`."""
         rows, columns = context.rows, context.key_positions
-        total = None
+        total: Tensor | None = None
         for block in rows.part(slice(0, min(context.new, context.prompt_length))).blocks():
             weights, _ = rows.probabilities(block)
             below = context.query_positions[block, None] > columns  # [t, K]
             part = (weights * below).sum(-2)
             total = part if total is None else total + part
         below = context.prompt_length - 1 - columns + (self.mode == "official_code")
-        return total / below.clamp_min(1)
+        return cast("Tensor", total) / below.clamp_min(1)

@@ -81,7 +81,7 @@ class FarSight(AttentionMethod):
         positions = context.query_positions.float()
         if self.horizon is None:
             recomputed = context.past == 0 and not context.cached  # the whole text so far, at each of its steps
-            length = max(context.prompt_length, context.new if recomputed else 0)
+            length: float = max(context.prompt_length, context.new if recomputed else 0)
             if context.past >= length - 1:
                 return None  # each of these rows is the newest of its step
             behind = (length - 1 - positions).clamp_min(0)

@@ -84,7 +84,8 @@ class ICD(ContrastMethod):
             raise SettingError(
                 f"icd: no tokenizer is found for the model's name {source!r}: pass instruction as token ids"
             ) from error
-        return tokenizer(self.instruction, add_special_tokens=False)["input_ids"]
+        ids: list[int] = tokenizer(self.instruction, add_special_tokens=False)["input_ids"]
+        return ids
 
     def combine(self, logits: Tensor, others: list[Tensor]) -> Tensor:
         """float32 `[B, V]` of the logits without the instruction and, where alpha > 0, with it."""

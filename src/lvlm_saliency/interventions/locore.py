@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from lvlm_saliency.interventions.base import AttentionMethod, check_layers, choice, layer_numbers, number
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from lvlm_saliency.attention.edits import RowEdit
     from lvlm_saliency.attention.state import RowContext
 
@@ -72,12 +74,12 @@ class LocoRE(AttentionMethod):
 
         from lvlm_saliency.attention.edits import RowEdit
 
-        start = context.prompt_length
+        start: int | Tensor = context.prompt_length
         if context.shift is not None:
             start = start + context.shift[:, None, None]  # [B, 1, 1]
         elif context.new == 1 and self.space == "probability":
             bias = torch.zeros((1, 1, 1, context.keys), device=context.device)
-            first = max(start, context.past - self.window, context.offset) - context.offset
+            first = max(context.prompt_length, context.past - self.window, context.offset) - context.offset
             bias[..., first : context.past - context.offset] = self._bias
             return RowEdit(bias=bias)
         queries, keys = context.query_positions[:, None], context.key_positions[None, :]

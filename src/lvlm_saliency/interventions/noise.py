@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,7 +23,7 @@ def schedule() -> tuple[Tensor, Tensor]:
     return kept.sqrt(), (1 - kept).sqrt()
 
 
-def noised(model, inputs: dict, step: int, seed: int, numbers: Sequence[int]) -> Tensor:
+def noised(model: Any, inputs: dict[str, Any], step: int, seed: int, numbers: Sequence[int]) -> Tensor:
     """`pixel_values` after `step` steps of diffusion, x' = sqrt(abar) x + sqrt(1 - abar) eps; shape and dtype stay.
 
     eps belongs to the sample: it is a function of (seed, number of the sample, which of its tiles). The two frames that
@@ -52,7 +53,7 @@ def noised(model, inputs: dict, step: int, seed: int, numbers: Sequence[int]) ->
     return torch.where(given, keep * x + spread * eps.to(x.device), x).to(pixels.dtype).view(pixels.shape)
 
 
-def _drawn(model, pixels: Tensor, draws: torch.Generator) -> Tensor:
+def _drawn(model: Any, pixels: Tensor, draws: torch.Generator) -> Tensor:
     """eps for a picture or a tile `[C, H, W]`, or for a flat patch."""
     if pixels.dim() == 1:
         vision = model.config.vision_config
@@ -62,7 +63,7 @@ def _drawn(model, pixels: Tensor, draws: torch.Generator) -> Tensor:
     return torch.randn(pixels.shape, generator=draws)
 
 
-def _own_sizes(model, inputs: dict) -> list | None:
+def _own_sizes(model: Any, inputs: dict[str, Any]) -> list[list[int]] | None:
     """Height and width of each picture, where smaller ones are filled up to the largest of the batch (Pixtral)."""
     sizes, family = inputs.get("image_sizes"), families.find(model.config.model_type)
     if sizes is None or inputs["pixel_values"].dim() != 4 or (family is not None and family.grid != "crop:crop"):
@@ -70,7 +71,7 @@ def _own_sizes(model, inputs: dict) -> list | None:
     return [[int(height), int(width)] for height, width in sizes]
 
 
-def rows_of_samples(model, inputs: dict) -> list[int]:
+def rows_of_samples(model: Any, inputs: dict[str, Any]) -> list[int]:
     """How many rows of `pixel_values` each sample has, by its image tokens.
 
     Raises:

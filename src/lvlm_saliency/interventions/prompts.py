@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ _MARKERS = tuple(
 """Names under which families keep the ids that stand around a picture."""
 
 
-def without_pictures(model, inputs: dict) -> dict:
+def without_pictures(model: Any, inputs: dict[str, Any]) -> dict[str, Any]:
     """The same prompts without image tokens and the ids around them, left-padded anew.
 
     Raises:
@@ -32,7 +33,7 @@ def without_pictures(model, inputs: dict) -> dict:
     return _gathered(model, {"input_ids": ids}, rows)
 
 
-def after_pictures(model, inputs: dict, new: Sequence[int]) -> dict:
+def after_pictures(model: Any, inputs: dict[str, Any], new: Sequence[int]) -> dict[str, Any]:
     """The same prompts with the ids `new` behind the last picture (and the id that closes it), left-padded anew.
 
     Raises:
@@ -52,7 +53,7 @@ def after_pictures(model, inputs: dict, new: Sequence[int]) -> dict:
     return _with_new(model, inputs, new, places)
 
 
-def at_the_front(model, inputs: dict, new: Sequence[int]) -> dict:
+def at_the_front(model: Any, inputs: dict[str, Any], new: Sequence[int]) -> dict[str, Any]:
     """The same prompts with the ids `new` before them, but behind an id that only begins a text; left-padded anew."""
     ids, given = inputs["input_ids"], _given(inputs)
     begin = model.config.get_text_config(decoder=True).bos_token_id
@@ -63,7 +64,7 @@ def at_the_front(model, inputs: dict, new: Sequence[int]) -> dict:
     return _with_new(model, inputs, new, places)
 
 
-def _with_new(model, inputs: dict, new: Sequence[int], places: Sequence[int]) -> dict:
+def _with_new(model: Any, inputs: dict[str, Any], new: Sequence[int], places: Sequence[int]) -> dict[str, Any]:
     """The inputs with the ids `new` put before the position that `places` names in each row."""
     rows = []
     for here, place in zip(_given(inputs), places, strict=True):
@@ -75,7 +76,7 @@ def _with_new(model, inputs: dict, new: Sequence[int], places: Sequence[int]) ->
     return {**{name: value for name, value in inputs.items() if name not in per_token}, **made}
 
 
-def _gathered(model, per_token: dict, rows: Sequence[Tensor], new: Sequence[int] = ()) -> dict:
+def _gathered(model: Any, per_token: dict[str, Any], rows: Sequence[Tensor], new: Sequence[int] = ()) -> dict[str, Any]:
     """Tensors `[B, N]` at the positions that `rows` name (-1: the next of `new`), left-padded to one length."""
     width = max(map(len, rows))
     made = {}
@@ -96,11 +97,11 @@ def _gathered(model, per_token: dict, rows: Sequence[Tensor], new: Sequence[int]
     return made
 
 
-def _given(inputs: dict) -> Tensor:
+def _given(inputs: dict[str, Any]) -> Tensor:
     mask = inputs.get("attention_mask")
     return torch.ones_like(inputs["input_ids"], dtype=torch.bool) if mask is None else mask.bool()
 
 
-def _marker_ids(model) -> list[int]:
+def _marker_ids(model: Any) -> list[int]:
     found = (getattr(model.config, name, None) for name in _MARKERS)
     return [value for value in found if isinstance(value, int)]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from lvlm_saliency import hf
 from lvlm_saliency.decoding.draws import generator
+from lvlm_saliency.errors import UnsupportedModelError
 from lvlm_saliency.interventions.noise import rows_of_samples
 
 
@@ -30,11 +32,11 @@ def edited_rows(
             own sum (broadcastable), so that they sum to less where it counts keys that a row does not see.
     """
     if total is not None and edit != "reverse":
-        return (torch.ones_like(weights) if edit == "uniform" else noise) * visible / total
+        return (torch.ones_like(weights) if edit == "uniform" else cast(Tensor, noise)) * visible / total
     if edit == "uniform":
         edited = torch.ones_like(weights) * visible
         return edited / edited.sum(-1, keepdim=True).clamp_min(1)
-    edited = (weights.amax(-1, keepdim=True) - weights if edit == "reverse" else noise) * visible
+    edited = (weights.amax(-1, keepdim=True) - weights if edit == "reverse" else cast(Tensor, noise)) * visible
     return edited / edited.sum(-1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny) if normalise else edited
 
 
@@ -62,7 +64,7 @@ def _scrambled(x: Tensor) -> Tensor:
     return x ^ ((x >> 31) & (2**33 - 1))
 
 
-def clip_tower(model) -> tuple[torch.nn.Module, torch.nn.Module] | None:
+def clip_tower(model: Any) -> tuple[torch.nn.Module, torch.nn.Module] | None:
     """The CLIP vision tower and the projector of a model that reads one picture at a time, or None."""
     inner = getattr(model, "model", None)
     tower, projector = getattr(inner, "vision_tower", None), getattr(inner, "multi_modal_projector", None)
@@ -92,20 +94,23 @@ def feature_weights(maps: Tensor, tokens: int) -> Tensor:
 
 
 def weighed_features(
-    model, edit: str, seed: int, inputs: dict, numbers: Sequence[int]
-) -> Callable[[], AbstractContextManager]:
+    model: Any, edit: str, seed: int, inputs: dict[str, Any], numbers: Sequence[int]
+) -> Callable[[], AbstractContextManager[None]]:
     """A context in which the model encodes its pictures with features weighed by edited attention."""
     counts = rows_of_samples(model, inputs)
     owners = [number for number, count in zip(numbers, counts, strict=True) for _ in range(count)]
 
     @contextmanager
     def encoding() -> Iterator[None]:
-        tower, projector = clip_tower(model)
+        found = clip_tower(model)
+        if found is None:
+            raise UnsupportedModelError("causalmm: the vision branch is defined for LLaVA-1.5 alone")
+        tower, projector = found
         layer = hf.vision_layers(tower)[model.config.vision_feature_layer]
         seen: list[Tensor] = []
         thread = threading.get_ident()
 
-        def weigh(_module, args):
+        def weigh(_module: Any, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
             if threading.get_ident() != thread:
                 return None
             draws = {number: generator(seed, number, stream=1) for number in set(owners)}
@@ -115,7 +120,7 @@ def weighed_features(
             ]
             return (args[0] * torch.stack(weights)[..., None].to(args[0].dtype), *args[1:])
 
-        def see(_module, _args, output):
+        def see(_module: Any, _args: Any, output: Any) -> None:
             if threading.get_ident() == thread:
                 seen.append(output[1])
 

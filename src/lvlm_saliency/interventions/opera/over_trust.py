@@ -12,11 +12,15 @@ one term to it, and that vector is all that is kept of the maps.
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from lvlm_saliency.attention.state import RowContext
+
+if TYPE_CHECKING:
+    from lvlm_saliency.interventions.opera.method import OPERA
 
 SHORT = 10
 """official_code: up to so many answer tokens (the candidate counted) the image is rewarded instead."""
@@ -71,7 +75,7 @@ def _bounded(log_phi: Tensor) -> Tensor:
     return log_phi.clamp_max(700.0).exp()  # float64 ends at exp(709); so large a penalty decides everything anyway
 
 
-def candidate_ids(logits: Tensor, settings, step: int) -> Tensor:
+def candidate_ids(logits: Tensor, settings: OPERA, step: int) -> Tensor:
     """The `settings.candidates` most probable tokens of each beam, int64 `[n, m]`, best first.
 
     The first step has one text to continue, so it offers at least one candidate for each beam.

@@ -7,6 +7,7 @@ step of those that are chosen, so the penalty costs rows, not passes.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
@@ -25,6 +26,13 @@ from lvlm_saliency.interventions.opera.over_trust import (
 )
 from lvlm_saliency.interventions.opera.rollbacks import Ledger
 
+if TYPE_CHECKING:
+    from lvlm_saliency.interventions.opera.method import OPERA
+
+
+Choices = tuple[Tensor, Tensor]
+"""Parents and tokens of a step, int64 `[n]` each."""
+
 
 @dataclass
 class Point:
@@ -32,7 +40,7 @@ class Point:
 
     beams: Beams
     columns: Tensor
-    choices: tuple[Tensor, Tensor] | None = None
+    choices: Choices | None = None
 
 
 @dataclass
@@ -51,7 +59,7 @@ class Look:
 class Retrospection:
     """One generation for one sample; `settings` is the method, `layer` the layer whose attention it reads."""
 
-    def __init__(self, settings, task: Task, sample: int, layer: int):
+    def __init__(self, settings: OPERA, task: Task, sample: int, layer: int):
         self.settings, self.task, self.sample, self.layer = settings, task, sample, layer
         self.ledger = Ledger(settings.threshold, settings.rollback_limit, settings.mode, settings.n_beams)
         self.kept = task.kept()
@@ -66,11 +74,12 @@ class Retrospection:
         while True:
             trail.append(point)
             allowed = self.ledger.without_refused(logits, point.beams.length)
-            look = self._look(branch, allowed, point)
-            self.ledger.vote(look.where)
+            seen = self._look(branch, allowed, point)
+            look: Look | None = seen
+            self.ledger.vote(seen.where)
             back = self.ledger.target()
             if back is None:
-                log_probs = candidate_log_probs(allowed, look.ids, self.settings.alpha * look.penalties)
+                log_probs = candidate_log_probs(allowed, seen.ids, self.settings.alpha * seen.penalties)
             else:
                 point, branch, logits = self._back(trail, back)
                 if self.settings.mode == "paper":
@@ -122,7 +131,7 @@ class Retrospection:
         """The search as it stood before `position` was decided; what came after is forgotten."""
         point = trail[position]
         del trail[position + 1 :]
-        self.ledger.roll_back(position, point.choices)
+        self.ledger.roll_back(position, cast(Choices, point.choices))  # a step that lies behind has made them
         return point, *self._replayed(point.beams)
 
     def _replayed(self, beams: Beams) -> tuple[Branch, Tensor]:

@@ -26,7 +26,7 @@ class Ledger:
     n_beams: int
     votes: list[Tensor] = field(default_factory=list)
     refused: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
-    times: Counter = field(default_factory=Counter)
+    times: Counter[int] = field(default_factory=Counter)
     latest: int = 0
 
     def vote(self, where: Tensor) -> None:

@@ -6,6 +6,7 @@ import statistics
 import weakref
 from collections import deque
 from collections.abc import Callable, Hashable
+from typing import Any
 
 SMALLEST, FIRST, LARGEST = 2, 4, 32
 WARM, PAUSE, PATIENCE = 1, 8, 8
@@ -20,7 +21,7 @@ class CostHistory:
     out again what the first one did.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.seconds: dict[str, deque[float]] = {}
         self.cold: set[str] = set()
         self.refused, self.seen, self.decided = 0.1, 5.0, 0  # a prior of 2 % refusals, soon outweighed
@@ -39,10 +40,10 @@ class CostHistory:
         self.refused, self.seen = 0.995 * self.refused + refused, 0.995 * self.seen + 1
 
 
-_histories: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+_histories: weakref.WeakKeyDictionary[Any, dict[Hashable, CostHistory]] = weakref.WeakKeyDictionary()
 
 
-def cost_history_of(model, setting: Hashable) -> CostHistory:
+def cost_history_of(model: Any, setting: Hashable) -> CostHistory:
     """What is known of a model under a setting; it goes with the model."""
     return _histories.setdefault(model, {}).setdefault(setting, CostHistory())
 

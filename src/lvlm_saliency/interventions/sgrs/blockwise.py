@@ -210,7 +210,8 @@ class BlockRun(Run):
 
     def _draft(self, size: int) -> list[Draft]:
         """Up to `size` first draws, accepted on credit; stops where every sample has ended."""
-        drafts, ends, active = [], list(self.batch.ends), self.active
+        drafts: list[Draft] = []
+        ends, active = list(self.batch.ends), self.active
         while len(drafts) < size and bool(active.any()):
             processed = self._processed_at(self._logits(1), ends)
             proposals = self.gate.propose(processed)
@@ -267,6 +268,7 @@ class BlockRun(Run):
         session.capture = capture
         try:
             with torch.no_grad():
-                return self.model(**inputs, return_dict=True).logits
+                logits: Tensor = self.model(**inputs, return_dict=True).logits
+                return logits
         finally:
             session.capture = None

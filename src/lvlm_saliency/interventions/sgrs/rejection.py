@@ -6,7 +6,7 @@ import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
@@ -20,6 +20,10 @@ from lvlm_saliency.model.output import TokenRecord
 
 if TYPE_CHECKING:
     from lvlm_saliency.interventions.sgrs.method import SGRS
+
+
+Scores = list[float | None]
+"""S of each candidate of a sample; None where it is not computed."""
 
 
 @dataclass
@@ -68,7 +72,7 @@ class SaliencyGate(Selector):
 
     def choose(
         self, step: int | Sequence[int], logits: Tensor, processed: Tensor, capture: Capture | None, active: list[bool]
-    ):
+    ) -> list[TokenRecord | None]:
         """The next token of every sample.
 
         Only the first draw is scored at first; the other candidates of the batch are when one of those is refused.
@@ -81,7 +85,7 @@ class SaliencyGate(Selector):
             active: samples that are not finished; the others are neither scored nor drawn for.
 
         Returns:
-            One `Step` per sample, None for the finished.
+            One record per sample, None for the finished.
 
         Raises:
             NumericalError: the S of a candidate is not finite.
@@ -89,14 +93,14 @@ class SaliencyGate(Selector):
         proposals = self.propose(processed)
         steps = [step] * len(proposals) if isinstance(step, int) else step
         first = [self.draw(i, steps[i], 0, proposal.weights) for i, proposal in enumerate(proposals)]
-        scores: list[list[float | None]] = [[None] * len(proposal.tokens) for proposal in proposals]
+        scores: list[Scores] = [[None] * len(proposal.tokens) for proposal in proposals]
         if capture is not None:
             drawn = torch.tensor([p.tokens[i] for p, i in zip(proposals, first, strict=True)])
             self.backwards += 1
             for sample, value in enumerate(self.drawn.of(logits, drawn[:, None], capture, keep_graph=True).tolist()):
                 scores[sample][first[sample]] = value[-1]
             _check_finite(steps, proposals, scores, active)
-            if any(alive and self._refused(i, scores[i][first[i]]) for i, alive in enumerate(active)):
+            if any(alive and self._refused(i, cast(float, scores[i][first[i]])) for i, alive in enumerate(active)):
                 self._score_all(logits, proposals, capture, scores)
                 _check_finite(steps, proposals, scores, active)
         return [
@@ -108,7 +112,7 @@ class SaliencyGate(Selector):
         threshold = self.threshold(self.history[sample])
         return threshold is not None and score < threshold
 
-    def _score_all(self, logits: Tensor, proposals: list[Proposal], capture: Capture, scores) -> None:
+    def _score_all(self, logits: Tensor, proposals: list[Proposal], capture: Capture, scores: list[Scores]) -> None:
         width = max(len(proposal.tokens) for proposal in proposals)
         tokens = torch.tensor([(p.tokens + p.tokens[:1] * width)[:width] for p in proposals])
         self.backwards += 1
@@ -117,30 +121,31 @@ class SaliencyGate(Selector):
             for index, value in enumerate(values[: len(known)]):
                 known[index] = value if known[index] is None else known[index]
 
-    def _settle(self, sample: int, step: int, proposal: Proposal, scores: list, first: int) -> TokenRecord:
-        """Draw until one is accepted (method section 3, 2-6); the chosen token's S enters the history."""
+    def _settle(self, sample: int, step: int, proposal: Proposal, scores: Scores, first: int) -> TokenRecord:
+        """Draw until one is accepted; the chosen token's S enters the history."""
         history = self.history[sample]
         threshold = None if scores[first] is None else self.threshold(history)
-        remaining, rejected, chosen = list(range(len(proposal.tokens))), [], None
+        remaining, rejected, chosen = list(range(len(proposal.tokens))), list[int](), -1
         while remaining and len(rejected) < self.settings.max_draws:
             place = self.draw(sample, step, len(rejected), [proposal.weights[i] for i in remaining])
             drawn = remaining.pop(place)
-            if threshold is None or scores[drawn] >= threshold:
+            if threshold is None or cast(float, scores[drawn]) >= threshold:
                 chosen = drawn
                 break
             rejected.append(drawn)
-        fallback = chosen is None
+        fallback = chosen < 0
         if fallback:
-            chosen = max(range(len(scores)), key=lambda i: scores[i])
-        if scores[chosen] is not None:
-            history.append(scores[chosen])
+            chosen = max(range(len(scores)), key=lambda i: cast(float, scores[i]))
+        score = scores[chosen]
+        if score is not None:
+            history.append(score)
         candidates = dict(zip(proposal.tokens, scores if rejected else _only(scores, chosen), strict=True))
         draws = len(rejected) + (not fallback)
         refused = [proposal.tokens[i] for i in rejected]
-        return TokenRecord(proposal.tokens[chosen], scores[chosen], threshold, draws, candidates, refused, fallback)
+        return TokenRecord(proposal.tokens[chosen], score, threshold, draws, candidates, refused, fallback)
 
 
-def _check_finite(steps: Sequence[int], proposals: list[Proposal], scores: list, active: list[bool]) -> None:
+def _check_finite(steps: Sequence[int], proposals: list[Proposal], scores: list[Scores], active: list[bool]) -> None:
     """Refuse a score that can be neither accepted nor refused; it comes of gradients that overflow."""
     for step, proposal, known, alive in zip(steps, proposals, scores, active, strict=True):
         for token, score in zip(proposal.tokens, known, strict=True):
@@ -151,6 +156,6 @@ def _check_finite(steps: Sequence[int], proposals: list[Proposal], scores: list,
                 )
 
 
-def _only(scores: list, index: int) -> list:
+def _only(scores: Scores, index: int) -> Scores:
     """All but one left out: what a batch mate's refusal had scored beside is not part of this sample's record."""
     return [score if i == index else None for i, score in enumerate(scores)]

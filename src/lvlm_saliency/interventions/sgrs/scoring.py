@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -43,7 +44,8 @@ class OutputScores:
         """
         gradient = loss_gradient(finite_logits(logits.detach()), tokens.to(logits.device))
         self.found = {}
-        torch.autograd.grad(logits, capture.anchor, gradient.to(logits.dtype), retain_graph=keep_graph)
+        anchor = cast(Tensor, capture.anchor)  # the lowest captured layer has put it there
+        torch.autograd.grad(logits, anchor, gradient.to(logits.dtype), retain_graph=keep_graph)
         found, self.found = self.found.values(), None
         total = torch.zeros(len(logits), max(group[0][0].stop for group in found))
         for group in found:  # layers that see the same keys, scored together
@@ -77,7 +79,7 @@ def candidate_scores(
         return torch.autograd.grad(logits, outputs, seed, retain_graph=keep_graph or len(columns) > 1)
 
     if len(columns) == 1:
-        gradients = [gradient[None] for gradient in product(seeds[0])]
+        gradients = tuple(gradient[None] for gradient in product(seeds[0]))
     else:
         gradients = torch.func.vmap(product)(seeds)
     total = torch.zeros(candidates.shape)
