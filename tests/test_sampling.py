@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from lvlm_saliency.decoding.drawing import Drawing
 
 import lvlm_saliency as ls
 from lvlm_saliency.errors import SettingError
+from lvlm_saliency.interventions.sampling import Drawing
 from zoo import FAMILIES
 
 DRAWS = 4000

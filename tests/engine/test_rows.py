@@ -110,7 +110,7 @@ def test_matrix_normalisation_divides_by_the_norm_of_the_whole_map(name):
     row = ls.trace(model, inputs, sequences).rows
     size = matrix.norm(dim=-1, keepdim=True)
     assert (size[:, :-1] < 0.999).all(), "a row is a part of the map, so its share of the Frobenius norm is below one"
-    # In the last layer the loss hangs on the query row alone: the other rows of the map are zero.
+    # In the last layer the loss depends on the query row alone: the other rows of the map are zero.
     torch.testing.assert_close(size[:, -1], torch.ones_like(size[:, -1]), atol=1e-5, rtol=0)
     torch.testing.assert_close(matrix / size, row, atol=TOLERANCE, rtol=0)
 

@@ -79,8 +79,8 @@ class Acting(PromptTraits, Protocol):
 
     @property
     def minds_shift(self) -> bool:
-        """Whether it minds `RowContext.shift`. Without that, the samples of a batch come equally far in each block of
-        SGRS."""
+        """Whether it honours `RowContext.shift`. Where it does not, all samples of a batch keep the same number of
+        tokens of each block of SGRS."""
         return False
 
 

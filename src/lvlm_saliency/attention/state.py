@@ -29,9 +29,9 @@ class RowContext:
     layer: decoder layer number; past/new: tokens in the cache before this call and in it; prompt_length: n0, absolute
     positions (padding counted); keys: number of key columns; offset: absolute position of key column 0; image, padding:
     which positions of the prompt hold pictures and which hold nothing, bool `[batch, n0]`, None where there are none;
-    shift: how many columns of padding stand left of each sample's prompt where samples have come unequally far, int64
-    `[batch]`, else None: a sample's positions are then those columns further right; cached: whether the call has a
-    cache, so that a row is fed once, when its token comes in.
+    shift: int64 `[batch]`, how many columns of padding stand left of each sample's prompt, where samples have kept
+    different numbers of tokens, else None: a sample's positions are then those columns further right;
+    cached: whether the call has a cache, so that a row is fed once, when its token comes in.
     """
 
     layer: int

@@ -1,4 +1,4 @@
-"""What each benchmark needs, where it is had, and whether it is there. Nothing is ever downloaded from here."""
+"""What each benchmark needs, where to get it, and whether it is there. Nothing is ever downloaded from here."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def find(benchmark: str, stem: str, data: str | Path | None) -> Path:
     """The file of this stem under `data`, in the places where the official repositories keep it.
 
     Raises:
-        InputError: no such file; the message says where it is had.
+        InputError: no such file; the message says where to get it.
     """
     if data is None:
         raise InputError(f"{benchmark} needs its official files: give their folder with --data DIR")
@@ -92,7 +92,7 @@ def require(benchmark: str, data: str | Path | None = None, images: str | Path |
         option = "--images" if lacking[0].stem == "pictures" else "--data"
         raise InputError(
             f"{benchmark}: {lacking[0].what} not found; give the folder with {option} DIR (`lvlm-saliency data check "
-            f"{benchmark}` says what is needed and where it is had)"
+            f"{benchmark}` says what is needed and where to get it)"
         )
 
 

@@ -25,7 +25,7 @@ def reference_rows(model, inputs: dict, sequences: Tensor) -> tuple[Tensor, Tens
         inputs: the prompt's; sequences: int64 `[1, n0 + T]`, prompt included.
 
     Raises:
-        NoMapsError: the family returns no maps, or not one for each layer, or none that its result hangs on.
+        NoMapsError: the family returns no maps, or not one for each layer, or none that its result depends on.
     """
     n0 = inputs["input_ids"].shape[1]
     count, width = sequences.shape[1] - n0, sequences.shape[1] - 1
@@ -65,7 +65,7 @@ def _row(model, inputs: dict, read: Tensor, target: int, layers: int) -> tuple[T
             raise NoMapsError(f"{kind} gives attention maps that carry no gradient: there is nothing to compare with")
         grads = torch.autograd.grad(logits, maps, towards.to(logits.dtype), allow_unused=True)
     if any(grad is None for grad in grads):
-        raise NoMapsError(f"the result of {kind} does not hang on the maps that it gives back: nothing to compare with")
+        raise NoMapsError(f"the result of {kind} does not depend on the maps that it returns: nothing to compare with")
     last = [(each.detach()[0, :, -1].double(), grad[0, :, -1].double()) for each, grad in zip(maps, grads, strict=True)]
     row = torch.stack([(a * g).abs().sum(0).cpu() for a, g in last])
     row = row / row.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(torch.float64).tiny)

@@ -24,7 +24,7 @@ PROGRAM = "lvlm-saliency"
 COMPLETION = "_LVLM_SALIENCY_COMPLETE"
 """Set by a shell that asks for completions."""
 COMMANDS = {
-    "explain": ("explain:explain", "Show what every word of an answer hangs on: earlier words, picture, prompt."),
+    "explain": ("explain:explain", "Show what every word of an answer depends on: earlier words, picture, prompt."),
     "generate": ("generate:generate", "Answer with LocoRE, SGRS or both, and compare with greedy and sampled answers."),
     "evaluate": ("evaluate:evaluate", "Whole benchmarks under methods, with baselines, intervals and controls."),
     "study": ("study:study", "The paper's claims, measured again on any model and labelled texts."),

@@ -1,4 +1,4 @@
-"""`lvlm-saliency explain`: what every word of an answer hangs on."""
+"""`lvlm-saliency explain`: what every word of an answer depends on."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ Examples:
     is_flag=False,
     flag_value=OWN_RISK,
     metavar="[FILE]",
-    help="Colour object words by the risk that they are made up, with this risk model (study detect writes one); "
+    help="Colour object words by the risk that they are hallucinated, with this risk model (study detect writes one); "
     "without FILE the one that ships with the model.",
 )
 @click.option(

@@ -1,4 +1,4 @@
-"""`make demo`: the shipped model captions held-out scenes; which words does it make up, and how do they hang?
+"""`make demo`: the shipped model captions held-out scenes; which words does it hallucinate, and what do they depend on?
 
 Everything shown is computed here and now. The scenes are the first of the demonstration split, not chosen ones.
 """
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def print_captions(console: Any, demo: Demo, number: int) -> None:
-    """Every caption of a picture coloured by its saliency, made-up words marked."""
+    """Every caption of a picture coloured by its saliency, hallucinated words marked."""
     from ..report.terminal import print_trace
 
     scene = demo.scenes[number]
@@ -67,10 +67,10 @@ def print_captions(console: Any, demo: Demo, number: int) -> None:
         caption = way.captions[number]
         run = caption.run
         scores = run.trace.scores("output")[run.sample, : run.length].tolist()
-        made_up = {t for mark in caption.hallucinated for t in range(mark.start, mark.end)}
-        count = f"{len(caption.hallucinated)} of {len(caption.mentions)} mentions made up"
+        hallucinated = {t for mark in caption.hallucinated for t in range(mark.start, mark.end)}
+        count = f"{len(caption.hallucinated)} of {len(caption.mentions)} mentions hallucinated"
         console.print(f"{way.name}: {count}", style="dim")
-        print_trace(console, run.tokens, scores, hallucinated=made_up, legend=way is demo.ways[0], cut=run.cut)
+        print_trace(console, run.tokens, scores, hallucinated=hallucinated, legend=way is demo.ways[0], cut=run.cut)
 
 
 def print_table(console: Any, table: Table) -> None:
@@ -105,7 +105,7 @@ def write_files(out: Path, demo: Demo, tables: Sequence[Table]) -> list[Path]:
         )
         for number, scene in enumerate(demo.scenes)
     ]
-    files = [write_html(out / "report.html", Report("Which words did the model make up?", cases, LEAD, tables))]
+    files = [write_html(out / "report.html", Report("Which words did the model hallucinate?", cases, LEAD, tables))]
     greedy = demo.ways[0].captions
     shown = next((number for number, caption in enumerate(greedy) if caption.hallucinated), 0)
     run = greedy[shown].run

@@ -1,4 +1,4 @@
-"""The demonstration's two tables: how correct and made-up mentions hang, and what each method did."""
+"""The demonstration's two tables: the saliency of correct and hallucinated mentions, and what each method did."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MEASURES = {
 
 
 def mention_table(demo: Demo) -> Table:
-    """How first mentions in the greedy captions hang, correct ones beside made-up ones."""
+    """The saliency of first mentions in the greedy captions: correct ones beside hallucinated ones."""
     found = [(caption.run, mark) for caption in demo.ways[0].captions for mark, first in caption.mentions if first]
     kinds = [[pair for pair in found if pair[1].kind == kind] for kind in ("correct", "hallucinated")]
     rows = []
@@ -30,10 +30,10 @@ def mention_table(demo: Demo) -> Table:
     rows.append(["position in the caption", *(_mean([mark.start for _, mark in kind], 1) for kind in kinds)])
     note = (
         "Means over the first mention of each object in the greedy captions. Later words score lower on earlier words "
-        "because the score spreads over more of them, and made-up objects tend to be named late: compare at equal "
+        "because the score spreads over more of them, and hallucinated objects tend to be named late: compare at equal "
         "position before concluding anything."
     )
-    columns = ["mean over object words", f"in the picture (n = {len(kinds[0])})", f"made up (n = {len(kinds[1])})"]
+    columns = ["mean over object words", f"in the picture (n = {len(kinds[0])})", f"hallucinated (n = {len(kinds[1])})"]
     return Table("How object words hang", columns, rows, note)
 
 
@@ -49,13 +49,13 @@ def method_table(demo: Demo) -> Table:
 
 def _figures(way: Way, scenes: Sequence[Any], present: int) -> dict[str, str]:
     captions = way.captions
-    made_up = [len(caption.hallucinated) for caption in captions]
+    hallucinated = [len(caption.hallucinated) for caption in captions]
     tokens = sum(caption.run.length for caption in captions)
     found = sum(len(_classes(caption, scene)) for caption, scene in zip(captions, scenes, strict=True))
     redrawn = sum(bool(step.rejected) for caption in captions for step in caption.run.steps or ())
     return {
-        "captions with a made-up object": f"{sum(map(bool, made_up))} of {len(captions)}",
-        "mentions made up": f"{sum(made_up)} of {sum(len(caption.mentions) for caption in captions)}",
+        "captions with a hallucinated object": f"{sum(map(bool, hallucinated))} of {len(captions)}",
+        "mentions hallucinated": f"{sum(hallucinated)} of {sum(len(caption.mentions) for caption in captions)}",
         "objects found": f"{found} of {present}",
         "words per caption": f"{fmean(len(caption.text.split()) for caption in captions):.1f}",
         "tokens drawn again": f"{redrawn} of {tokens}",

@@ -63,7 +63,7 @@ class Problems:
 def read_rows(path: str | Path, problems: Problems | None = None, *, keep_places: bool = False) -> Rows:
     """Every record of `path`: JSON lines, a JSON list, or CHAIR's first layout `{"imgToEval": {...}}`.
 
-    A byte-order mark, CRLF and blank lines are of no account. A line that is no JSON object is a problem
+    A byte-order mark, CRLF and blank lines are ignored. A line that is no JSON object is a problem
     ("malformed"), and once skipped it is gone, unless `keep_places`; a file that is missing, empty or not UTF-8 raises
     `InputError` always.
     """

@@ -65,7 +65,7 @@ def read_wording(path: str | Path, slots: Mapping[str, Sequence[str]], official:
     for name, needed in slots.items():
         text = found.get(name)
         if not isinstance(text, str):
-            raise InputError(f"{path}: needs {name!r}, what the judge is told; docs/judge.md says where it is had")
+            raise InputError(f"{path}: needs {name!r}, what the judge is told; docs/judge.md says where to get it")
         if lacking := [slot for slot in needed if f"{{{slot}}}" not in text]:
             raise InputError(f"{path}: {name!r} needs the slot {{{lacking[0]}}}")
         texts[name] = text

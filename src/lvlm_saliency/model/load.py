@@ -156,7 +156,7 @@ def _model(
             dtype=dtype,
             use_safetensors=True,
             trust_remote_code=False,
-            # Both are refused below, by name: transformers would make up what is missing, and warn.
+            # Both are refused below, by name: transformers would fill in what is missing, and only warn.
             output_loading_info=True,
             ignore_mismatched_sizes=True,
             **options,

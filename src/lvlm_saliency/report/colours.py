@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 WEAK, STRONG = (238, 243, 248), (11, 79, 138)
 RISKY = (166, 54, 3)
-FALL, MADE_UP = (179, 38, 30), (163, 25, 91)
+FALL, HALLUCINATED = (179, 38, 30), (163, 25, 91)
 INK, PAPER = (28, 30, 33), (255, 255, 255)
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 READABLE = 4.5

@@ -143,7 +143,7 @@ def draw_map(run: Run, rows: np.ndarray, scores: Sequence[float], measure: str, 
     bar.set_label(f"{measure}, mean of layers")
     _word_ticks(top, run, count)
     shortened = f" (first {count} of {run.length} tokens)" if count < run.length else ""
-    top.set_title(f"How generated words hang on earlier ones{shortened}", loc="left", fontsize=11)
+    top.set_title(f"How generated words depend on earlier ones{shortened}", loc="left", fontsize=11)
     top.spines[["top", "right"]].set_visible(False)
     draw_curve(below, run, scores, f"{measure} on {region}")
     return figure
@@ -179,7 +179,7 @@ def draw_token(run: Run, rows: np.ndarray, token: int, images: Sequence[Image], 
         panel.set_title(f"{measure} on the picture", loc="left", fontsize=10)
     _bars(panels[-1], run, rows[token], token, measure)
     word = _label(run.tokens[token]) or "end of text"
-    figure.suptitle(f"What \u201c{word}\u201d (token {token}) hangs on", x=0.02, ha="left", fontsize=12)
+    figure.suptitle(f"What \u201c{word}\u201d (token {token}) depends on", x=0.02, ha="left", fontsize=12)
     return figure
 
 

@@ -1,4 +1,4 @@
-"""A text in the terminal, its object words coloured by the risk that they are made up."""
+"""A text in the terminal, its object words coloured by the risk that they are hallucinated."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from lvlm_saliency.model.cut_off import CUT, LEGEND
 
 from ..plain_text import one_line, printable
 from .chips import chips
-from .colours import FALL, MADE_UP, STRONG, Scale, ink, mix
+from .colours import FALL, HALLUCINATED, STRONG, Scale, ink, mix
 from .falls import ALPHA, WINDOW, falls
 
 BARS = "\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
@@ -30,7 +30,7 @@ class Word:
     text: str
     share: float | None
     fell: bool
-    made_up: bool = False
+    hallucinated: bool = False
 
 
 def print_trace(
@@ -90,12 +90,12 @@ def _words(
         yield word_of(chip.text, share, any(fell[t] for t in chip.tokens), any(t in hallucinated for t in chip.tokens))
 
 
-def word_of(token: str, share: float | None, fell: bool = False, made_up: bool = False) -> Word:
+def word_of(token: str, share: float | None, fell: bool = False, hallucinated: bool = False) -> Word:
     """A token ready to be printed."""
     core = token.strip()
     before = token[: len(token) - len(token.lstrip())] if core else token
     # Control characters in what a model wrote must not steer the user's terminal.
-    return Word(printable(before), one_line(core), share, fell, made_up)
+    return Word(printable(before), one_line(core), share, fell, hallucinated)
 
 
 def _print_colours(console: Console, words: Sequence[Word], unicode: bool, strongest: tuple[int, int, int]) -> None:
@@ -109,8 +109,8 @@ def _print_colours(console: Console, words: Sequence[Word], unicode: bool, stron
         else:
             ground = mix(word.share, strongest)
             line.append(word.text, style=f"{style(ink(ground))} on {style(ground)}")
-        if word.made_up:
-            line.append(CROSS if unicode else "(x)", style=style(MADE_UP) + " bold")
+        if word.hallucinated:
+            line.append(CROSS if unicode else "(x)", style=style(HALLUCINATED) + " bold")
     console.print(line, soft_wrap=False)
 
 
@@ -118,7 +118,7 @@ def _print_bars(console: Console, words: Sequence[Word], levels: str) -> None:
     text, bars = "", ""
     for word in words:
         shown = f"[{word.text}]" if word.fell else word.text
-        shown += (CROSS if levels == BARS else "(x)") if word.made_up else ""
+        shown += (CROSS if levels == BARS else "(x)") if word.hallucinated else ""
         newline = "\n" in word.before
         before = " " * len(word.before.replace("\n", "")) if text and not newline else ""
         if text and (newline or cell_len(text) + len(before) + cell_len(shown) > console.width):

@@ -164,7 +164,7 @@ def _prefill(model: Any, input_ids: Tensor, model_kwargs: Any, state: Session) -
     answer token. What the topmost layer would make of them, and the head, nobody reads."""
     if input_ids.shape[1] < 2:
         raise UnsupportedModelError(
-            "the prompt is a single token: there is nothing before it to hang on; give a longer one"
+            "the prompt is a single token: there is nothing before it to depend on; give a longer one"
         )
     image = placeholder_ids(model)
     if image and bool(torch.isin(input_ids[:, -1], torch.tensor(image, device=input_ids.device)).any()):

@@ -88,7 +88,7 @@ class CurveView {
       svg("line", {x1: FRAME.left, x2: this.width - FRAME.right, y1: scale.place(tick), y2: scale.place(tick)}),
       svg("text", {x: FRAME.left - 6, y: scale.place(tick) + 3.5}, figure(tick))));
     const marks = this.run.tokens.map((_, t) => this.run.mark(t) === "hallucinated"
-      ? svg("rect", {class: "made-up", x: this.x(t) - 2.5, y: height - 12, width: 5, height: 5}) : "");
+      ? svg("rect", {class: "untrue", x: this.x(t) - 2.5, y: height - 12, width: 5, height: 5}) : "");
     canvas.replaceChildren(...lines, ...marks);
   }
 
@@ -123,7 +123,7 @@ class CurveView {
     this.surprise.cursor = canvas.appendChild(svg("line", {class: "cursor", y1: 4, y2: height - 14}));
     caption.replaceChildren(element("span", {class: "key logprob"}, "log-probability (nats)"),
       element("span", {class: "key entropy"}, "entropy (nats)"));
-    if (run.marks.length) caption.append(element("span", {class: "key made-up"}, "not in the picture"));
+    if (run.marks.length) caption.append(element("span", {class: "key untrue"}, "not in the picture"));
   }
 
   // Stems from 0 to 1, one for each object word: there is nothing between them.

@@ -59,7 +59,7 @@ class Run {
     return this.floats.subarray(first, first + this.length);
   }
 
-  // What token t hung on: one value for every earlier position. Without t: the mean over all tokens.
+  // What token t depends on: one value for every earlier position. Without t: the mean over all tokens.
   row(t, measure, view) {
     const {scale, bytes} = this.rows[measure];
     const base = this.viewIndex(view) * this.length;

@@ -1,4 +1,4 @@
-// What is known of the chosen word: its numbers, the earlier words it hung on, its region shares, SGRS's candidates.
+// What is known of the chosen word: its numbers, the earlier words it depends on, its region shares, SGRS's candidates.
 const TOP_WORDS = 8;
 
 class DetailView {
@@ -8,7 +8,7 @@ class DetailView {
 
   paint(run, state, scores, bounds) {
     if (state.chosen === null) {
-      this.node.replaceChildren(element("p", {class: "hint"}, "Click a word to see what it hung on. ",
+      this.node.replaceChildren(element("p", {class: "hint"}, "Click a word to see what it depends on. ",
         element("kbd", {}, "\u2190"), " ", element("kbd", {}, "\u2192"), " walk through the text, ",
         element("kbd", {}, "Esc"), " lets go."));
       return;
@@ -64,7 +64,7 @@ class DetailView {
       bar.style.width = `${100 * rows[name][key] / largest[name]}%`;
       return element("td", {class: "bar-cell"}, bar, element("span", {}, figure(rows[name][key])));
     };
-    return element("div", {class: "top"}, element("h4", {}, `Earlier words it hung on most, by ${measure}`),
+    return element("div", {class: "top"}, element("h4", {}, `Earlier words it depends on most, by ${measure}`),
       element("table", {}, element("thead", {}, element("tr", {}, ...["word", "from", ...MEASURES].map((name) => element("th", {scope: "col"}, name)))),
         element("tbody", {}, ...top.map(([key, [text, region]]) => element("tr", {},
           element("th", {scope: "row"}, text.trim() || JSON.stringify(text)),

@@ -47,7 +47,7 @@ class Section {
 
   tab(run, at) {
     const made = run.marks.filter(([, , kind]) => kind === "hallucinated").length;
-    const facts = `${run.length} tokens${run.cut ? ` ${DATA.cut.mark}` : ""}${run.marks.length ? `, ${made} made up` : ""}`;
+    const facts = `${run.length} tokens${run.cut ? ` ${DATA.cut.mark}` : ""}${run.marks.length ? `, ${made} hallucinated` : ""}`;
     return element("label", {}, element("input", {type: "radio", name: `run-${this.index}`, value: at, checked: at === 0,
       onchange: () => this.show(at)}), element("span", {}, element("b", {}, run.name), element("small", {}, facts)));
   }
@@ -116,7 +116,7 @@ function keys(event) {
 function offer() {
   const risky = hasRisk();
   document.getElementById("colour").parentNode.hidden = !risky;
-  if (risky) document.getElementById("region").previousElementSibling.textContent = "What they hang on";
+  if (risky) document.getElementById("region").previousElementSibling.textContent = "What they depend on";
   const views = [...new Set(CASES.flatMap((data) => data.runs.flatMap((run) => run.views)))];
   const select = document.getElementById("view");
   select.replaceChildren(...views.map((view) => element("option", {value: view}, view)));
@@ -141,7 +141,7 @@ async function addCase(data) {
 }
 
 async function begin() {
-  choice("colour", ["risk", "hold"], {risk: "risk of being made up", hold: "how they hang on"});
+  choice("colour", ["risk", "hold"], {risk: "risk of being hallucinated", hold: "what they depend on"});
   choice("region", DATA.regions, REGION_NAMES);
   choice("measure", MEASURES, {});
   const select = document.getElementById("view");

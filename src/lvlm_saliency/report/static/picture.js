@@ -1,4 +1,4 @@
-// Pictures with what the chosen word hung on: saliency and plain attention side by side.
+// Pictures with what the chosen word depends on: saliency and plain attention side by side.
 const HEAT = [[11, 7, 36], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]];
 
 function heatColour(share) {

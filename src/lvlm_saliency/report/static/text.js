@@ -1,4 +1,4 @@
-// The text itself: words coloured by score, or by how strongly the chosen word hung on them.
+// The text itself: words coloured by score, or by how strongly the chosen word depends on them.
 
 // Score -> 0..1 on a logarithmic scale between the text's 4th and 96th percentile.
 function colourScale(scores) {
@@ -125,7 +125,7 @@ class TextView {
 
   paintLegend(state, scale) {
     const kind = state.chosen !== null ? "row" : state.colour === "risk" && this.run.risk ? "risk" : "score";
-    const [weak, strong] = {row: ["hung on weakly", "strongly"], score: [`weak ${figure(scale.low)}`, `strong ${figure(scale.high)}`],
+    const [weak, strong] = {row: ["weak dependence", "strong"], score: [`weak ${figure(scale.low)}`, `strong ${figure(scale.high)}`],
       risk: ["risk that the object is not there: 0 %", "100 %; other words have none"]}[kind];
     const parts = [element("span", {class: "ramp-row"}, weak, this.ramp(kind), strong)];
     if (kind !== "risk") parts.push(element("span", {}, element("span", {class: "fall-mark", "aria-hidden": true}, "\u25be"), " falls"));
