@@ -11,8 +11,8 @@ from lvlm_saliency.risk.fitting import Data
 from lvlm_saliency.risk.passes import of_passes
 from lvlm_saliency.risk.signals import FREE, names_of, of_trace
 from lvlm_saliency.studies.collect import digest
-from lvlm_saliency.studies.detect.self_check import self_check
 from lvlm_saliency.studies.lab import Lab
+from lvlm_saliency.studies.self_check import self_check
 from lvlm_saliency.studies.texts import LabelledText
 from lvlm_saliency.studies.tokens import TokenTable
 

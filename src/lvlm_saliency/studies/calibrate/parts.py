@@ -1,0 +1,86 @@
+"""Four parts of the pictures that share none: one to learn from, one for thresholds, one to choose on, one to report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lvlm_saliency.benchmarks.opening import open_benchmark
+from lvlm_saliency.errors import InputError, SettingError
+from lvlm_saliency.interventions.parsing import parse_specs
+from lvlm_saliency.studies.lab import Lab
+
+FIT, CALIBRATE, TUNE, REPORT = "fit", "calibrate", "tune", "report"
+SHARES = {FIT: 0.4, CALIBRATE: 0.3, TUNE: 0.1, REPORT: 0.2}
+LEAST = 40
+"""Pictures that four parts can be made of."""
+APART = 2000
+"""Added to the seed of drawn scenes, so that those that `evaluate` describes by itself stay unseen."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """name; pictures: how many; spec: the benchmark that asks about just them, None where texts come from a file;
+    images: their names, there."""
+
+    name: str
+    pictures: int
+    spec: str | None = None
+    images: frozenset[str] = frozenset()
+
+
+def sizes(pictures: int) -> dict[str, int]:
+    """How many pictures each part has; all of them are used.
+
+    Raises:
+        InputError: too few for four parts.
+    """
+    if pictures < LEAST:
+        raise InputError(
+            f"{pictures} pictures: too few for four parts that share none (fit, calibrate, tune, report); give at least "
+            f"{LEAST}, better 400 or more (--n)"
+        )
+    found = {name: int(pictures * share) for name, share in SHARES.items()}
+    found[FIT] += pictures - sum(found.values())
+    return found
+
+
+def parts_of(lab: Lab) -> dict[str, Part]:
+    """The parts of the lab's pictures: one after the other in a benchmark's list, dealt out by the lab's seed where the
+    labelled texts come from a file.
+
+    Raises:
+        InputError: too few pictures, or files that cannot be used.
+        SettingError: drawn scenes of a part that is not known.
+    """
+    if lab.from_file:
+        return _dealt([text.image for text in lab.texts()], lab.settings.seed)
+    name, given = parse_specs(lab.settings.labels)[0]
+    if name.startswith("scenes"):
+        seed = given.get("seed", 0)
+        if not isinstance(seed, int) or isinstance(seed, bool):
+            raise SettingError(f"{name}: seed must be a whole number, got {seed!r}")
+        given = {**given, "seed": seed + APART}
+    opened = open_benchmark(_spec(name, given), n=lab.settings.n, images=lab.settings.images, data=lab.settings.data)
+    begin, found = int(given.get("offset", 0)), {}
+    for part, count in sizes(len({item.image for item in opened.items})).items():
+        found[part] = Part(part, count, _spec(name, {**given, "offset": begin}))
+        begin += count
+    return found
+
+
+def _dealt(images: Sequence[str], seed: int) -> dict[str, Part]:
+    names = np.array(sorted(set(images)), dtype=object)
+    order = np.random.default_rng(seed).permutation(len(names))
+    found, begin = {}, 0
+    for part, count in sizes(len(names)).items():
+        chosen = names[order[begin : begin + count]].tolist()
+        found[part] = Part(part, count, images=frozenset(chosen))
+        begin += count
+    return found
+
+
+def _spec(name: str, settings: dict) -> str:
+    return f"{name}:{','.join(f'{key}={value}' for key, value in settings.items())}" if settings else name
