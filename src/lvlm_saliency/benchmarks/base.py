@@ -92,6 +92,11 @@ class Benchmark(ABC):
         that decides in a method's place goes by."""
         return None
 
+    def words(self) -> str | Path | None:
+        """The vocabulary that its labels were read with: the name of one that ships, or a file of synonyms; None where
+        its answers name no objects."""
+        return None
+
     def captions(self) -> frozenset[int]:
         """Indices of the items whose answers are descriptions: the length-matched control applies to those."""
         return frozenset()

@@ -32,6 +32,7 @@ COMMANDS = {
     "tune": ("tune:tune", "Find a method's settings for a model on a budget, and write them to a preset file."),
     "serve": ("serve:serve", "Serve OpenAI's chat completions, with what every word depends on, and a page to try it."),
     "playground": ("serve:playground", "Open a page: ask about a picture, see what words depend on, label them."),
+    "guard": ("guard:guard", "Calibrate the guard for a model on labelled pictures, for --method."),
     "score": ("score:score", "Score what any system wrote, as the official scorers of eleven benchmarks do."),
     "judge": ("judge:judge", "Have a language model judge answers, for the benchmarks that want one."),
     "check": ("check:check", "Measure on a checkpoint what is promised: exact rows, neutral settings, nothing left."),

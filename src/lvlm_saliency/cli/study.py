@@ -111,10 +111,12 @@ def _run(names: tuple[str, ...], given: dict[str, Any]) -> list[tuple[str, Any, 
     return conduct([(one, ["study", written(one), *spelled(study, given)]) for one in chosen], given)
 
 
-def conduct(chosen: list[tuple[Any, list[str]]], given: dict[str, Any]) -> list[tuple[str, Any, Path]]:
+def conduct(
+    chosen: list[tuple[Any, list[str]]], given: dict[str, Any], *, apart: bool = True
+) -> list[tuple[str, Any, Path]]:
     """Run studies, each with the words of the command that asks for it; (name, page, HTML file) of each.
 
-    `given`: the values of `study_options`.
+    `given`: the values of `study_options`. `apart`: each page has a folder of its own below OUT.
     """
     from ..studies.lab import Lab, StudySettings
 
@@ -126,7 +128,8 @@ def conduct(chosen: list[tuple[Any, list[str]]], given: dict[str, Any]) -> list[
             lab.command = shlex.join(["lvlm-saliency", *words])
             page = one.run(lab)
             page.command = lab.command
-            pages.append((one.name, page, page.write(settings.out / one.name)))
+            folder = settings.out / one.name if apart else settings.out
+            pages.append((one.name, page, page.write(folder)))
     return pages
 
 

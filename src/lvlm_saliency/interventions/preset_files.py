@@ -16,6 +16,8 @@ from lvlm_saliency.short import shown, some
 
 FORMAT = 1
 ENDINGS = (".yaml", ".yml")
+FILES = (".safetensors", ".txt")
+"""Endings of files that a preset may keep beside it, and name by their last name."""
 HEAD = "# Settings chosen by measuring, for --method: give it this file's name. No methods: plain greedy decoding.\n"
 
 
@@ -62,11 +64,19 @@ class Preset:
             raise InputError(f"{path}: model must be written as `id: ...`, `type: ...`")
         try:
             methods = [
-                method(str(name), **{str(k): v for k, v in (knobs or {}).items()}) for name, knobs in chosen.items()
+                method(str(name), **{str(k): _beside(v, Path(path).parent) for k, v in (knobs or {}).items()})
+                for name, knobs in chosen.items()
             ]
         except SettingError as error:
             raise SettingError(f"{path}: {error}") from error
         return cls(methods, model, values)
+
+
+def _beside(value: Any, folder: Path) -> Any:
+    """A setting that names a file which lies beside the preset, as the path of that file; any other as it is."""
+    if isinstance(value, str) and value == Path(value).name and value.endswith(FILES) and (folder / value).is_file():
+        return str(folder / value)
+    return value
 
 
 def load_preset(path: str | Path) -> list[Any]:

@@ -109,6 +109,9 @@ class Chair(Benchmark):
     def picture_digest(self, item: Item) -> str:
         return self.pictures.digest(item.image)
 
+    def words(self) -> Path:
+        return find(self.name, "synonyms", self.data)
+
     def captions(self) -> frozenset[int]:
         return frozenset(item.index for item in self.items)
 

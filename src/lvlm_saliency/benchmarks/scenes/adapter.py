@@ -77,6 +77,9 @@ class ScenesCaption(Scenes):
     def rows(self) -> Sequence[tuple[str, str, str]]:
         return [(_image(scene).removesuffix(".png"), _image(scene), DESCRIBE) for scene in self.scenes]
 
+    def words(self) -> str:
+        return "scenes"
+
     def captions(self) -> frozenset[int]:
         return frozenset(item.index for item in self.items)
 

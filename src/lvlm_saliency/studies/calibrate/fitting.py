@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -27,12 +28,12 @@ STRENGTH = 1.0
 @dataclass(frozen=True)
 class Candidate:
     """A calibration and what it was made with. kind: of the first stage's classifier; risk: the model, `about` still
-    empty; held: log loss of that choice inside the training pictures."""
+    empty, None where the model's answers alone decide; held: log loss of that choice inside the training pictures."""
 
     kind: str
-    risk: RiskModel
+    risk: RiskModel | None
     calibration: Calibration
-    held: Mapping[str, float]
+    held: Mapping[str, float] = field(default_factory=dict)
 
     def final(self, mode: str, objects: Objects) -> np.ndarray:
         """The final risk of every object, float64 `[N]`; 0 for one that passes unasked."""
@@ -64,12 +65,24 @@ def _calibrated(fitted: Fitted, rates: ClassRates, learn: Objects, hold: Objects
         weights = _weights(name, odds[learn.greedy], learn.take(learn.greedy), rates)
         low = _passes(risk, hold) if name == "both" else 0.0
         mode = Mode(weights, low, (), (), hold.pictures)
-        right = ~hold.y
-        scores = final(name, mode, rates, risk, hold)[right]
-        modes[name] = replace(
-            mode, scores=tuple(np.round(scores, 6).tolist()), picture=tuple(hold.picture[right].tolist())
-        )
+        modes[name] = _scored(mode, final(name, mode, rates, risk, hold), hold)
     return Calibration(modes, rates)
+
+
+def asked(hold: Objects) -> Candidate:
+    """The model's answers alone, as they are: nothing is learned, and the threshold comes from `hold`."""
+    counts = hold.counts()
+    rates = class_rates(summed(counts, 0), summed(counts, 1), math.inf)
+    mode = Mode((1.0, 0.0, 0.0), 0.0, (), (), hold.pictures)
+    kept = _scored(mode, final("ask", mode, rates, None, hold), hold)
+    return Candidate("the model's answers", None, Calibration({"ask": kept}, rates))
+
+
+def _scored(mode: Mode, scores: np.ndarray, hold: Objects) -> Mode:
+    """The mode with the final risks of the correct objects; rounded up, so that no threshold falls below its object."""
+    right = ~hold.y
+    kept = np.minimum(np.ceil(scores[right] * 1e6) / 1e6, 1.0)
+    return replace(mode, scores=tuple(kept.tolist()), picture=tuple(hold.picture[right].tolist()))
 
 
 def _weights(mode: str, odds: np.ndarray, objects: Objects, rates: ClassRates) -> tuple[float, ...]:
@@ -92,9 +105,9 @@ def terms_of(mode: str, odds: np.ndarray, objects: Objects, rates: ClassRates) -
     return np.stack([values[term] for term in TERMS[mode]], axis=1)
 
 
-def final(mode: str, how: Mode, rates: ClassRates, risk: RiskModel, objects: Objects) -> np.ndarray:
+def final(mode: str, how: Mode, rates: ClassRates, risk: RiskModel | None, objects: Objects) -> np.ndarray:
     """The final risk of every object under a mode, float64 `[N]`; 0 for one that passes unasked."""
-    first = risk.probability(objects.values)
+    first = np.full(len(objects), 0.5) if risk is None or mode == "ask" else risk.probability(objects.values)
     odds = np.log(np.clip(first, 1e-6, 1)) - np.log(np.clip(1 - first, 1e-6, 1))
     found = 1 / (1 + np.exp(-(terms_of(mode, odds, objects, rates) @ np.array(how.weights))))
     return np.where(first < how.pass_below, 0.0, found) if mode == "both" else found
@@ -108,8 +121,8 @@ def _passes(risk: RiskModel, hold: Objects) -> float:
 
 
 def missed(candidate: Candidate, mode: str, objects: Objects, recall_loss: float) -> tuple[int, int, float]:
-    """Of other objects: absent ones at most at the threshold, all absent ones, and the mean over pictures of the share of
-    correct objects above it."""
+    """Of other objects: absent ones at or below the threshold, all absent ones, and the mean over pictures of the share
+    of correct objects above it."""
     score = candidate.final(mode, objects)
     t = candidate.calibration.modes[mode].threshold(recall_loss)
     lost = [float((one > t).mean()) if len(one) else 0.0 for one in objects.by_picture(score, ~objects.y)]

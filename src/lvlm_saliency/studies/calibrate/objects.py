@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +13,6 @@ from lvlm_saliency.studies.calibrate.parts import FIT, Part
 from lvlm_saliency.studies.collect import digest
 from lvlm_saliency.studies.lab import Lab
 from lvlm_saliency.studies.self_check import self_check
-from lvlm_saliency.studies.texts import LabelledText
 from lvlm_saliency.studies.tokens import TokenTable
 
 PREFIX = "causal: "
@@ -79,59 +77,74 @@ class Objects:
         return found
 
 
-def gather(lab: Lab, part: Part, ask: bool) -> Objects:
+def gather(lab: Lab, part: Part, *, traced: bool = True, ask: bool = True) -> Objects:
     """The objects of a part: in greedy texts, and to learn from in sampled ones as well, which err more often; in the
-    user's own texts where they come from a file. `ask`: whether the model is asked about each."""
+    user's own texts where they come from a file. `traced`: with features; `ask`: whether the model is asked about each.
+    """
     methods = [GREEDY, SAMPLED] if part.name == FIT and not lab.from_file else [GREEDY]
-    found = [_gathered(lab, part, method, ask) for method in methods]
+    found = [_gathered(lab, part, method, traced, ask) for method in methods]
     images = sorted({image for one in found for image in one.images})
     numbers = {image: number for number, image in enumerate(images)}
     return Objects(
         values=np.concatenate([one.values for one in found]),
         margin=np.concatenate([one.margin for one in found]),
-        y=np.concatenate([one.table.hallucinated for one in found]),
-        name=np.concatenate([one.table.name for one in found]),
-        picture=np.array([numbers[image] for one in found for image in one.image_of_each()], dtype=np.int64),
+        y=np.concatenate([one.y for one in found]),
+        name=np.concatenate([one.name for one in found]),
+        picture=np.array([numbers[image] for one in found for image in one.image], dtype=np.int64),
         pictures=len(images),
-        greedy=np.concatenate([np.full(len(one.table), one.method == GREEDY) for one in found]),
-        token=np.concatenate([one.table.token_id for one in found]).astype(np.int64),
-        layers=tuple(found[0].table.layers),
+        greedy=np.concatenate([np.full(len(one.y), one.method == GREEDY) for one in found]),
+        token=np.concatenate([one.token for one in found]),
+        layers=found[0].layers,
         texts=sum(one.count for one in found),
     )
 
 
 @dataclass(frozen=True)
 class _Gathered:
-    """One way of decoding. texts: those that the table's rows number; images: of the part; count: its texts."""
+    """Objects of one way of decoding, as in `Objects`. images: of the part; image: of each row; count: its texts."""
 
     method: str
-    texts: Sequence[LabelledText]
     images: frozenset[str]
     count: int
-    table: TokenTable
+    image: list[str]
+    name: np.ndarray
+    y: np.ndarray
+    token: np.ndarray
     values: np.ndarray
     margin: np.ndarray
-
-    def image_of_each(self) -> Iterator[str]:
-        return (self.texts[number].image for number in self.table.text.tolist())
+    layers: tuple[int, ...]
 
 
-def _gathered(lab: Lab, part: Part, method: str, ask: bool) -> _Gathered:
-    def extra(inputs, trace) -> dict[str, np.ndarray]:
-        return {PREFIX + name: values for name, values in of_trace(trace, groups=CAUSAL).items()}
-
+def _gathered(lab: Lab, part: Part, method: str, traced: bool, ask: bool) -> _Gathered:
     changes = {} if part.spec is None else {"labels": part.spec, "n": part.pictures, "among": []}
     texts = lab.texts(method, **changes)
-    table = lab.tokens(method, extra=extra, name=digest("causal 1", list(CAUSAL)), **changes).mentions(first=True)
     kept = [text for text in texts if part.spec is not None or text.image in part.images]
     images = frozenset(text.image for text in kept)
-    table = table.take(np.array([texts[number].image in images for number in table.text.tolist()], dtype=bool))
-    margin = np.full(len(table), np.nan)
+    if traced:
+        table = _traced(lab, method, changes)
+        table = table.take(np.array([texts[number].image in images for number in table.text.tolist()], dtype=bool))
+        image, name, y = [texts[number].image for number in table.text.tolist()], table.name, table.hallucinated
+        token, layers = table.token_id.astype(np.int64), tuple(table.layers)
+        values = np.concatenate([table.extra[PREFIX + group] for group in CAUSAL], axis=1).astype(np.float64)
+    else:
+        firsts = [(text, span) for text in kept for span in text.spans if span.first]
+        image, layers = [text.image for text, _ in firsts], ()
+        name = np.array([span.name for _, span in firsts], dtype=object)
+        y = np.array([span.hallucinated for _, span in firsts], dtype=bool)
+        token, values = np.zeros(len(firsts), dtype=np.int64), np.zeros((len(firsts), 0))
+    margin = np.full(len(y), np.nan)
     if ask:
         file = lab.kept / "asked" / f"{digest(lab.fingerprint, sorted(images))}.jsonl"
         answers = self_check(lab.decoder, kept, file, listener=lab.listener, label=f"questions, {part.name}")
         if answers is not None:
-            pairs = zip(table.text.tolist(), table.name.tolist(), strict=True)
-            margin = np.array([-answers[texts[number].image, name] for number, name in pairs]).reshape(len(table))
-    values = np.concatenate([table.extra[PREFIX + name] for name in CAUSAL], axis=1).astype(np.float64)
-    return _Gathered(method, texts, images, len(kept), table, values, margin)
+            margin = np.array([-answers[pair] for pair in zip(image, name.tolist(), strict=True)]).reshape(len(y))
+    return _Gathered(method, images, len(kept), image, name, y, token, values, margin, layers)
+
+
+def _traced(lab: Lab, method: str, changes: dict) -> TokenTable:
+    """The first mentions in the texts, with the causal features of each."""
+
+    def extra(inputs, trace) -> dict[str, np.ndarray]:
+        return {PREFIX + name: values for name, values in of_trace(trace, groups=CAUSAL).items()}
+
+    return lab.tokens(method, extra=extra, name=digest("causal 1", list(CAUSAL)), **changes).mentions(first=True)

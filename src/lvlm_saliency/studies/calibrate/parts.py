@@ -1,8 +1,8 @@
-"""Four parts of the pictures that share none: one to learn from, one for thresholds, one to choose on, one to report."""
+"""Parts of the pictures that share none: to learn from, for thresholds, to choose on, and to report on."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,8 @@ from lvlm_saliency.studies.lab import Lab
 
 FIT, CALIBRATE, TUNE, REPORT = "fit", "calibrate", "tune", "report"
 SHARES = {FIT: 0.4, CALIBRATE: 0.3, TUNE: 0.1, REPORT: 0.2}
+ASKED_SHARES = {CALIBRATE: 0.8, REPORT: 0.2}
+"""Where nothing is learned but a threshold of the model's own answers."""
 LEAST = 40
 """Pictures that four parts can be made of."""
 APART = 2000
@@ -31,7 +33,7 @@ class Part:
     images: frozenset[str] = frozenset()
 
 
-def sizes(pictures: int) -> dict[str, int]:
+def sizes(pictures: int, shares: Mapping[str, float] = SHARES) -> dict[str, int]:
     """How many pictures each part has; all of them are used.
 
     Raises:
@@ -39,15 +41,15 @@ def sizes(pictures: int) -> dict[str, int]:
     """
     if pictures < LEAST:
         raise InputError(
-            f"{pictures} pictures: too few for four parts that share none (fit, calibrate, tune, report); give at least "
+            f"{pictures} pictures: too few for parts that share none ({', '.join(shares)}); give at least "
             f"{LEAST}, better 400 or more (--n)"
         )
-    found = {name: int(pictures * share) for name, share in SHARES.items()}
-    found[FIT] += pictures - sum(found.values())
+    found = {name: int(pictures * share) for name, share in shares.items()}
+    found[next(iter(found))] += pictures - sum(found.values())
     return found
 
 
-def parts_of(lab: Lab) -> dict[str, Part]:
+def parts_of(lab: Lab, shares: Mapping[str, float] = SHARES) -> dict[str, Part]:
     """The parts of the lab's pictures: one after the other in a benchmark's list, dealt out by the lab's seed where the
     labelled texts come from a file.
 
@@ -56,7 +58,7 @@ def parts_of(lab: Lab) -> dict[str, Part]:
         SettingError: drawn scenes of a part that is not known.
     """
     if lab.from_file:
-        return _dealt([text.image for text in lab.texts()], lab.settings.seed)
+        return _dealt([text.image for text in lab.texts()], lab.settings.seed, shares)
     name, given = parse_specs(lab.settings.labels)[0]
     if name.startswith("scenes"):
         seed = given.get("seed", 0)
@@ -65,17 +67,17 @@ def parts_of(lab: Lab) -> dict[str, Part]:
         given = {**given, "seed": seed + APART}
     opened = open_benchmark(_spec(name, given), n=lab.settings.n, images=lab.settings.images, data=lab.settings.data)
     begin, found = int(given.get("offset", 0)), {}
-    for part, count in sizes(len({item.image for item in opened.items})).items():
+    for part, count in sizes(len({item.image for item in opened.items}), shares).items():
         found[part] = Part(part, count, _spec(name, {**given, "offset": begin}))
         begin += count
     return found
 
 
-def _dealt(images: Sequence[str], seed: int) -> dict[str, Part]:
+def _dealt(images: Sequence[str], seed: int, shares: Mapping[str, float]) -> dict[str, Part]:
     names = np.array(sorted(set(images)), dtype=object)
     order = np.random.default_rng(seed).permutation(len(names))
     found, begin = {}, 0
-    for part, count in sizes(len(names)).items():
+    for part, count in sizes(len(names), shares).items():
         chosen = names[order[begin : begin + count]].tolist()
         found[part] = Part(part, count, images=frozenset(chosen))
         begin += count
