@@ -11,7 +11,7 @@ PARALLEL := --numprocesses logical --maxprocesses 4 --dist worksteal
 
 ROOMS := src tests bench training plugins .ci docs/*.py
 
-.PHONY: setup demo test test-slow families test-versions test-vllm test-lmms-eval bench lint types types-lower docs architectures studies results train-scenes pictures
+.PHONY: setup demo test test-slow families test-versions test-vllm test-lmms-eval bench lint types types-lower docs architectures studies results guard train-scenes pictures
 
 setup: $(STAMP)
 
@@ -96,6 +96,17 @@ results: setup
 	OMP_NUM_THREADS=1 $(MALLOC) $(BIN)/lvlm-saliency evaluate --model scenes --benchmark scenes-pope --method all \
 		--method sgrs+locore --n 40 --max-new-tokens 8 --batch-size 32 --out runs/results/questions
 	$(BIN)/python docs/publish_results.py
+
+# The guard on the shipped model: its calibrations, and the guard beside its controls on 500 unseen scenes.
+guard: setup
+	OMP_NUM_THREADS=1 $(MALLOC) $(BIN)/lvlm-saliency guard calibrate --n 1200 --out runs/guard/calibration
+	OMP_NUM_THREADS=1 $(MALLOC) $(BIN)/lvlm-saliency guard calibrate --no-risk --n 400 --out runs/guard/questions
+	OMP_NUM_THREADS=1 $(MALLOC) $(BIN)/lvlm-saliency evaluate --model scenes --benchmark scenes-caption --n 500 \
+		--max-new-tokens 128 --batch-size 16 --method guard --method guard:verdicts=oracle \
+		--method guard:verdicts=random --method guard:verdicts=position --method runs/guard/questions/guard.yaml \
+		--method guard+sample --method guard:recall_loss=0.003 --method guard:recall_loss=0.02 \
+		--method guard:recall_loss=0.05 --out runs/guard/captions
+	$(BIN)/python docs/publish_guard.py
 
 train-scenes: setup
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m training.train
