@@ -14,6 +14,7 @@ from lvlm_saliency.benchmarks.base import Benchmark, Item
 from lvlm_saliency.chat import Answer, Chat, Query
 from lvlm_saliency.errors import ImageError, LvlmSaliencyError, ModelError
 from lvlm_saliency.evaluation.cost import SUMS, PeakMemory
+from lvlm_saliency.evaluation.gates import written_down
 from lvlm_saliency.evaluation.settings import Settings
 from lvlm_saliency.evaluation.systems import System
 from lvlm_saliency.model.inputs import prompt_text
@@ -142,6 +143,8 @@ class Decoder:
         if any(step.threshold is not None for step in answer.steps):
             row["rejected"] = sum(len(step.rejected) for step in answer.steps)
             row["fallbacks"] = sum(step.fallback for step in answer.steps)
+        if answer.output.guard is not None:
+            row |= written_down(answer.output.guard[answer.sample])
         return row
 
 
