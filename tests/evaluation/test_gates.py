@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
 import pytest
 
 from lvlm_saliency.benchmarks.opening import open_benchmark
@@ -12,21 +9,8 @@ from lvlm_saliency.errors import SettingError
 from lvlm_saliency.evaluation import gates
 from lvlm_saliency.evaluation.rows import check_answer
 from lvlm_saliency.evaluation.systems import GREEDY, System, system
+from lvlm_saliency.guard.method import Guard
 from lvlm_saliency.guard.verdicts import Judged, Oracle, Position, Random
-from lvlm_saliency.interventions.base import Method
-
-
-@dataclass(frozen=True)
-class Guarded(Method):
-    """Stands in for the guard: the fields that the controls read."""
-
-    name = "guarded"
-    strict: bool = False
-    seed: int | None = None
-    verdicts: Any = None
-
-    def edit_rows(self, place):
-        return None
 
 
 class Folder:
@@ -45,24 +29,24 @@ def captions():
 
 
 def made(**settings) -> System:
-    return system(Guarded(**settings), 3)
+    return system(Guard(**settings), 3)
 
 
 def test_controls_come_behind_the_guard_that_they_go_by():
     plain, greedy = made(), System(GREEDY, ())
-    gated = made(verdicts="random"), made(verdicts="oracle"), made(verdicts="position", strict=True)
+    gated = made(verdicts="random"), made(verdicts="oracle"), made(verdicts="position", local_tries=3)
     labels = [one.label for one in gates.in_order([greedy, *gated, plain], 3)]
     assert labels == [
         "greedy",
-        "guarded:verdicts=oracle",
-        "guarded",
-        "guarded:strict=true",
-        "guarded:verdicts=random",
-        "guarded:strict=true,verdicts=position",
+        "guard:verdicts=oracle",
+        "guard",
+        "guard:local_tries=3",
+        "guard:verdicts=random",
+        "guard:local_tries=3,verdicts=position",
     ]
 
 
-@pytest.mark.parametrize("settings", [{}, {"seed": 7}, {"strict": True}])
+@pytest.mark.parametrize("settings", [{}, {"seed": 7}, {"local_tries": 3}])
 def test_the_guard_behind_a_control_is_the_one_that_the_command_line_makes(settings):
     assert gates.ungated(made(verdicts="random", **settings), 3) == made(**settings)
 
@@ -71,7 +55,7 @@ def test_the_oracle_has_the_benchmarks_labels(captions):
     bound = gates.bound(made(verdicts="oracle"), captions, Folder(), 3)
     (method,) = bound.methods
     assert isinstance(method.verdicts, Oracle)
-    assert bound.label == "guarded:verdicts=oracle"
+    assert bound.label == "guard:verdicts=oracle"
     for item, scene in zip(captions.items, captions.scenes, strict=True):
         assert method.verdicts.present[item.index] == scene.present
 
@@ -81,7 +65,7 @@ def test_the_rivals_act_as_often_as_the_guard_did(captions, name, kind):
     rows = {i: {"judged": [["cup", 0, 0, 0, False], ["dog", 1, 0, 1, i < 2]]} for i in range(4)}
     words = [pair for i, row in rows.items() for pair in gates.judged(i, row)]
     assert words[3] == (Judged(1, "dog", 1, 0, 1), True)
-    bound = gates.bound(made(verdicts=name), captions, Folder(guarded=rows), 3)
+    bound = gates.bound(made(verdicts=name), captions, Folder(guard=rows), 3)
     (method,) = bound.methods
     assert isinstance(method.verdicts, kind)
     assert method.verdicts.seed == 3
@@ -91,7 +75,7 @@ def test_the_rivals_act_as_often_as_the_guard_did(captions, name, kind):
 
 
 def test_rivals_wait_for_all_of_the_guards_answers(captions):
-    assert gates.bound(made(verdicts="random"), captions, Folder(guarded={0: {}}), 3) is None
+    assert gates.bound(made(verdicts="random"), captions, Folder(guard={0: {}}), 3) is None
     assert gates.bound(made(), captions, Folder(), 3) == made()
 
 
@@ -100,7 +84,7 @@ def test_an_oracle_without_labels_is_refused(captions):
     pope.__dict__["items"] = captions.items
     gates.check([made(verdicts="oracle")], [captions, open_benchmark("scenes-pope", n=1)])
     gates.check([made(verdicts="random")], [pope])
-    with pytest.raises(SettingError, match=r"guarded:verdicts=oracle decides by labels, and pope does not say"):
+    with pytest.raises(SettingError, match=r"guard:verdicts=oracle decides by labels, and pope does not say"):
         gates.check([made(verdicts="oracle")], [captions, pope])
 
 
