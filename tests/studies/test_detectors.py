@@ -193,3 +193,45 @@ def test_the_command_asks_for_the_study_detect(capsys):
     assert "--detector" in capsys.readouterr().err
     assert main(["study", "detect", "--detector", "nope", "--out", "x"]) == 2
     assert "unknown detector" in capsys.readouterr().err
+
+
+def labelled_file(folder, count=14):
+    """Pictures and their true captions, every third object word labelled as hallucinated."""
+    from lvlm_saliency.scenes import draw_scene, generate_scenes, label_mentions, write_caption
+
+    lines = []
+    for number, scene in enumerate(generate_scenes(count, 5, "test")):
+        draw_scene(scene).save(folder / f"{number}.png")
+        text = write_caption(scene)
+        spans = [
+            {"start": m.start_char, "end": m.end_char, "hallucinated": at % 3 == number % 3, "name": m.class_name}
+            for at, m in enumerate(label_mentions(text, scene))
+        ]
+        row = {"image": f"{number}.png", "prompt": "Describe the image.", "text": text, "spans": spans}
+        lines.append(json.dumps(row))
+    file = folder / "labelled.jsonl"
+    file.write_text("\n".join(lines) + "\n")
+    return file
+
+
+@pytest.mark.slow
+def test_the_command_on_a_users_file(tmp_path):
+    file = labelled_file(tmp_path)
+    asked = ["study", "detect", "--detector", "nll", "--detector", "svar", "--detector", "metatoken"]
+    more = ["--labels", str(file), "--out", str(tmp_path / "out"), "--resamples", "50"]
+    assert main([*asked, *more]) == 0
+    lines = (tmp_path / "out" / "detectors" / "detectors.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    assert {row["texts"] for row in rows} == {"greedy", POOLED}
+    assert {"nll", "svar", "svar at A", "metatoken", "wording"} <= {row["row"] for row in rows}
+    first = next(row for row in rows if row["row"] == "svar" and row["words"] == FIRST)
+    assert first["coverage"] == 1
+    # The labels have nothing to do with the pictures.
+    assert 0.2 < first["auroc"] < 0.8
+    kept = sorted((tmp_path / "out" / "kept" / "detectors").rglob("*.npz"))
+    before = [one.stat().st_mtime_ns for one in kept]
+    assert kept
+    assert main([*asked, *more]) == 0  # read again, and not made anew
+    assert [one.stat().st_mtime_ns for one in kept] == before
+    kept[0].write_bytes(b"nothing")
+    assert main([*asked, *more]) == 2

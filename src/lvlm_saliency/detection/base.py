@@ -22,6 +22,13 @@ SUBTOKENS = ("first", "last", "mean", "max", "min")
 """How the risks of a word's tokens become the word's."""
 PATCHES, LAYERS = 576, 32
 """LLaVA-1.5-7B, on which the papers state their layers and numbers of patches."""
+PASSES = {
+    "self-check": "a question about each object",
+    "lpfv": "one question about the picture",
+    "blank picture": "the text read with a blank picture",
+    "words": "the tokenizer",
+}
+"""What the extras of `Needs` are, in words."""
 
 
 @dataclass(frozen=True)
@@ -118,8 +125,9 @@ class Needs:
             ("the lens", bool(self.image_lens) or bool(self.prompt_lens) or self.text_lens),
             ("unembedding", self.unembedding),
             ("input embeddings", self.embeddings),
+            ("the picture's grid", self.tiles),
             ("gradients", self.gradient),
-            *((name, True) for name in sorted(self.extra)),
+            *((PASSES.get(name, name), True) for name in sorted(self.extra)),
         )
         return [name for name, wanted in told if wanted]
 
