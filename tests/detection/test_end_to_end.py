@@ -60,6 +60,28 @@ def test_a_trace_does_where_no_more_is_needed(told, everything):
             ls.detector(name).score(trace, mentions[0])
 
 
+def test_the_causal_risk_reads_what_the_guard_reads(told):
+    from lvlm_saliency.detection.causal_risk import looked
+    from lvlm_saliency.risk.signals import of_trace
+
+    model, processor, _, inputs, sequences, mentions = told
+    groups = ("attention", "attention concentration", "repetition", "words before")
+    signals = of_trace(ls.trace(model, inputs, sequences), groups=groups)
+    one = ls.detector("causal-risk")
+    reading = ls.reading(model, inputs, sequences, [one], processor=processor)[0]
+    layers = reading.depth.attention
+    for mention in mentions[2:]:
+        t = mention.start
+        for number, layer in enumerate(layers):
+            found = looked(reading, layer, t)
+            assert found[:5] == pytest.approx(signals["attention"][0, t, 5 * number : 5 * number + 5], abs=1e-4)
+            near = signals["attention concentration"][0, t, 2 * number : 2 * number + 2]
+            assert found[5:] == pytest.approx(near, abs=1e-4)
+        features = one.features(reading, mention)
+        assert features[2:6] == pytest.approx(signals["words before"][0, t][[2, 3, 0, 1]], abs=1e-4)
+        assert features[8] == pytest.approx(signals["repetition"][0, t, 0], abs=1e-6)
+
+
 def test_questions_are_those_that_are_asked_by_hand(told):
     model, processor, picture, *_ = told
     found = denials(model, processor, [picture], ["cat", "apple"])

@@ -45,6 +45,7 @@ BUILT_IN = {
     "haloprobe": "haloprobe:HaloProbe",
     "overthinking-trained": "overthinking_trained:OverthinkingTrained",
     "probe": "probe:Probe",
+    "causal-risk": "causal_risk:CausalRisk",
 }
 """Name to `module:class` of this package, in the order of tables: cheap ones first."""
 

@@ -19,6 +19,7 @@ OTHER_MODES = {
     "sadt": ({"mode": "official_code"},),
     "blank-picture": ({"mode": "divergence"},),
     "overthinking-trained": ({"repeat": False},),
+    "causal-risk": ({"hidden": True},),
 }
 """Further settings that are rows of their own."""
 REDUCTIONS = ("last", "mean", "max")
