@@ -22,7 +22,7 @@ class Engine:
     def __init__(self):
         self.store = Store()
         self.vllm_config = SimpleNamespace(
-            parallel_config=SimpleNamespace(data_parallel_size=1),
+            parallel_config=SimpleNamespace(data_parallel_size=1, tensor_parallel_size=1),
             model_config=SimpleNamespace(logprobs_mode="raw_logprobs"),
         )
 
@@ -188,6 +188,7 @@ def test_requests_that_are_refused(change, line):
     ("parts", "line"),
     [
         ({"data": 2}, "data-parallel"),
+        ({"ranks": 2}, "tensor parallelism"),
         ({"mode": "processed_logprobs"}, "raw_logprobs"),
         ({"args": {"reasoning_parser": "x"}}, "parser hides"),
         ({"problem": "no attention layer"}, "no attention layer"),
@@ -197,6 +198,7 @@ def test_servers_that_give_no_grounding(parts, line):
     app = App()
     config = app.engine.vllm_config
     config.parallel_config.data_parallel_size = parts.get("data", 1)
+    config.parallel_config.tensor_parallel_size = parts.get("ranks", 1)
     config.model_config.logprobs_mode = parts.get("mode", "raw_logprobs")
     args = SimpleNamespace(**parts.get("args", {}))
     app.state.lvlm_saliency = server.Serving(app.engine, parts.get("problem", ""), [0], args)

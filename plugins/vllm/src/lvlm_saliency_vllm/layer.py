@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from vllm.distributed import get_tensor_model_parallel_world_size, tensor_model_parallel_all_reduce
 
 from lvlm_saliency_vllm import merge
 from lvlm_saliency_vllm.readings import read_row
@@ -76,6 +75,4 @@ class Layer:
         prompt, width = (torch.full_like(position, number) for number in (one.prompt, width))
         window = merge.in_window(position, prompt, width, scores.shape[-1])
         weights = merge.edited_weights(scores, window, beta, space, self.sinks)[0].mean(0)
-        if (ranks := get_tensor_model_parallel_world_size()) > 1:  # each rank has some of the heads
-            weights = tensor_model_parallel_all_reduce(weights) / ranks
         one.pending.layers[self.number] = read_row(weights, one.owner, one.prompt)

@@ -68,12 +68,14 @@ class Rows:
 class Table:
     """The requests of one engine in this process, by slot: a row of the batch (V1) or of the request table (V2).
 
-    problem, backend_problem: why nothing can be served; refused: why readings, layers and the logit space cannot.
+    problem, backend_problem: why nothing can be served; refused: why readings, layers and the logit space cannot;
+    unread: why readings cannot.
     """
 
     problem: str = ""
     backend_problem: str = ""
     refused: str = ""
+    unread: str = ""
     attached: bool = False
     placeholders: tuple[int, ...] = ()
     requests: dict[int, Request] = field(default_factory=dict)
@@ -94,6 +96,8 @@ class Table:
         if trouble := self.trouble():
             raise RuntimeError(f"lvlm-saliency-vllm: {trouble}")
         check_layers(wanted, sorted(self.layers))
+        if self.unread and wanted.grounding:
+            raise RuntimeError(f"lvlm-saliency-vllm: {self.unread}")
         locore = wanted.locore
         if self.refused and (wanted.grounding or (locore and (locore.layers is not None or locore.space == "logit"))):
             raise RuntimeError(f"lvlm-saliency-vllm: {self.refused}")
@@ -180,6 +184,7 @@ class SaliencyRequests(ProcessorV1, ProcessorV2):
         self.table = table_of(vllm_config)
         self.table.attached = True
         self.table.problem = admission.problem(vllm_config)
+        self.table.unread = admission.readings_problem(vllm_config)
         self.table.placeholders = admission.placeholders(vllm_config.model_config.hf_config)
         self.table.requests.clear()
         self.state = given[0] if len(given) == 1 else None  # runner V2 gives its request state, V1 a device and a flag
