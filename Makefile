@@ -26,7 +26,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "set-up: done"
 
 demo: setup
-	@echo "demo: a small model captions six pictures four ways (15 seconds on two free cores)"
+	@echo "demo: a small model captions six pictures five ways (15 seconds on two free cores)"
 	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m lvlm_saliency.demo --out demo
 
 test: setup

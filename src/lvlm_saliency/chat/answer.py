@@ -86,6 +86,12 @@ class Answer:
         """How each token came to be chosen; None for a text that was brought."""
         return None if self.output is None else self.output.steps[self.sample]
 
+    @property
+    def guard(self) -> list[Any]:
+        """What a guard did to the text (`guard.events.Event`), empty without one."""
+        events = None if self.output is None else self.output.guard
+        return [] if events is None else list(events[self.sample])
+
     @cached_property
     def candidates(self) -> dict[int, str]:
         """The texts of the tokens that a method looked at, by id."""
@@ -103,4 +109,6 @@ class Answer:
         if self.output is not None:
             data["steps"] = [dataclasses.asdict(step) for step in self.steps or ()]
             data["cost"] = dataclasses.asdict(self.output.cost)
+            if self.output.guard is not None:
+                data["guard"] = [event.to_dict() for event in self.guard]
         return data

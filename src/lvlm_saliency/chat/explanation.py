@@ -54,6 +54,16 @@ class WordRisk:
         return {"risk": self.values, "object_words": self.objects, "risk_model": dict(self.about)}
 
 
+def guarded_risk(events: Sequence[Any], count: int) -> list[float]:
+    """The risk per token of `count` that a guard found of object words, NaN elsewhere."""
+    found = [math.nan] * count
+    for event in events:
+        if not event.tries and event.span is not None and event.risk is not None:
+            first, end = event.span
+            found[first:end] = [event.risk] * (end - first)
+    return found
+
+
 @dataclass(frozen=True)
 class Explanation:
     """One text with what each of its words depends on. It needs neither model nor processor any more.
@@ -121,6 +131,8 @@ class Explanation:
         """For pages that show several texts; `more`: further fields of `Run` (marks, note)."""
         from lvlm_saliency.report.content import Run
 
+        events = [] if self.answer is None else self.answer.guard
+        risk = None if self.risk is None else self.risk.of_objects
         return Run(
             name=self.name if name is None else name,
             trace=self.trace,
@@ -129,8 +141,9 @@ class Explanation:
             layouts=self.layouts,
             steps=self.steps,
             candidate_names=dict(self.candidates),
-            risk=None if self.risk is None else self.risk.of_objects,
+            risk=guarded_risk(events, len(self.tokens)) if risk is None and events else risk,
             cut=self.cut,
+            guard=events,
             **more,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,9 +72,13 @@ def explain(text, layers, normalise, region, risk, detector, html, png, token, s
     asked, files = Asked(**shared), Files(html, png, token, save, compact)
     with quiet(as_json):
         check_options(asked, files, text)
+        # A page opens coloured by the risk of object words wherever one is at hand.
+        paged = risk is None and bool(html) and asked.model == "scenes" and normalise == "row" and layers is None
+        risk = OWN_RISK if paged else risk
         risky = None if risk is None else open_risk(risk, asked.model, layers, normalise)
         scoring = None if detector is None else open_detector(detector, asked.model)
         explained, written = run(asked, files, text, layers, normalise, risky, scoring)
+        explained = dataclasses.replace(explained, risk=None) if paged else explained
     if as_json:
         show_json(asked, explained, region, written)
     else:

@@ -21,6 +21,7 @@ Examples:
   lvlm-saliency generate --image photo.jpg --prompt "Describe this picture." --method locore --method sgrs
   lvlm-saliency generate --image photo.jpg --prompt "Describe this picture." --compare --seed 7
   lvlm-saliency generate --image photo.jpg --prompt "Describe it." --method sgrs:alpha=0.9,layers=4-6 --explain
+  lvlm-saliency generate --image photo.jpg --prompt "Describe it." --method guard
 """
 
 
@@ -44,8 +45,19 @@ def generate(compare, explain, as_json, **shared):
         _print_json(asked, answers, traces)
     elif not streaming:
         _print(answers, traces, compare)
-    elif answers[0].cut:
-        # Not on stdout, which holds what the model wrote and nothing else.
+    else:
+        _print_after(asked, answers[0])
+
+
+def _print_after(asked: Asked, answer: Any) -> None:
+    """What is to be said of a text that was streamed. Not on stdout, which holds what the model wrote and no more."""
+    from .output import console
+
+    if answer.output.guard is not None:
+        from ..report.guard import print_guard
+
+        print_guard(console(stderr=True), answer.tokens, answer.guard)
+    if answer.cut:
         say(f"{LEGEND}; --max-new-tokens gives it more than {asked.max_new_tokens}", err=True)
 
 
@@ -121,6 +133,10 @@ def _print(answers: list, traces: list, compare: bool) -> None:
         else:
             print_trace(out, answer.tokens, trace.scores("output")[0, : len(answer.tokens)].tolist(), cut=answer.cut)
             _print_rejections(out, answer)
+        if answer.output.guard is not None:
+            from ..report.guard import print_guard
+
+            print_guard(out, answer.tokens, answer.guard)
         if compare:
             out.print()
     if any(answer.cut and trace is None for answer, trace in zip(answers, traces, strict=True)):

@@ -22,8 +22,8 @@ from .tables import mention_table, method_table
 MOST_SCENES = 1000
 LEAD = (
     "Held-out scenes, drawn from a seed and not chosen, captioned by the small model that ships with the package: "
-    "greedily, with LocoRE, with SGRS, and with both. The ground truth is known, so every object that a caption names "
-    "is marked. A tiny model on drawings is no evidence about large ones; it shows what the tool shows."
+    "greedily, under the guard, with LocoRE, with SGRS, and with both. The ground truth is known, so every object that "
+    "a caption names is marked. A tiny model on drawings is no evidence about large ones; it shows what the tool shows."
 )
 
 
@@ -57,8 +57,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def mended_case(demo: Demo) -> Case | None:
+    """The first picture whose caption the guard changed: what was written, what was taken back, and what stands."""
+    ways = demo.ways[:2]
+    pairs = zip(*(way.captions for way in ways), strict=True)
+    chosen = next((number for number, (plain, guarded) in enumerate(pairs) if plain.text != guarded.text), None)
+    if chosen is None:
+        return None
+    plain, guarded = (way.captions[chosen].run for way in ways)
+    return Case(
+        title="The guard: a caption, the hallucinated word, and the caption mended",
+        images=[demo.images[chosen]],
+        runs=[guarded, plain],
+        prompt=PROMPT,
+        note=f"Drawn: {', '.join(sorted(demo.scenes[chosen].present))}. Words are coloured by the risk that they name "
+        "what is not there; below the text stands what the guard took back, and why.",
+    )
+
+
 def print_captions(console: Any, demo: Demo, number: int) -> None:
     """Every caption of a picture coloured by its saliency, hallucinated words marked."""
+    from ..report.guard import print_guard
     from ..report.terminal import print_trace
 
     scene = demo.scenes[number]
@@ -71,6 +90,8 @@ def print_captions(console: Any, demo: Demo, number: int) -> None:
         count = f"{len(caption.hallucinated)} of {len(caption.mentions)} mentions hallucinated"
         console.print(f"{way.name}: {count}", style="dim")
         print_trace(console, run.tokens, scores, hallucinated=hallucinated, legend=way is demo.ways[0], cut=run.cut)
+        if run.guard:
+            print_guard(console, run.tokens, run.guard)
 
 
 def print_table(console: Any, table: Table) -> None:
@@ -105,8 +126,10 @@ def write_files(out: Path, demo: Demo, tables: Sequence[Table]) -> list[Path]:
         )
         for number, scene in enumerate(demo.scenes)
     ]
-    files = [write_html(out / "report.html", Report("Which words did the model hallucinate?", cases, LEAD, tables))]
     greedy = demo.ways[0].captions
+    mended = mended_case(demo)
+    cases = [*(() if mended is None else (mended,)), *cases]
+    files = [write_html(out / "report.html", Report("Which words did the model hallucinate?", cases, LEAD, tables))]
     shown = next((number for number, caption in enumerate(greedy) if caption.hallucinated), 0)
     run = greedy[shown].run
     files.append(plot_run(run, out / "map.png"))

@@ -40,7 +40,7 @@ class Way:
 
 @dataclass(frozen=True)
 class Demo:
-    """Scenes, their drawings, and what each way of decoding wrote, the greedy one first."""
+    """Scenes, their drawings, and what each way of decoding wrote, the greedy one first, the guard's behind it."""
 
     scenes: Sequence[Any]
     images: Sequence[Any]
@@ -49,14 +49,20 @@ class Demo:
 
 def write_captions(count: int, tell: Callable[[str], None]) -> Demo:
     """Caption the first `count` demonstration scenes; `tell` is called with the name of each way as it begins."""
-    from lvlm_saliency import SGRS, Chat, LocoRE
+    from lvlm_saliency import SGRS, Chat, Guard, LocoRE
 
     from ..scenes import demo_scenes, draw_scene
 
     chat = Chat.load("scenes", device="cpu")
     scenes = demo_scenes(count)
     images = [draw_scene(scene) for scene in scenes]
-    ways = {"greedy": [], "LocoRE": [LocoRE()], "SGRS": [SGRS(seed=0)], "SGRS + LocoRE": [SGRS(seed=0), LocoRE()]}
+    ways = {
+        "greedy": [],
+        "guard": [Guard()],
+        "LocoRE": [LocoRE()],
+        "SGRS": [SGRS(seed=0)],
+        "SGRS + LocoRE": [SGRS(seed=0), LocoRE()],
+    }
     written = []
     for name, methods in ways.items():
         tell(name)
@@ -67,11 +73,13 @@ def write_captions(count: int, tell: Callable[[str], None]) -> Demo:
 def write_way(chat: Chat, scenes: Sequence[Any], images: Sequence[Any], name: str, methods: Sequence[Any]) -> Way:
     """Caption all pictures as one batch, and explain it."""
     from ..chat import Query
+    from ..risk.model import SHIPPED, RiskModel
 
     queries = [Query(PROMPT, [image]) for image in images]
     answers = chat.ask(queries, methods, name=name, max_new_tokens=MAX_NEW_TOKENS)
     captions = []
-    for explained, scene in zip(chat.explain(answers), scenes, strict=True):
+    risk = RiskModel.load(SHIPPED)
+    for explained, scene in zip(chat.explain(answers, risk=risk), scenes, strict=True):
         mentions = labelled(explained.tokens, scene)
         run = explained.run(marks=[mark for mark, _ in mentions])
         captions.append(Caption(explained.text, run, mentions))

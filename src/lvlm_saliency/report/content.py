@@ -32,7 +32,7 @@ class Run:
     `tokens` are the generated tokens' texts, which joined give the answer; `steps` the decisions of SGRS
     (`GenerateOutput.steps[sample]`), if it ran; `layouts` one `ImageLayout` per picture of the case;
     `risk` that of every token, if a risk model read the text (NaN: no object word); `cut`: whether the limit on new
-    tokens ended the text.
+    tokens ended the text; `guard`: what a guard did to it (`guard.events.Event`).
     """
 
     name: str
@@ -47,6 +47,7 @@ class Run:
     note: str = ""
     risk: Sequence[float] | None = None
     cut: bool = False
+    guard: Sequence[Any] = ()
 
     @property
     def length(self) -> int:

@@ -75,6 +75,7 @@ def _run(run: Run, regions: Sequence[str], budget: int) -> dict[str, Any]:
         "entropy": _numbers(trace.entropy[run.sample, :length]),
         "cut": run.cut,
         "risk": None if run.risk is None else [_number(value) for value in run.risk],
+        "guard": [_taken_back(event, run) for event in run.guard if event.tries],
         "marks": [[mark.start, mark.end, mark.kind] for mark in run.marks],
         "context": [[item.position, item.text, item.region] for item in run.context],
         "spans": _spans(run),
@@ -82,6 +83,13 @@ def _run(run: Run, regions: Sequence[str], budget: int) -> dict[str, Any]:
         "pictures": [_tiles(layout) for layout in run.layouts],
         "steps": None if run.steps is None else [_step(step, run) for step in run.steps[:length]],
     }
+
+
+def _taken_back(event: Any, run: Run) -> dict[str, Any]:
+    """A sentence that a guard took back: what it said each time, and what stands there now."""
+    now = "" if event.span is None else "".join(run.tokens[slice(*event.span)]).strip()
+    tries = [[one.text, one.word, _number(one.risk), one.why] for one in event.tries]
+    return {"action": event.action, "now": now, "span": event.span, "tries": tries}
 
 
 def _group_name(layers: Sequence[int]) -> str:

@@ -18,6 +18,16 @@ function choice(id, names, labels) {
   }
 }
 
+// What a guard took back, and what it wrote in its place.
+function takenBack(run) {
+  const then = {rewritten: "written instead", flagged: "could not be mended: it stands, flagged", dropped: "nothing stands in its place"};
+  return (run.guard || []).map((event) => element("div", {class: "taken"},
+    ...event.tries.map(([text, word, risk, why]) => element("p", {},
+      element("s", {}, text), ` \u2013 ${word}: `,
+      why === "again" ? "introduced a second time" : `risk ${isNumber(risk) ? percent(risk) : "unknown"}`)),
+    element("p", {class: "instead"}, element("b", {}, then[event.action] || event.action), event.now ? `: ${event.now}` : "")));
+}
+
 class Section {
   constructor(data, index) {
     this.data = data;
@@ -28,13 +38,14 @@ class Section {
     this.detail = new DetailView();
     this.pictures = data.images.map((image, at) => new PictureView(image, at, this.opacity()));
     this.note = element("p", {class: "note"});
+    this.guard = element("div", {class: "guard"});
     this.tabs = element("div", {class: "choice runs"}, ...data.runs.map((run, at) => this.tab(run, at)));
     this.tabs.hidden = data.runs.length < 2;
     this.node = element("section", {class: `case ${data.images.length ? "" : "no-picture"}`, id: `case-${index + 1}`},
       element("header", {},
         element("div", {}, element("h2", {}, data.title), data.note ? element("p", {class: "note"}, data.note) : ""), this.tabs),
       element("div", {class: "look"}, ...this.pictures.map((picture) => picture.node)),
-      element("div", {class: "read"}, this.note, this.text.node, this.detail.node, this.curves.node));
+      element("div", {class: "read"}, this.note, this.text.node, this.guard, this.detail.node, this.curves.node));
     this.node.addEventListener("focusin", () => { current = this; });
     this.node.addEventListener("pointerdown", () => { current = this; });
   }
@@ -60,6 +71,8 @@ class Section {
     this.text.show(run);
     this.note.textContent = run.note;
     this.note.hidden = !run.note;
+    this.guard.replaceChildren(...takenBack(run));
+    this.guard.hidden = !(run.guard || []).length;
     await this.paint();
   }
 

@@ -1,0 +1,115 @@
+"""Questions over a shared prefix: the margins of a whole prompt, the text's cache untouched, for every family."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import lvlm_saliency as ls
+from lvlm_saliency import hf
+from lvlm_saliency.attention.prompts import Prompt
+from lvlm_saliency.attention.session import session
+from lvlm_saliency.guard.features import Reader
+from lvlm_saliency.guard.questions import Asker
+from lvlm_saliency.guard.setup import SHIPPED
+from lvlm_saliency.risk.asked import question
+from lvlm_saliency.risk.model import RiskModel
+from lvlm_saliency.risk.signals import CAUSAL, names_of, of_trace
+from lvlm_saliency.scenes import draw_scene, generate_scenes
+
+WANTED = [(0, "dog"), (1, "umbrella"), (2, "cat"), (0, "boat"), (0, "orange")]
+
+
+def tensors(cache):
+    return [t.clone() for layer in cache.layers for t in (layer.keys, layer.values) if t is not None]
+
+
+def test_margins_over_a_shared_prefix(family):
+    if family.text_only:
+        pytest.skip("a question is about a picture")
+    model, processor = family.build()
+    inputs = family.inputs(n=3)
+    wanted = [(sample, question(name)) for sample, name in WANTED]
+    found = {}
+
+    def loop(model, input_ids, logits_processor, stopping_criteria, generation_config, **kwargs):
+        with torch.no_grad(), session(model) as state:
+            state.prompt = Prompt.read(model, input_ids, kwargs.get("attention_mask"), input_ids.shape[1])
+            kwargs = hf.advanced(model, hf.prefill(model, input_ids, generation_config, kwargs), kwargs)
+            cache = hf.cache_of(kwargs)
+            before = tensors(cache)
+
+            def where():
+                return cache, [0] * len(input_ids)
+
+            asker = Asker(model, processor, state, input_ids, kwargs, dict(inputs), where, False)
+            found["whole"] = asker._whole(wanted)
+            found["own"] = asker._own(wanted)
+            if asker.shared:
+                found["shared"] = asker._shared(wanted)
+                found["one by one"] = [asker._shared([one])[0] for one in wanted]
+            found["margins"] = asker.margins(wanted)
+            assert all(torch.equal(a, b) for a, b in zip(before, tensors(cache), strict=True))
+        return input_ids
+
+    hf.prepared(model, dict(inputs), loop, max_new_tokens=4)
+    for name, margins in found.items():
+        np.testing.assert_allclose(margins, found["whole"], atol=5e-5, err_msg=name)
+    assert "shared" in found or family.name == "gemma3"  # whose window the prompt fills: its picture is read anew
+
+
+@pytest.fixture(scope="module")
+def loaded():
+    return ls.load_model("scenes")
+
+
+def test_features_are_those_of_a_trace(loaded, monkeypatch):
+    model, processor = loaded
+    pictures = [[draw_scene(scene)] for scene in generate_scenes(3, 78)]
+    prompts = ["Describe the image.", "Please describe this image in detail.", "Write a caption."]
+    processor.tokenizer.padding_side = "left"
+    texts = [f"USER: <image>\n{prompt} ASSISTANT:" for prompt in prompts]
+    inputs = processor(images=pictures, text=texts, padding=True, return_tensors="pt")
+    seen = {}
+    odds = Reader.odds
+
+    def kept(self, row, token):
+        seen[row.number, row.draft.ids[token], token] = odds(self, row, token)
+        return seen[row.number, row.draft.ids[token], token]
+
+    monkeypatch.setattr(Reader, "odds", kept)
+    # Rows that go back leave the others at other columns: what was read of them stays the same.
+    for method in (ls.Guard(action="flag", ask=False), ls.Guard(threshold=0.02, ask=False)):
+        seen.clear()
+        out = ls.generate(model, inputs, [method], processor=processor, max_new_tokens=60)
+        risk = RiskModel.load(SHIPPED)
+        trace = ls.trace(model, inputs, out)
+        said = risk.predict(trace)
+        compared = 0
+        for sample, ids in enumerate(trace.token_ids.tolist()):
+            for token, first in enumerate(ids):
+                if (sample, first, token) in seen and token > 0:
+                    expected = torch.logit(said[sample, token].double()).item()
+                    # In the text as it ended up: what was taken back and written alike has the same features.
+                    if abs(expected) < 10:
+                        assert seen[sample, first, token] == pytest.approx(expected, abs=2e-3)
+                        compared += 1
+        assert compared >= 5
+
+
+def test_causal_groups_know_nothing_of_what_follows(loaded):
+    """The features of a word in a text are those in the text's beginning up to the word behind it."""
+    model, processor = loaded
+    scene = generate_scenes(1, 79)[0]
+    inputs = processor(
+        images=[[draw_scene(scene)]], text=["USER: <image>\nDescribe the image. ASSISTANT:"], return_tensors="pt"
+    )
+    out = ls.generate(model, inputs, max_new_tokens=40)
+    start = inputs["input_ids"].shape[1]
+    whole = of_trace(ls.trace(model, inputs, out.sequences), None, CAUSAL)
+    part = of_trace(ls.trace(model, inputs, out.sequences[:, : start + 14]), None, CAUSAL)
+    for name in CAUSAL:
+        np.testing.assert_allclose(whole[name][:, :13], part[name][:, :13], atol=1e-5, err_msg=name)
+        assert len(names_of(name, range(6))) == whole[name].shape[-1]
+    assert "words after" not in CAUSAL
