@@ -25,7 +25,7 @@ def test_writes_the_page_and_says_what_to_open(short, tmp_path, capsys):
     assert (tmp_path / "demo" / "map.png").exists()
     data = json.loads(page.read_text().split('id="data">')[1].split("</script>")[0])
     assert len(data["cases"]) == 2
-    assert [run["name"] for run in data["cases"][0]["runs"]] == ["greedy", "LocoRE", "SGRS", "SGRS + LocoRE"]
+    assert [run["name"] for run in data["cases"][0]["runs"]] == ["greedy", "guard", "LocoRE", "SGRS", "SGRS + LocoRE"]
     assert [column for column in ("greedy", "LocoRE", "SGRS") if column not in printed] == []
 
 
