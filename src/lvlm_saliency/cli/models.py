@@ -45,12 +45,18 @@ def models(as_json):
     from .output import console, print_json
 
     if as_json:
-        print_json([{**dataclasses.asdict(family), "tested": family.tested} for family in FAMILIES])
+        more = [{"tested": family.tested, "proof": family.proof} for family in FAMILIES]
+        print_json([{**dataclasses.asdict(family), **found} for family, found in zip(FAMILIES, more, strict=True)])
         return
     out = console()
     rows = [SHIPPED, *map(_row, FAMILIES)]
     (_print_table if out.width >= TABLE else _print_blocks)(out, rows)
     out.print()
+    out.print(
+        "Tested: small, a model of its classes with random weights; shapes, published configurations without weights; "
+        "weights, trained ones.",
+        style="dim",
+    )
     out.print("LocoRE presets are for --method, as they stand; SGRS takes its layers by itself.", style="dim")
     out.print("lvlm-saliency tune looks for settings that suit a model better, and writes a preset file.", style="dim")
 
@@ -60,7 +66,7 @@ def _row(family: FamilyInfo) -> tuple[str, ...]:
     return (
         family.name,
         family.model_type,
-        "refused" if family.refused else "tested" if family.tested else "traced",
+        "refused" if family.refused else f"tested: {', '.join(family.proof)}" if family.tested else "traced",
         "yes" if family.grid else "no",
         "" if family.refused else f"locore:beta={family.beta:g},window={family.window}",
         "" if family.refused else f"{family.depth[0]:.0%} to {family.depth[1]:.0%}",

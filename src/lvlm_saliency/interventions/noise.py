@@ -14,6 +14,8 @@ from lvlm_saliency.model import families
 from lvlm_saliency.model.pictures import tile_owners
 
 STEPS = 1000
+_PADDED = ("crop:crop", "dynamic:packed")
+"""Grids of families that fill smaller pictures up to the largest of a batch."""
 
 
 def schedule() -> tuple[Tensor, Tensor]:
@@ -66,7 +68,7 @@ def _drawn(model: Any, pixels: Tensor, draws: torch.Generator) -> Tensor:
 def _own_sizes(model: Any, inputs: dict[str, Any]) -> list[list[int]] | None:
     """Height and width of each picture, where smaller ones are filled up to the largest of the batch (Pixtral)."""
     sizes, family = inputs.get("image_sizes"), families.find(model.config.model_type)
-    if sizes is None or inputs["pixel_values"].dim() != 4 or (family is not None and family.grid != "crop:crop"):
+    if sizes is None or inputs["pixel_values"].dim() != 4 or (family is not None and family.grid not in _PADDED):
         return None  # tiles have one size; there the sizes are those of the pictures before they were cut
     return [[int(height), int(width)] for height, width in sizes]
 

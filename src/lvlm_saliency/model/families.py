@@ -47,6 +47,13 @@ class FamilyInfo:
     tiny: bool | None = None
 
     @property
+    def proof(self) -> tuple[str, ...]:
+        """How it was proven: "small" (a small model of its classes goes through the tests, with a real processor),
+        "shapes" (published configurations and picture sizes, weights left out), "weights" (trained weights)."""
+        found = (("small", self.tested), ("shapes", bool(self.checkpoints)), ("weights", self.model_type in _TRAINED))
+        return tuple(name for name, known in found if known)
+
+    @property
     def tested(self) -> bool:
         """Whether a small model of the family goes through every test."""
         return not self.refused and not self.no_grid if self.tiny is None else self.tiny
@@ -58,6 +65,8 @@ class FamilyInfo:
         return list(layers[max(first, 0) : last])
 
 
+_TRAINED = ("llava", "llama")
+"""Families whose tests run on trained weights too: the shipped model, and the one of `make test-real`."""
 _GRID = ("image_grid_thw",)
 _GRID_AND_TYPES = ("image_grid_thw", "mm_token_type_ids")
 _Q_FORMER = "its pictures enter as queries of a Q-Former, which have no place in the picture"

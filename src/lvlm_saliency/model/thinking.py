@@ -43,7 +43,7 @@ TABLE = (
     Marks("<think>", ("</think>",)),
 )
 """Families by their marks; the first of which a tokenizer knows all. Sources: transformers' and vLLM's parsers of
-responses, and the chat templates of the models (docs/families.md)."""
+responses, and the chat templates of the models (each checkpoint's own)."""
 _FIELDS = ("reasoning_content", "thinking", "reasoning")
 
 
