@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Hashable, Sequence
 from typing import cast
 
@@ -81,7 +82,9 @@ def candidate_scores(
     if len(columns) == 1:
         gradients = tuple(gradient[None] for gradient in product(seeds[0]))
     else:
-        gradients = torch.func.vmap(product)(seeds)
+        with warnings.catch_warnings():  # experts have no batching rule yet: torch goes one by one, and says so
+            warnings.filterwarnings("ignore", "There is a performance drop", UserWarning)
+            gradients = torch.func.vmap(product)(seeds)
     total = torch.zeros(candidates.shape)
     for layer, gradient in zip(layers, gradients, strict=True):
         rows, context = capture.rows[layer], capture.contexts[layer]
