@@ -44,12 +44,21 @@ class Cost:
 
 @dataclass
 class GenerateOutput:
-    """sequences: int64 `[batch, n0 + T]`, prompt included, right-padded after a sample's end; steps: one list per
-    sample; scores, logits: per step float32 `[batch, V]` (with output_scores / output_logits); hidden_states: per step
-    (with output_hidden_states); past_key_values: the cache, also as `cache`; sequences_scores: of a search, float32
-    `[batch]`. A search has beams in place of samples in scores and logits, and no cache to give. eos_token_id,
-    pad_token_id: the ids that ended the texts and filled them up in this call. guard: per sample the
-    list of `guard.events.Event`s, where a guard was given."""
+    """What `lvlm_saliency.generate` returns.
+
+    Attributes:
+        sequences: int64 `[batch, n0 + T]`, prompt included, right-padded after a sample's end.
+        steps: one list per sample: how each token was chosen.
+        cost: passes and seconds.
+        scores: per step float32 `[batch, V]`, with `output_scores`. A search has beams in place of samples here.
+        logits: the same before processors, with `output_logits`.
+        hidden_states: per step, with `output_hidden_states`.
+        past_key_values: the cache, also as `cache`; a search has none to give.
+        sequences_scores: of a search, float32 `[batch]`.
+        eos_token_id: the ids that ended the texts in this call.
+        pad_token_id: the id that filled them up.
+        guard: per sample the events of the guard, where one was given.
+    """
 
     sequences: Tensor
     steps: list[list[TokenRecord]]
