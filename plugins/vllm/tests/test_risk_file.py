@@ -9,7 +9,7 @@ import pytest
 
 from lvlm_saliency_vllm.grounding import CHOSEN, GROUPS, feature_names
 from lvlm_saliency_vllm.risk import CausalRisk, RiskFileError
-from test_grounding import random_text, read
+from test_grounding import random_text, read, traced
 
 ls = pytest.importorskip("lvlm_saliency")
 
@@ -61,6 +61,16 @@ def test_the_same_risk_as_the_package_gives(tmp_path, kind, groups):
     np.testing.assert_allclose(risk(found), want, rtol=1e-8)
     assert np.ptp(want) > 0.01  # a constant would prove nothing
     assert risk.names_object(found).tolist() == [t % 5 == 2 for t in range(12)]
+
+
+def test_the_shipped_causal_risk_is_what_the_package_makes_of_a_trace():
+    from lvlm_saliency.guard.setup import SHIPPED
+    from lvlm_saliency.risk.model import RiskModel
+
+    risk, text = CausalRisk.load(SHIPPED), random_text(count=20, layers=6)
+    want = RiskModel.load(SHIPPED).predict(traced(*text, layers=range(6)))[0].numpy()
+    np.testing.assert_allclose(risk(read(*text, layers=range(6))), want, rtol=1e-3, atol=1e-9)
+    assert risk.waits
 
 
 def test_files_that_cannot_be_used_are_refused(tmp_path):
