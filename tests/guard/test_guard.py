@@ -129,12 +129,30 @@ def test_plurals_and_capitals_are_banned_with_the_word(loaded, inputs):
 
 
 def test_a_sentence_that_cannot_be_mended_is_dropped_or_ends_the_text(loaded, inputs):
-    lines = [*FIRST, "There", "is", "a", "dog|cat|car|bed", "."]
+    lines = [*FIRST, f"There|We|{END}", "is", "a", "dog|cat|car|bed", "."]
     out, text = scripted(loaded, inputs, guard("dog", "cat", "car", "bed"), *lines)
     assert text == "There is a cup."
     dropped = next(event for event in out.guard[0] if event.action == "dropped")
     assert dropped.span is None
     assert 4 <= len(dropped.tries) <= 5
+
+
+def test_another_beginning_is_tried_before_the_text_ends(loaded, inputs):
+    """Sentences that begin in some ways name what is absent; one that begins otherwise names nothing."""
+    absent = "dog|cat|car|bed|boat"
+    lines = [*FIRST, "There|We|It|The|Here", "is", "a", f"{absent}|quiet", "day|.", "."]
+    out, text = scripted(loaded, inputs, guard(*absent.split("|")), *lines)
+    assert text.endswith("is a quiet day.")
+    (event,) = [event for event in out.guard[0] if event.tries]
+    assert event.action == "rewritten"
+    assert len(event.tries) == 5
+    assert text.split(". ")[1].split()[0] not in {one.text.split()[0] for one in event.tries}
+
+
+def test_no_word_is_said_twice_in_a_row_in_a_new_sentence(loaded, inputs):
+    lines = [*FIRST, "There", "is", "a", "red", "dog|red|cat", ".", END]
+    _, text = scripted(loaded, inputs, guard("dog"), *lines)
+    assert text == "There is a cup. There is a red cat."
 
 
 def test_counters_are_hit_exactly_and_it_never_loops(loaded, inputs):

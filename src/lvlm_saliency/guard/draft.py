@@ -59,6 +59,11 @@ class Draft:
         return bool(self.text.strip()) and closed(self.text)
 
     @property
+    def ends_in_word(self) -> bool:
+        """Whether the last token is a whole word by itself, which no sentence says twice in a row."""
+        return bool(self.pieces) and re.fullmatch(r"\s[^\W\d_]+", self.pieces[-1]) is not None
+
+    @property
     def introduces(self) -> bool:
         """Whether an object named next would be introduced ("a", "two", "another red"), not referred to ("the")."""
         return bool(_INDEFINITE.search(self.sentence))

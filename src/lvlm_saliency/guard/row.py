@@ -14,20 +14,16 @@ from lvlm_saliency.guard.words import Mention
 
 CAUTION = 10.0
 """How many supported objects a hallucinated one weighs, where texts are compared (HaloProbe's 1 / beta)."""
-STOP_SHARE = 0.05
-"""A sentence that cannot be mended ends the text where the end was at least this likely, relative to the likeliest
-token, when the sentence began."""
 
 
 @dataclass
 class Note:
-    """What one forward pass said as it chose a token: log p and entropy of the model's own distribution, its attention
-    features (None without a risk model), and how likely the end of the text was, relative to the likeliest token."""
+    """What one forward pass said as it chose a token: log p and entropy of the model's own distribution, and its
+    attention features (None without a risk model)."""
 
     log_p: float
     entropy: float
     features: tuple[np.ndarray, np.ndarray] | None
-    stop: float
 
 
 @dataclass
@@ -211,6 +207,9 @@ class Row:
         if self.total > self.rules.total_tries:
             self.unguarded = True
             return None
+        if self.dropping and len(self.tries) < 2 * self.rules.local_tries:
+            self.first = set(self.openers)  # another way to begin may lead to a sentence that names nothing absent
+            return self._again(claim, draft.start)
         if self.dropping or len(self.tries) >= self.rules.local_tries:
             return self._drop(claim)
         return self._again(claim, draft.start if self.attempt else draft.clause(mention))
@@ -220,7 +219,7 @@ class Row:
         if draft.start == 0:
             self.lenient = True
             return None
-        if self.rules.end is not None and (self.dropping or self.notes[draft.start].stop > STOP_SHARE):
+        if self.dropping and self.rules.end is not None:
             return self._end()
         if self.dropping:
             self.lenient = True
@@ -253,7 +252,7 @@ class Row:
         self.tries = []
         self.tally.ended += 1
         self.draft.append(self.rules.end)
-        self.notes.append(Note(float("nan"), float("nan"), None, 1.0))
+        self.notes.append(Note(float("nan"), float("nan"), None))
         self.draft.settle(len(self.draft.text))
         self.ended, self.done = "stop", True
         return start
@@ -269,14 +268,15 @@ class Row:
         for mention in self.cut:
             if mention.start < end and not mention.negated and mention.name not in self.verdicts:
                 self._record(Claim(mention, draft.token_at(mention.start), False, False))
+        words = draft.text[draft.begin : end].strip()
         draft.settle(end)
         if self.tries:
             first = self.tries[0]
             kept = self.lenient or self.unguarded
-            action = "flagged" if kept else "rewritten"
-            self.events.append(
-                Event(first.word, first.object, (before, draft.start), first.risk, action, tuple(self.tries))
-            )
+            action = "flagged" if kept else "rewritten" if words else "dropped"
+            self.tally.ended += action == "dropped"
+            span = (before, draft.start) if words else None
+            self.events.append(Event(first.word, first.object, span, first.risk, action, tuple(self.tries)))
         self.claims = [claim for claim in self.claims if claim.mention.start >= end]
         self.tries, self.banned, self.openers, self.first = [], [], set(), set()
         self.attempt, self.dropping, self.lenient = 0, False, False

@@ -48,7 +48,7 @@ class Choice:
 
     def _token(self, processed: Tensor, row: Row, step: int) -> int:
         """The next token of a sample, from its processed logits `[V]`."""
-        attempt = row.candidate or (row.attempt if row.redoing else 0)
+        attempt = row.candidate or (row.attempt if row.redoing and not row.dropping else 0)
         if not self.sampled and (attempt < 2 and not row.candidate):
             return int(processed.argmax())
         if row.candidate:
@@ -190,15 +190,12 @@ class Writer:
         return None if self.means.reader is None else self.means.reader.odds(row, token)
 
     def _notes(self, raw: Tensor, chosen: Sequence[int | None], features: list | None) -> list[Note]:
-        peaks = raw.amax(-1)
-        ends = raw[:, list(self.means.ends)].amax(-1) if self.means.ends else torch.full_like(peaks, -torch.inf)
-        stops = (ends - peaks).exp().tolist()
         if self.means.reader is None:
-            return [Note(0.0, 0.0, None, stop) for stop in stops]
+            return [Note(0.0, 0.0, None) for _ in chosen]
         targets = torch.tensor([0 if token is None else token for token in chosen], device=raw.device)
         _, log_p, entropy = token_odds(raw, targets)
-        features = features or [None] * len(stops)
-        return [Note(*values) for values in zip(log_p.tolist(), entropy.tolist(), features, stops, strict=True)]
+        features = features or [None] * len(chosen)
+        return [Note(*values) for values in zip(log_p.tolist(), entropy.tolist(), features, strict=True)]
 
     def _banned(self, scores: Tensor, writing: Sequence[bool]) -> Tensor:
         """The scores with -inf for what a sentence that is written again may not say."""
@@ -215,6 +212,8 @@ class Writer:
         fixed = set(row.first) if len(draft) == draft.start else set()
         if not draft.may_end:
             fixed |= set(self.means.ends)
+        if draft.ends_in_word:
+            fixed.add(draft.ids[-1])
         while True:
             ids = sorted(fixed | self.means.spellings.banned(names, draft.ids))
             left = scores.index_fill(0, torch.tensor(ids, device=scores.device, dtype=torch.long), -torch.inf)
