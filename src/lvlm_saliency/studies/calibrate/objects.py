@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -116,7 +117,7 @@ class _Gathered:
 
 
 def _gathered(lab: Lab, part: Part, method: str, traced: bool, ask: bool) -> _Gathered:
-    changes = {} if part.spec is None else {"labels": part.spec, "n": part.pictures, "among": []}
+    changes: dict[str, Any] = {} if part.spec is None else {"labels": part.spec, "n": part.pictures, "among": []}
     texts = lab.texts(method, **changes)
     kept = [text for text in texts if part.spec is not None or text.image in part.images]
     images = frozenset(text.image for text in kept)

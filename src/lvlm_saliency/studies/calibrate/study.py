@@ -123,6 +123,8 @@ class Calibrate:
 
     def finished(self, lab: Lab, chosen: Candidate, objects: Mapping[str, Objects], words: str | None) -> RiskModel:
         """The risk model with its calibration, as it is kept; words: the vocabulary, where it ships."""
+        if chosen.risk is None:
+            raise InputError(f"{chosen.kind} learned no risk model, so there is none to keep")
         setup, learn = lab.setup(), objects[FIT]
         about = {
             "model": setup["model"],
@@ -207,6 +209,8 @@ def words_of(lab: Lab, objects: Mapping[str, Objects]) -> tuple[str, str | None]
         return WORDS, "".join(f"{name}\n" for name in names)
     opened = open_benchmark(lab.settings.labels, n=lab.settings.n, images=lab.settings.images, data=lab.settings.data)
     known = opened.words()
+    if known is None:
+        raise InputError(f"{lab.settings.labels}: its answers name no objects, so there is nothing to calibrate on")
     return (known, None) if isinstance(known, str) else (WORDS, read_text(known))
 
 
