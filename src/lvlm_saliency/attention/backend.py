@@ -330,6 +330,11 @@ def _differentiable(
     value: Tensor,
     output: Tensor,
 ) -> Tensor:
+    if context.new < forward.new and not context.cached:  # seen to give other scores than over a cache (Gemma 4)
+        raise UnsupportedModelError(
+            f"layer {layer} uses the keys of another layer on the last rows alone, and without a cache its scores are "
+            "not those of the text: leave use_cache on"
+        )
     new_key, new_value = (forward.fresh.rows(x, rows.own, context.new) for x in (key, value))
     anchor = None
     if not query.requires_grad:
