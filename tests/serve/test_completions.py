@@ -223,3 +223,43 @@ def test_annotated_stream_is_the_same_text_with_notes_on_every_token(client, pic
 def test_unknown_model_is_the_clients_not_found(client, pictures):
     with pytest.raises(openai.NotFoundError, match="there is no model 'gpt'"):
         client.chat.completions.create(model="gpt", messages=asking(pictures[0]))
+
+
+def test_what_a_guard_did_stands_beside_the_text(client, pictures, monkeypatch):
+    """The events of `out.guard`, whoever made them."""
+    from lvlm_saliency.serve import worker
+
+    event = {"word": "kitchen", "object": "kitchen", "span": None, "risk": 0.9, "action": "rewrite", "tries": 2}
+
+    def guarded(*arguments):
+        answers = genuine(*arguments)
+        answers[0].output.guard = [[event]]
+        return answers
+
+    genuine = worker.write
+    monkeypatch.setattr(worker, "write", guarded)
+    for stream in (False, True):
+        found = complete(client, asking(pictures[0]), stream=stream)
+        choice = list(found)[-1].choices[0] if stream else found.choices[0]
+        assert choice.lvlm_saliency == {"events": [event]}
+
+
+@pytest.mark.parametrize("name", ["locore", "sgrs", "vcd", "memvr", "dola", "eah", "causalmm", "farsight"])
+def test_reading_a_text_while_it_is_written_changes_nothing_of_it(client, chat, pictures, name):
+    """The trace runs within the generation, between two of its steps."""
+    body = {"lvlm_saliency": {"methods": [name], "explain": True}}
+    whole = complete(client, asking(pictures[1]), extra_body={"lvlm_saliency": {"methods": [name]}}, seed=1)
+    chunks = list(complete(client, asking(pictures[1]), extra_body=body, stream=True, seed=1))
+    assert text_of(chunks) == whole.choices[0].message.content
+    pieces = sum(bool(chunk.choices and chunk.choices[0].delta.content) for chunk in chunks)
+    assert pieces > 1 or name in ("memvr", "eah")
+    notes = [
+        entry.lvlm_saliency["saliency"]["image"]
+        for chunk in chunks
+        if chunk.choices and chunk.choices[0].logprobs
+        for entry in chunk.choices[0].logprobs.content
+    ]
+    extra = chunks[-1].choices[0].lvlm_saliency
+    assert extra.get("read_without", []) == [name] * (name in ("memvr", "eah"))
+    expected = [entry["saliency"]["image"] for entry in extra["tokens"]][: len(notes)]
+    assert notes == pytest.approx(expected, rel=1e-3), "live notes are those of the finished text"

@@ -1,4 +1,4 @@
-"""The examples of docs/serve.md are run."""
+"""The examples of docs/serve.md are run, and the npm client asks."""
 
 from __future__ import annotations
 
@@ -31,3 +31,21 @@ def test_python_example(server, pictures):
     block = re.search(r"```python\n(from openai.*?)```", PAGE, re.S).group(1)
     names = {"data_url": data_url(pictures[0]), "print": lambda *_: None}
     exec(block.replace("http://localhost:8000", server.url), names)
+
+
+def test_npm_client(server, pictures):
+    """Where node finds the package openai (npm install openai; NODE_PATH tells it where)."""
+    from .conftest import data_url
+
+    node = shutil.which("node")
+    if (
+        node is None
+        or subprocess.run([node, "-e", "require.resolve('openai')"], capture_output=True, check=False).returncode
+    ):
+        pytest.skip("no node with the package openai")
+    script = Path(__file__).with_name("client.cjs")
+    done = subprocess.run([node, script, server.url, data_url(pictures[0])], capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)
+    assert found["whole"] == found["streamed"] != ""
+    assert found["refused"] == [400, "temperature"]
+    assert (found["models"], found["notes"]) == (["scenes"], True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -53,6 +54,8 @@ class Writing(StoppingCriteria):
     def _read_live(self) -> None:
         """Trace what stands so far, as often as the time that it takes allows."""
         waiting = [row for row in self.rows if row.streamed and row.wishes.traced and not row.ended]
+        if self.rows[0].way.unread:  # what cannot be traced acts on every pass until the text is written
+            return
         if not waiting or time.perf_counter() < self.next_trace:
             return
         begin = time.perf_counter()
@@ -62,7 +65,7 @@ class Writing(StoppingCriteria):
             [row.query for row in self.rows],
             self.inputs,
             torch.cat([prompt, answers.to(prompt.dtype)], dim=1),
-            self.rows[0].way.methods,
+            self.rows[0].way.read,
         )
         for row, found in zip(self.rows, self.reader.read(batch, self.rows), strict=True):
             if row in waiting:
@@ -152,4 +155,5 @@ def write(chat: Chat, rows: Sequence[Row], reader: Reader) -> list[Answer]:
         for row, answer in zip(rows, answers, strict=True):
             for token in answer.token_ids:
                 row.feed(token, chat.tokenizer, chat.ends)
-    return answers
+    batch = dataclasses.replace(answers[0].batch, methods=way.read)
+    return [dataclasses.replace(answer, batch=batch) for answer in answers]

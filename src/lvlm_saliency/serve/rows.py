@@ -10,6 +10,9 @@ from typing import Any
 from lvlm_saliency.chat import Query
 from lvlm_saliency.tracing.result import token_text
 
+UNTRACEABLE = ("eah", "memvr")
+"""They look at the prompt as a whole, which a trace runs in pieces."""
+
 
 @dataclass(frozen=True)
 class Way:
@@ -25,6 +28,16 @@ class Way:
     sampled: bool = False
     temperature: float = 1.0
     top_p: float = 1.0
+
+    @property
+    def unread(self) -> list[str]:
+        """The methods under which a text cannot be traced: it is read as the model itself reads it."""
+        return [method.name for method in self.methods if method.name in UNTRACEABLE]
+
+    @property
+    def read(self) -> list[Any]:
+        """The methods under which a text is traced."""
+        return [method for method in self.methods if method.name not in UNTRACEABLE]
 
     @property
     def settings(self) -> dict[str, Any]:

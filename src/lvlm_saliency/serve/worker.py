@@ -162,6 +162,8 @@ class Worker(threading.Thread):
                 final = token_notes(found)
                 row.notes[len(row.notes) :] = final[len(row.notes) :]
                 extra = extras[id(row)] = {"report_url": f"/reports/{self.reports.keep(found)}"}
+                if row.way.unread:
+                    extra["read_without"] = row.way.unread
                 if row.streamed:
                     extra["tokens"] = [{"token": text, **note} for text, note in zip(found.tokens, final, strict=True)]
         for row, answer in zip(rows, answers, strict=True):

@@ -140,7 +140,9 @@ async function answer(way, question, pictures, signal, text) {
   text.tell(events);
   const data = await (await fetch(`${extra.report_url}/data`, {signal})).json();
   const [run] = data.runs;
-  return {data, run: {...run, name: way, text: text.text, note: [run.note, ...events.map(eventLine)].filter(Boolean).join("; ")},
+  const unread = extra.read_without?.length ? `${extra.read_without.join(" and ")} cannot be traced: the words are read as the model itself reads them` : "";
+  const notes = [run.note, unread, ...events.map(eventLine)];
+  return {data, run: {...run, name: way, text: text.text, note: notes.filter(Boolean).join("; ")},
     report: extra.report_url.replace("/reports/", "")};
 }
 
