@@ -20,24 +20,35 @@ class Spellings:
     def __init__(self, tokenizer: Any, vocabulary: Vocabulary):
         self.tokenizer, self.vocabulary = tokenizer, vocabulary
         unknown = tokenizer.unk_token_id
-        self.of_name: dict[str, frozenset[tuple[int, ...]]] = {}
-        for name, surfaces in vocabulary.of_name.items():
-            written = (form for surface in surfaces for form in (surface, surface.capitalize()))
-            found = {ids for form in written for left in LEFT if (ids := self._ids(left, form))}
-            self.of_name[name] = frozenset(ids for ids in found if unknown not in ids)
+        words = {
+            name: [form for surface in surfaces for form in (surface, surface.capitalize())]
+            for name, surfaces in vocabulary.of_name.items()
+        }
+        behind = self._behind([form for forms in words.values() for form in forms])
+        self.of_name = {
+            name: frozenset(ids for form in forms for ids in behind[form] if unknown not in ids)
+            for name, forms in words.items()
+        }
         self.firsts: dict[int, dict[str, int]] = {}
         for name, sequences in self.of_name.items():
             for ids in sequences:
                 uses = self.firsts.setdefault(ids[0], {})
                 uses[name] = uses.get(name, 0) + 1
 
-    def _ids(self, left: str, word: str) -> tuple[int, ...]:
-        """The ids that `word` adds behind `left`: never those of the word alone, which may begin otherwise."""
-        joined = left + (" " if left == " a" else "") + word
-        whole, before = _encoded(self.tokenizer, joined), _encoded(self.tokenizer, left)
-        if whole[: len(before)] == before:
-            return tuple(whole[len(before) :])
-        return ()
+    def _behind(self, words: Sequence[str]) -> dict[str, set[tuple[int, ...]]]:
+        """By word the ids that it adds behind each of `LEFT`: never those of the word alone, which may begin
+        otherwise."""
+        found: dict[str, set[tuple[int, ...]]] = {word: set() for word in words}
+        for left in LEFT:
+            before = self._encoded([left])[0]
+            blank = " " if left == " a" else ""
+            for word, whole in zip(found, self._encoded([left + blank + word for word in found]), strict=True):
+                if whole[: len(before)] == before and len(whole) > len(before):
+                    found[word].add(tuple(whole[len(before) :]))
+        return found
+
+    def _encoded(self, texts: Sequence[str]) -> list[list[int]]:
+        return [list(ids) for ids in self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]]
 
     def banned(self, names: Iterable[str], ids: Sequence[int]) -> set[int]:
         """The tokens that may not follow a text that ends in `ids`, for none of `names` to be written."""
@@ -52,7 +63,3 @@ class Spellings:
                 elif not before or list(ids[-len(before) :]) == before:
                     found.add(last)
         return found
-
-
-def _encoded(tokenizer: Any, text: str) -> list[int]:
-    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
