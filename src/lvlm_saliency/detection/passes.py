@@ -72,10 +72,12 @@ def named_freely(model: Any, processor: Any, pictures: Sequence[Any], names: Seq
     """log p of every name, capitalised, as the answer to `QUESTION`."""
     from lvlm_saliency.model.load import build_inputs
 
+    if not names:
+        return {}
     tokenizer = getattr(processor, "tokenizer", processor)
     asked = build_inputs(processor, list(pictures), QUESTION, model=model)
     found = {}
-    alone = _behind(model, asked, []) if names else None  # the first token of every name is of one pass
+    alone = _behind(model, asked, [])  # the first token of every name is of one pass
     for name in names:
         ids = tokenizer(name.capitalize(), add_special_tokens=False)["input_ids"]
         log_p = alone if len(ids) < 2 else _behind(model, asked, ids[:-1])

@@ -45,8 +45,8 @@ def forest(results: Results) -> Any:
 def _bar(axes: Any, height: float, found: Any, colour: str, marker: str, **settings: Any) -> None:
     if math.isnan(found.value):
         return
-    spread = [[max(found.value - found.low, 0)], [max(found.high - found.value, 0)]]
-    spread = None if math.isnan(found.low) else spread
+    known = not math.isnan(found.low)
+    spread = [[max(found.value - found.low, 0)], [max(found.high - found.value, 0)]] if known else None
     axes.errorbar([found.value], [height], xerr=spread, color=colour, marker=marker, markersize=4.5, **settings)
 
 

@@ -43,7 +43,8 @@ class Folds:
                 "compared on so few; raise --n"
             )
         bad = set(pictures[y].tolist())
-        random, found = np.random.default_rng(seed), {}
+        random = np.random.default_rng(seed)
+        found: dict[str, int] = {}
         for kind in (True, False):
             names = sorted(name for name in set(pictures.tolist()) if (name in bad) == kind)
             order = random.permutation(len(names))

@@ -102,8 +102,8 @@ def scored(lab: Lab, texts: Sequence[LabelledText], methods: Sequence[Any], rows
         images=[query.pictures for query in asked],
         methods=editing(methods),
     )
-    for one in found:
-        one.max_new_tokens = lab.settings.max_new_tokens
+    for text in found:
+        text.max_new_tokens = lab.settings.max_new_tokens
     arrays: dict[str, Any] = {}
     for number, row in enumerate(rows):
         one = row.detector

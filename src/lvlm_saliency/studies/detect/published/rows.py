@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 from lvlm_saliency.detection.base import NOMINAL, Depth, Detector
 from lvlm_saliency.detection.fitted import Fittable
 from lvlm_saliency.detection.registry import detector, detectors
 from lvlm_saliency.errors import SettingError, did_you_mean
 
-OTHER_MODES = {
+OTHER_MODES: dict[str, tuple[dict[str, Any], ...]] = {
     "nll": ({"mode": "sum"},),
     "pas": ({"mode": "per_token"},),
     "lookback": ({"mode": "prompt"},),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from lvlm_saliency.stats.clusters import Estimate
 from lvlm_saliency.studies.detect.published.judge import POOLED, Reached
@@ -186,7 +186,7 @@ def transfers(results: Results) -> Table:
     return Table("Fitted on one way of decoding, tested on another", head, lines, note)
 
 
-def data(results: Results) -> dict[str, list[dict]]:
+def data(results: Results) -> dict[str, Sequence[Mapping[str, Any]]]:
     """Every figure as rows."""
 
     def parts(prefix: str, one: Estimate) -> dict:
