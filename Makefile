@@ -108,9 +108,11 @@ guard: setup
 	OMP_NUM_THREADS=1 $(MALLOC) $(BIN)/lvlm-saliency guard calibrate --no-risk --n 400 --out runs/guard/questions
 	OMP_NUM_THREADS=1 $(MALLOC) $(BIN)/lvlm-saliency evaluate --model scenes --benchmark scenes-caption --n 500 \
 		--max-new-tokens 128 --batch-size 16 --method guard --method guard:verdicts=oracle \
-		--method guard:verdicts=random --method guard:verdicts=position --method runs/guard/questions/guard.yaml \
-		--method guard+sample --method guard:recall_loss=0.003 --method guard:recall_loss=0.02 \
-		--method guard:recall_loss=0.05 --out runs/guard/captions
+		--method guard:verdicts=random --method guard:verdicts=position --out runs/guard/captions
+	OMP_NUM_THREADS=1 $(MALLOC) $(BIN)/lvlm-saliency evaluate --model scenes --benchmark scenes-caption --n 150 \
+		--max-new-tokens 128 --batch-size 16 --method guard:recall_loss=0.005 --method guard:recall_loss=0.02 \
+		--method runs/guard/questions/guard.yaml --out runs/guard/thresholds
+	OMP_NUM_THREADS=1 $(MALLOC) $(BIN)/python -m bench.guard > runs/guard/cost.txt
 	$(BIN)/python docs/publish_guard.py
 
 train-scenes: setup
