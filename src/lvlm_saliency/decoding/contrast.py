@@ -109,6 +109,20 @@ def constrained(combined: Tensor, logits: Tensor, beta: float) -> Tensor:
     return combined if beta == 0 else combined.masked_fill(~plausible(logits, beta), float("-inf"))
 
 
+def whole_pictures(owner: str, inputs: Mapping[str, Any]) -> Tensor:
+    """As `with_pictures`, where `pixel_values` are all that the model sees of its pictures.
+
+    Raises:
+        SettingError: there are none, or the processor keeps a part of the pictures (their crops, say) elsewhere, which
+            would stay as it is.
+    """
+    pixels = with_pictures(owner, inputs)
+    others = [key for key in inputs if key != "pixel_values" and key.startswith("pixel_values")]
+    if seen := [key for key in others if isinstance(inputs[key], Tensor) and inputs[key].numel()]:
+        raise SettingError(f"{owner} changes pixel_values, and this model also sees {', '.join(seen)}: leave it out")
+    return pixels
+
+
 def with_pictures(owner: str, inputs: Mapping[str, Any]) -> Tensor:
     """The pictures as the processor made them.
 

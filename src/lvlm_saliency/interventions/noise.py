@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lvlm_saliency.decoding.contrast import whole_pictures
 from lvlm_saliency.decoding.draws import generator
 from lvlm_saliency.errors import InputError
 from lvlm_saliency.model import families
@@ -37,7 +38,7 @@ def noised(model: Any, inputs: dict[str, Any], step: int, seed: int, numbers: Se
     Raises:
         InputError: it cannot be told which pictures belong to which sample.
     """
-    pixels = inputs["pixel_values"]
+    pixels = whole_pictures("noise", inputs)
     keep, spread = (float(values[step]) for values in schedule())
     owners = tile_owners(model, inputs)
     tiles, owners = pixels.flatten(0, owners.dim() - 1), owners.flatten()

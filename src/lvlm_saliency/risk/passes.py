@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lvlm_saliency import hf
-from lvlm_saliency.decoding.contrast import with_pictures
+from lvlm_saliency.decoding.contrast import whole_pictures
 from lvlm_saliency.model.pictures import tile_owners
 from lvlm_saliency.tracing.logits import finite_logits
 from lvlm_saliency.tracing.result import SaliencyTrace
@@ -45,7 +45,7 @@ def of_passes(model: Any, inputs: Any, trace: SaliencyTrace, object_ids: np.ndar
 def blank_pixels(model: Any, inputs: Any) -> Tensor:
     """The pixels of pictures in the processor's mean colour. Idefics3 and its kin take a tile of zeros for none at all:
     one number of each tile is therefore the smallest there is instead."""
-    pixels = torch.zeros_like(with_pictures("the blank picture", inputs))
+    pixels = torch.zeros_like(whole_pictures("the blank picture", inputs))
     if pixels.dim() == 5:
         pixels[(tile_owners(model, inputs) >= 0).to(pixels.device), 0, 0, 0] = torch.finfo(pixels.dtype).tiny
     return pixels

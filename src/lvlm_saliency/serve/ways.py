@@ -62,4 +62,5 @@ def _seeded(one: Any) -> Any:
     """The method with draws that depend on the number of its sample alone, and decided step by step: so a text is the
     same whoever shares its batch, and stops where its own request says."""
     one = one.seeded(0)
-    return dataclasses.replace(one, execution="stepwise") if hasattr(one, "execution") else one
+    knobs = {field.name for field in dataclasses.fields(one)}
+    return dataclasses.replace(one, execution="stepwise") if "execution" in knobs else one
