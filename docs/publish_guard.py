@@ -318,7 +318,7 @@ def draw(
     from lvlm_saliency.studies.figures import BLUE, GREY, ORANGE, panels
 
     figure, (axes,) = panels(width=8.0, height=5.2)
-    line = sorted(line, key=lambda point: point[1])
+    line = sorted(line, key=lambda point: point[2])  # from what acts most to greedy decoding
     axes.plot(
         [p[1] for p in line],
         [p[2] for p in line],
@@ -410,7 +410,7 @@ def main() -> None:
         listed = "; ".join(f"{name} {others[name][0]:.1f} / {others[name][1]:.1f}" for name in beyond)
         told = f"Not below the curve (recall / CHAIR\\_i): {listed}. Every other decoder is."
     told += " The curve (recall / CHAIR\\_i): "
-    told += "; ".join(f"{title} {x:.1f} / {y:.1f}" for title, x, y in sorted(line, key=lambda one: one[1])) + "."
+    told += "; ".join(f"{title} {x:.1f} / {y:.1f}" for title, x, y in sorted(line, key=lambda one: one[2])) + "."
     between_marks(options.page, "goals", [made(run), "", *goals(run, asked, alone, pace)])
     between_marks(options.page, "systems", systems(run, titles))
     between_marks(options.page, "rates", rates(run))
