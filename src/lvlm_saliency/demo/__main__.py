@@ -58,12 +58,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def mended_case(demo: Demo) -> Case | None:
-    """The first picture whose caption the guard changed: what was written, what was taken back, and what stands."""
+    """The first picture whose caption the guard changed and left well-formed: what was written, what was taken back,
+    and what stands. The note says how many it changed, and how many of those are well-formed."""
+    from ..scenes import parses
+
     ways = demo.ways[:2]
-    pairs = zip(*(way.captions for way in ways), strict=True)
-    chosen = next((number for number, (plain, guarded) in enumerate(pairs) if plain.text != guarded.text), None)
-    if chosen is None:
+    pairs = enumerate(zip(*(way.captions for way in ways), strict=True))
+    changed = {number: guarded.text for number, (plain, guarded) in pairs if plain.text != guarded.text}
+    if not changed:
         return None
+    whole = [number for number, text in changed.items() if parses(text)]
+    chosen = next(iter([*whole, *changed]))
     plain, guarded = (way.captions[chosen].run for way in ways)
     return Case(
         title="The guard: a caption, the hallucinated word, and the caption mended",
@@ -71,7 +76,9 @@ def mended_case(demo: Demo) -> Case | None:
         runs=[guarded, plain],
         prompt=PROMPT,
         note=f"Drawn: {', '.join(sorted(demo.scenes[chosen].present))}. Words are coloured by the risk that they name "
-        "what is not there; below the text stands what the guard took back, and why.",
+        "what is not there; below the text stands what the guard took back, and why. It changed "
+        f"{len(changed)} of {len(demo.scenes)} captions, and {len(whole)} of those are still well-formed; "
+        f"this is the first{' of them' if whole else ''}.",
     )
 
 
