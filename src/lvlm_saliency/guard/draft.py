@@ -105,4 +105,7 @@ class Draft:
 
     def settle(self, end: int) -> None:
         """What stands before the character `end` is settled."""
-        self.start, self.begin = self.first_token_from(end)
+        if end >= len(self.text):  # blanks at the very end belong to what stands, not to a sentence to come
+            self.start, self.begin = len(self.pieces), len(self.text)
+        else:
+            self.start, self.begin = self.first_token_from(end)

@@ -1,0 +1,42 @@
+"""A text in progress: whatever its tokens are, settling it comes to an end."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+import lvlm_saliency as ls
+from lvlm_saliency.guard.draft import Draft
+from lvlm_saliency.guard.vocabulary import Vocabulary
+
+
+class Pieces:
+    """A tokenizer whose tokens are texts."""
+
+    all_special_ids = (0,)
+    texts = ("", "?", "\n", " a", "dog", ". ", " \n ", "B", "!")
+
+    def decode(self, ids, **_):
+        return "".join(self.texts[token] for token in ids)
+
+    def convert_ids_to_tokens(self, ids):
+        return [self.texts[token] for token in ids]
+
+
+@given(st.lists(st.integers(0, len(Pieces.texts) - 1), max_size=12))
+def test_a_final_text_is_settled_to_its_last_token(tokens):
+    draft = Draft(Pieces(), Vocabulary({"dog": ["dog"]}))
+    for token in tokens:
+        draft.append(token)
+    seen = []
+    while (end := draft.sentence_end(final=True)) is not None:
+        draft.settle(end)
+        assert draft.start not in seen  # it moves on, or the guard would judge one sentence for ever
+        seen.append(draft.start)
+        if draft.start >= len(draft):
+            break
+    assert draft.start >= len(draft) or draft.text[draft.begin :] == ""
+
+
+def test_the_module_is_reached_by_its_public_name():
+    assert ls.Guard.name == "guard"
