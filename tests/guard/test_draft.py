@@ -5,7 +5,6 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-import lvlm_saliency as ls
 from lvlm_saliency.guard.draft import Draft
 from lvlm_saliency.guard.vocabulary import Vocabulary
 
@@ -36,7 +35,3 @@ def test_a_final_text_is_settled_to_its_last_token(tokens):
         if draft.start >= len(draft):
             break
     assert draft.start >= len(draft) or draft.text[draft.begin :] == ""
-
-
-def test_the_module_is_reached_by_its_public_name():
-    assert ls.Guard.name == "guard"

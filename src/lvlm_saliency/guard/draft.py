@@ -107,5 +107,9 @@ class Draft:
         """What stands before the character `end` is settled."""
         if end >= len(self.text):  # blanks at the very end belong to what stands, not to a sentence to come
             self.start, self.begin = len(self.pieces), len(self.text)
-        else:
-            self.start, self.begin = self.first_token_from(end)
+            return
+        start, begin = self.first_token_from(end)
+        if start <= self.start:  # the sentence is a token of blanks, in which it also ends
+            start = self.token_at(end - 1) + 1
+            begin = sum(map(len, self.pieces[:start]))
+        self.start, self.begin = start, begin
