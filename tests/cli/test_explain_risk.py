@@ -55,8 +55,12 @@ def test_terminal_shows_risk_of_object_words_alone(run, scene):
 
 def test_page_holds_the_risk(run, scene, tmp_path):
     assert ask(run, scene, "--risk", "--html", tmp_path / "with.html").status == 0
-    assert ask(run, scene, "--html", tmp_path / "without.html").status == 0
+    assert ask(run, scene, "--html", tmp_path / "unasked.html").status == 0
     assert '"risk":[null' in (tmp_path / "with.html").read_text()
+    # A page of the shipped model, which has a risk model, opens coloured by it.
+    assert '"risk":[null' in (tmp_path / "unasked.html").read_text()
+    other = ask(run, scene, "--model", FAMILIES["llava"].folder(), "--html", tmp_path / "without.html")
+    assert other.status == 0
     assert '"risk":null' in (tmp_path / "without.html").read_text()
 
 

@@ -70,7 +70,7 @@ def test_nothing_of_the_broken_off_call_is_left(monkeypatch):
 
     def looking(model, sequences, prompt_length, rows, model_kwargs, layers, valid, state):
         cache = hf.cache_of(model_kwargs)
-        seen.append((cache.get_seq_length(), vars(cache).get("update"), state.calls.step, state.capture))
+        seen.append((cache.get_seq_length(), vars(cache).get("update"), state.calls.forward, state.capture))
         assert not torch.is_grad_enabled()
         return block(model, sequences, prompt_length, rows, model_kwargs, layers, valid, state)
 

@@ -444,6 +444,7 @@ def test_every_method_as_custom_generate_acts_or_says_why_not():
     model, _ = family.build()
     inputs = family.inputs(n=1)
     reasons = {"beam": "searches over texts", "opera": "searches over texts", "dopra": "searches over texts"}
+    reasons |= {"guard": "searches over texts"}
     reasons |= dict.fromkeys(("vcd", "icd", "causalmm", "pai"), "needs the inputs themselves")
     for name in ls.methods():
         method = ls.method(name, **({"seed": 3} if name in ("sgrs", "sample") else {}))

@@ -9,7 +9,7 @@ from pathlib import Path
 from lvlm_saliency.interventions.registry import BUILT_IN, method_class
 
 PAGE = Path(__file__).parents[2] / "docs" / "rivals-defaults.md"
-OURS = {"locore", "sgrs", "sample", "beam", "dopra"}  # the paper's own, a baseline, and one without released code
+OURS = {"locore", "sgrs", "guard", "sample", "beam", "dopra"}  # not rivals, or without released code
 
 
 def rows():

@@ -22,7 +22,7 @@ Examples:
 """
 
 
-@click.group()
+@click.group(epilog="Example:  lvlm-saliency guard calibrate --model scenes --n 300 --out runs/guard")
 def guard() -> None:
     """The guard checks every object word while a text is written (`--method guard`)."""
 
