@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import os
 from typing import Any
 
 import click
@@ -13,6 +12,7 @@ from .blocks import pairs, print_blocks
 from .completion import detector_names
 from .options import debug_option, json_option
 from .quiet import quiet
+from .wide import fit
 
 EXAMPLE = """\b
 Examples:
@@ -28,8 +28,6 @@ COLUMNS = (
 )
 TABLE = 110
 """From so many columns on there is room for a table; below, every detector has a block of its own."""
-UNKNOWN = 140
-"""Width where the output goes to a file or a pipe."""
 FITTED = {
     "none": "none",
     "scale": "a scale, on other pictures",
@@ -61,8 +59,7 @@ def detectors(name, as_json):
     if name:
         _print_one(out, found[0])
         return
-    if not out.is_terminal and "COLUMNS" not in os.environ:
-        out.width = UNKNOWN
+    fit(out)
     (_print_table if out.width >= TABLE else _print_blocks)(out, found)
     out.print("\nlvlm-saliency detectors NAME describes a detector and its settings", style="dim")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from .blocks import pairs, print_blocks
 from .completion import method_names
 from .options import debug_option, json_option
 from .quiet import quiet
+from .wide import fit
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,8 +36,6 @@ PAPER = len("arXiv 2311.17911")
 TABLE = 110
 """From so many columns on there is room for a table; below, every method has a block of its own."""
 WIDEST = 170
-UNKNOWN = 140
-"""Width where the output goes to a file or a pipe."""
 
 
 @click.command(epilog=EXAMPLE)
@@ -60,8 +58,7 @@ def methods(name, as_json):
     if name:
         _print_one(out, found[0])
         return
-    if not out.is_terminal and "COLUMNS" not in os.environ:
-        out.width = UNKNOWN
+    fit(out)
     (_print_table if out.width >= TABLE else _print_blocks)(out, found)
     out.print("\nlvlm-saliency methods NAME describes a method and its settings", style="dim")
 

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+
+
+UNKNOWN = 140
+"""Width of a list where the output goes to a file or a pipe."""
+
+
+def fit(out: Console) -> None:
+    """Give a console that is no terminal, and was told no width, one that holds a list as a table."""
+    if not out.is_terminal and "COLUMNS" not in os.environ:
+        out.width = UNKNOWN
 
 
 def print_table(out: Console, table: Table) -> None:
