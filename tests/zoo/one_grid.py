@@ -15,7 +15,7 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 
 from lvlm_saliency.model.processors import without_videos
 
-from .small import MROPE, SLIDING_FULL, chat, chat_tokenizer, language, no_videos
+from .small import MROPE, SLIDING_FULL, VIT, chat, chat_tokenizer, language, no_videos
 
 PATCH = {"patch_size": 8, "merge_size": 2, "temporal_patch_size": 2}
 SIZE = {"shortest_edge": 4 * 16**2, "longest_edge": 20 * 16**2}  # 4 to 20 tokens
@@ -159,10 +159,7 @@ def paddleocr_vl() -> tuple[Any, Any]:
     tokenizer = _qwen_tokenizer()
     config = t.PaddleOCRVLConfig(
         vision_config={
-            "hidden_size": 32,
-            "intermediate_size": 48,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 2,
+            **VIT,
             "image_size": 64,
             "patch_size": 8,
         },
@@ -206,10 +203,7 @@ def hunyuan_vl() -> tuple[Any, Any]:
     )
     config = t.HunYuanVLConfig(
         vision_config={
-            "hidden_size": 32,
-            "intermediate_size": 48,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 2,
+            **VIT,
             "out_hidden_size": 64,
             "patch_size": 8,
             "max_image_size": 128,
@@ -245,10 +239,7 @@ def kimi_k25() -> tuple[Any, Any]:
     text = language("deepseek_v3", tokenizer, first_k_dense_replace=1, num_key_value_heads=4, head_dim=8)
     config = t.Kimi_K25Config(
         vision_config={
-            "hidden_size": 32,
-            "intermediate_size": 48,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 2,
+            **VIT,
             "patch_size": 8,
             "pos_emb_height": 8,
             "pos_emb_width": 8,
@@ -279,10 +270,7 @@ def minimax_m3_vl() -> tuple[Any, Any]:
     )  # fmt: skip
     config = t.MiniMaxM3VLConfig(
         vision_config={
-            "hidden_size": 32,
-            "intermediate_size": 48,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 2,
+            **VIT,
             "image_size": 64,
             "patch_size": 8,
         },
@@ -308,10 +296,7 @@ def muse_glimmer() -> tuple[Any, Any]:
     )  # fmt: skip
     config = t.MuseGlimmerConfig(
         vision_config={
-            "hidden_size": 32,
-            "intermediate_size": 48,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 2,
+            **VIT,
             "patch_size": 8,
             "pos_emb_height": 8,
             "pos_emb_width": 8,
@@ -337,10 +322,7 @@ def lfm3_vl() -> tuple[Any, Any]:
     kinds = ["conv", "sliding_attention", "conv", "full_attention"]
     config = t.Lfm3VlConfig(
         vision_config={
-            "hidden_size": 32,
-            "intermediate_size": 48,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 2,
+            **VIT,
             "num_key_value_heads": 2,
             "patch_size": 8,
         },
