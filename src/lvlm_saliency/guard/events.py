@@ -48,6 +48,39 @@ class Event:
         return {**found, "span": None if self.span is None else list(self.span), "tries": list(found["tries"])}
 
 
+@dataclass(frozen=True)
+class Moment:
+    """What just happened to a text that is being written.
+
+    kind: "draft" (`text` is the sentence in question as it stands now; it may still be taken back), "taken back"
+    (`text`, up to `word`, was written and is taken back; the other fields as of `Try`), "settled" (`text` stands and
+    never changes). action: of what is settled: "kept", "flagged" (it holds a word whose risk is above the threshold),
+    "rewritten" (it replaces what was taken back) or "dropped" (nothing replaces it; `text` may be empty).
+    """
+
+    kind: Literal["draft", "taken back", "settled"]
+    text: str
+    word: str = ""
+    object: str = ""
+    risk: float | None = None
+    why: str = ""
+    action: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready, without what is empty."""
+        return {
+            name: value for name, value in asdict(self).items() if name in ("kind", "text") or value not in ("", None)
+        }
+
+
+class Watcher:
+    """A streamer that is also shown how guarded texts come about: a subclass given to `generate(streamer=...)`."""
+
+    def watch(self, sample: int, moment: Moment) -> None:
+        """Something happened to the text of this sample (its row in the batch)."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what it does with {moment.kind!r}")
+
+
 @dataclass
 class Tally:
     """What the guard did over all texts of a generation, for its costs: questions asked, the passes that they took,

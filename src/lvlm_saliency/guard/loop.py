@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -14,10 +15,10 @@ from lvlm_saliency.attention.parts import Generation, Loop
 from lvlm_saliency.decoding.draws import fresh_seed
 from lvlm_saliency.errors import SettingError
 from lvlm_saliency.guard.draft import Draft
-from lvlm_saliency.guard.events import Events, Tally
+from lvlm_saliency.guard.events import Events, Moment, Tally, Watcher
 from lvlm_saliency.guard.features import Reader
 from lvlm_saliency.guard.questions import Asker
-from lvlm_saliency.guard.row import Row, Rules
+from lvlm_saliency.guard.row import Row, Rules, unwatched
 from lvlm_saliency.guard.setup import set_up, spellings, tokenizer_of
 from lvlm_saliency.guard.shaping import Shaping
 from lvlm_saliency.guard.strands import Alone, Start, Straight, Strand, Together
@@ -98,7 +99,9 @@ class _Run:
         pad = hf.pad_token(self.config)
         self.filler = 0 if pad is None else int(pad)
         self.rules = self._rules()
-        self.rows = [self._row(number) for number in generation.run.sample_ids]
+        self.rows = [
+            self._row(number, watch=self._watch(sample)) for sample, number in enumerate(generation.run.sample_ids)
+        ]
         self.seed = self._seed()
         self.start = self._read()
 
@@ -117,6 +120,11 @@ class _Run:
 
     def _row(self, number: int, **more: Any) -> Row:
         return Row(number, Draft(self.tokenizer, self.setup.vocabulary), self.rules, self.tally, **more)
+
+    def _watch(self, sample: int) -> Callable[[Moment], None]:
+        """Shows a text to who watches it."""
+        streamer = self.generation.streamer
+        return functools.partial(streamer.watch, sample) if isinstance(streamer, Watcher) else unwatched
 
     def _read(self) -> Start:
         """The prompt's pass."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
 from lvlm_saliency.guard.draft import Draft
-from lvlm_saliency.guard.events import Event, Tally, Try
+from lvlm_saliency.guard.events import Event, Moment, Tally, Try
 from lvlm_saliency.guard.judge import Judge
 from lvlm_saliency.guard.verdicts import Judged, Verdicts
 from lvlm_saliency.guard.words import Mention
@@ -58,13 +59,18 @@ class Rules:
     end: int | None
 
 
+def unwatched(moment: Moment) -> None:
+    """Nobody looks on."""
+
+
 @dataclass
 class Row:
     """number: names the sample to seeded draws. attempt: how often the sentence in question was taken back; boundary:
     the token from which it is being written anew; banned: objects that it may not name; openers: the tokens that it
     began with so far; first: those that it may not begin with; dropping: another sentence is to stand in its place;
     lenient: it stays, whatever it says; unguarded: so does everything that follows; cut: object words that the limit on
-    new tokens cut off; candidate: of several texts of one sample, which this is (0 is drawn as ever)."""
+    new tokens cut off; candidate: of several texts of one sample, which this is (0 is drawn as ever); watch: is shown
+    what happens to it."""
 
     number: int
     draft: Draft
@@ -92,6 +98,7 @@ class Row:
     unguarded: bool = False
     ended: str | None = None
     done: bool = False
+    watch: Callable[[Moment], None] = unwatched
 
     # --- what may be written next ---
 
@@ -241,6 +248,7 @@ class Row:
         del self.notes[length:]
         self.claims = [claim for claim in self.claims if claim.token < length]
         self.ended = None
+        self.watch(Moment("taken back", **asdict(self.tries[-1])))
         return length
 
     def _end(self) -> int:
@@ -255,12 +263,13 @@ class Row:
         self.notes.append(Note(float("nan"), float("nan"), None))
         self.draft.settle(len(self.draft.text))
         self.ended, self.done = "stop", True
+        self.watch(Moment("settled", "", action="dropped"))
         return start
 
     def _commit(self, end: int) -> None:
         """The sentence up to the character `end` stands."""
         draft = self.draft
-        before = draft.start
+        before, begin, known = draft.start, draft.begin, len(self.events)
         for claim in self.claims:
             if claim.mention.start >= end:
                 break
@@ -268,8 +277,9 @@ class Row:
         for mention in self.cut:
             if mention.start < end and not mention.negated and mention.name not in self.verdicts:
                 self._record(Claim(mention, draft.token_at(mention.start), False, False))
-        words = draft.text[draft.begin : end].strip()
+        words = draft.text[begin:end].strip()
         draft.settle(end)
+        action = "flagged" if any(event.action == "flagged" for event in self.events[known:]) else "kept"
         if self.tries:
             first = self.tries[0]
             kept = self.lenient or self.unguarded
@@ -277,6 +287,7 @@ class Row:
             self.tally.ended += action == "dropped"
             span = (before, draft.start) if words else None
             self.events.append(Event(first.word, first.object, span, first.risk, action, tuple(self.tries)))
+        self.watch(Moment("settled", draft.text[begin : draft.begin], action=action))
         self.claims = [claim for claim in self.claims if claim.mention.start >= end]
         self.tries, self.banned, self.openers, self.first = [], [], set(), set()
         self.attempt, self.dropping, self.lenient = 0, False, False

@@ -12,6 +12,7 @@ from torch import Tensor
 from lvlm_saliency import hf
 from lvlm_saliency.decoding.draws import pick, uniform
 from lvlm_saliency.guard.bans import Spellings
+from lvlm_saliency.guard.events import Moment
 from lvlm_saliency.guard.features import Reader
 from lvlm_saliency.guard.questions import Asker
 from lvlm_saliency.guard.row import Note, Row
@@ -116,6 +117,9 @@ class Writer:
             self._choose(logits, features, longest)
             self._judge()
             self._stream()
+            for row in self.rows:
+                if not row.done:
+                    row.watch(Moment("draft", row.draft.sentence))
             if all(row.done for row in self.rows):
                 return
             for strand in self.strands:
