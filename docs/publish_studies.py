@@ -1,4 +1,7 @@
-"""Finished studies into the documents: pages, figures, and an index with every verdict (`make studies`)."""
+"""Finished studies into the documents: pages, figures, and an index with every verdict (`make studies`).
+
+A study that was published before and is not in this run stays as it is, with its own date.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,8 @@ from lvlm_saliency.studies import STUDIES
 from lvlm_saliency.studies.page import MARKS
 
 PUBLISHED = ("page.md", "*.png", "*.yaml")  # what a reader opens; data, SVG and HTML stay in the folder of the run
-APART = ("machine", "python", "torch", "transformers", "tokenizers", "numpy", "pillow", "lvlm-saliency")
+VERDICTS = "findings.json"  # what the index is made of, with the day
+APART = ("weights", "machine", "python", "torch", "transformers", "tokenizers", "numpy", "pillow", "lvlm-saliency")
 
 
 def main() -> None:
@@ -32,32 +36,34 @@ def main() -> None:
     found = finished(options.source)
     if not found:
         sys.exit(f"error: no finished study in {options.source}; run lvlm-saliency study all --out {options.source}")
-    for name in found:
-        publish(options.source / name, options.out / name)
-    (options.out / "README.md").write_text(index(found), encoding="utf-8")
+    for name, study in found.items():
+        publish(options.source / name, options.out / name, study)
+    known = finished(options.out)
+    (options.out / "README.md").write_text(index(known), encoding="utf-8")
     if options.summary is not None:
-        between_marks(options.summary, "studies", headlines(found, options.out.name))
+        between_marks(options.summary, "studies", headlines(known, options.out.name))
 
 
-def finished(source: Path) -> dict[str, dict[str, Any]]:
-    """Name to what `Page.summary` says, and the day it was made, for each study that has a page."""
+def finished(folder: Path) -> dict[str, dict[str, Any]]:
+    """Name to what `Page.summary` says, and the day it was made, for each study that has a page in `folder`."""
     found = {}
     for name in STUDIES:
-        file = source / name / "findings.json"
+        file = folder / name / VERDICTS
         if file.exists():
             made = datetime.fromtimestamp(file.stat().st_mtime, tz=timezone.utc).date().isoformat()
-            found[name] = {**json.loads(file.read_text(encoding="utf-8")), "date": made}
+            found[name] = {"date": made, **json.loads(file.read_text(encoding="utf-8"))}
     return found
 
 
-def publish(source: Path, out: Path) -> None:
-    """The published files of one study, in place of those of an earlier run."""
+def publish(source: Path, out: Path, study: dict[str, Any]) -> None:
+    """The published files of one study, and its verdicts, in place of those of an earlier run."""
     out.mkdir(parents=True, exist_ok=True)
     for pattern in PUBLISHED:
         for old in out.glob(pattern):
             old.unlink()
         for new in sorted(source.glob(pattern)):
             shutil.copyfile(new, out / new.name)
+    (out / VERDICTS).write_text(json.dumps(study, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def index(found: dict[str, dict[str, Any]]) -> str:
@@ -77,9 +83,7 @@ def index(found: dict[str, dict[str, Any]]) -> str:
     lines += ["## How it was made", "", "`make studies` writes this page and those it links to.", "", "```"]
     lines += [study["command"] for study in found.values()]
     lines += ["```", ""]
-    for text in dict.fromkeys(_made(study) for study in found.values()):
-        lines += [text, ""]
-    return "\n".join(lines)
+    return "\n".join([*lines, *_made_together(found), ""])
 
 
 def headlines(found: dict[str, dict[str, Any]], folder: str) -> list[str]:
@@ -88,7 +92,16 @@ def headlines(found: dict[str, dict[str, Any]], folder: str) -> list[str]:
     for name, study in found.items():
         one = study["findings"][0]
         lines.append(f"- [{name}]({folder}/{name}/page.md): {MARKS[one['verdict']]} {escaped(one['text'])}")
-    return [*lines, "", *dict.fromkeys(_made(study) for study in found.values())]
+    return [*lines, "", *_made_together(found)]
+
+
+def _made_together(found: dict[str, dict[str, Any]]) -> list[str]:
+    """When and on what, once for all the studies that share it, each a paragraph."""
+    groups: dict[str, list[str]] = {}
+    for name, study in found.items():
+        groups.setdefault(_made(study), []).append(name)
+    told = [f"{', '.join(names)}: {made}" for made, names in groups.items()]
+    return [line for one in told for line in (one, "")][:-1]
 
 
 def _made(study: dict[str, Any]) -> str:

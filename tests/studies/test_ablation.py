@@ -95,12 +95,12 @@ def test_verdicts_follow_the_interval(bounds, said, claim):
     assert ("can show one of about 2.0 points" in found.text) == (said == CANNOT_TELL)
 
 
-def test_the_reading_that_collapses_is_named():
+def test_the_interpretation_that_collapses_is_named():
     calm = {"difference": 0.0, "interval": [-0.01, 0.01]}
     worse = {"difference": 0.2, "interval": [0.1, 0.3]}
     found = collapse({"probability": calm, "logit": worse}, "n = 9")
     assert found.verdict == HOLDS
-    assert "reading logit" in found.text
+    assert "space=logit" in found.text
     assert collapse({"probability": calm}, "n = 9").verdict == CANNOT_TELL
 
 

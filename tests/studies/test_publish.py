@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import sys
 from pathlib import Path
@@ -49,7 +50,11 @@ def test_pages_figures_and_every_verdict_are_published_and_nothing_else(publish,
     publish("--source", source, "--out", out)
     assert {str(file.relative_to(out)) for file in out.rglob("*") if file.is_file()} == {
         "README.md",
-        *(f"{name}/{file}" for name in ("tune", "separation") for file in ("page.md", "map.png", "preset.yaml")),
+        *(
+            f"{name}/{file}"
+            for name in ("tune", "separation")
+            for file in ("page.md", "map.png", "preset.yaml", "findings.json")
+        ),
     }
     text = (out / "README.md").read_text(encoding="utf-8")
     lines = text.splitlines()
@@ -66,7 +71,29 @@ def test_figures_of_an_earlier_run_do_not_stay(publish, tmp_path):
     publish("--source", source, "--out", out)
     (source / "tune/map.png").rename(source / "tune/other.png")
     publish("--source", source, "--out", out)
-    assert [file.name for file in sorted((out / "tune").iterdir())] == ["other.png", "page.md", "preset.yaml"]
+    assert [file.name for file in sorted((out / "tune").iterdir())] == [
+        "findings.json",
+        "other.png",
+        "page.md",
+        "preset.yaml",
+    ]
+
+
+def test_a_study_of_an_earlier_run_stays_with_its_own_date(publish, tmp_path):
+    out, long_ago = tmp_path / "docs", 1_000_000_000  # 2001-09-09
+    study(tmp_path / "first/tune", "Tuning", Finding(HOLDS, "It helps."))
+    study(tmp_path / "first/decay", "Decay", Finding(HOLDS, "Old words."))
+    for name in ("tune", "decay"):
+        os.utime(tmp_path / "first" / name / "findings.json", (long_ago, long_ago))
+    publish("--source", tmp_path / "first", "--out", out)
+    study(tmp_path / "second/decay", "Decay", Finding(FAILS, "New words."))
+    publish("--source", tmp_path / "second", "--out", out)
+    text = (out / "README.md").read_text(encoding="utf-8")
+    assert text.index("New words.") < text.index("It helps.")
+    assert "Old words." not in text
+    assert text.count("\ntune: 2001-09-09; machine: two cores") == 1
+    assert text.count("; machine: two cores") == 2
+    assert (out / "tune/page.md").exists()
 
 
 def test_no_finished_study_is_an_error(publish, tmp_path):

@@ -18,7 +18,7 @@ STUDIES = {
     "separation": ("separation.study:Separation", "Do hallucinated words have lower saliency? With the controls."),
     "decay": (
         "decay.study:Decay",
-        "Does weakening the hold on earlier words cause hallucination? A causal experiment.",
+        "Does weaker attention to earlier words cause hallucination? A causal experiment.",
     ),
     "behaviour": (
         "behaviour.study:Behaviour",

@@ -46,27 +46,27 @@ def gate_findings(measured: Measured, where: str) -> list[Finding]:
         rates = "{}; per token {} refusals against {} by chance, {} fallbacks against {}".format(where, *counts)
         chance = "a gate that refuses by chance at the same rate"
         found.append(compared("SGRS", chance, measured.against("SGRS", "by chance")[aim], rates))
-        turned = "the same gate with its sign turned"
-        found.append(compared("SGRS", turned, measured.against("SGRS", "turned")[aim], where))
+        reversed_sign = "the same gate with its sign reversed"
+        found.append(compared("SGRS", reversed_sign, measured.against("SGRS", "reversed sign")[aim], where))
     return found
 
 
 def booster_findings(measured: Measured, where: str) -> list[Finding]:
     """The verdicts on LocoRE, which draws nothing, so that no candidate set is part of them."""
-    from lvlm_saliency.studies.ablation.study import reading
+    from lvlm_saliency.studies.ablation.study import variant
 
     aim = AIM.name
     found = [compared("LocoRE", "greedy captions of the same length", measured.matched("LocoRE")[aim], where)]
     if "window" in measured.names:
-        pair = ("LocoRE with a short window", "LocoRE with as many positions at random")
+        pair = ("LocoRE with a short window", "LocoRE with as many random positions")
         found.append(compared(*pair, measured.against("window", "random window")[aim], where))
-    if reading(SPACES[0], 1.0) in measured.names:
-        found.append(collapse({space: measured.against(reading(space, 1.0))[aim] for space in SPACES}, where))
+    if variant(SPACES[0], 1.0) in measured.names:
+        found.append(collapse({space: measured.against(variant(space, 1.0))[aim] for space in SPACES}, where))
     return found
 
 
 def collapse(found: Mapping[str, Mapping[str, Any]], where: str) -> Finding:
-    """Which readings of Eq. 9 hallucinate more than greedy decoding at beta 1, as the paper reports (+7 points)."""
+    """Which interpretations of Eq. 9 hallucinate more than greedy decoding at beta 1; the paper reports +7 points."""
     worse = [space for space, one in found.items() if one["interval"][0] > 0]
     told = "; ".join(
         f"{space} {number(AIM, one['difference'], sign=True)} {interval(AIM, one['interval'], sign=True)}"
@@ -74,8 +74,12 @@ def collapse(found: Mapping[str, Mapping[str, Any]], where: str) -> Finding:
     )
     absent = all(one["interval"][1] <= 0 for one in found.values())
     said = HOLDS if worse else FAILS if absent else CANNOT_TELL
-    lead = f"is seen in the reading {' and '.join(worse)}" if worse else "is not seen in any reading"
-    return Finding(said, f"The collapse at beta 1.0 {lead}: CHAIR_i against greedy {told} ({where}).")
+    lead = f"is seen with space={' and '.join(worse)}" if worse else "is not seen with any space"
+    return Finding(
+        said,
+        f"The collapse at beta 1.0 {lead} (three interpretations of Eq. 9): CHAIR_i against greedy decoding {told} "
+        f"({where}).",
+    )
 
 
 def _points(share: float) -> str:

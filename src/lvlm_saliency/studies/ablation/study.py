@@ -86,12 +86,12 @@ class Ablation:
             found |= {f"SGRS {k} third": [SGRS(**plain, layers=tuple(v))] for k, v in thirds.items() if len(v)}
             found |= {f"LocoRE w {w}": [LocoRE(window=w)] for w in (1, 5, 50)}
             found |= {f"LocoRE {k} third": [LocoRE(layers=tuple(v))] for k, v in thirds.items() if len(v)}
-            found |= {reading(s, b): [LocoRE(beta=b, space=s)] for s in SPACES for b in (0.15, 1.0)}
+            found |= {variant(s, b): [LocoRE(beta=b, space=s)] for s in SPACES for b in (0.15, 1.0)}
         if refusals is not None:
             found |= {
                 "by chance": [ChanceSGRS(seed=seed, rates=refusals.rates(SGRS(**plain)))],
                 "shuffled": [ShuffledSGRS(seed=seed)],
-                "turned": [TurnedSGRS(seed=seed)],
+                "reversed sign": [TurnedSGRS(seed=seed)],
                 "object words": [ObjectSGRS(seed=seed, token_ids=openers(lab))],
                 "window": [LocoRE(window=self.window)],
                 "random window": [ScatteredLocoRE(window=self.window, seed=seed)],
@@ -165,7 +165,7 @@ def named(alpha: float, beta: float) -> str:
     return f"α {alpha:g}, β {beta:g}"
 
 
-def reading(space: str, beta: float) -> str:
+def variant(space: str, beta: float) -> str:
     return f"LocoRE {space}, β {beta:g}"
 
 

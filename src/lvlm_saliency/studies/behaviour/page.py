@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 PAPER = (
     "SGRS refuses words whose saliency drops, which are said to be the hallucinated ones; the paper does not show how "
-    "often it refuses, what, or what it does to the wording. Its reviewers asked."
+    "often it refuses, what, or what it does to the wording. Its reviewers asked for that."
 )
 RARE = 0.01
 """A fallback in fewer than one step in a hundred is an exception."""

@@ -15,7 +15,7 @@ from lvlm_saliency.studies.page import Cell, Table
 if TYPE_CHECKING:
     from lvlm_saliency.studies.behaviour.study import Found
 
-_KINDS = ("candidates", "first draw", "drawn", "refused", "rate", "written all the same")
+_KINDS = ("candidates", "first draw", "drawn", "refused", "rate", "written by the fallback")
 
 
 def kinds_table(found: Found, resamples: int, seed: int) -> Table:
@@ -34,8 +34,8 @@ def kinds_table(found: Found, resamples: int, seed: int) -> Table:
             lines.append((Cell(name), Cell(kind), *map(Cell, counts), *shares))
     note = (
         "A refused correct object word is a false rejection by the ground truth; of other words, one that is the "
-        "model's most probable is what greedy decoding would have written there. Written all the same: refused, like "
-        "every other draw, and taken in the end for its saliency."
+        "model's most probable is what greedy decoding would have written there. Written by the fallback: "
+        "refused, like every other draw, and written in the end because its saliency is the largest."
     )
     return Table("First draws by what they name", _KINDS, tuple(lines), note)
 
@@ -85,9 +85,9 @@ def texts_table(found: Found, resamples: int, seed: int) -> Table:
         lines.append((Cell(name), *cells))
     count = len(next(iter(found.texts.values()))["words"])
     note = (
-        f"n = {count} pictures; means over texts, in percent but for words. Below: difference to sampling with its "
-        "95 % interval, paired over pictures. distinct-n: different n-grams over all; repeated: stood in the text "
-        "before; own: in no other text of the same way of decoding."
+        f"n = {count} pictures; means over texts; percentages, but words are counted. Below: difference to sampling "
+        "with its 95 % interval, paired over pictures. distinct-n: different n-grams over all; repeated: stood in the "
+        "text before; own: in no other text of the same way of decoding."
     )
     return Table("Repetition and diversity", ("decoding", *MEASURES), tuple(lines), note)
 

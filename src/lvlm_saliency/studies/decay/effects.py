@@ -87,7 +87,7 @@ class Effects:
                 "elsewhere": arm.strength.elsewhere,
                 "n": len(arm.rows),
                 "attention_taken": taken(arm),
-                "of_what_was_asked": matched(arm),
+                "of_the_target": matched(arm),
                 "texts_changed": arm.changed(self.base),
                 **{f"extra_{name}": value for name, value in arm.result.get("extra", {}).items()},
                 **{

@@ -25,8 +25,8 @@ def page(effects: Effects, study: Any, setup: dict[str, str]) -> Page:
     """Everything that was found."""
     where = "all layers" if study.layers is None else f"layers {', '.join(map(str, study.layers))}"
     how = (
-        "Saliency is attention times gradient, and a factor on attention is a factor on saliency, so the hold is "
-        "weakened where it can be: attention. Greedy decoding; from the moment an object word stands whole in the "
+        "Saliency is attention times gradient, and a factor on attention is a factor on saliency, so r is "
+        "applied to the attention. Greedy decoding; from the moment an object word stands whole in the "
         "text, is known to be in the picture, and its first token had a probability of at least "
         f"{study.confidence:g}, every later token's attention to it is multiplied by r before the row is renormalised "
         f"(log r is added to its score before the softmax), in {where}. Ground truth labels the words while they are "
@@ -34,11 +34,11 @@ def page(effects: Effects, study: Any, setup: dict[str, str]) -> Page:
         "The control takes attention elsewhere. For each word that would be weakened it draws "
         f"{study.partners} other output tokens that name no object, at random, and lowers the attention to them by one "
         "factor per layer and step, so that the amount taken, summed over heads, is what r would have taken from the "
-        "confident correct words of the same text. Early in a text there may not be so much to take; the table says "
-        "how much was. The other tokens are no names, so the contrast is with what else was written, not with wrong or "
-        "doubtful names, of which a text has too few.\n\n"
-        "POPE: a yes-or-no answer is one token, and no output stands before it, so this reading has nothing to weaken "
-        "there and leaves every answer as it is. The paper's fall of POPE F1 cannot come from it."
+        "confident correct words of the same text. Early in a text there may be less to take; the table says how "
+        "much was taken. The other tokens name no object, so the comparison is with the rest of the text, not with "
+        "wrong or doubtful names, of which a text has too few.\n\n"
+        "POPE: a yes-or-no answer is one token, and no output stands before it, so this experiment has nothing to "
+        "weaken there and leaves every answer as it is. The paper's fall of POPE F1 cannot come from it."
     )
     drawing = Picture(
         "decay",
@@ -48,7 +48,7 @@ def page(effects: Effects, study: Any, setup: dict[str, str]) -> Page:
     )
     dose = Picture(
         "dose",
-        "Change of CHAIR_s and CHAIR_i against r = 1 by the share of attention really taken (mean over heads, layers "
+        "Change of CHAIR_s and CHAIR_i against r = 1 by the share of attention that was taken (mean over heads, layers "
         "and steps); paired 95 % intervals.",
         _dose(effects),
     )
@@ -63,7 +63,7 @@ def page(effects: Effects, study: Any, setup: dict[str, str]) -> Page:
         for row in arm.rows.values()
     ]
     return Page(
-        "Does a weaker hold on earlier words cause hallucination?",
+        "Does weaker attention to earlier words cause hallucination?",
         CLAIM,
         findings(effects),
         parts,
@@ -89,9 +89,9 @@ def _rises(effects: Effects, last: Arm) -> Finding:
     )
     return _begun(
         verdict,
-        "Hallucination rises as the hold on confident correct words weakens: ",
-        "Hallucination does not rise as the hold on confident correct words weakens: ",
-        "Whether hallucination rises as the hold on confident correct words weakens stays open: ",
+        "Hallucination rises as attention to confident correct words is lowered: ",
+        "Hallucination does not rise as attention to confident correct words is lowered: ",
+        "Whether hallucination rises as attention to confident correct words is lowered stays open: ",
         told,
     )
 
@@ -101,8 +101,9 @@ def _beyond_length(effects: Effects, last: Arm) -> Finding:
     verdict = directional(equal, 0.0, QUARTER)
     length = effects.difference(last, "length")
     told = (
-        f"at r = {last.strength.factor:g} texts are {length.value:+.1f} words [{length.low:+.1f}, {length.high:+.1f}] "
-        f"from those of r = 1; with both cut to the shorter of the two, CHAIR_s differs by {points(equal)}."
+        f"at r = {last.strength.factor:g} texts differ by {length.value:+.1f} words [{length.low:+.1f}, "
+        f"{length.high:+.1f}] from those of r = 1; with both cut to the shorter of the two, CHAIR_s differs by "
+        f"{points(equal)}."
     )
     return _begun(
         verdict,
@@ -162,7 +163,7 @@ def _levels(effects: Effects) -> Table:
         lines.append(
             (
                 Cell(named(arm)),
-                Cell(f"{taken(arm):.1%}" if acted else "–", f"{matched(arm):.0%} of what was asked" if acted else ""),
+                Cell(f"{taken(arm):.1%}" if acted else "–", f"{matched(arm):.0%} of the target" if acted else ""),
                 Cell(f"{arm.changed(effects.base):.0%}" if acted else "–"),
                 *(Cell(f"{f.value:.1%}", f"{f.low:.1%} to {f.high:.1%}") for f in list(found.values())[:3]),
                 Cell(f"{found['length'].value:.1f}", f"{found['length'].low:.1f} to {found['length'].high:.1f}"),

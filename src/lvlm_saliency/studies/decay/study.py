@@ -1,4 +1,4 @@
-"""Study `decay`: does a weaker hold on what was written correctly cause hallucination? An experiment."""
+"""Study `decay`: does weaker attention to what was written correctly cause hallucination? An experiment."""
 
 from __future__ import annotations
 

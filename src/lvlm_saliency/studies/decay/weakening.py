@@ -1,4 +1,4 @@
-"""Weakening the hold on confident correct words while a text is being written, and the same amount taken elsewhere."""
+"""Weaker attention to confident correct words while a text is being written; as much taken elsewhere as a control."""
 
 from __future__ import annotations
 

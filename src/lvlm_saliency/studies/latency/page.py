@@ -33,7 +33,7 @@ def page(
     """The whole result. strict: SGRS at alpha 0.9 against SGRS at 0.6; left_out: reasons by label."""
     text = (
         "Every time is a pair: plain model.generate and the method in turn, one picture, one text, exactly as many new "
-        "tokens from both. Methods that draw are set against sampled generation, the others against greedy. "
+        "tokens from both. Methods that draw are compared with sampled generation, the others with greedy. "
         "“generate, again” is plain generation against itself: what the machine's noise alone looks like. “no method” "
         "is this package's loop with nothing in it. The smaller the model, the more a method's fixed work per token "
         "weighs: what is a tenth here may be nothing on a model of billions of weights."

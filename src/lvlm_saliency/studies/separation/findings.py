@@ -34,8 +34,8 @@ def findings(first: Measured, bins: Mapping[str, Binned], models: Sequence[Neste
         found.append(
             Finding(
                 CANNOT_TELL,
-                f"Of the {CLAIMS} verdicts, asked of the same words, {changed} would become “cannot tell” under "
-                "intervals widened for asking several (Bonferroni).",
+                f"Of the {CLAIMS} verdicts, tested on the same words, {changed} would become “cannot tell” under "
+                "intervals widened for several tests (Bonferroni).",
             )
         )
     return found
@@ -52,7 +52,9 @@ def _lower(first: Measured, score: str, held: str, over: str) -> Finding:
     elif found.high < 0.5:
         text = f"Hallucinated words have higher, not lower, saliency over {over}{where}: {_area(found)}."
     elif verdict == FAILS:
-        text = f"Hallucinated words have no lower saliency over {over}{where} worth the name: {_area(found)}."
+        text = (
+            f"Hallucinated words have no saliency over {over}{where} that is lower by enough to matter: {_area(found)}."
+        )
     else:
         text = f"Whether hallucinated words have lower saliency over {over}{where} stays open: {_area(found)}."
     if held:
@@ -101,7 +103,7 @@ def _attention(first: Measured) -> Finding:
         saliency = first.area(f"saliency: {region}").estimate()
         return Finding(
             verdict,
-            f"“Plain attention does not separate them”: it does; {told}. "
+            f"Plain attention does separate them, against what the paper says: {told}. "
             f"Saliency over the same region: {_area(saliency)}.",
         )
     return Finding(verdict, f"Whether plain attention separates them stays open; at most, {told}.")
@@ -126,8 +128,8 @@ def _adds(models: Sequence[Nested]) -> Finding:
     if verdict == HOLDS and paper.sign > 0:
         verdict = FAILS
         text = (
-            "“Low saliency speaks for a hallucination beyond what log-probability says”: at equal probability and "
-            f"position, high saliency over the output does, and it helps on unseen pictures (gain {gain})."
+            "Beyond what log-probability says, high and not low saliency over the output goes with hallucination at "
+            f"equal probability and position, and it helps on unseen pictures (gain {gain})."
         )
     elif verdict == HOLDS:
         text = f"Low saliency over the output adds to log-probability and confounders on unseen pictures (gain {gain})."

@@ -54,7 +54,7 @@ def counted(first: Measured, unscored: int, token: str, asked: int) -> str:
         f"({first.y.mean():.1%}). A word is scored by {spoken}, as the mean over all {len(first.table.layers)} layers."
         f"{left_out}\n\n"
         "An area of 0.5 is chance, 1 means that every hallucinated word scores lower than every correct one (for "
-        "entropy: higher), and below 0.5 the order is turned. Intervals hold each for itself. This page asks "
+        "entropy: higher), and below 0.5 the order is reversed. Each interval is valid on its own. This page tests "
         f"{asked} areas and gains; if nothing differed, about {round(0.05 * asked)} of their intervals would still "
         "leave chance out. The verdicts above are few and were fixed before; what else stands out in a table is a "
         "hint to be checked on other pictures."

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def findings(found: Search, effect: Effect) -> list[Finding]:
-    """Is it better, at what price, better than untuned, and did choosing flatter itself?"""
+    """Is it better, at what price, better than untuned, and how much smaller is the effect on held-out pictures?"""
     return [_better(found, effect), _price(found, effect), _tuned(found, effect), _promised(found, effect)]
 
 
@@ -139,9 +139,9 @@ def _promised(found: Search, effect: Effect) -> Finding:
     verdict = HOLDS if gap - width > 0 else FAILS if gap + width < 0 else CANNOT_TELL
     verdict = CANNOT_TELL if too_few(dev) or too_few(held) else verdict
     claim = {
-        HOLDS: "The pictures that a setting is chosen on flatter it, by more than chance explains",
-        FAILS: "The pictures that the setting was chosen on did not flatter it: the held-out ones are kinder",
-        CANNOT_TELL: "How much the pictures that the setting was chosen on flatter it is not shown",
+        HOLDS: "The effect is larger on the pictures that the setting was chosen on, by more than chance explains",
+        FAILS: "The effect is larger on held-out pictures than on those that the setting was chosen on",
+        CANNOT_TELL: "Whether the effect is larger on the pictures that the setting was chosen on is not shown",
     }
     return Finding(
         verdict,

@@ -52,8 +52,8 @@ def _chosen(study: Tune, found: Search) -> Part:
         f"generate --method preset.yaml. Chosen for {'low' if goal.sign > 0 else 'high'} {name} among settings whose "
         f"recall stays within {100 * goal.recall_margin:g} points of greedy decoding's, whose captions are no more "
         f"than {goal.length_margin:.0%} shorter or longer, and no more than {100 * goal.form_margin:g} points less "
-        "often well-formed where that can be told: otherwise silence would win. Greedy decoding itself is always "
-        "a candidate.",
+        "often well-formed where that can be told: without these margins, silence would win. Greedy decoding itself is "
+        "always a candidate.",
     )
 
 
@@ -81,7 +81,7 @@ def _held_out(found: Search, effect: Effect) -> Part:
     )
     caption = (
         f"Difference to greedy decoding in {FIGURES[found.objective.figure].shown}, with 95 % intervals: the chosen "
-        f"setting on the pictures it was chosen on (n = {effect.dev_pictures}), where being chosen flatters it, and on "
+        f"setting on the pictures it was chosen on (n = {effect.dev_pictures}), an optimistic figure, and on "
         f"held-out ones (n = {effect.pictures}), beside the setting to start from."
     )
     return Part(
