@@ -1,4 +1,4 @@
-"""What methods may do to attention rows, and how two such edits become one."""
+"""Edits of attention rows, and how two edits are combined."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from lvlm_saliency.errors import SettingError
 
 @dataclass(frozen=True)
 class Temper:
-    """A factor on the scores that is itself a function of queries and keys, with its slopes; each `[B, 1, T, 1]`.
+    """A factor on the scores that is itself a function of queries and keys, and its derivatives; each `[B, 1, T, 1]`.
 
-    d multiplier / d q = query_slope * q for each head's query of the row, d multiplier / d k = key_slope * k for the
-    row's own keys: what the exact gradient of a row needs.
+    The exact gradient of a row needs d multiplier / d q = query_slope * q (q: each head's query of the row) and
+    d multiplier / d k = key_slope * k (k: the row's own keys).
     """
 
     multiplier: Tensor
@@ -28,14 +28,14 @@ class Temper:
 
 @dataclass(frozen=True)
 class RowEdit:
-    """What methods do to attention rows; every tensor broadcasts to `[B, H, T, K]`, `None` leaves that place alone.
+    """An edit of attention rows; every tensor broadcasts to `[B, H, T, K]`, and None changes nothing.
 
     score' = temper * multiplier * (score + magnitude * |score|) + bias
-    A = softmax(score'), where a `sink` `[B, H, T, 1]` is the logit of a key that takes probability and gives nothing
-    A' = gain * A (rows need not sum to 1 any more)
+    A = softmax(score'), where a `sink` `[B, H, T, 1]` is the logit of an extra key whose value is zero
+    A' = gain * A (rows then need not sum to 1)
 
-    Two edits that a gradient never crosses: `head` int64 `[B]` gives all heads of the prompt's rows the row of that
-    head (-1: each keeps its own), and `rewrite` makes any function of a block of finished rows,
+    Two more edits have no gradient: `head` int64 `[B]` replaces the prompt's rows of all heads by those of that head
+    (-1: no change), and `rewrite` is any function of a block of rows after the softmax,
     `(A [B, H, t, K], which keys they see, slice of the query rows) -> A'`.
     """
 
@@ -49,11 +49,13 @@ class RowEdit:
     rewrite: Callable[[Tensor, Tensor, slice], Tensor] | None = None
 
     def then(self, other: RowEdit) -> RowEdit:
-        """Both edits, this one first; a bias that came first is multiplied by a later multiplier. A magnitude, a temper
-        and a head are read off the model's own scores, in whichever order they come.
+        """This edit followed by another.
+
+        A bias of this edit is multiplied by the other's multiplier. Magnitude, temper and head always refer to the
+        model's own scores, in either order.
 
         Raises:
-            SettingError: both choose a head, a temper or a rewrite, of which there is one.
+            SettingError: both set a head, a temper or a rewrite.
         """
         return RowEdit(
             multiplier=combined(torch.mul, self.multiplier, other.multiplier),
@@ -68,12 +70,12 @@ class RowEdit:
 
     @functools.cached_property
     def additive(self) -> bool:
-        """True when the edit is a bias only, which every backend that takes a float mask can apply."""
+        """Whether the edit is only a bias, which every backend that takes a float mask can apply."""
         return all(getattr(self, field.name) is None for field in fields(self) if field.name != "bias")
 
     @property
     def differentiable(self) -> bool:
-        """Whether the gradient of edited rows is known."""
+        """Whether the gradient of the edited rows can be computed."""
         return self.head is None and self.rewrite is None
 
     def rows(self, block: slice) -> RowEdit:
@@ -98,7 +100,7 @@ def _only(a: Any, b: Any, what: str) -> Any:
 
 
 def combined(operation: Callable[[Tensor, Tensor], Tensor], a: Tensor | None, b: Tensor | None) -> Tensor | None:
-    """`operation(a, b)`, or the one that is there."""
+    """`operation(a, b)`; where one of the two is None, the other."""
     if a is None or b is None:
         return a if b is None else b
     return operation(a, b)
@@ -109,5 +111,5 @@ def _combine_scaled(bias: Tensor | None, multiplier: Tensor | None) -> Tensor | 
 
 
 def rows_of(x: Tensor, block: slice) -> Tensor:
-    """The rows `block` of a tensor whose second last axis runs over query rows, or is 1 for all of them alike."""
+    """The rows `block` of a tensor whose second last axis runs over query rows, or has length 1 and holds for all."""
     return x if x.shape[-2] == 1 else x[..., block, :]

@@ -1,4 +1,4 @@
-"""Methods as a user gives them: checked to be methods, and, for a trace, to be ones that edit rows."""
+"""Checks on the `methods` argument: that they are methods, and, for a trace, that they edit rows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lvlm_saliency.errors import SettingError
 
 
 def given_methods(methods: Any) -> list[Bindable]:
-    """The methods as a list; one alone may come without a list.
+    """The methods as a list. A single method may be passed without a list.
 
     Raises:
         SettingError: a name, a class, something else that is not a method, or the same method twice.
@@ -31,16 +31,16 @@ def given_methods(methods: Any) -> list[Bindable]:
 
 
 def editing(methods: Iterable[Bindable]) -> list[Bindable]:
-    """Those of the methods that act inside the model's own pass, which a trace of a text written under them repeats."""
+    """The methods that act inside the model's own forward pass; a trace of a text written under them applies them."""
     return [method for method in methods if Role.ROWS in method.roles]
 
 
 def traced_methods(methods: Any) -> list[Bindable]:
-    """The methods of a trace: each edits attention rows in the model's own pass, which a trace repeats.
+    """The methods of a trace: each edits attention rows in the model's own forward pass.
 
     Raises:
-        SettingError: what `given_methods` refuses, or a method that edits no rows: it makes the logits of several
-            passes, chooses tokens, or only listens. The message says what to do instead.
+        SettingError: what `given_methods` refuses, or a method that edits no rows because it contrasts several passes,
+            chooses tokens, or only observes. The message says what to do instead.
     """
     given = given_methods(methods)
     for method in given:

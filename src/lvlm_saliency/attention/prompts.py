@@ -1,4 +1,4 @@
-"""What counts as the prompt of a forward call, and what a cache tells of the rows in it."""
+"""The prompt of a forward call, and what is known of the rows that a cache holds."""
 
 from __future__ import annotations
 
@@ -23,9 +23,15 @@ _ORIGIN = "lvlm_saliency_origin"
 
 @dataclass
 class Prompt:
-    """The prompt of a call. length: n0; image, padding: bool `[batch, n0]`, which positions hold pictures and which
-    hold nothing, None where there are none; shift: see `RowContext`; told: whether its ids were there to say where
-    pictures stand."""
+    """The prompt of a call.
+
+    Attributes:
+        length: n0, padding included.
+        image: bool `[batch, n0]`, the positions of image tokens; None where there are none.
+        padding: bool `[batch, n0]`, the positions of padding; None where there is none.
+        shift: see `RowContext`.
+        told: whether the token ids were known, which alone say where pictures stand.
+    """
 
     length: int
     image: Tensor | None = None
@@ -35,7 +41,7 @@ class Prompt:
 
     @classmethod
     def read(cls, model: Any, ids: Tensor | None, mask: Tensor | None, length: int) -> Prompt:
-        """What token ids `[batch, n0]` and the attention mask say."""
+        """The prompt that token ids `[batch, n0]` and an attention mask describe."""
         image = padding = None
         told = False
         if isinstance(ids, Tensor) and ids.dim() == 2 and ids.shape[1] >= length:
@@ -49,9 +55,11 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Origin:
-    """What is known of the rows whose keys and values a cache holds. It lies on the cache, so that copies carry it.
+    """What is known of the rows whose keys and values a cache holds. Stored on the cache, so that copies keep it.
 
-    prompt: the prompt that began it; edited: position of the first row that a method has changed, None where none has.
+    Attributes:
+        prompt: the prompt that the cache began with.
+        edited: position of the first row that a method has changed; None where none has.
     """
 
     prompt: Prompt
@@ -59,12 +67,12 @@ class Origin:
 
 
 def origin_of(cache: Any) -> Origin | None:
-    """What is known of a cache's rows; None where no method has watched them come in."""
+    """What is known of a cache's rows; None where they were computed outside of any session."""
     return getattr(cache, _ORIGIN, None)
 
 
 def note_origin(cache: Any, prompt: Prompt, past: int, edited: int | None) -> None:
-    """Write down what a call over `past` tokens has put into the cache; `edited` as in `Origin`."""
+    """Note on the cache what a call over `past` tokens has added to it; `edited` as in `Origin`."""
     known = None if past == 0 else origin_of(cache)
     if known is not None and known.edited is not None:
         edited = known.edited if edited is None else min(edited, known.edited)
@@ -84,7 +92,7 @@ def prompt_of(model: Any, given: Mapping[str, Any]) -> Prompt:
         length = embeddings.shape[1]
         ids = ids if isinstance(ids, Tensor) and ids.shape[1] == length else None
     else:
-        length = 1 if ids is None else ids.shape[1]  # without any, generate begins with the start token
+        length = 1 if ids is None else ids.shape[1]  # without ids, generate begins with the start token
     mask = given.get("attention_mask")
     if mask is None and embeddings is None and isinstance(ids, Tensor):
         mask = hf.inferred_mask(model, ids, given)
@@ -94,10 +102,10 @@ def prompt_of(model: Any, given: Mapping[str, Any]) -> Prompt:
 
 
 def check_told(acting: Iterable[PromptTraits], model: Any, prompt: Prompt) -> None:
-    """Refuse a prompt that does not say where its pictures stand to what acts on them.
+    """Check that parts which act on the picture can tell where it stands in the prompt.
 
     Raises:
-        SettingError: naming what does.
+        SettingError: the prompt's ids are not known; the message names the method.
     """
     if prompt.told or not placeholder_ids(model):
         return
@@ -110,24 +118,27 @@ def check_told(acting: Iterable[PromptTraits], model: Any, prompt: Prompt) -> No
 
 
 def brought_cache(given: Mapping[str, Any]) -> Any:
-    """The cache that the caller of `generate` brings, if it holds anything; else None."""
+    """The cache that the caller of `generate` passes, if it holds anything; else None."""
     cache = hf.cache_of(given)
     return cache if cache is not None and cache.get_seq_length() else None
 
 
 def fit_cache(model: Any, acting: Sequence[PromptTraits], cache: Any, prompt: Prompt, given: Mapping[str, Any]) -> int:
-    """Make a cache that the caller brings fit to go on from, and return how many tokens of the prompt it then holds.
+    """Crop a cache that the caller passes to the rows that can be used, and return how many tokens it then holds.
 
-    A row that the prompt's own pass would have made otherwise is taken back, with those behind it, and fed again: a row
-    that was written as an answer and is a part of the prompt now, and any row where something edits the prompt. At
-    least the last token is fed.
+    Rows that a forward pass over the present prompt would compute differently are removed, with all rows after them,
+    and their tokens are fed again: rows that a method edited as part of an answer that now belongs to the prompt, and
+    all rows where a method edits the prompt. At least the last token is fed.
 
     Args:
-        acting: what changes forward calls in this generation.
+        model: the model.
+        acting: the parts that change forward calls in this generation.
+        cache: the caller's cache.
+        prompt: the present prompt.
         given: the arguments of `generate`.
 
     Raises:
-        SettingError: it holds more than the prompt, or rows that would have to be fed again and cannot.
+        SettingError: the cache holds more than the prompt, or rows that cannot be removed or fed again.
     """
     held = int(cache.get_seq_length())
     if held > prompt.length:
@@ -138,7 +149,7 @@ def fit_cache(model: Any, acting: Sequence[PromptTraits], cache: Any, prompt: Pr
     changing = next((part for part in acting if part.edits_prompt), None)
     known = origin_of(cache)
     edited = held if not acting or known is None or known.edited is None else min(held, known.edited)
-    # transformers feeds the whole prompt to begin with where it drafts, over whatever the cache holds
+    # in assisted decoding transformers feeds the whole prompt first, whatever the cache already holds
     drafting = any(
         hf.setting(model, given, name) is not None for name in ("assistant_model", "prompt_lookup_num_tokens")
     )
@@ -167,10 +178,10 @@ def fit_cache(model: Any, acting: Sequence[PromptTraits], cache: Any, prompt: Pr
 
 
 def check_pictures_in_cache(model: Any, given: Mapping[str, Any], held: int) -> None:
-    """Where a cache is brought: refuse pictures that it holds already, and the lack of those that it does not hold.
+    """Check that the pictures passed beside a cache are exactly those after its first `held` tokens.
 
     Raises:
-        PromptError: the pictures given are not those behind the first `held` tokens.
+        PromptError: pictures are passed that the cache already holds, or others are missing.
     """
     ids = given.get("input_ids", given.get("inputs"))
     known = placeholder_ids(model)
@@ -191,7 +202,7 @@ def check_pictures_in_cache(model: Any, given: Mapping[str, Any], held: int) -> 
 
 @contextmanager
 def pushed(stack: list[Any], item: Any) -> Iterator[None]:
-    """`item` on top of the stack for the length of the block."""
+    """Keep `item` at the end of the list `stack` for the length of the block."""
     stack.append(item)
     try:
         yield

@@ -1,12 +1,12 @@
-"""Attention rows and their exact gradients: the mathematics below everything else.
+"""Attention rows and their exact gradients.
 
-A *row* is what one query position does with all the keys. Shapes: `B` samples, `H` query heads in `G` groups of `H/G`
-heads (`G` key/value heads), `T` query rows, `K` keys, `D` head width.
+A *row* is the attention of one query position over all keys. Shapes: `B` samples, `H` query heads in `G` groups of
+`H/G` heads (`G` key/value heads), `T` query rows, `K` keys, `D` head width.
 
-The forward pass stays with whatever backend the model uses. The backward pass is ours: it rebuilds the probabilities of
-the rows that carry a gradient, in blocks, and lets gradient flow only into a token's own query, key and value. Since
-the loss of a token depends on its row through that token's own residual stream alone, this gives every row its exact
-gradient in one pass over many tokens (a token's loss never reaches its row through another token's row).
+The forward pass is that of the model's own backend. The backward pass is ours: it recomputes the probabilities of the
+rows that carry a gradient, in blocks, and lets gradient flow only into a token's own query, key and value. The loss of
+a token depends on its own row only through that token's own residual stream, so this gives every row its exact gradient
+in one backward pass over many tokens (docs/method.md).
 """
 
 from __future__ import annotations
@@ -23,17 +23,24 @@ from lvlm_saliency.attention.edits import RowEdit, Temper, combined, rows_of
 BLOCK_ELEMENTS = 2**24
 """Upper bound of `B * H * rows * K` in one block: 64 MiB per float32 temporary."""
 SMALL_ELEMENTS = 2**17
-"""Of a temporary over some of the heads, on a CPU: 512 KiB in float32."""
+"""Elements of a temporary tensor over a group of heads on a CPU: 512 KiB in float32."""
 NO_EDIT = RowEdit()
 
 
 @dataclass
 class Rows:
-    """One layer's attention call, seen row by row; tensors carry no gradient.
+    """One layer's attention call; its tensors carry no gradient.
 
-    query `[B, H, T, D]`, key `[B, G, K, D]`, value `[B, G, K, Dv]` as the layer passed them (keys not repeated);
-    mask: bool (True = visible) or additive `[B, 1 or H, T, K]`, or None; `own` is the column of query row 0's own key,
-    row t's own key is column `own + t`; `sinks` `[H]` are per-head logits that take probability from every row.
+    Attributes:
+        query: `[B, H, T, D]` as the layer passed it.
+        key: `[B, G, K, D]`, not repeated over the heads of a group.
+        value: `[B, G, K, Dv]`, likewise.
+        mask: bool (True = visible) or additive, `[B, 1 or H, T, K]`, or None.
+        scaling: factor on q . k.
+        own: column of the key of query row 0's own token; that of row t is `own + t`.
+        softcap: scores become softcap * tanh(score / softcap); None for none.
+        sinks: `[H]`, per-head logits that take probability from every row.
+        edit: the edit of the methods, or None.
     """
 
     query: Tensor
@@ -51,7 +58,7 @@ class Rows:
         return self.key.shape[1]
 
     def grouped(self, x: Tensor) -> Tensor:
-        """`[..., B, H, T, D]` -> `[..., B, G, (H/G) * T, D]`: the heads that share a key as one long run of rows."""
+        """`[..., B, H, T, D]` -> `[..., B, G, (H/G) * T, D]`: the rows of heads that share a key, one after another."""
         *lead, heads, rows, width = x.shape
         return x.reshape(*lead, self.groups, heads // self.groups * rows, width)
 
@@ -119,7 +126,8 @@ class Rows:
         return replace(self, query=self.query[:, :, block], mask=mask, own=self.own + (block.start or 0), edit=edit)
 
     def with_one_head(self, head: Tensor) -> Rows:
-        """The same rows where every head attends as head number `head` `[B]` does (-1: as it did); values stay."""
+        """The same rows where every head has the query and keys of head number `head` `[B]` (-1: its own); each keeps
+        its own values."""
         batch, heads = self.query.shape[:2]
         own = torch.arange(heads, device=head.device).expand(batch, heads)
         chosen = torch.where(head[:, None] < 0, own, head[:, None])
@@ -137,7 +145,7 @@ class Rows:
         return None if self.edit is None or self.edit.gain is None else rows_of(self.edit.gain, block)
 
     def weights(self, block: slice) -> Tensor:
-        """The rows `[B, H, t, K]` that multiply the values: probabilities with the gain on them, float32."""
+        """The rows `[B, H, t, K]` that multiply the values, float32: probabilities after gain and rewrite."""
         weights, _ = self.probabilities(block)
         gain = self.gain(block)
         weights = weights if gain is None else weights * gain
@@ -167,24 +175,25 @@ def saliency(weights: Tensor, gradient: Tensor) -> Tensor:
 
 
 SQUARED = 1e-15
-"""Norms below it may have lost squares to the range of float32."""
+"""In norms below this some squares may have underflowed in float32."""
 TINY = torch.finfo(torch.float32).tiny
 
 
 def unit(rows: Tensor, over: Tensor | None = None) -> Tensor:
     """Rows of saliency, float32 `[..., K]`, each divided by its L2 norm (paper, Eq. 5 row by row).
 
-    A row that is 0 everywhere, or too small for float32 to hold it in full, has no direction: it becomes 0, never
-    rounding errors blown up by a division.
+    A row that is 0 everywhere, or too small for float32, becomes 0: dividing it by its norm would only magnify rounding
+    errors.
 
     Args:
-        over: `[..., M]`, what each row's norm is taken over, where that is more than the row itself.
+        rows: the rows.
+        over: `[..., M]`, the elements over which each row's norm is taken; default the row itself.
     """
     over = rows if over is None else over
     norms: Tensor = over.norm(dim=-1, keepdim=True)
     out = rows / norms.clamp_min(TINY)
     small = norms[..., 0] < SQUARED
-    if bool(small.any()):  # measured again, at the scale of the largest element
+    if bool(small.any()):  # computed again, in units of the row's largest element
         largest = over[small].amax(dim=-1, keepdim=True)
         scale = largest.clamp_min(TINY)
         size = (over[small] / scale).norm(dim=-1, keepdim=True).clamp_min(TINY)
@@ -197,11 +206,11 @@ Recorder = Callable[[slice, Tensor, Tensor], None]
 
 
 class RowAttention(torch.autograd.Function):
-    """Attention whose forward is the model's own backend and whose backward is exact for each row by itself.
+    """Attention whose output comes from the model's own backend and whose backward pass is exact for each row.
 
-    Inputs: query `[B, H, T, D]`, the T new keys and values `[B, G, T, D]` (gradient goes to these), an `anchor` scalar
-    that starts the graph where nothing below needs a gradient, the `Rows`, the output that the backend computed
-    `[B, T, H, Dv]`, the first row that may carry gradient, and an optional recorder.
+    Inputs: query `[B, H, T, D]` and the T new keys and values `[B, G, T, D]`, which receive gradient; an `anchor`
+    scalar that starts the graph where no input needs a gradient; the `Rows`; the output that the backend computed,
+    `[B, T, H, Dv]`; the first row that may carry gradient; an optional recorder.
     """
 
     @staticmethod
@@ -225,7 +234,7 @@ class RowAttention(torch.autograd.Function):
         gradient = gradient.transpose(-2, -3)  # [B, H, T, Dv]
         needs_input = ctx.needs_input_grad[0]
         parts = [_block_gradients(rows, block, gradient, needs_input, record) for block in rows.blocks(first)]
-        if not needs_input:  # the lowest target layer: recorded, and the pass ends here
+        if not needs_input:  # the lowest target layer: its rows are recorded, and no layer below needs a gradient
             return None, None, None, gradient.new_zeros(()), None, None, None, None
         grads = parts[0] if len(parts) == 1 else [torch.cat(pieces, dim=-2) for pieces in zip(*parts, strict=True)]
         if first:
@@ -241,8 +250,8 @@ def _block_gradients(
     probabilities, slope = rows.probabilities(block)
     gain = rows.gain(block)
     weights = probabilities if gain is None else probabilities * gain
-    # In place where it can be: memory that is touched for the first time costs more than the arithmetic on it. The
-    # product is also that of probability and its gradient: a gain goes from the one to the other.
+    # In place where possible: touching new memory costs more than the arithmetic on it. weights * gradient is also
+    # probability * its gradient, since a gain moves from one factor to the other.
     product = rows.weight_gradient(gradient).mul_(weights)
     if record is not None:
         record(block, _sum_of_sizes(product), weights)
@@ -271,9 +280,8 @@ def _block_gradients(
 
 
 def _few_heads(x: Tensor) -> list[slice]:
-    """Slices over the heads of `[..., H, t, K]`: what is made of one of them is small on a CPU, where memory that was
-    not in use before costs more than the arithmetic on it. A small tensor is one slice, and so is one on another
-    device."""
+    """Slices over the heads of `[..., H, t, K]`, so that temporaries stay small on a CPU, where touching new memory
+    costs more than the arithmetic on it. Small tensors, and those on other devices, are one slice."""
     heads = x.shape[-3]
     step = heads if x.device.type != "cpu" else max(1, SMALL_ELEMENTS * heads // max(1, x.numel()))
     return [slice(first, first + step) for first in range(0, heads, step)]

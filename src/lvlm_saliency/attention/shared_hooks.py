@@ -1,8 +1,9 @@
-"""Forward hooks that threads may add and take off while others run the same model.
+"""Forward hooks that threads may add and remove while others run the same model.
 
-A module's dictionaries of hooks belong to all threads: one that is walking them, while another takes a hook off, calls
-that hook without its keywords, or stumbles over the change. So each module has one hook of ours of a kind, which stays
-as long as anything is open on its model, and what it calls is a tuple that is replaced and never changed.
+A module's dictionaries of hooks are shared by all threads. If one thread removes a hook while another iterates over
+them, the other calls that hook without its keywords, or fails because the dictionary has changed. So each module gets
+one hook of ours before and one after its forward call. They stay as long as a session is open on the model, and the
+tuple of functions that they call is replaced, never changed in place.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _lock = threading.RLock()
 
 
 class _Hook:
-    """The one hook of a kind on one module; calls its functions in the order in which they came."""
+    """The one hook before (or after) one module's forward call; calls its functions in the order of registration."""
 
     def __init__(self, module: nn.Module | None = None) -> None:
         self.module = module
@@ -37,7 +38,7 @@ class _Hook:
 
 class _Before(_Hook):
     def __call__(self, module: Any, args: Any, kwargs: Any = None) -> Any:
-        if kwargs is None or not self.serves(module):  # taken off while this thread walked the hooks
+        if kwargs is None or not self.serves(module):  # removed while this thread iterated over the hooks
             return None
         changed = None
         for _, function in self.functions:
@@ -59,7 +60,7 @@ class _After(_Hook):
 
 
 class SharedHooks:
-    """The hooks of one model, for whoever is open on it."""
+    """The hooks of one model, shared by all sessions that are open on it."""
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model  # held, so that its id stays its own
@@ -67,12 +68,13 @@ class SharedHooks:
         self.hooks: dict[tuple[int, type[_Hook], bool], tuple[_Hook, RemovableHandle]] = {}
 
     def before(self, module: nn.Module, function: Callable[..., Any]) -> Handle:
-        """Call `function(module, args, kwargs)` before each forward call of the module; it may return new ones."""
+        """Call `function(module, args, kwargs)` before each forward call of the module; it may return a new pair of
+        args and kwargs."""
         return self._added(module, _Before, False, function)
 
     def after(self, module: nn.Module, function: Callable[..., Any], *, always: bool = False) -> Handle:
-        """Call `function(module, args, kwargs, output)` behind each forward call of the module; it may return another
-        output. With `always` also behind one that ends in an exception, with None for its output."""
+        """Call `function(module, args, kwargs, output)` after each forward call of the module; it may return another
+        output. With `always` it is also called after an exception, with None as the output."""
         return self._added(module, _After, always, function)
 
     def _added(self, module: nn.Module, kind: type[_Hook], always: bool, function: Callable[..., Any]) -> Handle:
@@ -98,7 +100,7 @@ class SharedHooks:
 
 
 class Handle:
-    """Takes one function off again."""
+    """Removes one function again."""
 
     def __init__(self, hook: _Hook) -> None:
         self.hook = hook
@@ -110,7 +112,7 @@ class Handle:
 
 @contextmanager
 def shared_hooks(model: nn.Module) -> Iterator[SharedHooks]:
-    """The model's hooks; with the last block that is open on the model they are gone."""
+    """The model's hooks. They are removed when the last block that uses them ends."""
     with _lock:
         hooks = _open.setdefault(id(model), SharedHooks(model))
         hooks.users += 1

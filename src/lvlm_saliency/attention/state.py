@@ -1,4 +1,4 @@
-"""The state of one forward call: where its rows stand, what edits them, and what is to be captured of them."""
+"""The state of one forward call: the positions of its rows, their editors, and what is to be captured."""
 
 from __future__ import annotations
 
@@ -24,14 +24,22 @@ FORWARD_STATE = "lvlm_saliency_state"
 
 @dataclass
 class RowContext:
-    """Where one layer's rows stand: what an edit needs to know.
+    """The rows of one layer's attention call, as an editor sees them.
 
-    layer: decoder layer number; past/new: tokens in the cache before this call and in it; prompt_length: n0, absolute
-    positions (padding counted); keys: number of key columns; offset: absolute position of key column 0; image, padding:
-    which positions of the prompt hold pictures and which hold nothing, bool `[batch, n0]`, None where there are none;
-    shift: int64 `[batch]`, how many columns of padding stand left of each sample's prompt, where samples have kept
-    different numbers of tokens, else None: a sample's positions are then those columns further right;
-    cached: whether the call has a cache, so that a row is fed once, when its token comes in.
+    Attributes:
+        layer: decoder layer number, from 0.
+        past: tokens in the cache before this call.
+        new: tokens fed in this call: the number of query rows.
+        prompt_length: n0, padding included.
+        keys: number of key columns.
+        offset: absolute position of key column 0.
+        device: of the layer's tensors.
+        image: bool `[batch, n0]`, the positions of image tokens in the prompt; None where there are none.
+        padding: bool `[batch, n0]`, the positions of padding in the prompt; None where there is none.
+        make_rows: computes `rows`; None outside of a forward call.
+        shift: int64 `[batch]` or None. Where the samples of a batch have kept different numbers of drafted tokens, this
+            many more columns of padding stand left of each sample's prompt, and all its positions are larger by it.
+        cached: whether the call has a cache. Each row is then computed once, in the call that feeds its token.
     """
 
     layer: int
@@ -51,7 +59,7 @@ class RowContext:
     def rows(self) -> Rows:
         """The layer's queries, keys and mask before any edit, for an edit that depends on them."""
         if self.make_rows is None:
-            raise RuntimeError("these rows stand outside of a call: there are no queries and keys to look at")
+            raise RuntimeError("these rows belong to no forward call: there are no queries and keys to read")
         return self.make_rows(self)
 
     @overload
@@ -60,8 +68,8 @@ class RowContext:
     def columns(self, prompt: None) -> None: ...
 
     def columns(self, prompt: Tensor | None) -> Tensor | None:
-        """A mask over the prompt `[batch, n0]` laid on this call's key columns, bool `[B, K]`; B may be several beams
-        or answers to each of the batch, next to one another."""
+        """A mask over the prompt, bool `[batch, n0]`, in this call's key columns, bool `[B, K]`. B is a multiple of
+        `batch` where each sample has several beams or answers, which stand next to one another."""
         if prompt is None:
             return None
         positions = self.key_positions
@@ -71,10 +79,10 @@ class RowContext:
         return found if len(found) == batch else found.repeat_interleave(batch // len(found), dim=0)
 
     def needs_whole_prompt(self, name: str) -> None:
-        """Refuse a prompt that comes in pieces.
+        """Check that the prompt is fed in one call.
 
         Raises:
-            SettingError: these rows are a part of the prompt.
+            SettingError: these rows are only a part of the prompt. The message begins with `name`.
         """
         if self.past < self.prompt_length and (self.past or self.past + self.new < self.prompt_length):
             raise SettingError(
@@ -95,24 +103,29 @@ class RowContext:
 
 
 class PrefillComplete(Exception):
-    """Ends a forward call of which nothing but keys and values was wanted: the cache has them (`Capture.keys_only`)."""
+    """Ends a forward call early once the cache holds its keys and values, where nothing else is needed
+    (`Capture.keys_only`)."""
 
 
 @dataclass
 class Capture:
-    """Asks for rows of saliency: which layers, from which query row on, and where the records go.
+    """Asks a forward call for attention rows or their saliency, and receives them.
 
-    `layers` None means every layer that has attention. `outputs[layer]` holds the layer's attention output
-    `[B, T, H, Dv]` (in the graph) and `rows[layer]` its `Rows`, for whoever differentiates by hand.
-
-    Without `graph` nothing is differentiated: the layers run as ever, and `weights[layer]` holds the post-softmax rows
-    `[B, H, T, K]` in float32 as the edits left them.
-
-    With `keys_only` the call ends with `PrefillComplete` where one of `layers` would attend: its keys and values are in
-    the cache by then.
-
-    With `whole` the layers run eagerly inside the ordinary autograd graph and `weights[layer]` holds the full map
-    `[B, H, T, K]`: the definition itself, at its full price.
+    Attributes:
+        layers: decoder layer numbers; None for every layer that has attention.
+        first: the first query row that may carry gradient.
+        recorder: called with (layer, context); returns the function that receives the saliency of that layer's rows.
+        graph: whether the rows are differentiated. If not, the layers run as usual, and `weights[layer]` receives the
+            rows after the softmax and the edits, float32 `[B, H, T, K]`.
+        whole: the layers run eagerly in the ordinary autograd graph, and `weights[layer]` receives the full map
+            `[B, H, T, K]`. This is the definition of saliency; it costs n x n memory per head.
+        keys_only: the call ends with `PrefillComplete` at the first of `layers` to attend; the cache holds that layer's
+            keys and values by then.
+        anchor: the scalar that starts the graph.
+        weights: see `graph` and `whole`.
+        outputs: each layer's attention output `[B, T, H, Dv]`, in the graph.
+        rows: each layer's `Rows`, for callers that differentiate by themselves.
+        contexts: each layer's `RowContext`.
     """
 
     layers: frozenset[int] | None = None
@@ -133,7 +146,7 @@ class Capture:
 
 @dataclass
 class ForwardState:
-    """The state of one forward call; made by a session, carried by the call, gone with it."""
+    """The state of one forward call: a session makes it, and the call's keywords carry it to the attention layers."""
 
     past: int
     new: int
@@ -145,23 +158,23 @@ class ForwardState:
     cache: Any = None
     shift: Tensor | None = None
     acting: Sequence[Acting] = ()
-    """Whatever changes the call: the editors, and hooks between the layers."""
+    """All parts that change the call: the editors, and the hooks between the layers."""
     fresh: Fresh = field(default_factory=Fresh)
-    """New keys and values that still carry a graph; the cache holds them without."""
+    """The call's new keys and values with their autograd graph; the cache holds them detached."""
     numbers: Mapping[Any, int] = field(default_factory=dict)
-    """Numbers of attention modules whose own `layer_idx` is not their layer's."""
+    """Layer numbers of attention modules whose own `layer_idx` is not that of their layer."""
     reached: set[int] = field(default_factory=set)
     """Layers whose attention was called in this call."""
     traits: dict[int, tuple[Any, ...] | None] = field(default_factory=dict)
-    """By layer what the editors say of it (see `RowEditor`), None where one says nothing; filled as layers come."""
+    """By layer, the editors' `kind_of_layer`; None where one of them returns None. Filled as the layers are called."""
     edits: dict[Hashable, RowEdit | None] = field(default_factory=dict)
     masks: dict[Hashable, tuple[Tensor | None, Tensor | None]] = field(default_factory=dict)
-    """By `kind` of layer, as the first of each finds them: the edit, and the backend's mask before and after it."""
+    """By `kind` of layer, what its first layer has found: the edit, and the backend's mask before and after it."""
     edited: bool = False
     """Whether a method has changed anything in this call."""
 
     def missed(self, layers: Iterable[int]) -> list[int]:
-        """Those of `layers` whose rows were to be edited or captured, and whose attention was not called."""
+        """Those of `layers` whose rows were to be edited or captured, but whose attention was not called."""
         wanted = (n for n in layers if self.editors or (self.capture is not None and self.capture.wants(n)))
         return sorted(set(wanted) - self.reached)
 
@@ -170,7 +183,7 @@ class ForwardState:
         return self.numbers[module] if module in self.numbers else getattr(module, "layer_idx", None)
 
     def kind(self, layer: int, query: Tensor, key: Tensor) -> Hashable | None:
-        """Layers of one kind under one mask are edited alike; None for a layer that has to be looked at by itself."""
+        """A key that is equal for layers which may share edit and mask; None for a layer that shares them with none."""
         if layer not in self.traits:
             told = [editor.kind_of_layer(layer) for editor in self.editors]
             self.traits[layer] = None if any(trait is None for trait in told) else tuple(told)
