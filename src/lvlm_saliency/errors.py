@@ -1,6 +1,6 @@
-"""The exceptions that users meet. Each carries one line that says what is wrong and what to do about it.
+"""The exceptions that users see. The message is one line that says what is wrong and what to do about it.
 
-Every one is a `LvlmSaliencyError`; the command line prints its line and ends with `exit_status`.
+All derive from `LvlmSaliencyError`; the command line prints the message and exits with status `exit_status`.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ class LvlmSaliencyError(Exception):
 
 
 class InputError(LvlmSaliencyError, ValueError):
-    """Something that the user gave cannot be used as it is."""
+    """An argument, a file or another input of the user's cannot be used as it is."""
 
 
 class ImageError(InputError):
-    """A picture cannot be read, or must not be (missing, truncated, not a picture, far too large)."""
+    """A picture cannot be read, or is refused: missing, truncated, not a picture, far too large."""
 
 
 class PromptError(InputError):
@@ -32,7 +32,7 @@ class SettingError(InputError):
 
 
 class SequenceError(InputError):
-    """Generated sequences do not belong to the inputs that are said to have produced them."""
+    """Generated sequences do not belong to the inputs that they are passed with."""
 
 
 class ModelError(InputError):
@@ -48,7 +48,7 @@ class NumericalError(LvlmSaliencyError, ArithmeticError):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """` (did you mean 'x'?)` for the closest of `known`, or the list of all when nothing is close."""
+    """`; did you mean 'x'?` with the closest of `known`, or the list of all where none is close."""
     known = sorted(known)
     close = get_close_matches(name, known, n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"

@@ -1,4 +1,4 @@
-"""Packages that the core does without. Where one is needed and missing, the error names the extra that brings it.
+"""Optional packages. Where one is needed and missing, the error names the extra that installs it.
 
 `pip install lvlm-saliency` brings what loading, tracing and generating need. Plots, studies and the rest are extras of
 `pyproject.toml`.
@@ -11,19 +11,19 @@ from importlib.util import find_spec
 from .errors import InputError
 
 INSTALLED_AS = {"sklearn": "scikit-learn"}
-"""Where a package is not installed under the name by which it is imported."""
+"""Names on the package index, for modules that are imported under another name."""
 
 
 def require(extra: str, *modules: str, what: str) -> None:
-    """Make sure that packages are installed, before anything is computed with them.
+    """Check that packages are installed, before a computation that needs them begins.
 
     Args:
-        extra: the extra of this package that brings them.
-        modules: names by which they are imported.
+        extra: the extra of this package that installs them.
+        modules: names under which they are imported.
         what: what needs them, as the beginning of a sentence.
 
     Raises:
-        InputError: one is missing; the line says how to get it.
+        InputError: one is missing; the message says how to install it.
     """
     missing = [INSTALLED_AS.get(name, name) for name in modules if find_spec(name) is None]
     if missing:

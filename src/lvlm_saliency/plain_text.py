@@ -1,4 +1,4 @@
-"""Text that others wrote, made fit to be printed: nothing in it can move the cursor, colour, clear or hide anything."""
+"""Makes text from models, files and users safe to print: no character in it can control a terminal or hide text."""
 
 from __future__ import annotations
 
@@ -6,18 +6,22 @@ import re
 import unicodedata
 
 DOT = "\u00b7"
-"""Stands for every character that is no letter, mark, digit, sign or space."""
+"""Replaces every character that is not a letter, mark, digit, sign or space."""
 
-_JOINERS = "\u200c\u200d"  # scripts such as Hindi and Persian need them, and they steer nothing
+_JOINERS = "\u200c\u200d"  # scripts such as Hindi and Persian need them, and they control nothing
 _STRANGE = re.compile("[^ -~]")
 
 
 def printable(text: str, keep: str = "\n\t") -> str:
-    """`text` with each character that a terminal may obey, or not show, as a dot, and other blanks as plain spaces.
+    """`text` with a dot for each character that could control a terminal or be invisible, and plain spaces.
 
-    That takes in escape and other control codes (C0, DEL, C1), bidirectional controls, line and paragraph separators,
-    half surrogates and unassigned code points. A character stands by itself, so pieces of a stream can be treated one
-    after the other. `keep`: controls that stay, by default line feed and tab; CR LF becomes LF where LF is kept.
+    Replaced are escape and other control codes (C0, DEL, C1), bidirectional controls, line and paragraph separators,
+    lone surrogates and unassigned code points. Each character is treated by itself, so a stream can be passed in
+    pieces.
+
+    Args:
+        text: any text.
+        keep: control characters that stay, by default line feed and tab; CR LF becomes LF where LF is kept.
     """
     if "\n" in keep:
         text = text.replace("\r\n", "\n")
@@ -25,12 +29,12 @@ def printable(text: str, keep: str = "\n\t") -> str:
 
 
 def one_line(text: object) -> str:
-    """`str(text)` fit to stand within a line: names, paths, settings. Line feeds become dots as well."""
+    """`str(text)` made safe to print within a line (names, paths, settings): line feeds become dots as well."""
     return printable(str(text), keep="")
 
 
 def printable_json(text: str) -> str:
-    """A JSON document with those characters escaped as `\\uXXXX`: a reader gets back what was written."""
+    """A JSON document with those characters escaped as `\\uXXXX`, which a JSON reader turns back into them."""
     return _STRANGE.sub(lambda found: _escape(found.group()), text)
 
 
@@ -41,7 +45,7 @@ def _shown(character: str, keep: str) -> str:
 
 
 def _escape(character: str) -> str:
-    # Line feeds are the document's own: within strings JSON has them escaped already.
+    # Line feeds stay: within strings JSON has escaped them already, so those left belong to the layout.
     if character == "\n" or character.isprintable():
         return character
     units = character.encode("utf-16-be", "surrogatepass")

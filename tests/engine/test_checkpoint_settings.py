@@ -247,7 +247,7 @@ def test_what_the_call_alone_can_ask_for_is_refused_in_words(llava):
     for asked, message in (
         ({"output_attentions": True}, "ls.trace gives the attention rows"),
         ({"custom_generate": print}, "call model.generate with it"),
-        ({"cache_implementation": "paged"}, "batches continuously"),
+        ({"cache_implementation": "paged"}, "continuous batching"),
         ({"num_beams": 1, "num_return_sequences": 2, "do_sample": False}, "generate refuses these settings"),
     ):
         with pytest.raises(SettingError, match=message):

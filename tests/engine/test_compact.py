@@ -93,7 +93,7 @@ def test_what_cannot_be_compact_is_refused(made, tmp_path):
         made.save(tmp_path / "t", compact="hafl")
     trace, _ = fabricated(layers=2)
     trace.rows[0, 0, 0, -1] = 0.5  # to the right of what the first token sees
-    with pytest.raises(InputError, match="where a token sees nothing"):
+    with pytest.raises(InputError, match="where a token cannot see"):
         trace.save(tmp_path / "t", compact="half")
     assert not (tmp_path / "t").exists()
 

@@ -242,7 +242,7 @@ def test_what_does_not_go_together_is_refused():
     family = FAMILIES["llava"]
     model, _ = family.build()
     inputs = family.inputs(n=1)
-    with pytest.raises(SettingError, match="each make new logits"):
+    with pytest.raises(SettingError, match="each change the logits"):
         ls.generate(model, inputs, [VCD(), DoLa()], **SETTINGS)
     with pytest.raises(SettingError, match="cannot run under beams"):
         ls.generate(model, inputs, [VCD()], **SETTINGS, num_beams=2)

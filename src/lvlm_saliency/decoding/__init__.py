@@ -1,1 +1,1 @@
-"""The decode loop, and what may decide the next token in it."""
+"""The decode loop, beam search, contrast branches and seeded draws."""

@@ -1,4 +1,4 @@
-"""Plain beam search: all samples of a batch in step, each with its own beams."""
+"""Plain beam search: one forward call per step for the beams of all samples."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def beam_search(task: Task, log_probs: Callable[[Tensor, int], Tensor] = plain_l
     """The best texts of every sample.
 
     Args:
-        log_probs: from the logits of running texts, float32 `[R, V]`, and the number of the step to the
-            log-probabilities that the search adds up.
+        task: the prompt and the settings of the search.
+        log_probs: `(logits float32 [R, V], number of the step) -> log-probabilities [R, V]`, which the search adds up.
     """
     branch, logits = replace(task.prompt), task.logits
     beams = [Beams.start(logits.device) for _ in task.rules]
@@ -54,6 +54,6 @@ def _moved(task: Task, sample: int, beams: Beams, log_probs: Tensor) -> Move:
         if not move.beams.done:
             return move
         beams = move.beams
-    # A finished sample keeps its rows, and is fed padding, until its batch mates have finished too.
+    # A finished sample keeps its rows and is fed padding until all samples of the batch have finished.
     rows = torch.arange(len(log_probs), device=log_probs.device)
     return Move(beams, rows, torch.full_like(rows, task.pad))

@@ -1,6 +1,7 @@
-"""The state of a beam search over one sample, as a value: a step makes a new one, so going back is keeping the old one.
+"""The state of a beam search over one sample. It is immutable: each step returns a new one, so a rollback keeps the
+old.
 
-Scores and the rule of when to stop are those of transformers' own beam search (checked on every family of the tests).
+Scores and stopping rule are those of transformers' own beam search (checked on every family of the tests).
 """
 
 from __future__ import annotations
@@ -16,11 +17,14 @@ from torch import Tensor
 class Rules:
     """How hypotheses of one sample are compared.
 
-    n_beams: how many run; length_penalty: exponent of the length that divides the sum of log-probabilities;
-    early_stopping: True (stop at n finished texts), False (stop when none is likely to be beaten) or "never" (stop when
-    none can be); prompt: tokens of the prompt that count towards the length, 0 when the generated ones alone do;
-    ends: int64 ids that end a text (not counted where the prompt counts, as in older releases); longest: most tokens
-    that may be generated.
+    Attributes:
+        n_beams: number of beams.
+        length_penalty: the score is the sum of log-probabilities divided by length ** length_penalty.
+        early_stopping: True stops at n finished texts, False when a better one is unlikely, "never" when none can be
+            better.
+        prompt: number of prompt tokens that count towards the length; 0 counts the generated tokens alone.
+        ends: int64 ids that end a text. Where the prompt counts, they do not, as in older releases of transformers.
+        longest: largest number of generated tokens.
     """
 
     n_beams: int
@@ -32,7 +36,8 @@ class Rules:
 
     @property
     def considered(self) -> int:
-        """Continuations looked at per step: enough that n unfinished ones remain when n beams end in every way."""
+        """Continuations considered per step: enough to leave n unfinished ones if every beam ends in every end
+        token."""
         return max(2, 1 + len(self.ends)) * self.n_beams
 
     def score(self, total: float, length: int, last: int) -> float:
@@ -42,7 +47,7 @@ class Rules:
         return score
 
     def attainable(self, total: float, length: int) -> float:
-        """The best score that a running text with log-probability `total` is taken to reach."""
+        """The best score that a running text of log-probability `total` can be assumed to reach."""
         if self.early_stopping == "never" and self.length_penalty > 0:
             length = self.longest
         score: float = total / (self.prompt + length) ** self.length_penalty
@@ -60,9 +65,15 @@ class Hypothesis:
 
 @dataclass(frozen=True)
 class Beams:
-    """tokens: int64 `[n, t]`, the running texts, best first; scores: float32 `[n]`, their log-probabilities; ended: the
-    finished texts, best first, at most n; open: whether a running text may still beat the worst of them; done: whether
-    the search is over."""
+    """The state of one sample's search.
+
+    Attributes:
+        tokens: int64 `[n, t]`, the running texts, best first.
+        scores: float32 `[n]`, their log-probabilities.
+        ended: the finished texts, best first, at most n.
+        open: whether a running text may still beat the worst finished one.
+        done: whether the search is over.
+    """
 
     tokens: Tensor
     scores: Tensor
@@ -72,7 +83,7 @@ class Beams:
 
     @classmethod
     def start(cls, device: torch.device) -> Beams:
-        """Before the first token there is one text, the empty one."""
+        """The state before the first token: one empty text."""
         return cls(torch.zeros(1, 0, dtype=torch.long, device=device), torch.zeros(1, device=device))
 
     @property
@@ -124,7 +135,7 @@ class Beams:
 
 @dataclass(frozen=True)
 class Move:
-    """A step taken: the new state, and for each of its running texts the row it continues and the token added."""
+    """One step: the new state, and for each running text the row that it continues and the token added."""
 
     beams: Beams
     parents: Tensor

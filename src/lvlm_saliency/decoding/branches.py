@@ -1,6 +1,7 @@
-"""Texts that share a prompt: its cache is filled once, and every text goes on from a fork of it.
+"""Texts that share a prompt: its cache is filled once, and every text continues a copy of it.
 
-Nothing is ever cropped, so sliding windows and recurrent states need no special care: going back is forking again.
+A rollback copies the earlier cache again instead of cropping the later one, so it is right for sliding windows and
+recurrent states too.
 """
 
 from __future__ import annotations
@@ -21,8 +22,12 @@ from lvlm_saliency.tracing.logits import finite_logits
 
 @dataclass
 class Branch:
-    """Rows of text in progress: ids int64 `[R, L]`, all of them in the cache; `origin` int64 `[R]` says which sample of
-    the batch each row belongs to."""
+    """Texts in progress.
+
+    Attributes:
+        ids: int64 `[R, L]`; the cache holds all of them.
+        origin: int64 `[R]`, the sample of the batch that each row belongs to.
+    """
 
     model: Any
     session: Session
@@ -32,7 +37,8 @@ class Branch:
     kwargs: dict[str, Any]
     prompt: Prompt
     one_by_one: bool
-    """Feed several tokens one after the other: layers with a recurrent state, or methods that act on the newest row."""
+    """Whether several tokens must be fed one by one, for layers with a recurrent state or methods that act on the
+    newest row."""
 
     @classmethod
     def of_prompt(

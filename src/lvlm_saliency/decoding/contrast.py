@@ -1,8 +1,9 @@
-"""Contrastive decoding: the same tokens over other inputs, or under other attention, and logits that combine both.
+"""Contrastive decoding: the same text is continued over other inputs, or under other attention, and the logits
+combined.
 
-Every branch has its own prompt, its own cache and its own positions, is prepared by the model's own `generate`, and is
-fed the tokens that were chosen for the main text. The combined logits then go through processors, warpers and the
-ordinary choice of a token.
+Every branch has its own prompt, cache and positions, is prepared by the model's own `generate`, and is fed the tokens
+that were chosen for the main text. The combined logits then go through processors, warpers and the ordinary choice of a
+token.
 """
 
 from __future__ import annotations
@@ -25,8 +26,13 @@ from lvlm_saliency.tracing.logits import finite_logits
 
 @dataclass
 class ContrastBranch:
-    """Another way to read what came in. inputs: as a processor makes them, as many samples as the main ones; editors:
-    attention edits of this branch alone; encoding: the context in which its pictures are encoded."""
+    """A second forward pass beside the main one.
+
+    Attributes:
+        inputs: as a processor makes them, with as many samples as the main inputs.
+        editors: attention edits of this branch alone.
+        encoding: returns the context manager in which the branch's pictures are encoded.
+    """
 
     inputs: dict[str, Any]
     editors: Sequence[RowEditor] = ()
@@ -34,11 +40,13 @@ class ContrastBranch:
 
 
 class Contrast(Shaper):
-    """The branches of one generation; `combine(logits, others)` makes one float32 `[B, V]` of the branches' logits.
+    """The branches of one generation.
 
-    `branches(generation)` gives them once the generation is prepared. With `first_only` they read their prompts and no
-    more: from the second token on the main logits stand in for theirs. With `late` the main logits come in as the
-    processors leave them (see `Run`).
+    Args:
+        branches: called once the generation is prepared; returns the branches.
+        combine: `(main logits, list of the branches' logits) -> logits`, all float32 `[B, V]`.
+        first_only: the branches run over their prompts only; from the second token on the main logits take their place.
+        late: logits processors act on the main logits before they are combined (`Shaper.behind_processors`).
     """
 
     def __init__(
@@ -56,7 +64,7 @@ class Contrast(Shaper):
         return self.late
 
     def open(self, generation: Generation) -> None:
-        """Prepare the branches for the generation's rows and tokens, before the main prompt pass."""
+        """Prepare the branches, before the forward pass over the main prompt."""
         self.branches = [_RunningBranch(generation, branch) for branch in self.wanted(generation)]
 
     def shaped(self, logits: Tensor) -> Tensor:
@@ -67,13 +75,13 @@ class Contrast(Shaper):
         return self.combine(logits, others)
 
     def append(self, tokens: Tensor) -> None:
-        """The tokens int64 `[B]` that were chosen go into every branch."""
+        """Append the chosen tokens, int64 `[B]`, to every branch."""
         for branch in self.branches:
             branch.ids = torch.cat([branch.ids, tokens[:, None].to(branch.ids.device)], dim=-1)
 
 
 class _RunningBranch:
-    """One input in the course of being continued."""
+    """A branch while it is continued."""
 
     def __init__(self, generation: Generation, branch: ContrastBranch):
         self.model, self.session, self.editors = generation.model, generation.open_session, branch.editors
@@ -88,7 +96,7 @@ class _RunningBranch:
         self.begun = False
 
     def logits(self) -> Tensor:
-        """The branch's logits behind its last token, float32 `[B, V]`."""
+        """The branch's logits after its last token, float32 `[B, V]`."""
         with self.session.acting_on(self.prompt, self.editors), torch.no_grad():
             if self.begun:
                 new = 1 if self.kwargs.get("use_cache", True) else None
@@ -100,7 +108,8 @@ class _RunningBranch:
 
 
 def plausible(logits: Tensor, beta: float) -> Tensor:
-    """The adaptive plausibility constraint, bool `[B, V]`: p(v) >= beta * max p; the most probable is always kept."""
+    """The adaptive plausibility constraint, bool `[B, V]`: p(v) >= beta * max p; the most probable token always
+    passes."""
     return logits >= logits.amax(dim=-1, keepdim=True) + (math.log(beta) if beta > 0 else float("-inf"))
 
 
@@ -110,11 +119,11 @@ def constrained(combined: Tensor, logits: Tensor, beta: float) -> Tensor:
 
 
 def whole_pictures(owner: str, inputs: Mapping[str, Any]) -> Tensor:
-    """As `with_pictures`, where `pixel_values` are all that the model sees of its pictures.
+    """As `with_pictures`, for a method that changes `pixel_values` and so needs the whole picture to be there.
 
     Raises:
-        SettingError: there are none, or the processor keeps a part of the pictures (their crops, say) elsewhere, which
-            would stay as it is.
+        SettingError: there are no pictures, or the model also sees them through another input (crops, for example),
+            which the method would leave unchanged.
     """
     pixels = with_pictures(owner, inputs)
     others = [key for key in inputs if key != "pixel_values" and key.startswith("pixel_values")]

@@ -1,4 +1,4 @@
-"""What a method may read and change between the layers of one forward call: hidden states and feed-forward outputs."""
+"""Reading hidden states between the layers of a forward call."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lvlm_saliency.attention.session import Session
 
 
 class Lens:
-    """The language model's head on a hidden state `[..., d]` of any layer: float32 logits `[..., V]`."""
+    """The language model's head applied to a hidden state `[..., d]` of any layer: float32 logits `[..., V]`."""
 
     def __init__(self, model: Any):
         config = hf.text_config(model)
@@ -23,14 +23,14 @@ class Lens:
         self.factor = getattr(config, "logit_scale", None) or 1 / (getattr(config, "logits_scaling", None) or 1)
 
     def __call__(self, hidden: Tensor, *, normalised: bool = True) -> Tensor:
-        """`normalised`: through the model's last norm first."""
+        """The logits of `hidden`; `normalised` applies the model's final norm first."""
         logits: Tensor = self.head(self.norm(hidden) if normalised else hidden).float() * self.factor
         return logits if self.softcap is None else torch.tanh(logits / self.softcap) * self.softcap
 
 
 def tap(model: Any, session: Session, layers: Sequence[int], see: Callable[[int, Tensor], None]) -> list[Removable]:
-    """Call `see(j, hidden [B, T, d])` for hidden state j of every forward call that belongs to `session`: 0 is what
-    goes into the first layer, j what layer j - 1 puts out. Returns the handles of the hooks."""
+    """Call `see(j, hidden [B, T, d])` for hidden state j of every forward call of `session`: 0 is the input of the
+    first layer, j the output of layer j - 1. Returns the handles of the hooks."""
     stack = hf.decoder_layers(model)
 
     def before(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

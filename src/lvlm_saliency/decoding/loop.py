@@ -26,7 +26,7 @@ from lvlm_saliency.model.output import Cost, GenerateOutput, TokenRecord
 from lvlm_saliency.model.regions import output_lengths, token_ids
 
 BEAMS = Role.TOKENS | Role.LOOP
-"""What a search over beams acts on: it chooses the tokens, in a loop of its own."""
+"""The roles of beam search: it chooses the tokens, in a loop of its own."""
 
 
 def generate(
@@ -44,21 +44,21 @@ def generate(
     Args:
         model: a decoder-only transformers model.
         inputs: what its processor returned; prompts of different length are left-padded.
-        methods: `LocoRE(...)`, `SGRS(...)`, ...: any number that edit attention or listen, and one of each that makes
-            the logits, chooses the tokens, or runs the loop.
+        methods: `LocoRE(...)`, `SGRS(...)`, ...: any number that edit attention or observe tokens, and at most one each
+            that makes the logits, chooses the tokens, or runs the loop.
         streamer: as in `model.generate`.
-        sample_ids: numbers that name the samples to seeded methods, default 0, 1, ...; a sample draws the same under
-            the same number, whoever shares its batch.
-        processor: the model's, for methods that read or write text.
+        sample_ids: one number per sample, default 0, 1, ...; the random draws of seeded methods depend on it and not on
+            the other samples of the batch.
+        processor: the model's processor, for methods that read or write text.
         settings: every keyword of `model.generate` (max_new_tokens, do_sample, temperature, top_p, repetition_penalty,
             stop_strings with tokenizer, output_scores, ...).
 
     Returns:
-        GenerateOutput: sequences, steps, cost.
+        GenerateOutput: sequences int64 `[batch, n0 + T]`, steps (one record per token), cost.
 
     Raises:
-        InputError: inputs that the model would stumble over or misread; the message says what to do.
-        SettingError: methods that cannot be composed, or a setting that a method cannot serve.
+        InputError: inputs that the model would fail on or misread; the message says what to do.
+        SettingError: methods that cannot be combined, or a setting that cannot be used with a method.
         UnsupportedModelError: the model's attention cannot be captured.
         NumericalError: the logits are not finite.
     """
@@ -91,11 +91,11 @@ def generate(
 
 
 def composed(methods: Any) -> list[Bindable]:
-    """The methods as a list, checked to go together.
+    """The methods as a list, checked to be combinable.
 
     Raises:
-        SettingError: no methods at all but names or classes, two that decide the tokens, make the logits or run the
-            loop, or the same method twice; the message says why.
+        SettingError: a name or a class instead of a method, the same method twice, or two that choose the tokens, make
+            the logits or run the loop; the message says why.
     """
     found = given_methods(methods)
     deciding = _names(found, Role.TOKENS)
@@ -103,7 +103,7 @@ def composed(methods: Any) -> list[Bindable]:
         raise SettingError(f"{' and '.join(deciding)} each decide the next token; choose one of them")
     shaping = _names(found, Role.LOGITS)
     if len(shaping) > 1:
-        raise SettingError(f"{' and '.join(shaping)} each make new logits of the model's; choose one of them")
+        raise SettingError(f"{' and '.join(shaping)} each change the logits; choose one of them")
     looping = _names(found, Role.LOOP)
     if len(looping) > 1:
         raise SettingError(f"{' and '.join(looping)} each run the loop of a generation; choose one of them")
@@ -121,17 +121,17 @@ def composed(methods: Any) -> list[Bindable]:
 
 
 def _names(methods: Sequence[Bindable], role: Role) -> list[str]:
-    """The methods that have the whole role."""
+    """The names of the methods that have the whole role."""
     return [method.name for method in methods if role in method.roles]
 
 
 def _going_on(
     model: Any, inputs: Mapping[str, Any], methods: Sequence[Bindable], settings: dict[str, Any]
 ) -> tuple[Mapping[str, Any], dict[str, Any], int]:
-    """The inputs and settings where the caller brings a cache, and how many tokens of the prompt it holds, 0 without.
+    """The inputs and settings to go on with where the caller passes a cache, and how many tokens it holds (0 without).
 
     Raises:
-        SettingError, PromptError: what is in the cache cannot be gone on from; the message says why.
+        SettingError, PromptError: the generation cannot continue from this cache; the message says why.
     """
     cache = hf.cache_of({**inputs, **settings})
     if cache is None:
@@ -152,15 +152,15 @@ def _going_on(
 
 
 def _servable(methods: Sequence[Bindable], config: Any, settings: dict[str, Any]) -> None:
-    """Refuse settings of `generate` that would be ignored here, or that methods would misread.
+    """Check for settings of `generate` that would be ignored here, or that methods would misread.
 
     Raises:
-        SettingError: naming the setting and what to do.
+        SettingError: there is one; the message says what to do.
     """
     if settings.get("custom_generate") is not None:
         raise SettingError("custom_generate is a loop of its own: call model.generate with it")
     if config.cache_implementation == "paged":
-        raise SettingError("cache_implementation='paged' batches continuously, past any loop: leave it out")
+        raise SettingError("cache_implementation='paged' (continuous batching) runs no decode loop: leave it out")
     if config.token_healing:
         raise SettingError(
             "token_healing writes the end of the prompt anew, which neither steps nor a trace can follow: "
@@ -204,7 +204,7 @@ DOES = {
     Role.LOGITS: "makes its logits for one text per sample",
     Role.HEARS: "hears each token as it is chosen",
 }
-"""What each role does that transformers' own loops have no place for."""
+"""Why a method of this role cannot run inside transformers' own loops; for messages."""
 
 
 def _by_transformers(
@@ -215,7 +215,7 @@ def _by_transformers(
     config: Any,
     settings: dict[str, Any],
 ) -> GenerateOutput:
-    """Decoding modes that transformers runs itself (beams, assistants); attention methods act inside them."""
+    """Generate with transformers' own loop (beams, assistants); attention methods act inside it."""
     for method in methods:
         does = next((does for role, does in DOES.items() if role in method.roles), None)
         if does is not None:
@@ -255,7 +255,7 @@ def decode_with(
     run: RunInfo | None = None,
     **model_kwargs: Any,
 ) -> GenerateOutput:
-    """The decode loop, called by `model.generate` once everything is prepared; `run` is what was known before that."""
+    """The decode loop, which `model.generate` calls once everything is prepared. `run`: what was known before that."""
     numbers = list(range(len(input_ids)) if sample_ids is None else sample_ids)
     if len(numbers) != len(input_ids):
         raise SettingError(f"{len(numbers)} sample_ids for {len(input_ids)} samples: give one number per sample")

@@ -1,9 +1,9 @@
-"""The texts of a batch at different lengths over one key/value cache.
+"""A ragged batch: texts of different lengths over one key/value cache.
 
-In blocks every sample keeps its own number of drafted tokens. The texts are held side by side from column 0 on. In the
-cache the samples that still write end at the same column, so that the next token of each is one more column; what a
-sample lacks stands as padding on its left, hidden by the mask. Within a sample the columns stay contiguous: windows,
-sliding layers and causality count real positions.
+Blockwise decoding keeps another number of drafted tokens for each sample. The token ids of all samples begin at column
+0. In the cache, those that are not finished end at the same column, so that the next token of each is one more column;
+shorter ones have padding on their left, which the mask hides. The columns of a sample are contiguous, so windows and
+causality count real positions.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ class RaggedBatch:
         self.ids = ids
         self.prompt_length = ids.shape[1]
         self.ends = [ids.shape[1]] * len(ids)
-        self.known = ids.shape[1] + 1  # how many tokens the keyword state describes
+        self.known = ids.shape[1] + 1  # number of tokens that `model_kwargs` describe
         self.columns = ids.shape[1]  # of the cache
         self.shift: list[int] = [0] * len(ids)
 
     # --- the texts ---
 
     def put(self, tokens: list[int | None], ends: list[int]) -> None:
-        """Write one token per sample behind its first `ends[b]` tokens; None leaves that sample alone."""
+        """Write one token per sample after its first `ends[b]` tokens; None leaves that sample as it is."""
         width = max(ends) + 1
         if width > self.ids.shape[1]:
             self.ids = pad(self.ids, (0, width - self.ids.shape[1]), value=self.filler)
@@ -51,11 +51,12 @@ class RaggedBatch:
         self.ends[sample] = end + 1
 
     def forget(self, sample: int) -> None:
-        """Drop what was written behind a sample's end."""
+        """Drop the tokens after a sample's end."""
         self.ids[sample, self.ends[sample] :] = self.filler
 
     def by_length(self, ends: list[int], call: Callable[[Tensor], Tensor]) -> Tensor:
-        """`call(ids [B, n])` for every length n that occurs in `ends`; each sample gets its row of its own length."""
+        """Call `call(ids [B, n])` for every length n in `ends`, and take each sample's row from the call of its
+        length."""
         shortest, *longer = sorted(set(ends))
         found = call(self.ids[:, :shortest])
         for length in longer:
@@ -92,7 +93,8 @@ class RaggedBatch:
     # --- the cache ---
 
     def settle(self, cache: Any, active: list[bool]) -> None:
-        """Bring the cache to the texts as they stand: all but the last token of each, the active ones flush right."""
+        """Arrange the cache to hold all but the last token of each text, with those of the active samples flush
+        right."""
         held = int(cache.get_seq_length())
         columns = max(self.ends) - 1
         shift = [columns + 1 - end if alive else 0 for end, alive in zip(self.ends, active, strict=True)]
@@ -105,5 +107,5 @@ class RaggedBatch:
         self.columns, self.shift = columns, shift
 
     def rewind(self, cache: Any) -> None:
-        """Take back what was fed since the cache was settled."""
+        """Remove from the cache what was fed since the last `settle`."""
         caches.crop(cache, int(cache.get_seq_length()) - self.columns)

@@ -1,4 +1,4 @@
-"""One generation, step by step: the decode loop itself."""
+"""The decode loop: one token per sample and step."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lvlm_saliency.tracing.logits import finite_logits
 
 
 class Run:
-    """One generation: what the loop carries from step to step."""
+    """One generation by the ordinary loop, with its state from step to step."""
 
     def __init__(self, generation: Generation):
         self.generation, self.model, self.config = generation, generation.model, generation.config
@@ -36,7 +36,7 @@ class Run:
         model_kwargs = self.generation.model_kwargs
         outputs = hf.prefill(self.model, self.ids, self.config, model_kwargs)
         capture = None
-        # Without a session nothing acts on the calls, and nothing counts them.
+        # Without a session no part acts on the forward calls, and they are not counted.
         call = hf.decode_call(self.model, self.config, model_kwargs) if self.session is None else self.model
         forwards = hf.prefill_calls(self.ids, self.config)
         for step in range(self.config.max_length - self.ids.shape[1]):
@@ -60,7 +60,7 @@ class Run:
             return call(**inputs, return_dict=True)
         self.session.capture = capture
         try:
-            with torch.no_grad():  # a capture turns gradients on inside, from its lowest layer up
+            with torch.no_grad():  # a capture enables gradients inside the call, from its lowest layer upward
                 return call(**inputs, return_dict=True)
         finally:
             self.session.capture = None
@@ -89,13 +89,13 @@ class Run:
         return torch.where(self.active, tokens, self.pad.to(tokens.device))
 
     def _tell(self, sample: int, step: int, record: TokenRecord, logits: Tensor) -> None:
-        """A token was chosen for good: whoever listens hears of it."""
+        """Tell the observers that a token is final."""
         for observer in self.observers:
             observer.hear(sample, step, record, logits)
 
     def _processed(self, raw: Tensor) -> tuple[Tensor, Tensor]:
-        """The logits that the methods make of the model's, and what processors and warpers make of those to choose
-        from. A shaper may ask to come between the two."""
+        """The logits after the shaper, and those after processors and warpers, from which the token is chosen. A shaper
+        may ask to act after the processors."""
         if self.shaper is None:
             return raw, self.processor(self.ids, raw)
         processor: Any = self.processor

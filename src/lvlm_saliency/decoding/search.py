@@ -1,4 +1,4 @@
-"""Decoding by search: a generation's loop over beams, which are forks of the prompt's cache."""
+"""Decoding by search: the loop of methods that keep several beams, each a copy of the prompt's cache."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lvlm_saliency.model.output import Cost, GenerateOutput, TokenRecord
 from lvlm_saliency.model.regions import placeholder_ids
 
 OWN = ("length_penalty", "early_stopping", "diversity_penalty", "num_beam_groups", "low_memory", "assistant_model")
-"""Settings of `generate` that the method has knobs of its own for, or that do not go with it."""
+"""Settings of `generate` that a searching method replaces by its own, or that it cannot be used with."""
 
 ROW_BOUND = (
     "prefix_allowed_tokens_fn",
@@ -30,11 +30,11 @@ ROW_BOUND = (
     "output_hidden_states",
     "output_attentions",
 )
-"""Settings that are tied to the rows of the batch, where a search has beams."""
+"""Settings that refer to rows of the batch; a search has several rows per sample."""
 
 
 class BeamSettings(Protocol):
-    """The knobs that all methods over beams share (see `interventions.beam.Beam`), and their name for messages."""
+    """The settings that all searching methods share (see `interventions.beam.Beam`), and the name for messages."""
 
     @property
     def name(self) -> str: ...
@@ -49,10 +49,10 @@ class BeamSettings(Protocol):
 
 
 def search_settings(model: Any, method: BeamSettings, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The `generate` settings to prepare a search with, from those that were given.
+    """The `generate` settings with which a search is prepared, made from those of the caller.
 
     Raises:
-        SettingError: a setting that a search cannot serve.
+        SettingError: a setting that cannot be used with a search.
     """
     given = _whole(settings)
     if (beams := given.get("num_beams")) not in (None, 1, method.n_beams):
@@ -64,14 +64,14 @@ def search_settings(model: Any, method: BeamSettings, settings: Mapping[str, Any
             raise SettingError(f"{name} cannot be set under {method.name}: use its own settings (n_beams and so on)")
     for name in ROW_BOUND:
         if (value := given.get(name)) is True or value not in (None, False, 1):  # 1.0 is a factor that does nothing
-            raise SettingError(f"{method.name} cannot serve {name}: which goes by the rows of the batch: drop it")
+            raise SettingError(f"{method.name} cannot serve {name}, which refers to rows of the batch: drop it")
     if given.get("use_cache") is False:
         raise SettingError(f"{method.name} forks the key/value cache: drop use_cache=False")
     if (returned := texts_asked_for(settings)) > method.n_beams:
         raise SettingError(f"{method.name} keeps {method.n_beams} texts, {returned} were asked for: raise n_beams")
     fixed: dict[str, Any] = {"num_beams": 1, "num_return_sequences": 1, "do_sample": False}
     if model.generation_config.use_cache is False and given.get("use_cache") is None:
-        fixed["use_cache"] = True  # a checkpoint's habits of keeping keys change no token, and a search needs its own
+        fixed["use_cache"] = True  # a checkpoint's cache settings change no token, and a search needs its own cache
     if model.generation_config.cache_implementation and given.get("cache_implementation") is None:
         fixed["cache_implementation"] = None
     warpers = {name: None for name in ("temperature", "top_p", "top_k") if given.get(name) is None}
@@ -91,7 +91,7 @@ def _whole(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass
 class Kept:
-    """Of each step on a sample's path, where wanted: the processed log-probabilities and the raw logits, `[n, V]`."""
+    """For each step of one sample, where asked for: the processed log-probabilities and the raw logits, `[n, V]`."""
 
     wants_scores: bool
     wants_logits: bool
@@ -99,7 +99,7 @@ class Kept:
     logits: list[Tensor] = field(default_factory=list)
 
     def put(self, step: int, scores: Tensor, logits: Tensor) -> None:
-        """Note a step; later ones, of a path that was given up, are forgotten."""
+        """Keep a step, and drop later ones, which belong to a path that was rolled back."""
         if self.wants_scores:
             self.scores[step:] = [scores]
         if self.wants_logits:
@@ -108,8 +108,8 @@ class Kept:
 
 @dataclass
 class Task:
-    """What a search is given: the prompt's branch and logits `[B, V]`, what `generate` prepared, and whether the scores
-    and the logits of each step are wanted. It counts the tokens that are fed (`drafted`)."""
+    """What a search receives: the prompt's branch and logits `[B, V]`, what `generate` prepared, and whether the scores
+    and logits of each step are to be returned. It counts the tokens that are fed (`drafted`)."""
 
     prompt: Branch
     logits: Tensor
@@ -125,7 +125,7 @@ class Task:
         return self.prompt.model
 
     def kept(self) -> Kept:
-        """For one sample's steps, what the output is to hold."""
+        """An empty `Kept` for one sample, which keeps what the output is to hold."""
         return Kept(*self.wants)
 
     def processed(self, branch: Branch, log_probs: Tensor) -> Tensor:
@@ -145,8 +145,8 @@ class Task:
 
 @dataclass
 class Found:
-    """A sample's texts, best first, and what happened at its positions: how often each was decided anew, and which
-    tokens were refused there."""
+    """A sample's texts, best first, and for each position how often it was decided again and which tokens were refused
+    there."""
 
     texts: list[Hypothesis]
     kept: Kept
@@ -162,8 +162,13 @@ class Found:
 
 @dataclass
 class SearchLoop(Loop):
-    """The loop of a searching method. settings: its knobs; search: finds the texts of every sample; returned: how many
-    of them to give back for each."""
+    """The loop of a searching method.
+
+    Attributes:
+        settings: of the method.
+        search: returns the texts of every sample.
+        returned: number of texts to return per sample.
+    """
 
     settings: BeamSettings
     search: Callable[[Task], list[Found]]
@@ -196,7 +201,7 @@ class SearchLoop(Loop):
             out.scores = _by_step([one.kept.scores for one in found])
         if config.output_logits:
             out.logits = _by_step([one.kept.logits for one in found])
-        if streamer is not None:  # until the end another beam may win
+        if streamer is not None:  # only at the end is it known which beam wins
             for column in out.sequences[:, input_ids.shape[1] :].T:
                 streamer.put(column.cpu())
             streamer.end()
@@ -219,7 +224,8 @@ def _rules(method: BeamSettings, model: Any, session: Session, input_ids: Tensor
 
 
 def _placeholder_lengths(model: Any, input_ids: Tensor, padding: Tensor | None) -> list[int]:
-    """Lengths of the prompts as older releases counted them: a picture is one placeholder; padding does not count."""
+    """Lengths of the prompts as older releases of transformers counted them: a picture is one placeholder token, and
+    padding does not count."""
     image = torch.isin(input_ids, torch.tensor(placeholder_ids(model), dtype=input_ids.dtype, device=input_ids.device))
     inside = torch.nn.functional.pad(image[:, :-1], (1, 0)) & image  # image tokens behind another image token
     counted = ~inside if padding is None else ~inside & ~padding

@@ -1,1 +1,1 @@
-"""Diagnosis: saliency rows of a generated text. `one_pass` is the fast exact way, `definition` the definition."""
+"""Saliency rows of a generated text: `one_pass` computes them in one pass, `definition` by the definition."""

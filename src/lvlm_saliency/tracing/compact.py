@@ -1,8 +1,8 @@
-"""The rows of a trace in less space: only the cells that can hold something, in half precision, of every layer or of
-their mean.
+"""The compact form of a trace's rows: half precision, only the cells that a query can see, of every layer or of their
+mean.
 
-A row is kept in units of its largest value, which stands beside it in float32, so that half precision covers faint rows
-as well as strong ones. Of the cells that a query cannot see (to its right, on padding) nothing is kept.
+A row is stored in units of its largest value, which is kept beside it in float32, so that half precision represents
+small rows as well as large ones. Cells to the right of the query or on padding are not stored.
 """
 
 from __future__ import annotations
@@ -16,15 +16,17 @@ from lvlm_saliency.errors import InputError
 
 FORMS = ("half", "mean")
 PARTS = ("values", "scale")
-"""What a compact file holds in place of rows and of attention: float16 `[cells]`, and float32 `[batch, layers, T]`."""
+"""Names of what a compact file holds for rows and for attention: float16 `[cells]`, and float32 scales
+`[batch, layers, T]`."""
 
 
 def visible(regions: Mapping[str, np.ndarray], valid: np.ndarray, prompt_length: int) -> np.ndarray:
-    """Which cells can hold something: bool `[batch, T, N - 1]`.
+    """Which cells a query can see: bool `[batch, T, N - 1]`.
 
     Args:
-        regions: bool `[batch, N]` each; what is in none of them is padding.
-        valid: bool `[batch, T]`.
+        regions: bool `[batch, N]` each; positions in none of them are padding.
+        valid: bool `[batch, T]`, False past a sample's end of text.
+        prompt_length: n0.
     """
     known = np.logical_or.reduce([np.asarray(members) for members in regions.values()])[:, :-1]
     count = valid.shape[1]
@@ -35,10 +37,10 @@ def visible(regions: Mapping[str, np.ndarray], valid: np.ndarray, prompt_length:
 
 
 def packed(rows: np.ndarray, cells: np.ndarray, form: str) -> dict[str, np.ndarray]:
-    """Rows float32 `[batch, layers, T, N - 1]` as `PARTS`.
+    """Rows float32 `[batch, layers, T, N - 1]` in compact form, by the names of `PARTS`.
 
     Raises:
-        InputError: a row holds something where its query sees nothing: this is no trace.
+        InputError: a row is not zero where its query cannot see.
     """
     if form == "mean":
         rows = rows.mean(axis=1, keepdims=True, dtype=np.float32)
@@ -50,7 +52,7 @@ def packed(rows: np.ndarray, cells: np.ndarray, form: str) -> dict[str, np.ndarr
             sheet = rows[sample, layer]
             kept = sheet[inside]
             if np.count_nonzero(kept) != np.count_nonzero(sheet):
-                raise InputError("the trace holds values where a token sees nothing: save it without compact=")
+                raise InputError("the trace holds values where a token cannot see: save it without compact=")
             values.append(
                 (kept / np.broadcast_to(unit[sample, layer][:, None], sheet.shape)[inside]).astype(np.float16)
             )
@@ -58,7 +60,7 @@ def packed(rows: np.ndarray, cells: np.ndarray, form: str) -> dict[str, np.ndarr
 
 
 def unpacked(parts: Mapping[str, np.ndarray], cells: np.ndarray) -> np.ndarray:
-    """What `packed` made, as float32 `[batch, layers, T, N - 1]` again."""
+    """The inverse of `packed`: float32 `[batch, layers, T, N - 1]`."""
     scale, values = parts["scale"], parts["values"]
     rows = np.zeros((*scale.shape, cells.shape[-1]), np.float32)
     start = 0
@@ -72,7 +74,7 @@ def unpacked(parts: Mapping[str, np.ndarray], cells: np.ndarray) -> np.ndarray:
 
 
 def fault(parts: Mapping[str, np.ndarray], cells: np.ndarray, depth: int) -> str:
-    """What keeps these parts from being rows of `depth` layers, nothing where they are."""
+    """What is wrong with these parts as rows of `depth` layers; "" where nothing is."""
     scale, values = parts["scale"], parts["values"]
     if scale.shape != (len(cells), depth, cells.shape[1]):
         return f"its scales are {list(scale.shape)}, not {[len(cells), depth, cells.shape[1]]}"

@@ -1,10 +1,11 @@
-"""The definition at its full price: one whole eager forward and backward pass for every generated token.
+"""Saliency by its definition: one full eager forward and backward pass for every generated token.
 
-This is what `normalise="matrix"` needs (the paper's Eq. 5 read literally divides by the Frobenius norm of the whole
-n x n map), and what the one-pass rows are compared with. It costs T full passes and an n x n map per head and layer.
+`normalise="matrix"` needs it (the paper's Eq. 5 read literally divides by the Frobenius norm of the whole n x n map),
+and tests compare the one-pass rows with it. It costs T full passes and an n x n map per head and layer.
 
-The loss is float64, whatever the model is in: of a token that the model is sure of, log-softmax in float32 rounds the
-gradient p - 1 of its logit to a few multiples of 6e-8, and rows of a real language model come out wrong by up to 5e-2.
+The loss is computed in float64, whatever the model's dtype: for a token of probability near 1, log-softmax in float32
+rounds the gradient p - 1 of its logit to a few multiples of 6e-8, and rows of a real language model were wrong by up to
+5e-2.
 """
 
 from __future__ import annotations
@@ -33,9 +34,14 @@ def by_definition(
     state: Session,
     norm: str,
 ) -> Found:
-    """Rows, head-mean attention `[batch, layers, T, N - 1]`, log p and entropy `[batch, T]`, float32 on the CPU.
+    """Rows and head-mean attention `[batch, layers, T, N - 1]`, log p and entropy `[batch, T]`, float32 on the CPU.
 
     Args:
+        model: the model.
+        inputs: its inputs.
+        sequences: int64 `[batch, N]`, prompt included.
+        layers: decoder layer numbers.
+        valid: bool `[batch, T]`, False past a sample's end of text.
         state: the open session, with its prompt length set.
         norm: "row" or "matrix".
     """
@@ -82,8 +88,9 @@ def _token(
         with torch.enable_grad():
             log_p = torch.log_softmax(_in_float64(model(**forward, return_dict=True).logits[:, -1]), dim=-1)
             chosen = log_p.gather(-1, sequence[:, -1:].to(log_p.device)).squeeze(-1)
-            # Samples do not touch each other, so one backward pass of the sum serves the whole batch. A positive factor
-            # of a token's loss cancels in its normalised map; 1 / (1 - p) keeps small gradients from vanishing.
+            # Samples are independent, so one backward pass of the sum of their losses serves the whole batch. A
+            # positive factor on a token's loss cancels in its normalised map; 1 / (1 - p) keeps small gradients from
+            # vanishing.
             unsure = (-torch.expm1(chosen.detach())).clamp_min(torch.finfo(torch.float64).eps)
             grads = torch.autograd.grad(-(chosen / unsure).sum(), [capture.weights[n] for n in layers])
     finally:

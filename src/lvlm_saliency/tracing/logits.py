@@ -1,8 +1,7 @@
-"""What logits say of a token: its log-probability, the entropy beside it, and the gradient of its loss.
+"""Log-probability, entropy and loss gradient of tokens from logits.
 
-A vocabulary is wide (32,000 to 250,000), so at a short answer these numbers cost as much as a layer of the model. They
-are made in one buffer of the logits' size, changed in place: memory that is touched for the first time costs more than
-the arithmetic on it.
+Vocabularies are large (32,000 to 250,000), so for a short answer these numbers cost as much as a layer of the model.
+They are computed in place in one buffer of the logits' size, since touching new memory costs more than the arithmetic.
 """
 
 from __future__ import annotations
@@ -15,18 +14,18 @@ from torch import Tensor
 from lvlm_saliency.errors import NumericalError
 
 GONE = -200.0
-"""exp of it is 0 in float32; no lower logit, above all not -inf, changes a sum."""
+"""A lower bound for logits: exp of it is 0 in float32, and unlike -inf it gives no NaN in products with 0."""
 
 ALONE = -9e3
-"""Log-odds of all other tokens against the chosen one that no head gives: a mask (-inf, the dtype's minimum, -1e4) has
-put them there, and in no precision is their probability other than 0."""
+"""Below these log-odds of all other tokens against the chosen one, the others were masked (-inf, the dtype's minimum,
+-1e4): no language model head gives such logits, and their probability is 0 in every precision."""
 
 
 def finite_logits(logits: Tensor) -> Tensor:
     """The logits in float32, checked.
 
     Raises:
-        NumericalError: NaN, or nothing but -inf, among them.
+        NumericalError: one is NaN or +inf, or all of a row are -inf.
     """
     logits = logits.float()
     largest = logits.amax(dim=-1).flatten().tolist()  # NaN for a row with a NaN
@@ -40,22 +39,24 @@ def finite_logits(logits: Tensor) -> Tensor:
 def loss_gradient(logits: Tensor, targets: Tensor) -> Tensor:
     """A positive multiple of d(-log p[target])/d(logits).
 
-    d = (1 - p_c) (q - onehot(c)), where q is the softmax over all other tokens. The factor (1 - p_c) cancels in the
-    normalised row, and leaving it out keeps the gradient of confident tokens from vanishing in any precision. Where the
-    model leaves no other token at all (log-odds below `ALONE`: every other logit is -inf or the dtype's minimum, or the
+    The gradient is (1 - p_c) (q - onehot(c)), where q is the softmax over all other tokens. The factor (1 - p_c)
+    cancels in the normalised row; without it the gradient of confident tokens does not vanish in any precision. Where
+    no other token is possible (log-odds below `ALONE`: every other logit is -inf or the dtype's minimum, or the
     vocabulary is one token), the loss is constant and its gradient 0.
 
     Args:
-        logits: float32 `[..., V]`, raw, left as they are; targets: int64 `[...]`.
+        logits: float32 `[..., V]`, raw; not changed.
+        targets: int64 `[...]`.
 
     Returns:
-        q - onehot(c) or 0, float32 `[..., V]`, a tensor of the caller's own.
+        q - onehot(c) or 0, float32 `[..., V]`, a new tensor.
     """
     return _others(logits, targets.unsqueeze(-1))[0]
 
 
 def token_odds(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """`loss_gradient`, log p of the targets and the entropy of the whole distribution in nats, the last two `[...]`."""
+    """`loss_gradient` `[..., V]`; log p of the targets and the entropy of the whole distribution, both `[...]`, in
+    nats."""
     gradient, others = _others(logits, targets.unsqueeze(-1))
     chosen = logits.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
     total = torch.logaddexp(chosen, others)
@@ -72,7 +73,7 @@ def token_odds(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]
 
 
 def _others(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """q - onehot(c), and the log of the sum of exp over all tokens but the target, `[...]`; targets `[..., 1]`."""
+    """q - onehot(c), and the log-sum-exp over all tokens but the target, `[...]`; targets `[..., 1]`."""
     others = logits.scatter(-1, targets, float("-inf"))
     largest = others.amax(-1, keepdim=True)
     others.sub_(largest.clamp_min(torch.finfo(torch.float32).min)).clamp_min_(GONE).exp_()

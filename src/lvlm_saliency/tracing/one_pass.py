@@ -1,4 +1,4 @@
-"""`trace`: exact saliency rows of every generated token, in one pass over the key/value cache (method section 1).
+"""`trace`: exact saliency rows of every generated token, in one pass over the key/value cache (docs/method.md, 1).
 
 The prompt runs once without gradient. Then the rows that predict the generated tokens run over its cache in blocks,
 with a graph from the lowest target layer upward; one backward pass per block gives every row of every layer.
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
     from lvlm_saliency.tracing.definition import Found
 
 MAX_ROWS = 512
-"""Query rows per forward/backward: bounds the activations that the graph holds."""
+"""Query rows per forward and backward pass: bounds the activations that the graph holds."""
 LOGIT_ELEMENTS = 2**26
 """Upper bound of `batch * rows * vocabulary` in one block (256 MiB in float32)."""
 STATE_BYTES = 2**30
-"""Upper bound of the states that the rows of one block keep in all recurrent layers together; the graph holds them
-several times over."""
+"""Upper bound of the elements of state that the rows of one block keep in all recurrent layers together. The graph
+holds several copies of them."""
 
 
 def trace(
@@ -62,16 +62,17 @@ def trace(
         layers: decoder layer numbers, default every layer that has attention.
         normalise: "row" (unit L2 norm of each row) or "matrix" (the paper's Eq. 5 read literally: each token's whole
             n x n map is made by a forward and backward pass of its own; costs T full passes and n x n memory per head).
-        methods: attention-editing methods under which the text was written, so that its rows are those of its steps.
-            Methods whose `with` block is open act anyway.
-        eos_token_id, pad_token_id: what ended the texts and filled them up, where that was said in the call of
-            `generate` and not in the checkpoint's settings. What `lvlm_saliency.generate` returned knows by itself.
+        methods: the attention-editing methods under which the text was written, so that the rows are edited as they
+            were when it was written. Methods whose `with` block is open act in any case.
+        eos_token_id: int or several, the token that ended the texts, where it was passed to `generate` and is not in
+            the checkpoint's settings. Not needed for what `lvlm_saliency.generate` returned.
+        pad_token_id: the token that filled up shorter texts; likewise.
 
     Returns:
         SaliencyTrace: float32 on the CPU.
 
     Raises:
-        InputError: inputs that the model would stumble over or misread.
+        InputError: inputs that the model would fail on or misread.
         SequenceError: the sequences do not start with the prompt, or nothing was generated.
         SettingError: a layer that does not exist or has no attention, an unknown normalisation, or a method that edits
             no attention rows (a name, a class, one that chooses tokens or contrasts passes).
@@ -160,8 +161,8 @@ def _one_pass(
 
 
 def _prefill(model: Any, input_ids: Tensor, model_kwargs: Any, state: Session) -> None:
-    """The prompt's keys and values into the cache, but for its last token, whose row is the first that predicts an
-    answer token. What the topmost layer would make of them, and the head, nobody reads."""
+    """Put the prompt's keys and values into the cache, without its last token, whose row is the first to predict an
+    answer token. The attention of the topmost layer and the language model's head are not computed."""
     if input_ids.shape[1] < 2:
         raise UnsupportedModelError(
             "the prompt is a single token: there is nothing before it to depend on; give a longer one"
@@ -183,8 +184,8 @@ def _prefill(model: Any, input_ids: Tensor, model_kwargs: Any, state: Session) -
 def _row_blocks(model: Any, batch: int, count: int, cache: Any) -> Iterator[tuple[int, int]]:
     size = LOGIT_ELEMENTS // (batch * hf.text_config(model).vocab_size)
     if hf.is_hybrid(model):
-        # Layers without attention carry gradient from later tokens to earlier ones: one row at a time, unless they can
-        # run rows side by side, each with a state of its own.
+        # Layers without attention (recurrent ones) carry gradient from later tokens to earlier ones. Their rows run one
+        # at a time, unless the layers can run them side by side, each with a state of its own.
         size = min(size, STATE_BYTES // max(1, hf.state_bytes(model, cache))) if hf.runs_apart(model) else 1
     size = max(1, min(size, MAX_ROWS))
     for start in range(0, count, size):
@@ -201,7 +202,8 @@ def _block(
     valid: Tensor,
     state: Session,
 ) -> Found:
-    """Rows `block` of the answer: forward over the cache, one backward; returns rows, attention, log p, entropy."""
+    """Rows `block` of the answer: a forward pass over the cache and one backward pass. Returns rows, attention, log p
+    and entropy."""
     end = prompt_length - 1 + block.stop
     new = block.stop - block.start
     kwargs = hf.cut(model_kwargs, hf.PER_TOKEN, slice(0, end))
@@ -227,7 +229,7 @@ def _block(
 def _backward(logits: Tensor, gradient: Tensor, capture: Capture, sheet: _Sheet) -> None:
     if capture.anchor is None:
         raise UnsupportedModelError("no target layer called its attention: this model's attention cannot be captured")
-    # In float16 small gradients underflow, so the loss is scaled up; too far up they overflow, so it comes down.
+    # In float16 small gradients underflow, so the loss is scaled up; where gradients then overflow, it is scaled less.
     scales = (2.0**10, 2.0**4, 1.0) if logits.dtype == torch.float16 else (1.0,)
     for scale in scales:
         scaled = (gradient if scale == 1 else gradient * scale).to(logits.dtype)
@@ -238,7 +240,7 @@ def _backward(logits: Tensor, gradient: Tensor, capture: Capture, sheet: _Sheet)
 
 
 class _Sheet:
-    """Collects the blocks that the backward pass records, layer by layer, and lays them on absolute positions."""
+    """Collects the blocks that the backward pass records, layer by layer, and places them at absolute positions."""
 
     def __init__(self, batch: int, depth: int, rows: int, width: int, layers: list[int]) -> None:
         self.shape = (batch, rows, width)

@@ -1,4 +1,4 @@
-"""`SaliencyTrace`: what one pass over a generated text found out, and how to read it."""
+"""`SaliencyTrace`: saliency and attention of a generated text, its scores, and its file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lvlm_saliency.short import shown, some
 
 REGIONS = ("output", "previous", "image", "prompt", "system", "prompt+output")
 PARTS = ("thinking", "answer")
-"""Regions of the output of models that think; a trace has them once `with_thinking` has looked for them."""
+"""Regions of the output of models that think before they answer; a trace has them after `with_thinking`."""
 
 
 @dataclass
@@ -29,8 +29,8 @@ class SaliencyTrace:
         rows: `[batch, len(layers), T, N - 1]`. Row t is the query that predicts generated token t; its saliency (sum
             over heads of |A * dL/dA|, paper Eq. 4) with unit L2 norm over the row (or, with `normalise="matrix"`,
             divided by the Frobenius norm of that token's whole map, Eq. 5). Zero to the right of the query, on padding,
-            in rows past a sample's end, and wherever a row has no gradient (the model leaves no other token, or nothing
-            behind the layer depends on it).
+            in rows past a sample's end, and wherever a row has no gradient (no other token is possible, or nothing
+            after the layer depends on the row).
         attention: the same shape: head-mean attention after the softmax, of the same rows.
         layers: decoder layer numbers, 0-based, in the order of axis 1.
         regions: which region each of the N positions belongs to.
@@ -42,7 +42,7 @@ class SaliencyTrace:
         entropy: `[batch, T]` in nats, of the same distribution.
         settings: how the trace was made (JSON-ready).
         parts: of each text, (kind, first token, one past the last) in order; kinds are "thinking", "answer" and "mark"
-            (what stands around them). None where nobody has looked (`with_thinking`) or the model does not think.
+            (the tokens that open and close them). None before `with_thinking`, or where the model does not think.
     """
 
     rows: Tensor
@@ -58,7 +58,7 @@ class SaliencyTrace:
     parts: list[list[tuple[str, int, int]]] | None = None
 
     def __repr__(self) -> str:
-        # To a researcher at a prompt a few megabytes of numbers say nothing.
+        # The default would print megabytes of numbers.
         return shown(
             self,
             model=repr(self.settings.get("model")),
@@ -90,7 +90,7 @@ class SaliencyTrace:
         ]
 
     def scores(self, region: str = "output", layers: Sequence[int] | None = None) -> Tensor:
-        """Mean saliency of each generated token over a region, averaged over layers (method section 2).
+        """Mean saliency of each generated token over a region, averaged over layers (docs/method.md, 2).
 
         Args:
             region: "output" (earlier generated tokens; the paper's S, Eq. 6), "previous" (the one before, Table 4),
@@ -103,7 +103,7 @@ class SaliencyTrace:
         return self._mean_over(self.rows, region, layers)
 
     def attention_scores(self, region: str = "output", layers: Sequence[int] | None = None) -> Tensor:
-        """`scores` computed from plain attention instead of saliency."""
+        """As `scores`, from attention instead of saliency."""
         return self._mean_over(self.attention, region, layers)
 
     def _mean_over(self, rows: Tensor, region: str, layers: Sequence[int] | None) -> Tensor:
@@ -142,11 +142,11 @@ class SaliencyTrace:
         """The same trace with "thinking" and "answer" as regions, where the model thinks before it answers.
 
         Args:
-            processor: the model's processor or tokenizer, whose response template or known marks say where thinking
-                begins and ends. A prompt that opens it is understood.
+            processor: the model's processor or tokenizer. Its response template, or known special tokens, tell where
+                thinking begins and ends. The prompt may open it.
 
         Returns:
-            A trace over the same rows; this one where the tokenizer knows no such marks.
+            A trace that shares its rows with this one; this one itself where the tokenizer has no such tokens.
         """
         from lvlm_saliency.model.thinking import marks_of, parts_of
 
@@ -171,11 +171,11 @@ class SaliencyTrace:
 
     @property
     def layer_mean(self) -> bool:
-        """Whether only the mean of the layers is left of the rows (`save(compact="mean")`)."""
+        """Whether the trace holds only the mean of its layers (`save(compact="mean")`)."""
         return self.rows.shape[1] != len(self.layers)
 
     def layer_index(self, layers: Sequence[int] | None) -> list[int]:
-        """Where these decoder layers stand in axis 1 of the rows; None for all of them.
+        """Indices of decoder layers in axis 1 of the rows; `layers` None means all traced layers.
 
         Raises:
             SettingError: some were not traced, or the trace holds only the mean of its layers.
@@ -189,19 +189,20 @@ class SaliencyTrace:
             if sorted(layers) == self.layers:
                 return [0]
             raise SettingError(
-                f"this trace was saved as the mean of its layers, so layers {list(layers)} are not in it any more: "
+                f"this trace was saved as the mean of its layers, so layers {list(layers)} are no longer in it: "
                 "leave layers out, or save without compact='mean'"
             )
         return [self.layers.index(n) for n in layers]
 
     def sample(self, number: int, length: int | None = None) -> SaliencyTrace:
-        """One sample by itself: a batch of one without the padding that its batch mates brought.
+        """One sample as a batch of one, without the padding that made it as long as the others.
 
         Positions are counted from its own first token, and its rows end with its text.
 
         Args:
             number: the row of the batch.
-            length: of its text in tokens, where what follows it is known to be padding; default as `valid` counts.
+            length: number of tokens of its text, where the rest is known to be padding; default as `valid` counts.
+
 
         Raises:
             SettingError: there is no such sample.
@@ -227,19 +228,20 @@ class SaliencyTrace:
         )
 
     def padding(self, number: int) -> int:
-        """How many positions of padding stand before a sample's prompt."""
+        """Number of padding positions before a sample's prompt."""
         return int((~self.regions.padding[number]).long().argmax())
 
     def save(self, path: str | Path, compact: str | None = None) -> None:
-        """Write the trace as one safetensors file, whole or not at all; a digest in it lets `load` find any damage.
+        """Write the trace as one safetensors file, atomically; a digest in it lets `load` detect damage.
 
         Args:
-            compact: None keeps every number. "half" keeps the cells that a query sees, in half precision of their
-                row's largest value: each is off by at most 2^-11 of itself, or 2^-25 of that largest value where that
-                is more. "mean" keeps so the mean of the layers alone: scores, pages and plots over all layers remain,
-                those of single layers are gone. Sequences, regions and log-probabilities are exact in all of them.
-                A prompt of 2,880 tokens, an answer of 1,024 and 32 layers take 1,023 MB, 445 MB and 14 MB; scores over
-                the output were off by at most 0.006 % ("half") and 0.024 % ("mean").
+            path: the file.
+            compact: None keeps every number. "half" keeps the cells that a query can see, in half precision relative to
+                their row's largest value: the error of each is at most 2^-11 of itself, or 2^-25 of that largest value
+                where that is more. "mean" keeps only the mean of the layers, in the same precision: scores, pages and
+                plots over all layers remain, those of single layers do not. Sequences, regions and log-probabilities
+                are always exact. A prompt of 2,880 tokens, an answer of 1,024 and 32 layers take 1,023 MB, 445 MB and
+                14 MB; scores over the output were off by at most 0.006 % ("half") and 0.024 % ("mean").
 
         Raises:
             InputError: the file cannot be written.
@@ -261,7 +263,7 @@ class SaliencyTrace:
         return cls(**saved.read(path))
 
     def to_dict(self, sample: int = 0) -> dict[str, Any]:
-        """One sample as plain lists, ready for JSON (None for NaN)."""
+        """One sample as plain lists and numbers that JSON can hold (None for NaN)."""
         keep = self.valid[sample]
 
         def plain(values: Tensor) -> list[Any]:
@@ -303,15 +305,15 @@ def token_texts(tokenizer: Any, ids: list[int]) -> list[str]:
     A token that completes no character yet (byte-level tokenizers) adds the empty string; the character belongs to the
     token that completes it.
     """
-    # A short tail of context is enough: decoding is local up to a few tokens, and whole texts would cost T^2.
+    # A few tokens of context are enough: decoding depends on no more, and decoding whole texts would cost T^2.
     return [token_text(tokenizer, ids[max(0, end - 16) : end]) for end in range(1, len(ids) + 1)]
 
 
 def token_text(tokenizer: Any, ids: list[int]) -> str:
-    """The text that the last of the ids adds to that of those before it; see `token_texts`."""
+    """The text that the last id adds to that of the ids before it; see `token_texts`."""
     before: str = tokenizer.decode(ids[:-1], skip_special_tokens=False) if len(ids) > 1 else ""
     text: str = tokenizer.decode(ids, skip_special_tokens=False)
-    # What is not whole yet is left to the token that completes it; a token may end one character and begin another.
+    # An incomplete character belongs to the token that completes it; a token may end one and begin another.
     before, text = before.rstrip("\ufffd"), text.rstrip("\ufffd")
     return text[len(before) :] if text.startswith(before) else text
 

@@ -1,4 +1,4 @@
-"""A trace as a file: what is written, and what a file must hold to be read as one."""
+"""A trace as a file: writing, reading, and the checks that a file is a trace."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ REGIONS = ("system", "image", "prompt", "output")
 _TYPES = {"rows": "float32", "attention": "float32", "logprobs": "float32", "entropy": "float32", "valid": "bool"}
 SHEETS = ("rows", "attention")
 _LARGEST = 1 + 1e-3
-"""No saliency of a unit row, no attention is larger, rounding included."""
+"""Upper bound of the saliency of a unit row and of attention, rounding included."""
 
 
 def write(path: str | os.PathLike[str], trace: Any, form: str | None = None) -> None:
-    """Write a trace whole or not at all, sealed; `form`: one of `compact.FORMS`. Raises `InputError`."""
+    """Write a trace atomically, with a digest; `form`: one of `compact.FORMS`, or None. Raises `InputError`."""
     write_sealed(path, *written(trace, form))
 
 
@@ -52,7 +52,7 @@ def written(trace: Any, form: str | None = None) -> tuple[dict[str, np.ndarray],
 
 
 def write_sealed(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
-    """Write a safetensors file of ours whole or not at all, with its seal. Raises `InputError`."""
+    """Write a safetensors file atomically, with a digest of its content. Raises `InputError`."""
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
@@ -78,7 +78,7 @@ def read(path: str | Path) -> dict[str, Any]:
 
 
 def fields_of(path: str | Path, arrays: dict[str, np.ndarray], metadata: Mapping[str, str]) -> dict[str, Any]:
-    """The fields of the trace that the file `path` holds as `written` made them. Raises `InputError`."""
+    """The fields of a trace from the arrays and metadata of the file `path`, checked. Raises `InputError`."""
     if metadata.get(KEY) not in (str(FORMAT), str(COMPACT)):
         raise InputError(f"{path} is not a saved trace of format {FORMAT} or {COMPACT}")
     try:
@@ -98,7 +98,7 @@ def fields_of(path: str | Path, arrays: dict[str, np.ndarray], metadata: Mapping
 
 
 def _packed(arrays: Mapping[str, np.ndarray], prompt_length: int, form: str) -> dict[str, np.ndarray]:
-    """The arrays with their sheets packed."""
+    """The arrays, with rows and attention in compact form."""
     cells = _cells(arrays, prompt_length)
     found = {name: values for name, values in arrays.items() if name not in SHEETS}
     for sheet in SHEETS:
@@ -107,7 +107,7 @@ def _packed(arrays: Mapping[str, np.ndarray], prompt_length: int, form: str) -> 
 
 
 def _expanded(arrays: Mapping[str, np.ndarray], about: dict[str, Any]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """What `_packed` made, as `write` was given it."""
+    """The inverse of `_packed`."""
     cells = _cells(arrays, about["prompt_length"])
     sheets = {sheet: compact.unpacked(_parts(arrays, sheet), cells) for sheet in SHEETS}
     rest = {name: values for name, values in arrays.items() if not name.startswith(tuple(f"{s}." for s in SHEETS))}
@@ -143,7 +143,7 @@ def _compact_fault(arrays: Mapping[str, np.ndarray], about: Any) -> str:
 
 
 def _fault(arrays: Mapping[str, np.ndarray], about: Any, sheets: Sequence[str] = SHEETS) -> str:
-    """What keeps these from being a trace, nothing when they are one; `sheets`: those that stand as they are."""
+    """What is wrong with these as a trace; "" where nothing is. `sheets`: the arrays that are not in compact form."""
     if not isinstance(about, dict) or set(about) - {"parts"} != {"layers", "prompt_length", "settings"}:
         return "it does not say its layers, its prompt's length and its settings"
     types = {name: kind for name, kind in _TYPES.items() if name in sheets or name not in SHEETS}
@@ -180,7 +180,7 @@ def _shape_fault(arrays: Mapping[str, np.ndarray], about: Mapping[str, Any], she
 
 
 def _are_parts(parts: Any, batch: int, count: int) -> bool:
-    """Whether these are stretches of each text, one after the other."""
+    """Whether these are consecutive spans of each text."""
     if not isinstance(parts, list) or len(parts) != batch or not all(isinstance(text, list) for text in parts):
         return False
     for text in parts:

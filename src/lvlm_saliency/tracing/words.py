@@ -1,4 +1,4 @@
-"""The texts of tokens around an answer: those of the prompt before it, and of the candidates that a step looked at."""
+"""Texts of the tokens of the prompt, and of the candidate tokens of each step."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def tokenizer_of(processor: Any) -> Any:
 
 
 def candidate_texts(tokenizer: Any, steps: Sequence[Any]) -> dict[int, str]:
-    """The text of every token that a step kept, refused or looked at."""
+    """The text of every token that a step chose, refused or considered."""
     ids = {int(token) for step in steps for token in (step.token_id, *step.candidates, *step.rejected)}
     texts = {token: tokenizer.decode([token]) for token in sorted(ids)}
     return {
@@ -36,7 +36,8 @@ def candidate_texts(tokenizer: Any, steps: Sequence[Any]) -> dict[int, str]:
 
 
 def bytes_of(piece: str) -> str:
-    """A token that is no whole character, by its bytes: `<0xF0><0x9F>`; from GPT-2's alphabet, or as it is."""
+    """A token that is not a whole character, as its bytes, `<0xF0><0x9F>`, where it is written in GPT-2's byte
+    alphabet; any other token as it is."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in printable]
     letters = {chr(byte): byte for byte in printable} | {chr(0x100 + n): byte for n, byte in enumerate(others)}
@@ -46,8 +47,8 @@ def bytes_of(piece: str) -> str:
 
 
 def context_of(trace: SaliencyTrace, processor: Any, sample: int = 0) -> list[Context]:
-    """The tokens of the prompt that are text, each stretch between pictures decoded as a whole."""
-    # Imported here: the trace's module brings torch, which a caller that only describes pages does not need.
+    """The text tokens of the prompt; each stretch between pictures is decoded as a whole."""
+    # Imported here: the module imports torch, which callers that only render pages do not need.
     from lvlm_saliency.tracing.result import token_texts
 
     tokenizer = tokenizer_of(processor)
