@@ -1,7 +1,7 @@
-"""The classes that methods subclass, and the checks of settings that all of them share.
+"""The classes that methods subclass, and the checks of settings that they share.
 
-Nothing here, nor in the file of a method's dataclass, imports torch before the method is used: the list of methods, and
-the help of a command that takes one, are there at once.
+Neither this file nor that of a method's dataclass imports torch before the method is used, so that `methods` and
+`--help` answer at once.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ M = TypeVar("M", bound="Method")
 
 
 class Method(Bindable):
-    """Base of all methods. A subclass is a frozen dataclass; its docstring is the idea, the paper and the knobs.
+    """Base of all methods. A subclass is a frozen dataclass whose docstring gives the idea, the paper and the settings.
 
-    It says what it acts on (`roles`) and is bound to its parts (`bind`): see `attention.parts`.
+    It declares what it acts on (`roles`) and returns its parts (`bind`): see `attention.parts`.
     """
 
     paper: ClassVar[str] = ""
@@ -39,13 +39,13 @@ class Method(Bindable):
     families: ClassVar[str] = "all"
     """The families that it serves, in a few words."""
     composes: ClassVar[str] = "any other method"
-    """What it goes together with, in a few words."""
+    """What it can be combined with, in a few words."""
     ranges: ClassVar[Mapping[str, Any] | None] = None
-    """Settings that `tune` may look for, as in `studies.tune.ranges`."""
+    """Settings that `tune` searches over, as in `studies.tune.ranges`."""
 
     @property
     def extra_forwards(self) -> int:
-        """Decoder passes per token beyond the one that every decoder makes."""
+        """Forward passes per token beyond the one of plain decoding."""
         return 0
 
     @property
@@ -55,16 +55,16 @@ class Method(Bindable):
 
     @property
     def one_by_one(self) -> bool:
-        """Whether the samples of a batch are decoded one after the other and share no pass but the prompt's."""
+        """Whether the samples of a batch are decoded one after another, sharing only the forward pass over the
+        prompts."""
         return False
 
     def seeded(self: M, seed: int) -> M:
-        """The method with this seed, where it draws and has no seed of its own."""
+        """The method with this seed, where it draws random numbers and its own seed is None."""
         return self._with_seed(seed) if self._knobs().get("seed", seed) is None else self
 
     def reseeded(self: M, by: int) -> M:
-        """The method with another seed, `by` further on, where it draws with one that is set: for the same texts drawn
-        anew."""
+        """The method with its seed increased by `by`, where it has one, to draw other texts for the same prompts."""
         seed = self._knobs().get("seed")
         return self if seed is None else self._with_seed(seed + by)
 
@@ -77,22 +77,23 @@ class Method(Bindable):
         return dataclasses.replace(self, seed=seed)  # type: ignore[type-var]
 
     def __call__(self, model: Any, *loop: Any, **prepared: Any) -> Any:
-        """`with method(model):` acts on every forward call of `model` inside the block, from any thread; nothing is
-        left afterwards. Copies of the model that are made inside it are as the model was before. Only a method that
-        edits rows has this form.
+        """Use the method as a block, `with method(model):`, or as `model.generate(..., custom_generate=method)`.
 
-        What counts as the prompt: in a call of `model.generate`, all of its input, as in `lvlm_saliency.generate`,
-        whose tokens it gives; whatever part of it is in a cache already or comes in chunks. In forward calls by hand,
-        what comes in over an empty cache (or without one) is the prompt, and single tokens over that cache, or over a
-        copy of it, are the answer; anything else is refused.
+        The block acts on every forward call of `model` inside it, from any thread, and leaves nothing on the model.
+        Copies of the model that are made inside it are without the method. Only methods that edit attention rows have
+        this form.
 
-        With more arguments it is the loop of `model.generate(**inputs, custom_generate=method)`: the token ids, or with
-        `return_dict_in_generate` the `GenerateOutput` of `lvlm_saliency.generate`. transformers hands neither the
-        streamer nor the tokenizer for stop strings to a custom loop; use `lvlm_saliency.generate` with those.
+        In a call of `model.generate` inside the block, all of its input is the prompt, also the part that a cache
+        already holds or that is fed in chunks; the tokens are those of `lvlm_saliency.generate`. In forward calls
+        outside `generate`, what is fed over an empty cache (or without one) is the prompt, and single tokens over that
+        cache, or a copy of it, are the answer; anything else is refused.
+
+        As `custom_generate` it returns the token ids int64 `[batch, n0 + T]`, or with `return_dict_in_generate` the
+        `GenerateOutput` of `lvlm_saliency.generate`. transformers passes neither the streamer nor the tokenizer for
+        stop strings to a custom loop; call `lvlm_saliency.generate` with those.
 
         Raises:
-            SettingError: the method has no block form, or cannot be a loop of transformers' own (a search, a second
-                input), or beams.
+            SettingError: the method has no block form, or cannot be a custom loop (beams, a second input).
         """
         if loop or prepared:
             return self._custom_generate(model, *loop, **prepared)
@@ -102,9 +103,9 @@ class Method(Bindable):
 
     @property
     def _no_block(self) -> str:
-        """Why there is no `with` block of this method."""
+        """The message for a method without a block form."""
         return (
-            f"{self.name} has no block form, which edits attention and no more: "
+            f"{self.name} does more than edit attention and has no block form: "
             f"call lvlm_saliency.generate(model, inputs, [{self.name}])"
         )
 
@@ -142,8 +143,7 @@ class Method(Bindable):
 
 
 class AttentionMethod(Method, RowEditor):
-    """A method that only edits attention rows: it writes `edit_rows(context)`, and `with method(model):` is all there
-    is to using it."""
+    """A method that only edits attention rows. Subclasses write `edit_rows(context)`."""
 
     @property
     def roles(self) -> Role:
@@ -158,8 +158,8 @@ class AttentionMethod(Method, RowEditor):
 
 
 class ContrastMethod(Method):
-    """A method that combines the model's logits with those of further passes over the same tokens: it writes
-    `contrast_branches` and `combine`."""
+    """A method that combines the model's logits with those of further forward passes over the same tokens. Subclasses
+    write `contrast_branches` and `combine`."""
 
     composes: ClassVar[str] = "attention edits, sampling, sgrs (which scores the original pass); not with beams"
 
@@ -174,7 +174,7 @@ class ContrastMethod(Method):
 
     @property
     def behind_processors(self) -> bool:
-        """Whether penalties and the like act on the model's own logits, before they are combined, not behind that."""
+        """Whether logits processors act on the model's own logits, before they are combined, instead of after."""
         return False
 
     @property
@@ -182,11 +182,11 @@ class ContrastMethod(Method):
         return bool(self.extra_forwards or self.first_only)
 
     def contrast_branches(self, model: Any, inputs: dict[str, Any], numbers: Sequence[int]) -> list[ContrastBranch]:
-        """What else is read; `numbers` names the samples to seeded draws."""
+        """The further passes. `numbers`: one number per sample, which seeded draws depend on."""
         raise NotImplementedError(f"{type(self).__name__} does not say what it reads")
 
     def combine(self, logits: Tensor, others: list[Tensor]) -> Tensor:
-        """The logits to go on with, float32 `[B, V]`, from the main ones and those of the branches, in order."""
+        """The combined logits, float32 `[B, V]`, from the main ones and those of the branches, in order."""
         raise NotImplementedError(f"{type(self).__name__} does not say how it combines logits")
 
     def bind(self, model: Any, run: RunInfo | None = None) -> Parts:
@@ -211,7 +211,7 @@ class ContrastMethod(Method):
 
 
 LARGEST = 2**63 - 1
-"""No whole number of a setting is larger, whatever it counts."""
+"""Largest whole number that a setting may have."""
 
 
 def number(owner: str, name: str, value: Any, low: float, high: float = float("inf"), *, whole: bool = False) -> None:
@@ -224,7 +224,7 @@ def number(owner: str, name: str, value: Any, low: float, high: float = float("i
 
 
 def seed_number(owner: str, seed: Any) -> None:
-    """Raise SettingError unless `seed` is None or one that draws can take."""
+    """Raise SettingError unless `seed` is None or a valid seed."""
     if seed is not None:
         number(owner, "seed", seed, 0, LARGEST, whole=True)
 
@@ -255,7 +255,8 @@ def layer_numbers(owner: str, layers: Any) -> tuple[int, ...] | None:
 
 
 def check_layers(model: Any, layers: Sequence[int] | None) -> None:
-    """Raise SettingError unless the model has these layers, UnsupportedModelError where it can have none captured."""
+    """Raise SettingError unless the model has these layers; UnsupportedModelError where none of its layers can be
+    captured."""
     from lvlm_saliency import hf
 
     hf.target_layers(model, layers)

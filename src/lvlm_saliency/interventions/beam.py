@@ -16,7 +16,7 @@ LENGTH_NORMS = ("generated", "full")
 
 
 class BeamMethod(Method):
-    """A method that searches over beams: it writes `search`, and has the knobs of `Beam`."""
+    """A method that searches over beams. Subclasses write `search` and have the settings of `Beam`."""
 
     n_beams: int
     length_penalty: float
@@ -48,21 +48,21 @@ class BeamMethod(Method):
 
 @dataclass(frozen=True)
 class Beam(BeamMethod):
-    """Several texts are continued at once, and the one with the best log-probability per length is kept.
+    """Several texts are continued at once, and the one of the best score is kept.
 
-    Score of a text y: sum_t log p(y_t | y_<t) / length ** length_penalty. Each step looks at the best continuations of
-    all beams together; of those that end, only the n_beams best join the finished texts. Gives the texts of
-    transformers' own beam search, but the prompt runs once for all beams.
+    Score of a text y: sum_t log p(y_t | y_<t) / length ** length_penalty. Each step considers the best continuations of
+    all beams together; of those that end, only the n_beams best join the finished texts. The texts are those of
+    transformers' own beam search, but the forward pass over the prompt is made once for all beams.
 
     Args:
-        n_beams: how many texts run side by side; 1 is greedy decoding.
-        length_penalty: exponent of the length; above 0 longer texts gain, 0 compares plain sums.
+        n_beams: number of beams; 1 is greedy decoding.
+        length_penalty: exponent of the length; a larger one favours longer texts, 0 compares plain sums.
         early_stopping: False (stop when no running text is likely to beat the finished ones), True (stop at n_beams
             finished texts) or "never" (stop when none can beat them).
-        length_norm: what counts as length. "generated": the answer, as transformers does today. "full": prompt and
-            answer, as in the releases that the published beam, OPERA and EAH figures were made with (a picture counts
-            as one placeholder, the token that ends a text not at all). Behind a long prompt that is close to no
-            normalisation, so shorter texts win more often.
+        length_norm: what counts as length. "generated": the answer, as in today's transformers. "full": prompt and
+            answer, as in the releases with which the published beam, OPERA and EAH figures were made (a picture counts
+            as one placeholder token, and the token that ends a text does not count). With a long prompt that is close
+            to no normalisation, so shorter texts win more often.
     """
 
     name: ClassVar[str] = "beam"
@@ -87,7 +87,7 @@ class Beam(BeamMethod):
 
 
 def check_beams(owner: str, method: BeamMethod) -> None:
-    """Raise SettingError where a knob that all beam methods share is out of range."""
+    """Raise SettingError where a setting that all beam methods share is out of range."""
     number(owner, "n_beams", method.n_beams, 1, 1000, whole=True)
     number(owner, "length_penalty", method.length_penalty, -100, 100)
     choice(owner, "length_norm", method.length_norm, LENGTH_NORMS)

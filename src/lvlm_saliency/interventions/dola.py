@@ -21,7 +21,7 @@ BUCKET = 20
 
 @dataclass(frozen=True)
 class DoLa(Method):
-    """What an early layer would already say is subtracted from what the last layer says.
+    """The log-probabilities of an early layer are subtracted from those of the last layer.
 
     "DoLa: Decoding by Contrasting Layers Improves Factuality in Large Language Models", ICLR 2024, arXiv 2309.03883.
     q_j is the output distribution read off hidden state j (0: the embeddings; no final norm), p that of the model. The
@@ -37,7 +37,7 @@ class DoLa(Method):
         contrast: 1 is DoLa; 0 (with relative_top=0) switches it off, bit-identically.
         mode: "paper": the Jensen-Shannon divergence, half KL(p || m) + half KL(q || m) with m = (p + q) / 2.
             "official_code": half KL(m || p) + half KL(m || q), which is what the released call computes; there it is
-            also averaged over the batch, so that batch mates share a layer, which is not followed. The default is
+            also averaged over the batch, so that all samples share a layer, which is not followed. The default is
             "paper".
     """
 
@@ -65,10 +65,10 @@ class DoLa(Method):
         self.layers(model)
 
     def layers(self, model: Any) -> list[int]:
-        """The hidden states that are candidates on this model, ascending.
+        """The numbers of the hidden states that are candidates on this model, ascending.
 
         Raises:
-            SettingError: one that the model lacks.
+            SettingError: the model does not have one of them.
         """
         from lvlm_saliency import hf
 
@@ -77,7 +77,7 @@ class DoLa(Method):
             if self.candidate_layers[-1] >= count:
                 raise SettingError(f"dola: candidate_layers are hidden states 0..{count - 1} of this model")
             return list(self.candidate_layers)
-        first = 2 * hf.tied_head(model)  # the embedding's own logits say nothing but the token that came in
+        first = 2 * hf.tied_head(model)  # with a tied head the embeddings' logits only repeat the input token
         begin = max((count + 1) // 2, count - BUCKET)  # of the upper bucket
         low, high = range(first, min((count + 1) // 2, BUCKET), 2), range(begin + begin % 2, count, 2)
         bucket = low if self.candidate_layers == "low" else high

@@ -21,7 +21,7 @@ THRESHOLD = {"paper": 0.002, "official_code": 0.0008}
 
 @dataclass(frozen=True)
 class EAH(AttentionMethod):
-    """In the lowest layers all heads read the prompt as the one head does that spreads over the most image tokens.
+    """In the lowest layers, all heads get the prompt's attention map of the head with the most vision sinks.
 
     "Shallow Focus, Deep Fixes: Enhancing Shallow Layers Vision Attention Sinks to Alleviate Hallucination in LVLMs",
     EMNLP 2025, arXiv 2411.09968. An image column is a vision sink of a head when the mean of its attention over the

@@ -20,7 +20,7 @@ MODES = ("paper", "official_code")
 
 @dataclass(frozen=True)
 class FarSight(AttentionMethod):
-    """The positions to the right of a row, which it cannot see, take a share of its attention and give nothing back.
+    """The positions to the right of a row, which it cannot see, take a share of its attention; their values are zero.
 
     "Seeing Far and Clearly: Mitigating Hallucinations in MLLMs with Attention Causal Decoding", CVPR 2025,
     arXiv 2505.16652. Row i puts score -c (j - i) where j > i, takes the softmax over all L columns and drops those to
@@ -31,11 +31,11 @@ class FarSight(AttentionMethod):
 
     one more key with logit ln R_i, whose value is zero.
 
-    What a key/value cache can and cannot do: L is the length so far, so the newest row has R = 0 and every earlier row
-    changes when the text grows. With a cache, rows keep what they had when they were fed: the prompt's rows are edited
-    once, at its own length, and a decode step is left alone. `generate(use_cache=False)` is the method as it is
-    written, for a whole pass per token. `horizon` makes another method of it that a cache serves exactly, as if a fixed
-    number of positions always followed: its rows, the newest one too, are all edited.
+    With a key/value cache: L is the length so far, so the newest row has R = 0 and every earlier row changes when the
+    text grows. A cache keeps each row as it was computed: the prompt's rows are edited once, with the prompt's length
+    as L, and decode steps are not edited. `generate(use_cache=False)` is the method as published, at the cost of a full
+    pass per token. `horizon` is a variant for which a cache is exact: every row, the newest too, is edited as if a
+    fixed number of positions always followed.
 
     Args:
         sigma: decay c of the registers; inf switches the method off, bit-identically. Released code: ln 256 / ln 1024.

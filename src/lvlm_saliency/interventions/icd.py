@@ -19,7 +19,7 @@ MODES = ("paper", "official_code")
 
 @dataclass(frozen=True)
 class ICD(ContrastMethod):
-    """What the model would say under an instruction that confuses it is subtracted from what it says without.
+    """The logits under an instruction that confuses the model are subtracted from those without it.
 
     "Mitigating Hallucinations in Large Vision-Language Models with Instruction Contrastive Decoding", ACL 2024,
     arXiv 2403.18715. logits = (1 + alpha) l - alpha l', where l' are those over the same picture with `instruction`

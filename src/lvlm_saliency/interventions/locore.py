@@ -20,14 +20,14 @@ SPACES = ("probability", "unnormalised", "logit")
 
 @dataclass(frozen=True)
 class LocoRE(AttentionMethod):
-    """Attention from each new token to the last few output tokens is made stronger, so that the text stays coherent.
+    """Attention of each new token to the last few output tokens is amplified, so that the text stays coherent.
 
     "Hallucination Begins Where Saliency Drops", ICLR 2026, arXiv 2601.20279, Eq. 8-9. For the query at position P,
     gamma_j = 1 + beta for the generated positions j with P - w <= j < P, and 1 elsewhere. The prompt is never touched.
 
     Args:
         beta: gain on the window; 0 switches the method off, bit-identically. Paper: 0.15 (LLaVA-1.5), 0.20 (Qwen2-VL).
-        window: w, how many output tokens before the query are boosted (the paper gives none).
+        window: w, number of output tokens before the query whose attention is amplified (the paper gives no value).
         layers: decoder layers to act on, default all.
         space: where the gain acts. "probability": A' = gamma A / sum(gamma A). "unnormalised": A' = gamma A, rows sum
             to more than 1 (Eq. 9 read literally). "logit": score' = gamma score, before the softmax.
@@ -59,7 +59,7 @@ class LocoRE(AttentionMethod):
         return math.log1p(self.beta)
 
     def kind_of_layer(self, layer: int) -> bool:
-        """Whether the layer is edited: those that are, and those that are not, are treated alike."""
+        """Whether the layer is edited; all edited layers share one edit."""
         return self.layers is None or layer in self.layers
 
     def edit_rows(self, context: RowContext) -> RowEdit | None:

@@ -1,4 +1,4 @@
-"""The diffusion noise that VCD puts on a picture, on the tensors that processors make."""
+"""The diffusion noise of VCD, added to the tensors that processors make of pictures."""
 
 from __future__ import annotations
 
@@ -29,14 +29,18 @@ def schedule() -> tuple[Tensor, Tensor]:
 def noised(model: Any, inputs: dict[str, Any], step: int, seed: int, numbers: Sequence[int]) -> Tensor:
     """`pixel_values` after `step` steps of diffusion, x' = sqrt(abar) x + sqrt(1 - abar) eps; shape and dtype stay.
 
-    eps belongs to the sample: it is a function of (seed, number of the sample, which of its tiles). The two frames that
-    Qwen-VL makes of a still picture share it, and the empty tiles that fill up a batch stay empty.
+    eps is a function of (seed, number of the sample, number of its tile). The two frames that Qwen-VL makes of a still
+    picture share it, and empty tiles that only fill up the batch stay empty.
 
     Args:
-        inputs: as the processor made them; numbers: one number per sample.
+        model: the model.
+        inputs: as the processor made them.
+        step: number of diffusion steps, of 1000.
+        seed: the seed.
+        numbers: one number per sample.
 
     Raises:
-        InputError: it cannot be told which pictures belong to which sample.
+        InputError: which pictures belong to which sample is not known.
     """
     pixels = whole_pictures("noise", inputs)
     keep, spread = (float(values[step]) for values in schedule())
@@ -70,7 +74,7 @@ def _own_sizes(model: Any, inputs: dict[str, Any]) -> list[list[int]] | None:
     """Height and width of each picture, where smaller ones are filled up to the largest of the batch (Pixtral)."""
     sizes, family = inputs.get("image_sizes"), families.find(model.config.model_type)
     if sizes is None or inputs["pixel_values"].dim() != 4 or (family is not None and family.grid not in _PADDED):
-        return None  # tiles have one size; there the sizes are those of the pictures before they were cut
+        return None  # all tiles have one size; these sizes are those of the pictures before they were cut into tiles
     return [[int(height), int(width)] for height, width in sizes]
 
 

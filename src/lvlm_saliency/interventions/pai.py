@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 MODES = ("paper", "official_code")
 SPARED = 2
-"""The lowest layers, which the paper leaves alone."""
+"""The number of lowest layers that the paper does not edit."""
 
 
 @dataclass(frozen=True)
 class PAI(AttentionMethod, ContrastMethod):
-    """The picture's scores are raised for the token being written, and the same prompt without it is held against it.
+    """Scores of image tokens are raised for the newest token, and the logits contrasted with those without the picture.
 
     "Paying More Attention to Image: A Training-Free Method for Alleviating Hallucination in LVLMs", ECCV 2024,
     arXiv 2407.21771. Before the softmax of the newest row (the prompt's last one and every decoded one), score' = score
@@ -42,13 +42,13 @@ class PAI(AttentionMethod, ContrastMethod):
             paper chooses it per model (0.5 for long captions by LLaVA-1.5).
         gamma: guidance against the image-free prompt; 1 for none, which saves its passes. Released commands: 1.1.
         beta: plausibility constraint of the guidance, 0.1 in the code.
-        layers: decoder layers that are raised, default all but the lowest two.
+        layers: decoder layers in which scores are raised, default all but the lowest two.
         mode: "paper" raises the prompt's last row, too. "official_code" does not when guidance is on: the flag that
             spares the image-free pass is set one pass too early there, so that the first token is written without the
             gain, and answers of a single token never see it. There the guidance is also one of transformers' logits
-            processors, so that penalties and bans of the call (repetition_penalty, ...) act on the logits with the
-            picture before they are guided; in "paper" they act on the guided ones. Temperature, top-k and top-p come
-            behind the guidance in both. The default is "paper".
+            processors, so that other processors of the call (repetition_penalty, ...) act on the logits with the
+            picture before the guidance; in "paper" they act after it. Temperature, top-k and top-p act after the
+            guidance in both. The default is "paper".
     """
 
     name: ClassVar[str] = "pai"
@@ -79,7 +79,7 @@ class PAI(AttentionMethod, ContrastMethod):
 
     @property
     def guides(self) -> bool:
-        """Whether a prompt without the picture is held against the logits."""
+        """Whether the logits are contrasted with those of the prompt without the picture."""
         return self.gamma > 1
 
     @property

@@ -1,4 +1,4 @@
-"""Methods and benchmarks as people write them, `name:setting=value,...`, as Python values."""
+"""Reads methods and benchmarks written as `name:setting=value,...`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def parse_methods(text: str) -> list[Any]:
 
 
 def parse_specs(text: str, *, joined: bool = True) -> list[tuple[str, dict[str, Any]]]:
-    """The names and settings in `text`, without looking the methods up; unless `joined`, a `+` joins nothing.
+    """The names and settings in `text`, without looking up the methods. Unless `joined`, a `+` does not join methods.
 
     Raises `SettingError`.
     """

@@ -1,4 +1,4 @@
-"""Preset files: methods with settings that were chosen for a model by measuring, and what they did there."""
+"""Preset files: methods with settings that were chosen for a model by measurement, and their measured effect."""
 
 from __future__ import annotations
 
@@ -17,15 +17,19 @@ from lvlm_saliency.short import shown, some
 FORMAT = 1
 ENDINGS = (".yaml", ".yml")
 FILES = (".safetensors", ".txt")
-"""Endings of files that a preset may keep beside it, and name by their last name."""
+"""Endings of files that may stand beside a preset and that it names without a folder."""
 HEAD = "# Settings chosen by measuring, for --method: give it this file's name. No methods: plain greedy decoding.\n"
 
 
 @dataclass(frozen=True)
 class Preset:
-    """methods: those that act together; none is greedy decoding. model: what they were chosen for: `id`, `type`
-    (`config.model_type`), `layers` of the decoder, `weights` (a fingerprint). record: whatever else is to be kept,
-    JSON-ready: how they were chosen, their measured effect, the command."""
+    """Methods with settings, and the model for which they were chosen.
+
+    Attributes:
+        methods: used together; an empty list is greedy decoding.
+        model: the model: `id`, `type` (`config.model_type`), `layers` of the decoder, `weights` (a fingerprint).
+        record: how they were chosen, their measured effect and the command, as JSON values.
+    """
 
     methods: Sequence[Any]
     model: Mapping[str, Any] = field(default_factory=dict)
@@ -35,7 +39,7 @@ class Preset:
         return shown(self, methods=list(self.methods), model=dict(self.model), record=some(self.record))
 
     def text(self) -> str:
-        """The file's content. Every setting is written, so that a changed default changes no preset."""
+        """The file's content. Every setting is written, so that presets do not change with a default."""
         settings = {method.name: _plain(dataclasses.asdict(method)) for method in self.methods}
         values = {"format": FORMAT, "model": dict(self.model), "methods": settings, **self.record}
         return HEAD + yaml.safe_dump(
@@ -94,7 +98,7 @@ def is_preset(spec: Any) -> bool:
 
 
 def model_of(model: Any) -> dict[str, Any]:
-    """The part of a preset's `model` that says which models are alike."""
+    """The entry `model` of a preset for this model."""
     return {"type": model.config.model_type, "layers": model.config.get_text_config().num_hidden_layers}
 
 

@@ -1,4 +1,4 @@
-"""Prompts made of prompts: without their pictures, or with a text put behind them or in front of it all."""
+"""Changed prompts: without their pictures, or with a text inserted after the pictures or at the front."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _MARKERS = tuple(
 
 
 def without_pictures(model: Any, inputs: dict[str, Any]) -> dict[str, Any]:
-    """The same prompts without image tokens and the ids around them, left-padded anew.
+    """The same prompts without image tokens and the ids around them, left-padded again.
 
     Raises:
-        SettingError: a prompt holds nothing else.
+        SettingError: a prompt holds only pictures.
     """
     ids = inputs["input_ids"]
     drop = torch.tensor([*placeholder_ids(model), *_marker_ids(model)], dtype=ids.dtype, device=ids.device)
@@ -34,7 +34,7 @@ def without_pictures(model: Any, inputs: dict[str, Any]) -> dict[str, Any]:
 
 
 def after_pictures(model: Any, inputs: dict[str, Any], new: Sequence[int]) -> dict[str, Any]:
-    """The same prompts with the ids `new` behind the last picture (and the id that closes it), left-padded anew.
+    """The same prompts with the ids `new` after the last picture (and the id that closes it), left-padded again.
 
     Raises:
         SettingError: a prompt holds no picture.
@@ -54,7 +54,7 @@ def after_pictures(model: Any, inputs: dict[str, Any], new: Sequence[int]) -> di
 
 
 def at_the_front(model: Any, inputs: dict[str, Any], new: Sequence[int]) -> dict[str, Any]:
-    """The same prompts with the ids `new` before them, but behind an id that only begins a text; left-padded anew."""
+    """The same prompts with the ids `new` at the front, after a beginning-of-text id; left-padded again."""
     ids, given = inputs["input_ids"], _given(inputs)
     begin = model.config.get_text_config(decoder=True).bos_token_id
     places = []
@@ -65,7 +65,7 @@ def at_the_front(model: Any, inputs: dict[str, Any], new: Sequence[int]) -> dict
 
 
 def _with_new(model: Any, inputs: dict[str, Any], new: Sequence[int], places: Sequence[int]) -> dict[str, Any]:
-    """The inputs with the ids `new` put before the position that `places` names in each row."""
+    """The inputs with the ids `new` inserted in each row before its position in `places`."""
     rows = []
     for here, place in zip(_given(inputs), places, strict=True):
         kept = torch.nonzero(here).squeeze(1)

@@ -1,4 +1,4 @@
-"""Names to methods, without importing a method before it is asked for."""
+"""Looks methods up by name; a method is imported only when it is asked for."""
 
 from __future__ import annotations
 

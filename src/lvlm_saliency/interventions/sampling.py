@@ -1,4 +1,4 @@
-"""Plain sampling whose draws belong to the sample, not to the batch that it stands in."""
+"""Plain sampling whose draws do not depend on the rest of the batch."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class Sampling(Method):
     """Each token is drawn from the whole processed distribution: the sampled baseline.
 
-    What `model.generate(do_sample=True)` does, except that the draw of a step is a function of (seed, sample, step).
-    A text therefore stays the same whoever shares its batch, and on whichever machine its share of a benchmark runs.
+    As `model.generate(do_sample=True)`, except that the draw of a step is a function of (seed, sample, step). A text
+    therefore depends neither on the rest of its batch nor on the machine that runs its share of a benchmark.
     Temperature, top-k and top-p are `generate`'s own settings and act as usual, with `do_sample=True`.
 
     Args:
@@ -48,7 +48,7 @@ class Sampling(Method):
 
 
 class Drawing(Selector):
-    """One generation under `Sampling`; `sample_ids` names the samples to the draws."""
+    """The selector of one generation under `Sampling`. sample_ids: one number per sample, which draws depend on."""
 
     def __init__(self, seed: int | None, sample_ids: Sequence[int]):
         from lvlm_saliency.decoding.draws import fresh_seed
@@ -65,7 +65,7 @@ class Drawing(Selector):
         from lvlm_saliency.decoding.draws import pick, uniform
         from lvlm_saliency.model.output import TokenRecord
 
-        # float64, so that the draw does not fall into the rounding of a cumulative sum over a large vocabulary
+        # float64, because rounding in a cumulative sum over a large vocabulary could change the draw
         weights = torch.softmax(processed.double(), dim=-1).cpu().numpy()
         steps = [step] * len(weights) if isinstance(step, int) else step
         return [

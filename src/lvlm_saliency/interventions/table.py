@@ -1,4 +1,4 @@
-"""The methods that come with the package: a row each, and the only place that lists them."""
+"""The only list of the built-in methods, one row each."""
 
 from __future__ import annotations
 

@@ -19,17 +19,18 @@ TINY = 1e-7
 
 @dataclass(frozen=True)
 class TAME(AttentionMethod):
-    """Scores are multiplied by a factor that grows as queries and keys shrink, so that no anchor token takes every row.
+    """Scores are multiplied by a factor that grows as queries and keys shrink, so that no anchor token takes all the
+    attention.
 
-    "Intervening Anchor Token: Decoding Strategy in Alleviating Hallucinations for MLLMs", ICLR 2025. What is built here
-    is the released code, from which the published figures come: with tau_Q the squared norms of the queries that come
-    in and tau_K those of all keys so far, each summed over positions and averaged over heads, every score is multiplied
-    by (1 + gain / ln tau_Q) (1 + gain / ln tau_K).
+    "Intervening Anchor Token: Decoding Strategy in Alleviating Hallucinations for MLLMs", ICLR 2025. This is the
+    released code, from which the published figures come: every score is multiplied by (1 + gain / ln tau_Q)
+    (1 + gain / ln tau_K), where tau_Q is the squared norm of the queries of this call and tau_K that of all keys so
+    far, each summed over positions and averaged over heads.
 
-    The prompt's rows share one factor, a decoded row has its own. The formula in the paper is another one, on the
-    eigenvalues of W_Q W_K^T, which the code does not contain; it is not offered. The code averages over the batch and
-    counts padding; here each sample has its own tau over its own tokens, in float32, over key/value heads where those
-    are fewer, and sliding layers count the keys in their window.
+    The prompt's rows share one factor, a decoded row has its own. The paper's formula is another one, on the
+    eigenvalues of W_Q W_K^T; the code does not contain it, and it is not offered. The code averages over the batch and
+    counts padding. Here each sample has its own tau over its own tokens, in float32, over key/value heads where those
+    are fewer, and sliding-window layers count the keys in their window.
 
     Args:
         gain: 0 switches the method off, bit-identically. Released code: 0.8.
@@ -72,7 +73,7 @@ class TAME(AttentionMethod):
             key_size = key_size.masked_fill(padding, 0)
         key_total = self._key_total(context, key_size)
         in_prompt = context.query_positions < context.prompt_length
-        if context.past == 0:  # the rows of the prompt come in together
+        if context.past == 0:  # the rows of the prompt share one factor
             count = min(context.prompt_length, context.new)
             real = query_size if padding is None else query_size.masked_fill(padding[:, : context.new], 0)
             query_size = torch.where(in_prompt, real[:, :count].sum(1, keepdim=True), query_size)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class VCD(ContrastMethod):
-    """What the model would say of a noised picture is subtracted from what it says of the picture.
+    """The logits over a noised picture are subtracted from those over the picture.
 
     "Mitigating Object Hallucinations in Large Vision-Language Models through Visual Contrastive Decoding", CVPR 2024,
     arXiv 2311.16922. logits = (1 + alpha) l - alpha l', where l' are those of the same text over the picture after

@@ -1,4 +1,4 @@
-"""CausalMM: the method and the attention that it sets against the model's own (`counterfactual`)."""
+"""CausalMM: the method, and its counterfactual attention (`counterfactual`)."""
 
 from lvlm_saliency.interventions.causalmm.method import CausalMM
 

@@ -1,4 +1,4 @@
-"""The attention that CausalMM sets against the model's own: edited rows, and edited maps of the vision tower."""
+"""Counterfactual attention of CausalMM: edited rows of the decoder, and edited maps of the vision tower."""
 
 from __future__ import annotations
 
@@ -27,9 +27,13 @@ def edited_rows(
     """Counterfactual rows, float32 `[B, H, t, K]`, zero where `visible` (broadcastable bool) is False.
 
     Args:
-        weights: post-softmax rows; edit: "reverse", "uniform" or "random"; normalise: to sum 1; noise: uniform numbers
-            of the same shape, for "random"; total: what "uniform" and "random" rows are divided by in place of their
-            own sum (broadcastable), so that they sum to less where it counts keys that a row does not see.
+        weights: rows after the softmax, float32 `[B, H, t, K]`.
+        visible: which keys each row sees.
+        edit: "reverse", "uniform" or "random".
+        normalise: whether to divide each row by its sum.
+        noise: uniform numbers of the rows' shape, for "random".
+        total: divides "uniform" and "random" rows in place of their own sum (broadcastable). Where it counts keys that
+            a row does not see, the row sums to less than 1.
     """
     if total is not None and edit != "reverse":
         return (torch.ones_like(weights) if edit == "uniform" else cast(Tensor, noise)) * visible / total
@@ -43,11 +47,17 @@ def edited_rows(
 def hashed_uniform(
     seed: int, numbers: Tensor, layer: int, heads: int, queries: Tensor, keys: Tensor, pads: Tensor
 ) -> Tensor:
-    """Numbers in [0, 1), float32 `[B, H, t, K]`: a function of (seed, sample, layer, head, row, column), so that
-    neither batch mates nor padding nor the order of computation changes them.
+    """Numbers in [0, 1), float32 `[B, H, t, K]`: a function of (seed, sample, layer, head, row, column). They do not
+    depend on the other samples of the batch, on padding or on the order of computation.
 
     Args:
-        numbers: the samples' numbers `[B]`; queries `[t]`, keys `[K]`: absolute positions; pads `[B]`: padding of each.
+        seed: the seed.
+        numbers: one number per sample, int64 `[B]`.
+        layer: decoder layer number.
+        heads: number of heads H.
+        queries: absolute positions, int64 `[t]`.
+        keys: absolute positions, int64 `[K]`.
+        pads: number of padding positions of each sample, int64 `[B]`.
     """
     value = _scrambled(numbers + _scrambled(torch.tensor(seed, device=numbers.device)) + layer)[:, None]
     value = _scrambled(value + torch.arange(heads, device=numbers.device))  # [B, H]

@@ -26,7 +26,8 @@ VISION_EDITS = ("shuffle", "reverse", "uniform", "random")
 
 @dataclass(frozen=True)
 class CausalMM(ContrastMethod):
-    """What the model would say if it attended otherwise is subtracted: the effect of its attention, not of its priors.
+    """The logits under counterfactual attention are subtracted, which leaves the effect of attention without the
+    priors.
 
     "Mitigating Modality Prior-Induced Hallucinations in Multimodal Large Language Models via Deciphering Attention
     Causality", ICLR 2025, arXiv 2410.04780. logits = (1 + n gamma) l - gamma (sum of the n branches' l'), among the

@@ -19,7 +19,8 @@ MODES = ("paper", "official_code")
 
 @dataclass(frozen=True)
 class MemVR(Method, LayerHooks):
-    """Where a middle layer is unsure of the next token, the next layer's feed-forward part looks at the picture again.
+    """Where a middle layer is uncertain of the next token, the next layer's feed-forward output is mixed with the
+    picture.
 
     "Look Twice Before You Answer: Memory-Space Visual Retracing for Hallucination Mitigation in Multimodal Large
     Language Models", ICML 2025, arXiv 2410.03577. After layer l with start < l < end, H is the entropy of the ten
@@ -27,15 +28,14 @@ class MemVR(Method, LayerHooks):
     H > gamma makes layer l + 1 put out (1 - alpha) FFN(x) + alpha k D(x), once per pass, with D(x) = act(x W1) W2 over
     the picture's projected tokens Z as keys and as values, and k such that k D is as large as FFN on average.
 
-    The decision and k belong to a row: the prompt's rows share those of its last one, as in one pass over the prompt,
-    and a decoded row has its own. Z is what this very call put at the image positions, kept beside its cache.
+    Each decoded row has its own decision and k; the prompt's rows share those of its last row. Z is what the forward
+    call over the prompt put at the image positions, kept beside its cache.
 
     Args:
         alpha: share of the picture; 0 switches the method off, bit-identically. Released: 0.12 to 0.32, by benchmark.
         gamma: entropy that triggers; 1 is never reached. Released: 0.75.
         start, end: layers that may trigger lie strictly between them. Released for 32 layers: 5 and 16, which the
-        default
-            scales to the model's depth.
+            default scales to the model's depth.
         activation: "identity" is the released code for LLaVA, where the sizes of the weights cancel in k; "silu" that
             for Qwen-VL and the paper's formula, with W1 = Z mean|W_up| / mean|Z|. The default follows LLaVA.
         mode: "paper" reads H through the model's last norm whatever the activation. "official_code": the released code
@@ -76,10 +76,10 @@ class MemVR(Method, LayerHooks):
             raise SettingError("memvr: the layers of this model have no plain feed-forward block (up_proj) to add to")
 
     def layers(self, model: Any) -> list[int]:
-        """The layers whose feed-forward part may look again, ascending.
+        """The layers that may trigger, ascending.
 
         Raises:
-            SettingError: none is left between start and end.
+            SettingError: none lies between start and end.
         """
         from lvlm_saliency import hf
 

@@ -1,4 +1,4 @@
-"""MemVR in the course of a session: which rows are unsure, and the picture that their next layer looks at again."""
+"""MemVR during a session: which rows are uncertain, and the picture that is mixed into the next layer's output."""
 
 from __future__ import annotations
 
@@ -23,17 +23,23 @@ if TYPE_CHECKING:
     from lvlm_saliency.interventions.memvr.method import MemVR
 
 TOP = 10
-"""Of how many of the largest logits the entropy is taken."""
+"""Number of the largest logits over which the entropy is taken."""
 
 
 Pictures = list[Tensor | None]
-"""Of each sample the projected tokens of its picture `[N_v, d]`, or None."""
+"""For each sample the projected tokens of its picture `[N_v, d]`, or None."""
 
 
 @dataclass
 class _Call:
-    """One forward call. pictures: Z of each sample `[N_v, d]`, or None; `fired` and `armed` bool `[B, R]`, of the R
-    rows that decide: the prompt's last one, and every decoded one."""
+    """One forward call.
+
+    Attributes:
+        pictures: Z of each sample `[N_v, d]`, or None.
+        fired: bool `[B, R]`, which of the R deciding rows (the prompt's last one, and every decoded one) have already
+            triggered.
+        armed: bool `[B, R]`, which of them trigger in the next layer.
+    """
 
     forward: ForwardState
     pictures: Pictures
@@ -44,8 +50,8 @@ class _Call:
 
 
 class _Calls(threading.local):
-    """What belongs to one thread: the call it is in, where that has pictures; the pictures that a prompt's pass reads;
-    and the state of the call."""
+    """What is known of one thread: the call that it is in, where that has pictures; the pictures of the prompt that is
+    being read; and the state of the call."""
 
     def __init__(self) -> None:
         self.call: _Call | None = None
@@ -54,7 +60,7 @@ class _Calls(threading.local):
 
 
 class Retracing:
-    """`settings` is the method; one object serves all forward calls of a session, from any thread."""
+    """The hooks of one session, for forward calls from any thread. `settings` is the method."""
 
     def __init__(self, settings: MemVR, model: Any, session: Session):
         self.settings, self.model, self.session = settings, model, session
@@ -69,7 +75,7 @@ class Retracing:
         handles: list[Removable] = [
             self.session.hooks.before(decoder, self._begin),
             self.session.hooks.after(decoder, self._end, always=True),
-            # hidden state n is what layer n - 1 puts out, and it decides about layer n
+            # hidden state n is the output of layer n - 1, and it decides about layer n
             *tap(self.model, self.session, self.layers, self._decide),
         ]
         return [
@@ -176,8 +182,12 @@ def mixed(output: Tensor, looked: Tensor, armed: Tensor, group: Tensor, counted:
     """(1 - alpha) FFN + alpha k D on the rows whose group is armed; k is the ratio of mean sizes over a group's rows.
 
     Args:
-        output, looked: `[T, d]`; armed: bool `[R]`; group: int64 `[T]`, which of the R decisions a row follows;
-            counted: bool `[T]`, rows that are not padding.
+        output: FFN(x), `[T, d]`.
+        looked: D(x), `[T, d]`.
+        armed: bool `[R]`, the decisions.
+        group: int64 `[T]`, which of the R decisions each row follows.
+        counted: bool `[T]`, rows that are not padding.
+        alpha: share of the picture.
     """
     sizes = torch.stack([output.float().abs().mean(-1), looked.float().abs().mean(-1)], dim=-1) * counted[:, None]
     totals = sizes.new_zeros(len(armed), 2).index_add(0, group, sizes)

@@ -1,4 +1,4 @@
-"""OPERA: the method, its search (`retrospection`), the penalty (`over_trust`), when it goes back (`rollbacks`)."""
+"""OPERA: the method, its search (`retrospection`), its penalty (`over_trust`), and its rollbacks (`rollbacks`)."""
 
 from lvlm_saliency.interventions.opera.method import OPERA
 

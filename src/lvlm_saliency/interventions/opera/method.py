@@ -20,39 +20,39 @@ MODES = ("official_code", "paper")
 
 @dataclass(frozen=True)
 class OPERA(BeamMethod):
-    """A beam's candidate whose attention leans on a single earlier token of the answer is penalised; where all beams
-    keep leaning on the same token, the search goes back behind it and decides anew.
+    """Candidates whose attention concentrates on one earlier token of the answer are penalised; where all beams keep
+    concentrating on the same token, the search rolls back to it and decides again.
 
     "OPERA: Alleviating Hallucination in Multi-Modal Large Language Models via Over-Trust Penalty and
     Retrospection-Allocation", CVPR 2024, arXiv 2311.17911. The last layer's row of each candidate (max over heads,
     brought to sum 1) gives log phi_j = sum_i log(sigma R[i, j]) for each answer token j; max_j phi_j is the penalty.
 
-    In both modes: log domain and float64 (the released code overflows float16); any batch; a candidate stays ahead of
-    all other tokens, however large its penalty (there it may fall behind arbitrary ones); the first step offers each
-    beam a candidate; what was refused behind a position is forgotten when the search goes back to it (there, other
-    positions are cleared); no error is taken for "do not go back". Going back feeds the kept tokens anew over the
-    prompt's own cache.
+    Differences from the released code, in both modes: computed in the log domain and in float64 (the code overflows
+    float16); any batch size; a candidate stays ahead of all other tokens, however large its penalty (in the code it may
+    fall behind arbitrary ones); the first step offers each beam a candidate; tokens refused after a position are
+    allowed again when the search rolls back to it (the code clears other positions); an error is never taken for "no
+    rollback". A rollback feeds the kept tokens again over the prompt's cache.
 
     Args:
         n_beams, length_penalty, early_stopping, length_norm: as in `Beam`. The released code runs 5 beams, with
             length_norm="full".
         alpha: weight of the penalty. Both: 1.
         sigma: factor on attention within the product. Both: 50.
-        threshold: r, how many steps must have voted for the same column; inf never goes back. Both: 15.
-        candidates: N_can, tokens of each beam that are looked at. Both: 5; the code's fast setting: 1, threshold 25.
-        max_rollbacks: beta, how often one position is decided anew; None for the mode's own.
-        mode: "official_code" (default) has a factor 1e-7 on phi; rewards attention to the picture instead while the
-            answer has at most 10 tokens; goes back when the count exceeds r, never to a summary token before position
-            10; decides the token anew over the whole vocabulary, less what was chosen there; beta = N_can.
-            "paper": phi without the factor, which outweighs every logit after a dozen tokens; goes back when the count
-            reaches r, never further back than the last time; decides anew among penalised candidates; beta = 5.
+        threshold: r, the number of steps that must have voted for the same column; inf never rolls back. Both: 15.
+        candidates: N_can, candidate tokens per beam. Both: 5; the code's fast setting: 1, threshold 25.
+        max_rollbacks: beta, how often one position may be decided again; None for the mode's own.
+        mode: "official_code" (default): phi has a factor 1e-7; attention to the picture is rewarded instead while the
+            answer has at most 10 tokens; rolls back when the count exceeds r, never to a summary token before position
+            10; decides the token again over the whole vocabulary, without what was chosen there; beta = N_can.
+            "paper": phi without the factor, which outweighs every logit after a dozen tokens; rolls back when the count
+            reaches r, never further than the last time; decides again among penalised candidates; beta = 5.
             The published figures are the code's, so that is the default.
     """
 
     name: ClassVar[str] = "opera"
     paper: ClassVar[str] = "arXiv 2311.17911"
     edits: ClassVar[str] = "choice of the text"
-    cost: ClassVar[str] = "n_beams * candidates rows per token, one pass; two more passes each time it goes back"
+    cost: ClassVar[str] = "n_beams * candidates rows per token, one pass; two more passes per rollback"
     composes: ClassVar[str] = "attention edits"
 
     n_beams: int = 5
@@ -80,19 +80,19 @@ class OPERA(BeamMethod):
 
     @property
     def rollback_limit(self) -> int:
-        """beta: how often one position is decided anew."""
+        """beta: how often one position may be decided again."""
         if self.max_rollbacks is not None:
             return self.max_rollbacks
         return 5 if self.mode == "paper" else self.candidates
 
     @property
     def measures(self) -> bool:
-        """Whether attention can matter at all; if not, this is beam search over the candidates."""
+        """Whether attention has any effect; if not, this is beam search over the candidates."""
         return bool(self.alpha) or self.threshold != math.inf
 
     @property
     def rows_per_token(self) -> int:
-        """Tokens that go through the model for each generated one (greedy decoding: 1), going back apart."""
+        """Tokens that go through the model for each generated one (greedy decoding: 1), rollbacks not counted."""
         return self.n_beams * (self.candidates if self.measures else 1)
 
     @property

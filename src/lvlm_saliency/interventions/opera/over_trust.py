@@ -1,12 +1,12 @@
-"""The mathematics of OPERA: how far a token leans on one earlier token of the answer (arXiv 2311.17911, section 3).
+"""OPERA's penalty: how far attention concentrates on one earlier token of the answer (arXiv 2311.17911, section 3).
 
 A row is max over heads of one layer's attention, divided by its sum. R `[n_r, n_r]` is the part of the answer's rows
 over the answer's columns, row i the query of generated token i. Column j of it scores
 
     phi_j = prod_{i = j .. n_r - 1} sigma * R[i, j]
 
-A product of dozens of factors leaves every floating-point range, so log phi_j is carried, in float64: each token adds
-one term to it, and that vector is all that is kept of the maps.
+A product of dozens of factors overflows or underflows, so log phi_j is kept, in float64: each token adds one term to
+it, and no more is kept of the maps.
 """
 
 from __future__ import annotations
@@ -23,26 +23,28 @@ if TYPE_CHECKING:
     from lvlm_saliency.interventions.opera.method import OPERA
 
 SHORT = 10
-"""official_code: up to so many answer tokens (the candidate counted) the image is rewarded instead."""
+"""official_code: up to this number of answer tokens (with the candidate) attention to the image is rewarded instead."""
 SHRINK = math.log(1e-7)
 """official_code: the logarithm of a factor on phi that the paper does not have."""
 LOWEST = -999.0
-"""Log-probability of what is no candidate. Finite, so that a search whose candidates all end can still go on."""
+"""Log-probability of tokens that are not candidates. Finite, so that a search whose candidates all end can continue."""
 
 
 def shares(weights: Tensor, context: RowContext, image: Tensor | None) -> tuple[Tensor, Tensor]:
-    """What one layer's newest row gives to the answer so far and to the picture.
+    """The attention of one layer's newest row to the answer so far and to the picture.
 
     Args:
         weights: float32 `[R, H, 1, K]`, attention after the softmax.
+        context: of the forward call.
         image: bool `[R, n0]`, or None without pictures.
 
     Returns:
-        The row's part over the answer float64 `[R, n_r]`, the query itself last, and its sum over the picture `[R]`.
+        The row over the answer's positions, float64 `[R, n_r]`, the query itself last; and its sum over the picture
+        `[R]`.
     """
     row = weights[:, :, -1].amax(dim=1).double()
     row = row / row.sum(dim=-1, keepdim=True)
-    row = torch.nn.functional.pad(row, (context.offset, 0))  # what a sliding window no longer sees has no weight
+    row = torch.nn.functional.pad(row, (context.offset, 0))  # keys outside a sliding window have weight 0
     answer = row[:, context.prompt_length :]
     if image is None:
         return answer, row.new_zeros(len(row))
@@ -55,13 +57,15 @@ def extended(columns: Tensor, answer: Tensor, sigma: float) -> Tensor:
 
 
 def penalties(columns: Tensor, image: Tensor, mode: str) -> tuple[Tensor, Tensor]:
-    """The penalty of each candidate and the column where it leans most.
+    """The penalty of each candidate, and the column of its largest phi.
 
     Args:
-        columns: log phi, float64 `[..., n_r]`, the candidate's own row included; image: `[...]`.
+        columns: log phi, float64 `[..., n_r]`, with the candidate's own row.
+        image: attention to the picture, float64 `[...]`.
+        mode: "paper" or "official_code".
 
     Returns:
-        float64 `[...]` and int64 `[...]`.
+        The penalty float64 `[...]` and the column int64 `[...]`.
     """
     largest, where = columns.max(dim=-1)
     if mode == "paper":
@@ -72,7 +76,7 @@ def penalties(columns: Tensor, image: Tensor, mode: str) -> tuple[Tensor, Tensor
 
 
 def _bounded(log_phi: Tensor) -> Tensor:
-    return log_phi.clamp_max(700.0).exp()  # float64 ends at exp(709); so large a penalty decides everything anyway
+    return log_phi.clamp_max(700.0).exp()  # float64 overflows at exp(709.8); a smaller penalty already decides
 
 
 def candidate_ids(logits: Tensor, settings: OPERA, step: int) -> Tensor:
@@ -85,10 +89,12 @@ def candidate_ids(logits: Tensor, settings: OPERA, step: int) -> Tensor:
 
 
 def candidate_log_probs(logits: Tensor, ids: Tensor, penalty: Tensor | None = None) -> Tensor:
-    """Log-probabilities, normalised over each beam's candidates; all else comes after them, in its own order.
+    """Log-probabilities normalised over each beam's candidates. All other tokens rank below them, in their own order.
 
     Args:
-        logits: float32 `[n, V]`, -inf for what is refused; ids: the candidates, int64 `[n, m]`; penalty: `[n, m]`.
+        logits: float32 `[n, V]`, -inf for refused tokens.
+        ids: the candidates, int64 `[n, m]`.
+        penalty: subtracted from the candidates' logits, `[n, m]`.
 
     Returns:
         float32 `[n, V]`.
@@ -104,6 +110,6 @@ def candidate_log_probs(logits: Tensor, ids: Tensor, penalty: Tensor | None = No
 
 
 def full_log_probs(logits: Tensor) -> Tensor:
-    """log softmax over the whole vocabulary, float32 `[n, V]`; what is refused gets the lowest value, not -inf."""
+    """log softmax over the whole vocabulary, float32 `[n, V]`; refused tokens get the lowest finite value, not -inf."""
     found = torch.log_softmax(logits, dim=-1)
     return found.masked_fill(logits == float("-inf"), 2 * LOWEST)

@@ -1,7 +1,7 @@
-"""OPERA's search over one sample: penalised candidates, and retrospection where an answer leans on one token.
+"""OPERA's search over one sample: penalised candidates, and rollbacks where attention concentrates on one token.
 
-All candidates of all beams go through the model in one pass over a fork of the cache. That pass is also the next decode
-step of those that are chosen, so the penalty costs rows, not passes.
+All candidates of all beams go through the model in one pass over a copy of the cache. For the chosen ones that pass is
+also the next decode step, so the penalty costs more rows per pass, but no further pass.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ Choices = tuple[Tensor, Tensor]
 
 @dataclass
 class Point:
-    """The search before a step, and what that step chose. columns: log phi of each running text, float64 `[n, t]`."""
+    """The state of the search before a step, and what that step chose. columns: log phi of each running text, float64
+    `[n, t]`."""
 
     beams: Beams
     columns: Tensor
@@ -45,8 +46,9 @@ class Point:
 
 @dataclass
 class Look:
-    """A candidate pass: candidates int64 `[n, m]`, their penalties float64 and columns int64 `[n, m]`, and the branch,
-    the logits `[n * m, V]` and log phi `[n * m, t + 1]` behind each."""
+    """The result of a forward pass over all candidates: the candidates int64 `[n, m]`, their penalties float64 and
+    columns int64 `[n, m]`, the branch, and after each candidate the logits `[n * m, V]` and log phi `[n * m, t +
+    1]`."""
 
     ids: Tensor
     penalties: Tensor
@@ -97,7 +99,7 @@ class Retrospection:
             point = Point(move.beams, columns)
 
     def _look(self, branch: Branch, logits: Tensor, point: Point) -> Look:
-        """Every candidate of every beam through the model; `branch` stays as it is."""
+        """Run the model over every candidate of every beam; `branch` is not changed."""
         ids = candidate_ids(logits, self.settings, point.beams.length)
         rows = torch.arange(len(ids), device=ids.device).repeat_interleave(ids.shape[1])
         ahead = branch.fork(rows)
@@ -106,7 +108,7 @@ class Retrospection:
         return Look(ids, penalty.view_as(ids), where.view_as(ids), ahead, behind, columns)
 
     def _follow(self, branch: Branch, point: Point, look: Look | None, move: Move) -> tuple[Branch, Tensor, Tensor]:
-        """Branch, logits and log phi of the texts that the step chose."""
+        """The branch, logits and log phi of the texts that the step chose."""
         if look is not None:
             same = look.ids[move.parents] == move.tokens[:, None]
             if bool(same.any(dim=-1).all()):
@@ -117,7 +119,8 @@ class Retrospection:
         return branch, logits, columns
 
     def _fed(self, branch: Branch, tokens: Tensor, columns: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """One token into each row: logits, log phi with the token's own row, and its attention to the picture."""
+        """Feed one token per row. Returns logits, log phi with the token's own row, and its attention to the
+        picture."""
         capture = Capture(frozenset([self.layer]), graph=False)
         logits = branch.feed(tokens[:, None], capture)
         self.task.drafted += len(tokens)
@@ -128,14 +131,14 @@ class Retrospection:
         return logits, extended(columns, answer, self.settings.sigma), image
 
     def _back(self, trail: list[Point], position: int) -> tuple[Point, Branch, Tensor]:
-        """The search as it stood before `position` was decided; what came after is forgotten."""
+        """The state of the search before `position` was decided; later states are dropped."""
         point = trail[position]
         del trail[position + 1 :]
         self.ledger.roll_back(position, cast(Choices, point.choices))  # a step that lies behind has made them
         return point, *self._replayed(point.beams)
 
     def _replayed(self, beams: Beams) -> tuple[Branch, Tensor]:
-        """The running texts, fed anew over the prompt's cache: today's caches descend from other parents."""
+        """The running texts, fed again over the prompt's cache: the present caches continue other texts."""
         rows = torch.full((len(beams.tokens),), self.sample, device=beams.tokens.device)
         branch = self.task.prompt.fork(rows)
         logits = branch.feed(beams.tokens) if beams.length else self.task.logits[rows]

@@ -1,4 +1,4 @@
-"""When OPERA's search goes back, how far, and what it may not choose again (arXiv 2311.17911, section 3.3)."""
+"""When OPERA rolls back, how far, and which choices are then refused (arXiv 2311.17911, section 3.3)."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ import torch
 from torch import Tensor
 
 EARLIEST = 10
-"""official_code: a summary token before this position is left alone."""
+"""official_code: summary tokens before this position cause no rollback."""
 
 
 @dataclass
 class Ledger:
-    """What one sample's search remembers.
+    """The votes and rollbacks of one sample's search.
 
-    votes: int64 `[n]` for each step on the current path, the column that most of a beam's candidates lean on; refused:
-    by position, the (beam, token) choices taken back; times: by position, how often it was decided anew.
+    Attributes:
+        votes: for each step on the current path int64 `[n]`, the column at which most of a beam's candidates have their
+            largest phi.
+        refused: by position, the (beam, token) choices that were rolled back.
+        times: by position, how often it was decided again.
     """
 
     threshold: float
@@ -30,15 +33,15 @@ class Ledger:
     latest: int = 0
 
     def vote(self, where: Tensor) -> None:
-        """Note the candidates' columns `[r, m]`; before the first token one row stands for all beams."""
+        """Note the candidates' columns `[r, m]`; before the first token one row counts for all beams."""
         votes = where.mode(dim=-1).values
         self.votes.append(votes[torch.arange(self.n_beams, device=votes.device).clamp_max(len(votes) - 1)])
 
     def target(self) -> int | None:
-        """The position to decide anew, or None.
+        """The position to decide again, or None.
 
-        The column s that most beams lean on now must have been voted for often enough by every beam. Then the token
-        behind s is decided anew; or s itself, once that has been done `limit` times; or nothing is.
+        The column s that most beams vote for now must have had enough votes from every beam. Then the token after s is
+        decided again; or s itself, where that has been done `limit` times; or None.
         """
         summary = int(self.votes[-1].mode().values)
         count = (torch.stack(self.votes) == summary).sum(dim=0)
@@ -52,17 +55,18 @@ class Ledger:
         return None if self.mode == "paper" and position < self.latest else position
 
     def roll_back(self, position: int, choices: tuple[Tensor, Tensor]) -> None:
-        """Go back to `position`, where `choices` (parent beams and tokens, `[n]` each) may not be made again."""
+        """Roll back to `position`, where `choices` (parent beams and tokens, `[n]` each) are refused from now on."""
         self.times[position] += 1
         self.latest = position
-        # The paper decides by penalised candidates again, so that step votes again; the code takes its vote as cast.
+        # In the paper that step is decided among penalised candidates again, so it votes again; the code keeps its
+        # vote.
         del self.votes[position + (self.mode != "paper") :]
         pairs = list(zip(*(part.tolist() for part in choices), strict=True))
         self.refused = {at: old for at, old in self.refused.items() if at <= position}
         self.refused[position] = self.refused.get(position, []) + pairs
 
     def without_refused(self, logits: Tensor, position: int) -> Tensor:
-        """The logits `[n, V]` with -inf for what was taken back at this position."""
+        """The logits `[n, V]` with -inf for the choices that were rolled back at this position."""
         pairs = self.refused.get(position)
         if not pairs:
             return logits

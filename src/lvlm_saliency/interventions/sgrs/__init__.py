@@ -1,4 +1,4 @@
-"""SGRS: the method, its gate (`rejection`, `scoring`), and the same choices in blocks (`blockwise`, `block_size`)."""
+"""SGRS: the method, its selector (`rejection`, `scoring`), and the blockwise execution (`blockwise`, `block_size`)."""
 
 from lvlm_saliency.interventions.sgrs.method import SGRS
 

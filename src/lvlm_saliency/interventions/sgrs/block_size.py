@@ -1,4 +1,4 @@
-"""The block size of SGRS: how many tokens to draft, and whether blocks are worth their pass at all."""
+"""The block size of SGRS: how many tokens to draft, and whether drafting is cheaper than single steps."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any
 
 SMALLEST, FIRST, LARGEST = 2, 4, 32
 WARM, PAUSE, PATIENCE = 1, 8, 8
-"""Ordinary steps before the first block, and between two looks at whether blocks would be cheaper; and how many looks
-may fail before one is tried in any case, as long as few were ever timed."""
+"""Ordinary steps before the first block, and between two checks whether blocks would be cheaper; and how many checks
+may fail before a block is tried in any case, while few blocks have been timed."""
 
 
 class CostHistory:
-    """What the texts so far taught: what each action cost lately, and how often a first draw is refused.
+    """Recent cost of each action, and the share of first draws that are refused.
 
-    It chooses among ways to the same decisions and nothing else, so texts may share it: the second one need not find
-    out again what the first one did.
+    It only chooses between executions that give the same text, so texts may share it: a later one starts from the
+    measurements of earlier ones.
     """
 
     def __init__(self) -> None:
@@ -27,9 +27,9 @@ class CostHistory:
         self.refused, self.seen, self.decided = 0.1, 5.0, 0  # a prior of 2 % refusals, soon outweighed
 
     def timed(self, name: str, seconds: float) -> None:
-        """Keep the latest nine of each action; the very first, far slower than the rest, gives way to the second."""
+        """Keep the latest nine times of each action; the first, which includes warm-up, is replaced by the second."""
         if name not in self.seconds or name in self.cold:
-            # A new one, never an empty one: another thread may be reading.
+            # Replaced by a new deque, never emptied: another thread may be reading it.
             (self.cold.discard if name in self.seconds else self.cold.add)(name)
             self.seconds[name] = deque([seconds], maxlen=9)
         else:
@@ -44,15 +44,18 @@ _histories: weakref.WeakKeyDictionary[Any, dict[Hashable, CostHistory]] = weakre
 
 
 def cost_history_of(model: Any, setting: Hashable) -> CostHistory:
-    """What is known of a model under a setting; it goes with the model."""
+    """The cost history of a model under a setting, kept as long as the model."""
     return _histories.setdefault(model, {}).setdefault(setting, CostHistory())
 
 
 class BlockSize:
-    """Chooses the block size, and whether blocks pay, from what was measured so far.
+    """Chooses between blocks and single steps, and the block size, from the costs measured so far.
 
-    fixed: blocks whatever they cost; share: f, the part of the layers that the backward pass crosses; batch: samples
-    that keep their own part of a block each (1 where a block ends for all of them at once).
+    Attributes:
+        fixed: always uses blocks, whatever they cost.
+        share: f, the share of the layers that the backward pass crosses.
+        batch: number of samples that each keep their own number of tokens of a block (1 where a block ends for all of
+            them at once).
     """
 
     def __init__(self, fixed: bool, share: float, history: CostHistory | None = None):
@@ -63,13 +66,13 @@ class BlockSize:
         self.steps_left, self.looks = 0 if fixed or self._measured else WARM, 0
 
     def observe(self, refused: float) -> None:
-        """Note a decided position, and how large a part of the samples refused its first draw there (any of them counts
-        as all where the block of the whole batch ends with it). The past fades, so that the rate follows the text."""
+        """Note a decided position, and the share of samples that refused their first draw there (1 where any refusal
+        ends the block of the whole batch). Older positions count less, so that the rate follows the text."""
         self.refused, self.seen = 0.98 * self.refused + refused, 0.98 * self.seen + 1
         self.history.observe(refused)
 
     def timed(self, name: str, seconds: float) -> None:
-        """Remember what an action cost lately: a "draft", a "verify", a "step", or a "refusal": a step that refused."""
+        """Note the time of an action: "draft", "verify", "step", or "refusal" (a step that refused a draw)."""
         self.history.timed(name, seconds)
 
     @property
@@ -77,15 +80,15 @@ class BlockSize:
         return self.refused / self.seen
 
     def size(self) -> int:
-        """The best block size; while little is known of the texts, blocks are short: a long one may be for nothing."""
+        """The best block size; short while few positions have been seen, since a long block may be refused early."""
         return min(self.best(), max(FIRST, 2 * self.history.decided))
 
     def best(self) -> int:
-        """The block size that costs least per kept token; sqrt(2 (1 + f) / r) where passes cost what they read."""
+        """The block size of the lowest cost per kept token; sqrt(2 (1 + f) / r) where every pass costs the same."""
         return min(range(SMALLEST, LARGEST + 1), key=self._cost_by_size())
 
     def blocks_of(self, room: int) -> int:
-        """The block size where `room` tokens are left: no small block is left over at the end."""
+        """The block size where `room` tokens are left, chosen so that no small block remains at the end."""
         size = self.size()
         return -(-room // -(-room // size))
 
@@ -116,7 +119,7 @@ class BlockSize:
 
         def cost(size: int) -> float:
             kept = keep * (1 - keep**size) / rate  # expected tokens before the first refusal, at most `size`
-            failed = 1 - keep ** (size * self.batch)  # a step decides behind it, for every sample
+            failed = 1 - keep ** (size * self.batch)  # an ordinary step then decides, for every sample
             return (size * draft + verify + failed * refusal) / (kept + failed)
 
         return cost
@@ -127,8 +130,8 @@ class BlockSize:
         return {"draft", "verify"} <= known and not known.isdisjoint({"step", "refusal"})
 
     def _cost(self, name: str) -> float:
-        """Median seconds of an action; before every kind was measured, passes of a model that reads its weights and
-        does nothing else."""
+        """Median seconds of an action. Before every kind has been measured: in units of one forward pass, assuming that
+        a pass costs as much as reading the weights."""
         if not self._measured:
             return {"draft": 1.0, "refusal": 1 + 2 * self.share}.get(name, 1 + self.share)
         known = self.history.seconds

@@ -1,9 +1,9 @@
-"""SGRS in blocks: draft tokens on credit, verify them in one pass, keep what holds.
+"""SGRS in blocks: draft tokens, verify them in one pass, keep those that pass.
 
 The decisions are those of the step-by-step execution. Draws are functions of (seed, sample, step, draw), so a drafted
-first draw is the draw that a step would have made. Its S comes from one pass over all the block's rows; where S lies
-too near its threshold for float arithmetic to tell, and where it lies below, that one position is decided by an
-ordinary step, with the ordinary step's own numbers.
+first draw is the draw that a step would have made. Its S comes from one pass over all rows of the block. Where S is
+below its threshold, or too close to it for float arithmetic to tell, an ordinary step decides that position with its
+own numbers.
 """
 
 from __future__ import annotations
@@ -30,13 +30,14 @@ from lvlm_saliency.model.output import GenerateOutput, TokenRecord
 from lvlm_saliency.tracing.logits import finite_logits
 
 MARGIN = {torch.float32: 1e-4, torch.float64: 1e-8}
-"""How near to its threshold, as a share of it, S may lie before an ordinary step decides; other dtypes: 0.05."""
+"""By dtype, the distance of S from its threshold, as a share of it, below which an ordinary step decides; other dtypes:
+0.05."""
 
 
 @dataclass
 class Draft:
-    """One drafted position: what was proposed to every sample and drawn, and which samples were still writing; logits:
-    what it was drawn from `[B, V]`, kept where someone will hear of it."""
+    """One drafted position: the proposals and draws of every sample, and which samples were not finished. logits: those
+    drawn from, `[B, V]`, kept where there are observers."""
 
     proposals: list[Proposal]
     drawn: list[int]
@@ -49,8 +50,8 @@ class Draft:
 
 @dataclass
 class Blocks(Loop):
-    """The loop of SGRS where it pays to draft; it makes the gate's own choices. fixed: in blocks whatever they cost, or
-    not at all."""
+    """The loop of SGRS in blocks; its choices are those of the selector. fixed: always in blocks, whatever they cost;
+    refused where blocks are not possible."""
 
     name: str
     gate: SaliencyGate
@@ -64,12 +65,12 @@ class Blocks(Loop):
 
 
 def obstacle(generation: Generation) -> str:
-    """Why blocks cannot be used in this generation; empty where they can."""
+    """Why blocks cannot be used in this generation; "" where they can."""
     config, kwargs, parts = generation.config, generation.model_kwargs, generation.parts
     if parts.shaper is not None:
         return "another method makes the logits, one step at a time"
     if any(observer.steers for observer in parts.observers):
-        return "what a method hears of a token changes the next one, so that none can be drafted ahead"
+        return "a method changes later tokens by those already chosen, so that none can be drafted ahead"
     if hf.is_hybrid(generation.model):
         return "layers without attention cannot take tokens back"
     if not kwargs.get("use_cache", True) or not caches.can_roll_back(hf.cache_of(kwargs)):
@@ -80,7 +81,7 @@ def obstacle(generation: Generation) -> str:
 
 
 class BlockRun(Run):
-    """A generation under SGRS that drafts and verifies; `gate` is the one whose decisions it makes."""
+    """A generation under SGRS that drafts and verifies. gate: the selector whose decisions it makes."""
 
     def __init__(self, generation: Generation, gate: SaliencyGate, fixed: bool):
         super().__init__(generation)
@@ -97,8 +98,8 @@ class BlockRun(Run):
         outputs = hf.prefill(self.model, self.ids, self.config, model_kwargs)
         kwargs = hf.advanced(self.model, outputs, model_kwargs)
         self.cache = hf.cache_of(kwargs)
-        # Each sample keeps its own number of tokens of a block, unless a method counts positions in a way of its own or
-        # the cache keeps something beside keys and values.
+        # Each sample keeps its own number of tokens of a block, unless a method does not handle shifted positions or
+        # the cache holds something beside keys and values.
         mind = all(part.minds_shift for part in self.open_session.acting)
         self.ragged = mind and caches.is_aligned(self.cache)
         self.block_size.batch = len(self.ids) if self.ragged else 1
@@ -123,14 +124,14 @@ class BlockRun(Run):
     # --- ordinary steps ---
 
     def _step(self) -> None:
-        """One token of every sample as the step-by-step execution decides it."""
+        """Decide one token of every sample by an ordinary step."""
         begin = time.perf_counter()
         capture = self.gate.capture()
         refused = self._decide(self._logits(1, capture), capture)
         self.block_size.timed("refusal" if refused else "step", time.perf_counter() - begin)
 
     def _decide(self, logits: Tensor, capture: Capture | None) -> bool:
-        """The next token of every sample, put down; whether any of them refused its first draw."""
+        """Decide and append the next token of every sample. Returns whether any of them refused its first draw."""
         ends, active = self.batch.ends, self.alive
         steps = [end - self.start for end in ends]
         processed = self._processed_at(logits, ends)
@@ -143,7 +144,7 @@ class BlockRun(Run):
         return any(refused)
 
     def _observe(self, refused: list[bool]) -> None:
-        """Tell the block size of one decided position: the share of refusals where each sample goes its own way."""
+        """Note one decided position for the choice of the block size."""
         self.block_size.observe(sum(refused) / len(refused) if self.ragged else any(refused))
 
     def _processed_at(self, logits: Tensor, ends: list[int]) -> Tensor:
@@ -154,7 +155,7 @@ class BlockRun(Run):
         return self.batch.by_length(ends, lambda ids: self.criteria(ids, None))
 
     def _commit(self, made: list[list[TokenRecord]], logits: Sequence[Tensor | None]) -> None:
-        """Add decided tokens to the unfinished texts, to each its own number of them; `logits` by position."""
+        """Append decided tokens to the unfinished texts, each its own number of them; `logits` by position."""
         texts, before = self.batch, self.alive
         for sample, records in enumerate(made):
             for record, seen in zip(records, logits, strict=False):
@@ -169,7 +170,7 @@ class BlockRun(Run):
         self._stream()
 
     def _stream(self) -> None:
-        """Hand on the positions that every sample has decided."""
+        """Pass to the streamer the positions that every sample has decided."""
         ends = [end for end, alive in zip(self.batch.ends, self.alive, strict=True) if alive]
         ready = min(ends) if ends else max(self.batch.ends)
         if self.streamer is not None:
@@ -180,7 +181,7 @@ class BlockRun(Run):
     # --- blocks ---
 
     def _block(self) -> None:
-        """Draft, verify, keep of every sample the longest prefix that holds, and decide the position behind it."""
+        """Draft, verify, keep the longest prefix of each sample that passes, and decide the position after it."""
         left = self.config.max_length - min(
             end for end, alive in zip(self.batch.ends, self.alive, strict=True) if alive
         )
@@ -209,7 +210,7 @@ class BlockRun(Run):
             self._step()
 
     def _draft(self, size: int) -> list[Draft]:
-        """Up to `size` first draws, accepted on credit; stops where every sample has ended."""
+        """Up to `size` first draws, not verified yet; stops where every sample has ended."""
         drafts: list[Draft] = []
         ends, active = list(self.batch.ends), self.active
         while len(drafts) < size and bool(active.any()):
@@ -237,11 +238,11 @@ class BlockRun(Run):
         return scores.of(logits, tokens, capture).tolist()
 
     def _held(self, sample: int, drafts: list[Draft], scores: list[float]) -> int:
-        """How many drafted tokens of a sample surely pass the test."""
+        """Number of drafted tokens of a sample that certainly pass."""
         history = self.gate.history[sample].copy()
         margin = 1 + MARGIN.get(self.model.dtype, 0.05)
         for position, draft in enumerate(drafts):
-            if not draft.active[sample] or not math.isfinite(scores[position]):  # a step of its own says what is wrong
+            if not draft.active[sample] or not math.isfinite(scores[position]):  # an ordinary step will raise the error
                 return position
             threshold = self.gate.threshold(history)
             if threshold is not None and not scores[position] >= threshold * margin:
@@ -260,7 +261,7 @@ class BlockRun(Run):
     # --- the cache ---
 
     def _logits(self, new: int, capture: Capture | None = None) -> Tensor:
-        """Logits `[B, new, V]` of the next `new` tokens of every sample, which the cache does not hold yet."""
+        """Feed the next `new` tokens of every sample, which the cache does not hold yet; their logits `[B, new, V]`."""
         inputs = self.batch.inputs(int(self.cache.get_seq_length()), new)
         session = self.open_session
         if session.prompt is not None:

@@ -33,8 +33,8 @@ class SGRS(Method):
         window: W, accepted tokens in the running mean. Paper: 5.
         max_draws: R, draws per step. Paper: 3.
         layers: decoder layers whose rows are scored; default the family's preset (middle to deep).
-        order: "sample" draws by probability, "greedy" goes from the most probable down.
-        execution: "stepwise" scores each step as it is decoded; "blockwise" drafts tokens on credit and verifies them
+        order: "sample" draws by probability; "greedy" tries the most probable candidates first.
+        execution: "stepwise" scores each step as it is decoded; "blockwise" drafts several tokens and verifies them
             together, with the same decisions; "auto" measures both and takes the cheaper one.
         seed: of the draws, which depend on (seed, sample, step, draw) only; None takes one from torch's generator.
     """
@@ -90,7 +90,7 @@ class SGRS(Method):
         return Parts(selector=gate, faster=Blocks(self.name, gate, fixed))
 
     def selector(self, model: Any, sample_ids: Sequence[int]) -> SaliencyGate:
-        """The gate of one generation."""
+        """The selector of one generation."""
         from lvlm_saliency import hf
         from lvlm_saliency.interventions.sgrs.rejection import SaliencyGate
 

@@ -1,4 +1,4 @@
-"""The gate of SGRS, step by step (arXiv 2601.20279, Eq. 6-7): score the candidates, draw, accept or refuse."""
+"""The selector of SGRS (arXiv 2601.20279, Eq. 6-7): score the candidates, draw, accept or refuse."""
 
 from __future__ import annotations
 
@@ -28,14 +28,15 @@ Scores = list[float | None]
 
 @dataclass
 class Proposal:
-    """The candidates of one sample at one step, most probable first; tokens that a warper forbade are left out."""
+    """The candidates of one sample at one step, most probable first, without tokens that a warper has excluded."""
 
     tokens: list[int]
     weights: list[float]
 
 
 class SaliencyGate(Selector):
-    """One generation under SGRS; `settings` is the method, `layers` its target layers, `sample_ids` its samples."""
+    """The selector of one generation under SGRS. settings: the method; layers: its target layers; sample_ids: one
+    number per sample, which draws depend on."""
 
     def __init__(self, settings: SGRS, layers: Sequence[int], sample_ids: Sequence[int]):
         self.settings = settings
@@ -61,28 +62,28 @@ class SaliencyGate(Selector):
         return proposals
 
     def draw(self, sample: int, step: int, number: int, weights: Sequence[float]) -> int:
-        """Which of the remaining candidates (most probable first) draw `number` of this step takes."""
+        """The index of the remaining candidate (most probable first) that draw `number` of this step takes."""
         if self.settings.order == "greedy":
             return 0
         return pick(weights, uniform(self.seed, self.samples[sample], step, number))
 
     def threshold(self, history: Sequence[float]) -> float | None:
-        """tau = alpha * mean S of the last accepted tokens; None where nothing was scored yet."""
+        """tau = alpha * mean S of the last accepted tokens; None where none has a score yet."""
         return self.settings.alpha * sum(history) / len(history) if history else None
 
     def choose(
         self, step: int | Sequence[int], logits: Tensor, processed: Tensor, capture: Capture | None, active: list[bool]
     ) -> list[TokenRecord | None]:
-        """The next token of every sample.
+        """Choose the next token of every sample.
 
-        Only the first draw is scored at first; the other candidates of the batch are when one of those is refused.
+        At first only the first draws are scored; where one of them is refused, the other candidates are scored too.
 
         Args:
             step: number of the generated token, from 0; one for all samples, or one for each.
             logits: raw `[B, 1, V]`, in the graph of `capture` where there is one.
             processed: float32 `[B, V]` after all processors and warpers.
             capture: of the forward pass that made the logits; None at step 0, where there is no output to score.
-            active: samples that are not finished; the others are neither scored nor drawn for.
+            active: which samples are not finished; only for those is a token scored and drawn.
 
         Returns:
             One record per sample, None for the finished.
@@ -146,7 +147,7 @@ class SaliencyGate(Selector):
 
 
 def _check_finite(steps: Sequence[int], proposals: list[Proposal], scores: list[Scores], active: list[bool]) -> None:
-    """Refuse a score that can be neither accepted nor refused; it comes of gradients that overflow."""
+    """Raise NumericalError for a score that is not finite, which overflowing gradients cause."""
     for step, proposal, known, alive in zip(steps, proposals, scores, active, strict=True):
         for token, score in zip(proposal.tokens, known, strict=True):
             if alive and score is not None and not math.isfinite(score):
@@ -157,5 +158,6 @@ def _check_finite(steps: Sequence[int], proposals: list[Proposal], scores: list[
 
 
 def _only(scores: Scores, index: int) -> Scores:
-    """All but one left out: what a batch mate's refusal had scored beside is not part of this sample's record."""
+    """The scores with all but one set to None: those computed only because another sample refused its draw are not part
+    of this sample's record."""
     return [score if i == index else None for i, score in enumerate(scores)]
