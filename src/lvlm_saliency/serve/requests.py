@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-import math
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-
-from PIL import Image
 
 from lvlm_saliency.attention.given import editing
 from lvlm_saliency.chat import Message, Query
 from lvlm_saliency.errors import LvlmSaliencyError
 from lvlm_saliency.files import parse_json
 from lvlm_saliency.serve.faults import Fault
-from lvlm_saliency.serve.pictures import open_picture
+from lvlm_saliency.serve.fields import flag, known, number, stops, text, whole
+from lvlm_saliency.serve.messages import picture, query_of
 from lvlm_saliency.serve.rows import Way, Wishes
 from lvlm_saliency.serve.settings import ServeSettings
 from lvlm_saliency.serve.ways import way_of
@@ -49,8 +47,7 @@ NEUTRAL = {
     "web_search_options": (None,),
 }
 """Fields that are taken at these values only: what they ask for is not served."""
-ROLES = ("system", "developer", "user", "assistant")
-MOST_MESSAGES, MOST_STOPS, LONGEST_STOP, MOST_TOP = 256, 4, 256, 20
+MOST_TOP = 20
 EXTRA = "lvlm_saliency"
 
 
@@ -104,20 +101,20 @@ def chat_request(body: Mapping[str, Any], settings: ServeSettings, risk: Any) ->
         "top_p",
     }
     own |= {"n", "seed", "stop", "logprobs", "top_logprobs", EXTRA}
-    _known(body, own | IGNORED | set(NEUTRAL))
+    known(body, own | IGNORED | set(NEUTRAL))
     _model(body, settings)
     for name, values in NEUTRAL.items():
         if name in body and body[name] not in values:
             raise Fault(400, f"{name} is not served here: leave it out", name)
-    temperature = _number(body, "temperature", 0, 2)
-    top_p = _number(body, "top_p", 0, 1)
+    temperature = number(body, "temperature", 0, 2)
+    top_p = number(body, "top_p", 0, 1)
     if top_p == 0:
         raise Fault(400, "top_p must be above 0", "top_p")
     if temperature is not None and 0 < temperature < 1e-3:
         temperature = 0.0  # so cold that only the most probable token is ever drawn
-    choices = _whole(body, "n", 1, settings.max_choices) or 1
-    limit = _whole(body, "max_completion_tokens", 1, settings.max_tokens)
-    limit = _whole(body, "max_tokens", 1, settings.max_tokens) if limit is None else limit
+    choices = whole(body, "n", 1, settings.max_choices) or 1
+    limit = whole(body, "max_completion_tokens", 1, settings.max_tokens)
+    limit = whole(body, "max_tokens", 1, settings.max_tokens) if limit is None else limit
     wanted = _extra(body.get(EXTRA))
     sampled = temperature != 0 and not (temperature is None and top_p is None)
     way = way_of(
@@ -126,19 +123,19 @@ def chat_request(body: Mapping[str, Any], settings: ServeSettings, risk: Any) ->
     wishes = _wishes(body, wanted, risk)
     if wishes.top and not way.live:
         raise Fault(400, "top_logprobs are not there for a method that searches: leave them out", "top_logprobs")
-    stream = _flag(body, "stream")
+    stream = flag(body, "stream")
     options = body.get("stream_options")
     if options is not None and (not isinstance(options, dict) or not stream):
         raise Fault(400, "stream_options go with stream=true and are an object", "stream_options")
-    seed = _whole(body, "seed", -(2**63), 2**63 - 1)
+    seed = whole(body, "seed", -(2**63), 2**63 - 1)
     return Asked(
-        query=_query(body, settings),
+        query=query_of(body, settings),
         way=way,
         wishes=wishes,
         choices=choices,
         seed=secrets.randbits(63) if seed is None else seed % 2**63,
         max_tokens=min(256, settings.max_tokens) if limit is None else limit,
-        stop=_stops(body.get("stop")),
+        stop=stops(body.get("stop")),
         stream=stream,
         usage=bool((options or {}).get("include_usage")),
     )
@@ -152,20 +149,20 @@ def score_request(body: Mapping[str, Any], settings: ServeSettings, risk: Any) -
     Raises:
         Fault: for anything that it holds wrongly.
     """
-    _known(body, {"model", "messages", "prompt", "image", "images", "answer", "logprobs", EXTRA} | IGNORED)
+    known(body, {"model", "messages", "prompt", "image", "images", "answer", "logprobs", EXTRA} | IGNORED)
     _model(body, settings)
-    answer = _text(body.get("answer"), "answer")
+    answer = text(body.get("answer"), "answer")
     if "messages" in body:
         if given := {"prompt", "image", "images"} & set(body):
             raise Fault(400, f"{min(given)} goes without messages: give one of the two", min(given))
-        query = _query(body, settings)
+        query = query_of(body, settings)
     else:
         urls = body.get("images", [])
         urls = [body["image"]] if "image" in body else urls
         if not isinstance(urls, list) or len(urls) > settings.max_pictures:
             raise Fault(400, f"images must be a list of at most {settings.max_pictures} data URLs", "images")
-        pictures = [_picture(url, f"images[{at}]", settings) for at, url in enumerate(urls)]
-        parts = [*pictures, _text(body.get("prompt"), "prompt")]
+        pictures = [picture(url, f"images[{at}]", settings) for at, url in enumerate(urls)]
+        parts = [*pictures, text(body.get("prompt"), "prompt")]
         query = Query(messages=[Message("user", parts)])
     wanted = _extra(body.get(EXTRA))
     way = way_of(wanted["methods"], False, 1.0, 1.0)
@@ -179,11 +176,6 @@ def score_request(body: Mapping[str, Any], settings: ServeSettings, risk: Any) -
     return ToScore(query, answer, wishes, way)
 
 
-def _known(body: Mapping[str, Any], names: set[str]) -> None:
-    if strange := sorted(set(body) - names):
-        raise Fault(400, f"unknown field {strange[0][:60]!r}", strange[0][:60])
-
-
 def _model(body: Mapping[str, Any], settings: ServeSettings) -> None:
     name = body.get("model", settings.shown)
     if name != settings.shown:
@@ -191,53 +183,9 @@ def _model(body: Mapping[str, Any], settings: ServeSettings) -> None:
         raise Fault(404, f"there is no model {said!r} here, but {settings.shown!r}", "model", "model_not_found")
 
 
-def _number(body: Mapping[str, Any], name: str, low: float, high: float) -> float | None:
-    value = body.get(name)
-    if value is None:
-        return None
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, (int, float))
-        or not math.isfinite(value)
-        or not low <= value <= high
-    ):
-        raise Fault(400, f"{name} must be a number from {low:g} to {high:g}", name)
-    return float(value)
-
-
-def _whole(body: Mapping[str, Any], name: str, low: int, high: int) -> int | None:
-    value = body.get(name)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise Fault(400, f"{name} must be a whole number from {low} to {high}", name)
-    return value
-
-
-def _flag(body: Mapping[str, Any], name: str, param: str | None = None) -> bool:
-    value = body.get(name)
-    if value is not None and not isinstance(value, bool):
-        raise Fault(400, f"{name} must be true or false", param or name)
-    return bool(value)
-
-
-def _text(value: Any, param: str) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise Fault(400, f"{param} must be text that is not empty", param)
-    return value
-
-
-def _stops(value: Any) -> tuple[str, ...]:
-    stops = [value] if isinstance(value, str) else value or []
-    fine = isinstance(stops, list) and len(stops) <= MOST_STOPS
-    if not fine or not all(isinstance(one, str) and 0 < len(one) <= LONGEST_STOP for one in stops):
-        raise Fault(400, f"stop must be text, or a list of at most {MOST_STOPS}, none of them empty", "stop")
-    return tuple(stops)
-
-
 def _wishes(body: Mapping[str, Any], wanted: Mapping[str, Any], risk: Any) -> Wishes:
-    top = _whole(body, "top_logprobs", 0, MOST_TOP)
-    logprobs = _flag(body, "logprobs")
+    top = whole(body, "top_logprobs", 0, MOST_TOP)
+    logprobs = flag(body, "logprobs")
     if top and not logprobs:
         raise Fault(400, "top_logprobs go with logprobs=true", "top_logprobs")
     if wanted["risk"] and risk is None:
@@ -252,7 +200,7 @@ def _extra(value: Any) -> dict[str, Any]:
         raise Fault(400, f"{EXTRA} must be an object", EXTRA)
     if strange := sorted(set(value) - {"methods", "explain", "risk", "detectors"}):
         raise Fault(400, f"unknown field {strange[0][:60]!r} in {EXTRA}", f"{EXTRA}.{strange[0][:60]}")
-    found: dict[str, Any] = {name: _flag(value, name, f"{EXTRA}.{name}") for name in ("explain", "risk")}
+    found: dict[str, Any] = {name: flag(value, name, f"{EXTRA}.{name}") for name in ("explain", "risk")}
     for name in ("methods", "detectors"):
         given = value.get(name) or []
         given = [given] if isinstance(given, str) else given
@@ -271,54 +219,3 @@ def _check_detectors(names: Sequence[str]) -> None:
             detector(name)
         except (LvlmSaliencyError, TypeError) as error:
             raise Fault(400, f"detector {name[:60]!r} cannot be used: {error}", f"{EXTRA}.detectors") from error
-
-
-def _query(body: Mapping[str, Any], settings: ServeSettings) -> Query:
-    given = body.get("messages")
-    if not isinstance(given, list) or not given or len(given) > MOST_MESSAGES:
-        raise Fault(400, f"messages must be a list of 1 to {MOST_MESSAGES} messages", "messages")
-    messages, pictures = [], 0
-    for at, one in enumerate(given):
-        place = f"messages[{at}]"
-        if not isinstance(one, dict) or one.get("role") not in ROLES:
-            raise Fault(400, f"{place} must be an object whose role is one of {', '.join(ROLES)}", f"{place}.role")
-        for name in ("tool_calls", "function_call", "audio", "refusal"):
-            if one.get(name):
-                raise Fault(400, f"{name} is not served here: leave it out", f"{place}.{name}")
-        parts = _parts(one.get("content"), f"{place}.content", settings, settings.max_pictures - pictures)
-        pictures += sum(isinstance(part, Image.Image) for part in parts)
-        messages.append(Message("system" if one["role"] == "developer" else one["role"], parts))
-    return Query(messages=messages)
-
-
-def _parts(content: Any, param: str, settings: ServeSettings, left: int) -> list[str | Image.Image]:
-    if isinstance(content, str):
-        return [content]
-    if not isinstance(content, list) or not content:
-        raise Fault(400, "content must be text, or a list of parts that is not empty", param)
-    found: list[str | Image.Image] = []
-    for at, part in enumerate(content):
-        place = f"{param}[{at}]"
-        kind = part.get("type") if isinstance(part, dict) else None
-        if kind == "text" and isinstance(part.get("text"), str):
-            found.append(part["text"])
-        elif kind == "image_url":
-            left -= 1
-            if left < 0:
-                raise Fault(400, f"a request holds at most {settings.max_pictures} pictures", place)
-            url = part.get("image_url")
-            url = url.get("url") if isinstance(url, dict) else url
-            found.append(_picture(url, f"{place}.image_url", settings))
-        else:
-            raise Fault(
-                400, "a part is {'type': 'text', 'text': ...} or {'type': 'image_url', 'image_url': ...}", place
-            )
-    return found
-
-
-def _picture(url: Any, param: str, settings: ServeSettings) -> Image.Image:
-    if not isinstance(url, str) or not url:
-        raise Fault(400, "a picture is given as a data URL (data:image/png;base64,...)", param)
-    return open_picture(
-        url, param, hosts=settings.url_hosts, max_pixels=settings.max_pixels, max_bytes=settings.max_body
-    )

@@ -1,0 +1,99 @@
+"""What goes around every request: keys, names of hosts, its number, log, counts, and an answer to whatever fails."""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+import time
+from typing import Any
+
+from fastapi import Request, Response
+
+from lvlm_saliency.serve.faults import Fault, fault_of
+from lvlm_saliency.serve.metrics import Metrics
+from lvlm_saliency.serve.settings import LOOPBACK, ServeSettings
+
+log = logging.getLogger("lvlm_saliency.serve")
+OPEN = ("/", "/health")
+"""Paths that need no key. Reports have names that nobody guesses, and are open to who has one."""
+KNOWN = (*OPEN, "/v1/models", "/v1/chat/completions", "/v1/score", "/metrics")
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Frame-Options": "DENY",
+}
+
+
+def check(request: Request, settings: ServeSettings) -> None:
+    """Keys and names of hosts. Raises `Fault`."""
+    # A page elsewhere that points its own name at this machine would otherwise speak to a server on loopback.
+    if settings.on_loopback and (host := _host(request)) not in LOOPBACK:
+        raise Fault(403, f"this server answers to localhost only, not to {host[:80]!r}")
+    if not settings.keys or request.url.path in OPEN or is_report(request):
+        return
+    kind, _, key = request.headers.get("authorization", "").partition(" ")
+    if kind.lower() != "bearer" or not settings.opens(key.strip()):
+        raise Fault(401, "give a key of this server: Authorization: Bearer KEY", code="invalid_api_key")
+
+
+class Around:
+    """The middleware."""
+
+    def __init__(self, app: Any, settings: ServeSettings, metrics: Metrics):
+        self.app, self.settings, self.metrics = app, settings, metrics
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        begin, number, status = time.perf_counter(), secrets.token_hex(6), 0
+        request = Request(scope)
+        request.state.told = {}
+
+        async def sending(message: Any) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                own = {**HEADERS, "X-Request-Id": number}
+                message["headers"] = [*message["headers"], *((k.encode(), v.encode()) for k, v in own.items())]
+            await send(message)
+
+        try:
+            try:
+                check(request, self.settings)
+                await self.app(scope, receive, sending)
+            # What nobody foresaw is told to the log alone, and no client is left without an answer.
+            except Exception as error:
+                if not isinstance(error, Fault):
+                    log.exception("a request failed", extra={"told": {"id": number}})
+                if not status:
+                    await answer(fault_of(error))(scope, receive, sending)
+        finally:
+            self._tell(request, number, status, time.perf_counter() - begin)
+
+    def _tell(self, request: Request, number: str, status: int, seconds: float) -> None:
+        path = request.url.path if request.url.path in KNOWN else "/reports" if is_report(request) else "other"
+        self.metrics.count("requests_total", path=path, status=status)
+        if path.startswith("/v1/"):
+            self.metrics.observe("request_seconds", seconds)
+        told = {"id": number, "method": request.method, "path": path, "status": status}
+        log.info("request", extra={"told": {**told, "seconds": round(seconds, 4), **request.state.told}})
+
+
+def is_report(request: Request) -> bool:
+    """Whether it asks for a report."""
+    return request.url.path.startswith("/reports/")
+
+
+def _host(request: Request) -> str:
+    host = request.headers.get("host", "").lower()
+    if host.startswith("["):
+        return host.partition("]")[0].removeprefix("[")
+    return host.partition(":")[0]
+
+
+def answer(fault: Fault) -> Response:
+    """What a client is told of a fault."""
+    return Response(json.dumps(fault.body), fault.status, headers=fault.headers, media_type="application/json")
