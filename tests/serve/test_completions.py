@@ -225,25 +225,6 @@ def test_unknown_model_is_the_clients_not_found(client, pictures):
         client.chat.completions.create(model="gpt", messages=asking(pictures[0]))
 
 
-def test_what_a_guard_did_stands_beside_the_text(client, pictures, monkeypatch):
-    """The events of `out.guard`, whoever made them."""
-    from lvlm_saliency.serve import worker
-
-    event = {"word": "kitchen", "object": "kitchen", "span": None, "risk": 0.9, "action": "rewrite", "tries": 2}
-
-    def guarded(*arguments):
-        answers = genuine(*arguments)
-        answers[0].output.guard = [[event]]
-        return answers
-
-    genuine = worker.write
-    monkeypatch.setattr(worker, "write", guarded)
-    for stream in (False, True):
-        found = complete(client, asking(pictures[0]), stream=stream)
-        choice = list(found)[-1].choices[0] if stream else found.choices[0]
-        assert choice.lvlm_saliency == {"events": [event]}
-
-
 @pytest.mark.parametrize("name", ["locore", "sgrs", "vcd", "memvr", "dola", "eah", "causalmm", "farsight"])
 def test_reading_a_text_while_it_is_written_changes_nothing_of_it(client, chat, pictures, name):
     """The trace runs within the generation, between two of its steps."""

@@ -12,16 +12,18 @@ from torch import Tensor
 from transformers import LogitsProcessor, StoppingCriteria
 
 from lvlm_saliency.chat import Answer, Batch, Chat, Explanation
+from lvlm_saliency.guard.events import Moment, Watcher
 from lvlm_saliency.model import families
 from lvlm_saliency.serve.notes import number, token_notes
-from lvlm_saliency.serve.rows import Row
+from lvlm_saliency.serve.rows import Drafted, Row
 
 LIVE_SHARE = 0.5
 """Traces of a text that is still being written may take so much time for each second of writing."""
 
 
-class Writing(StoppingCriteria):
-    """Hears the tokens of a batch as a streamer does, and stops each text at its own end."""
+class Writing(StoppingCriteria, Watcher):
+    """Hears the tokens of a batch as a streamer does, and stops each text at its own end. Of a guarded text it hears
+    the tokens of a sentence when that is settled, and sees what is not."""
 
     def __init__(self, chat: Chat, rows: Sequence[Row], inputs: Any, odds: Odds | None, reader: Reader):
         self.chat, self.rows, self.inputs, self.odds, self.reader = chat, rows, inputs, odds, reader
@@ -36,6 +38,19 @@ class Writing(StoppingCriteria):
         for at, (row, token) in enumerate(zip(self.rows, tokens.tolist(), strict=True)):
             known = None if self.odds is None or not row.wishes.logprobs else self.odds.of(at, token, row.wishes.top)
             row.feed(token, self.chat.tokenizer, self.chat.ends, known)
+        if not self.rows[0].way.settles:
+            self._tell()
+
+    def watch(self, sample: int, moment: Moment) -> None:
+        """What a guard does to a text."""
+        row = self.rows[sample]
+        if moment.kind == "draft":  # the sentences before it are settled, and all of their tokens are here
+            self._tell()
+        if row.streamed and row.wishes.drafts and not row.ended:
+            row.tell(Drafted(row.index, moment.to_dict()))
+
+    def _tell(self) -> None:
+        """Tell what is final and known."""
         self._read_live()
         for row in self.rows:
             if row.streamed and not row.ended:
@@ -53,7 +68,11 @@ class Writing(StoppingCriteria):
 
     def _read_live(self) -> None:
         """Trace what stands so far, as often as the time that it takes allows."""
-        waiting = [row for row in self.rows if row.streamed and row.wishes.traced and not row.ended]
+        waiting = [
+            row
+            for row in self.rows
+            if row.streamed and row.wishes.traced and not row.ended and len(row.notes) < len(row.ids)
+        ]
         if self.rows[0].way.unread:  # what cannot be traced acts on every pass until the text is written
             return
         if not waiting or time.perf_counter() < self.next_trace:
@@ -144,14 +163,14 @@ def write(chat: Chat, rows: Sequence[Row], reader: Reader) -> list[Answer]:
         [row.query for row in rows],
         way.methods,
         inputs=inputs,
-        streamer=writing if way.live else None,
+        streamer=writing if way.live or way.settles else None,
         stopping_criteria=[writing],
         sample_ids=[row.sample for row in rows],
         max_new_tokens=max(row.max_tokens for row in rows),
         **way.settings,
         **more,
     )
-    if not way.live:
+    if not (way.live or way.settles):
         for row, answer in zip(rows, answers, strict=True):
             for token in answer.token_ids:
                 row.feed(token, chat.tokenizer, chat.ends)

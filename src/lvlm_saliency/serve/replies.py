@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from lvlm_saliency.serve.rows import Delta, Finished, Wishes
+from lvlm_saliency.serve.rows import Delta, Drafted, Finished, Wishes
 
 
 class Replies:
@@ -26,12 +26,12 @@ class Replies:
         """Whether tokens are told one by one beside the text."""
         return self.wishes.logprobs or self.wishes.traced
 
-    def take(self, event: Delta | Finished) -> None:
+    def take(self, event: Delta | Drafted | Finished) -> None:
         """An event of one of the texts."""
         if isinstance(event, Delta):
             self.texts[event.index] += event.text
             self.tokens[event.index] += event.tokens
-        else:
+        elif isinstance(event, Finished):
             self.ends[event.index] = event
 
     @property
@@ -66,8 +66,12 @@ class Replies:
         """The first chunk of a text: its role."""
         return self._chunk({"index": index, "delta": {"role": "assistant", "content": ""}, "finish_reason": None})
 
-    def chunk(self, event: Delta | Finished) -> bytes:
-        """An event as a chunk."""
+    def chunk(self, event: Delta | Drafted | Finished) -> bytes:
+        """An event as a chunk. What is only drafted stands in a field that clients of OpenAI's API do not look at."""
+        if isinstance(event, Drafted):
+            return self._chunk(
+                {"index": event.index, "delta": {}, "finish_reason": None, "lvlm_saliency": {"guard": event.moment}}
+            )
         if isinstance(event, Delta):
             choice: dict[str, Any] = {"index": event.index, "delta": {"content": event.text}, "finish_reason": None}
             choice["logprobs"] = self._logprobs(event.tokens)

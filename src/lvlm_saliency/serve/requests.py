@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ from lvlm_saliency.attention.given import editing
 from lvlm_saliency.chat import Message, Query
 from lvlm_saliency.errors import LvlmSaliencyError
 from lvlm_saliency.files import parse_json
+from lvlm_saliency.serve.extension import EXTRA, extension, wishes_of
 from lvlm_saliency.serve.faults import Fault
 from lvlm_saliency.serve.fields import flag, known, number, stops, text, whole
 from lvlm_saliency.serve.messages import picture, query_of
@@ -47,8 +48,6 @@ NEUTRAL = {
     "web_search_options": (None,),
 }
 """Fields that are taken at these values only: what they ask for is not served."""
-MOST_TOP = 20
-EXTRA = "lvlm_saliency"
 
 
 @dataclass(frozen=True)
@@ -115,19 +114,23 @@ def chat_request(body: Mapping[str, Any], settings: ServeSettings, risk: Any) ->
     choices = whole(body, "n", 1, settings.max_choices) or 1
     limit = whole(body, "max_completion_tokens", 1, settings.max_tokens)
     limit = whole(body, "max_tokens", 1, settings.max_tokens) if limit is None else limit
-    wanted = _extra(body.get(EXTRA))
+    wanted = extension(body.get(EXTRA))
     sampled = temperature != 0 and not (temperature is None and top_p is None)
     way = way_of(
         wanted["methods"], sampled, 1.0 if temperature is None else temperature, 1.0 if top_p is None else top_p
     )
-    wishes = _wishes(body, wanted, risk)
+    wishes = wishes_of(body, wanted, risk)
     if wishes.top and not way.live:
         raise Fault(400, "top_logprobs are not there for a method that searches: leave them out", "top_logprobs")
     stream = flag(body, "stream")
+    if wishes.drafts and not (stream and way.settles):
+        raise Fault(400, "drafts go with stream=true and the method guard, which alone makes any", f"{EXTRA}.drafts")
     options = body.get("stream_options")
     if options is not None and (not isinstance(options, dict) or not stream):
         raise Fault(400, "stream_options go with stream=true and are an object", "stream_options")
     seed = whole(body, "seed", -(2**63), 2**63 - 1)
+    if seed is None and way.settles and not way.sampled:
+        seed = 0  # a guard draws where it writes a sentence again: what is greedy else is the same every time
     return Asked(
         query=query_of(body, settings),
         way=way,
@@ -164,13 +167,15 @@ def score_request(body: Mapping[str, Any], settings: ServeSettings, risk: Any) -
         pictures = [picture(url, f"images[{at}]", settings) for at, url in enumerate(urls)]
         parts = [*pictures, text(body.get("prompt"), "prompt")]
         query = Query(messages=[Message("user", parts)])
-    wanted = _extra(body.get(EXTRA))
+    wanted = extension(body.get(EXTRA))
+    if wanted["drafts"]:
+        raise Fault(400, "a text that was brought has no drafts", f"{EXTRA}.drafts")
     way = way_of(wanted["methods"], False, 1.0, 1.0)
     if len(editing(way.methods)) < len(way.methods):
         raise Fault(
             400, "a text that was brought can only be read under methods that edit attention", f"{EXTRA}.methods"
         )
-    wishes = _wishes({"logprobs": True, **{k: v for k, v in body.items() if k == "logprobs"}}, wanted, risk)
+    wishes = wishes_of({"logprobs": True, **{k: v for k, v in body.items() if k == "logprobs"}}, wanted, risk)
     if not wishes.traced:
         wishes = Wishes(logprobs=True, explain=True)
     return ToScore(query, answer, wishes, way)
@@ -181,41 +186,3 @@ def _model(body: Mapping[str, Any], settings: ServeSettings) -> None:
     if name != settings.shown:
         said = name[:80] if isinstance(name, str) else type(name).__name__
         raise Fault(404, f"there is no model {said!r} here, but {settings.shown!r}", "model", "model_not_found")
-
-
-def _wishes(body: Mapping[str, Any], wanted: Mapping[str, Any], risk: Any) -> Wishes:
-    top = whole(body, "top_logprobs", 0, MOST_TOP)
-    logprobs = flag(body, "logprobs")
-    if top and not logprobs:
-        raise Fault(400, "top_logprobs go with logprobs=true", "top_logprobs")
-    if wanted["risk"] and risk is None:
-        raise Fault(400, "this server has no risk model: it is started with --risk FILE", f"{EXTRA}.risk")
-    return Wishes(logprobs, top or 0, wanted["explain"], wanted["risk"], wanted["detectors"])
-
-
-def _extra(value: Any) -> dict[str, Any]:
-    """The field that other servers do not know: methods, and what is to be said of each token."""
-    value = {} if value is None else value
-    if not isinstance(value, dict):
-        raise Fault(400, f"{EXTRA} must be an object", EXTRA)
-    if strange := sorted(set(value) - {"methods", "explain", "risk", "detectors"}):
-        raise Fault(400, f"unknown field {strange[0][:60]!r} in {EXTRA}", f"{EXTRA}.{strange[0][:60]}")
-    found: dict[str, Any] = {name: flag(value, name, f"{EXTRA}.{name}") for name in ("explain", "risk")}
-    for name in ("methods", "detectors"):
-        given = value.get(name) or []
-        given = [given] if isinstance(given, str) else given
-        if not isinstance(given, list) or len(given) > 8 or not all(isinstance(one, str) for one in given):
-            raise Fault(400, f"{name} must be a list of at most 8 names", f"{EXTRA}.{name}")
-        found[name] = tuple(given)
-    _check_detectors(found["detectors"])
-    return found
-
-
-def _check_detectors(names: Sequence[str]) -> None:
-    from lvlm_saliency.detection.registry import detector
-
-    for name in names:
-        try:
-            detector(name)
-        except (LvlmSaliencyError, TypeError) as error:
-            raise Fault(400, f"detector {name[:60]!r} cannot be used: {error}", f"{EXTRA}.detectors") from error

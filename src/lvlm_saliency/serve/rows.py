@@ -18,13 +18,15 @@ UNTRACEABLE = ("eah", "memvr")
 class Way:
     """How texts are decoded; those of one way share a batch.
 
-    methods: as the loop takes them, without seeds of their own; alone: a search over one text at a time; live: tokens
-    are final when they are chosen; settings: keywords of `generate`.
+    methods: as the loop takes them, without seeds of their own; alone: a loop over one text at a time; live: tokens
+    are final when they are chosen; settles: they are final sentence by sentence, as under a guard; settings: keywords
+    of `generate`.
     """
 
     methods: tuple[Any, ...] = ()
     alone: bool = False
     live: bool = True
+    settles: bool = False
     sampled: bool = False
     temperature: float = 1.0
     top_p: float = 1.0
@@ -49,13 +51,15 @@ class Way:
 
 @dataclass(frozen=True)
 class Wishes:
-    """What is to be said of each token. top: how many alternatives, None for no log-probabilities."""
+    """What is to be said of each token. top: how many alternatives, None for no log-probabilities; drafts: whether a
+    guard's drafts are shown as well."""
 
     logprobs: bool = False
     top: int = 0
     explain: bool = False
     risk: bool = False
     detectors: tuple[str, ...] = ()
+    drafts: bool = False
 
     @property
     def traced(self) -> bool:
@@ -70,6 +74,14 @@ class Delta:
     index: int
     text: str
     tokens: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Drafted:
+    """What a guard is doing to what is not final yet, as `guard.events.Moment` has it."""
+
+    index: int
+    moment: dict[str, Any]
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ def way_of(specs: Sequence[str], sampled: bool, temperature: float, top_p: float
         methods = [_seeded(one) for spec in specs for one in _parsed(spec)]
         roles = together(methods)
         looping = Role.LOOP in roles
+        settles = any(Role.LOOP in one.roles and Role.TOKENS not in one.roles for one in methods)
         if any(one.rows_per_token > MOST_ROWS for one in methods):
             raise Fault(400, f"a method may take at most {MOST_ROWS} beams here", PARAM)
         if sampled and looping and Role.TOKENS in roles:
@@ -41,8 +42,8 @@ def way_of(specs: Sequence[str], sampled: bool, temperature: float, top_p: float
         composed(methods)
     except LvlmSaliencyError as error:
         raise error if isinstance(error, Fault) else Fault(400, str(error), PARAM) from error
-    # A search, or a method that takes words back, says what it wrote when it is through.
-    return Way(tuple(methods), looping, not looping, sampled, temperature, top_p)
+    # A search says what it wrote when it is through, a method that takes words back when a sentence is settled.
+    return Way(tuple(methods), looping, not looping, settles, sampled, temperature, top_p)
 
 
 def _parsed(spec: str) -> list[Any]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -169,7 +168,7 @@ class Worker(threading.Thread):
         for row, answer in zip(rows, answers, strict=True):
             events = getattr(answer.output, "guard", None)
             if events is not None:
-                extras[id(row)]["events"] = [event_data(event) for event in events[answer.sample]]
+                extras[id(row)]["events"] = [event.to_dict() for event in events[answer.sample]]
             if not row.cancelled:
                 row.done(**extras[id(row)])
 
@@ -190,8 +189,3 @@ class Worker(threading.Thread):
         memory = Fault(503, "the request does not fit into the server's memory", code="out_of_memory")
         for row in rows:
             row.fail(memory if isinstance(error, torch.OutOfMemoryError) else error)
-
-
-def event_data(event: Any) -> dict[str, Any]:
-    """A guard's event as plain data."""
-    return dict(event) if isinstance(event, Mapping) else dataclasses.asdict(event)

@@ -1,0 +1,54 @@
+"""The field that other servers do not know: methods, and what is to be said of each token."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lvlm_saliency.errors import LvlmSaliencyError
+from lvlm_saliency.serve.faults import Fault
+from lvlm_saliency.serve.fields import flag, whole
+from lvlm_saliency.serve.rows import Wishes
+
+EXTRA = "lvlm_saliency"
+FLAGS, LISTS = ("explain", "risk", "drafts"), ("methods", "detectors")
+MOST_TOP, MOST_NAMES = 20, 8
+
+
+def extension(value: Any) -> dict[str, Any]:
+    """The field's content, checked. Raises `Fault`."""
+    value = {} if value is None else value
+    if not isinstance(value, dict):
+        raise Fault(400, f"{EXTRA} must be an object", EXTRA)
+    if strange := sorted(set(value) - {*FLAGS, *LISTS}):
+        raise Fault(400, f"unknown field {strange[0][:60]!r} in {EXTRA}", f"{EXTRA}.{strange[0][:60]}")
+    found: dict[str, Any] = {name: flag(value, name, f"{EXTRA}.{name}") for name in FLAGS}
+    for name in LISTS:
+        given = value.get(name) or []
+        given = [given] if isinstance(given, str) else given
+        if not isinstance(given, list) or len(given) > MOST_NAMES or not all(isinstance(one, str) for one in given):
+            raise Fault(400, f"{name} must be a list of at most {MOST_NAMES} names", f"{EXTRA}.{name}")
+        found[name] = tuple(given)
+    _check_detectors(found["detectors"])
+    return found
+
+
+def _check_detectors(names: Sequence[str]) -> None:
+    from lvlm_saliency.detection.registry import detector
+
+    for name in names:
+        try:
+            detector(name)
+        except (LvlmSaliencyError, TypeError) as error:
+            raise Fault(400, f"detector {name[:60]!r} cannot be used: {error}", f"{EXTRA}.detectors") from error
+
+
+def wishes_of(body: Mapping[str, Any], wanted: Mapping[str, Any], risk: Any) -> Wishes:
+    """What is to be said of each token; wanted: of `extension`; risk: the server's. Raises `Fault`."""
+    top = whole(body, "top_logprobs", 0, MOST_TOP)
+    logprobs = flag(body, "logprobs")
+    if top and not logprobs:
+        raise Fault(400, "top_logprobs go with logprobs=true", "top_logprobs")
+    if wanted["risk"] and risk is None:
+        raise Fault(400, "this server has no risk model: it is started with --risk FILE", f"{EXTRA}.risk")
+    return Wishes(logprobs, top or 0, wanted["explain"], wanted["risk"], wanted["detectors"], wanted["drafts"])
