@@ -26,9 +26,9 @@ FLOORS = (
     ("detection", "guard"),
     ("report",),
     ("chat",),
-    ("checks", "evaluation", "serve"),
+    ("checks", "evaluation"),
     ("studies",),
-    ("reproduce",),
+    ("reproduce", "serve"),
     ("cli",),
     ("demo", "integrations"),
 )

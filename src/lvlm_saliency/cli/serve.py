@@ -54,6 +54,12 @@ shared = options(
 @click.option(
     "--allow-url-host", "url_hosts", multiple=True, metavar="HOST", help="Fetch pictures from this host. Repeatable."
 )
+@click.option(
+    "--calibrations",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Let clients calibrate guards on pictures that they labelled; the guards are kept in DIR, and offered.",
+)
 @click.option("--log-content", is_flag=True, help="Write prompts and answers into the log (never pictures).")
 @debug_option
 def serve(host, name, api_key_file, max_body_mb, **given):
@@ -67,10 +73,19 @@ def serve(host, name, api_key_file, max_body_mb, **given):
 @click.command(epilog=PLAYGROUND)
 @shared
 @click.option("--no-browser", is_flag=True, help="Do not open it.")
+@click.option(
+    "--calibrations",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Keep the guards that are calibrated on the page; default: until it is closed.",
+)
 @debug_option
-def playground(no_browser, **given):
-    """Open a page on which to ask about a picture, see what each word depends on, and label words."""
-    run(given, browser=not no_browser)
+def playground(no_browser, calibrations, **given):
+    """Open a page on which to ask about a picture, see what each word depends on, label words, calibrate a guard."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="lvlm-saliency-") as folder:
+        run(given, browser=not no_browser, calibrations=calibrations or Path(folder))
 
 
 def run(given: dict[str, Any], *, key_file: Path | None = None, browser: bool = False, **more: Any) -> None:

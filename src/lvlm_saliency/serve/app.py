@@ -15,6 +15,8 @@ from starlette.exceptions import HTTPException
 from lvlm_saliency import __version__
 from lvlm_saliency.chat import Chat
 from lvlm_saliency.serve.around import Around, answer
+from lvlm_saliency.serve.calibrations.paths import Paths
+from lvlm_saliency.serve.calibrations.store import Calibrations
 from lvlm_saliency.serve.exchange import body_of, completed, give_up, next_event, streamed, teller
 from lvlm_saliency.serve.faults import Fault, fault_of
 from lvlm_saliency.serve.metrics import Metrics
@@ -34,6 +36,8 @@ class Server:
         self.chat, self.settings, self.risk = chat, settings, risk
         self.metrics, self.reports = Metrics(), Reports(settings.reports)
         self.worker = Worker(chat, settings, self.metrics, self.reports, risk)
+        folder = settings.calibrations
+        self.calibrations = None if folder is None else Calibrations(folder, chat.model, chat.tokenizer)
         self.created = int(time.time())
 
     def app(self) -> FastAPI:
@@ -45,6 +49,8 @@ class Server:
             yield
             self.worker.stop()
             await asyncio.to_thread(self.worker.join, 60)
+            if self.calibrations is not None:
+                self.calibrations.close()
 
         app = FastAPI(title="lvlm-saliency", version=__version__, lifespan=lifespan, openapi_url=None)
         app.add_middleware(Around, settings=self.settings, metrics=self.metrics)
@@ -59,6 +65,7 @@ class Server:
         app.get("/reports/{name}")(self.report)
         app.get("/reports/{name}/data")(self.report_data)
         app.get("/")(self.page)
+        app.include_router(Paths(self.calibrations, self.chat, self.worker, self.settings).router())
         return app
 
     # --- paths ---
@@ -83,11 +90,17 @@ class Server:
             raise Fault(404, f"there is no model {name[:80]!r} here", "model", "model_not_found")
         return JSONResponse(self._model())
 
+    @property
+    def guards(self) -> dict[str, Any]:
+        """The guards that were calibrated here, by name."""
+        return {} if self.calibrations is None else self.calibrations.guards
+
     def _model(self) -> dict[str, Any]:
         from lvlm_saliency.detection.registry import detectors
         from lvlm_saliency.interventions.registry import methods
 
         own = {"methods": methods(), "detectors": detectors(), "risk": self.risk is not None}
+        own |= {"guards": sorted(self.guards), "calibrates": self.calibrations is not None}
         own |= {"max_tokens": self.settings.max_tokens, "version": __version__}
         head = {"id": self.settings.shown, "object": "model", "created": self.created, "owned_by": "lvlm-saliency"}
         return {**head, "lvlm_saliency": own}
@@ -95,7 +108,7 @@ class Server:
     async def complete(self, request: Request) -> Response:
         """Chat completions."""
         content = await body_of(request, self.settings)
-        asked = await asyncio.to_thread(lambda: chat_request(parsed(content), self.settings, self.risk))
+        asked = await asyncio.to_thread(lambda: chat_request(parsed(content), self.settings, self.risk, self.guards))
         events: asyncio.Queue[Any] = asyncio.Queue()
         rows = self._rows(asked, events)
         replies = Replies(self.settings.shown, asked.wishes, asked.choices)

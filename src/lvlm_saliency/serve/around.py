@@ -17,7 +17,8 @@ from lvlm_saliency.serve.settings import LOOPBACK, ServeSettings
 log = logging.getLogger("lvlm_saliency.serve")
 OPEN = ("/", "/health")
 """Paths that need no key. Reports have names that nobody guesses, and are open to who has one."""
-KNOWN = (*OPEN, "/v1/models", "/v1/chat/completions", "/v1/score", "/metrics")
+BELOW = ("/reports", "/v1/calibrations", "/v1/models")
+KNOWN = (*OPEN, "/v1/models", "/v1/chat/completions", "/v1/score", "/v1/calibrations", "/metrics")
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -74,12 +75,18 @@ class Around:
             self._tell(request, number, status, time.perf_counter() - begin)
 
     def _tell(self, request: Request, number: str, status: int, seconds: float) -> None:
-        path = request.url.path if request.url.path in KNOWN else "/reports" if is_report(request) else "other"
+        path = _kind(request.url.path)
         self.metrics.count("requests_total", path=path, status=status)
         if path.startswith("/v1/"):
             self.metrics.observe("request_seconds", seconds)
         told = {"id": number, "method": request.method, "path": path, "status": status}
         log.info("request", extra={"told": {**told, "seconds": round(seconds, 4), **request.state.told}})
+
+
+def _kind(path: str) -> str:
+    """A path as log and counts know it: without names in it."""
+    below = next((one for one in BELOW if path.startswith(f"{one}/")), "other")
+    return path if path in KNOWN else below
 
 
 def is_report(request: Request) -> bool:

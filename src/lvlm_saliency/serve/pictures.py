@@ -38,18 +38,33 @@ def open_picture(url: str, param: str, *, hosts: Sequence[str] = (), max_pixels:
     """
     scheme = url[:12].partition(":")[0].lower()
     if scheme == "data":
-        content = _data(url, param)
+        content = decoded(url, param)
     elif scheme in ("http", "https"):
         content = fetch(url, param, hosts, max_bytes)
     else:
         raise Fault(400, "a picture is given as a data URL (data:image/png;base64,...)", param)
+    return opened(content, param, max_pixels)
+
+
+def content_of(url: str, param: str, *, max_pixels: int) -> bytes:
+    """The bytes of a data URL that holds a picture which can be opened. Raises `Fault`."""
+    if url[:5].lower() != "data:":
+        raise Fault(400, "a picture is given as a data URL (data:image/png;base64,...)", param)
+    content = decoded(url, param)
+    opened(content, param, max_pixels)
+    return content
+
+
+def opened(content: bytes, param: str, max_pixels: int) -> Image.Image:
+    """The picture in a file's content. Raises `Fault`."""
     try:
         return open_image(io.BytesIO(content), max_pixels=max_pixels)
     except ImageError as error:
         raise Fault(400, str(error), param) from error
 
 
-def _data(url: str, param: str) -> bytes:
+def decoded(url: str, param: str) -> bytes:
+    """What a data URL holds. Raises `Fault`."""
     head, comma, body = url.partition(",")
     if not comma or not head.lower().endswith(";base64"):
         raise Fault(400, "a data URL of a picture reads data:image/png;base64,...", param)

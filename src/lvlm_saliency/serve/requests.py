@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -87,8 +87,11 @@ def parsed(content: bytes) -> Mapping[str, Any]:
     return value
 
 
-def chat_request(body: Mapping[str, Any], settings: ServeSettings, risk: Any) -> Asked:
-    """A request for chat completions. Raises `Fault` for anything that it holds wrongly."""
+def chat_request(
+    body: Mapping[str, Any], settings: ServeSettings, risk: Any, guards: Mapping[str, Sequence[Any]]
+) -> Asked:
+    """A request for chat completions. guards: the server's own, by name. Raises `Fault` for anything that it holds
+    wrongly."""
     own = {
         "model",
         "messages",
@@ -116,9 +119,8 @@ def chat_request(body: Mapping[str, Any], settings: ServeSettings, risk: Any) ->
     limit = whole(body, "max_tokens", 1, settings.max_tokens) if limit is None else limit
     wanted = extension(body.get(EXTRA))
     sampled = temperature != 0 and not (temperature is None and top_p is None)
-    way = way_of(
-        wanted["methods"], sampled, 1.0 if temperature is None else temperature, 1.0 if top_p is None else top_p
-    )
+    heat, mass = 1.0 if temperature is None else temperature, 1.0 if top_p is None else top_p
+    way = way_of(wanted["methods"], sampled, heat, mass, guards)
     wishes = wishes_of(body, wanted, risk)
     if wishes.top and not way.live:
         raise Fault(400, "top_logprobs are not there for a method that searches: leave them out", "top_logprobs")

@@ -26,7 +26,7 @@ class ServeSettings:
     client is told to wait when the queue is full. max_body: bytes of a request; max_pictures, max_pixels: pictures of a
     request, pixels of each; max_tokens: of an answer; max_choices: answers to one request. body_seconds: how long a
     client may take to send its request. reports: explanations that are kept for their pages. log_content: write
-    prompts and answers into the log.
+    prompts and answers into the log. calibrations: folder of guards that clients may calibrate; none: they may not.
     """
 
     model: str = "scenes"
@@ -47,6 +47,7 @@ class ServeSettings:
     body_seconds: float = 30.0
     reports: int = 64
     log_content: bool = False
+    calibrations: Path | None = None
 
     @property
     def shown(self) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from lvlm_saliency.attention.parts import Role, together
@@ -22,14 +23,21 @@ MOST_ROWS = 32
 """Rows of a batch that one text may take (beams)."""
 
 
-def way_of(specs: Sequence[str], sampled: bool, temperature: float, top_p: float) -> Way:
-    """How a text is decoded under these methods, each `name` or `name:setting=value,...`.
+def way_of(
+    specs: Sequence[str],
+    sampled: bool,
+    temperature: float,
+    top_p: float,
+    own: Mapping[str, Sequence[Any]] = MappingProxyType({}),
+) -> Way:
+    """How a text is decoded under these methods, each `name` or `name:setting=value,...`. own: those that this server
+    alone has, by name.
 
     Raises:
         Fault: a method that there is not, settings that it does not have, or methods that do not go together.
     """
     try:
-        methods = [_seeded(one) for spec in specs for one in _parsed(spec)]
+        methods = [_seeded(one) for spec in specs for one in own.get(spec) or _parsed(spec)]
         roles = together(methods)
         looping = Role.LOOP in roles
         settles = any(Role.LOOP in one.roles and Role.TOKENS not in one.roles for one in methods)

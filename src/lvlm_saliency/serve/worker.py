@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import torch
 
@@ -25,6 +25,14 @@ LINGER = 0.004
 """Seconds that a lone row waits for company."""
 
 
+class Errand(Protocol):
+    """Long work with the model, between answers."""
+
+    def run(self, between: Callable[[], bool]) -> None:
+        """Do it, and raise nothing: it tells by itself what became of it. between: to be called wherever others may
+        have the model; false when there is no time left."""
+
+
 class Worker(threading.Thread):
     """Works on rows until it is told to stop."""
 
@@ -33,6 +41,7 @@ class Worker(threading.Thread):
         self.chat, self.settings, self.metrics, self.reports = chat, settings, metrics, reports
         self.reader = Reader(chat, risk)
         self._waiting: list[Row] = []
+        self._errands: list[Errand] = []
         self._change = threading.Condition()
         self._stopping = False
 
@@ -58,6 +67,12 @@ class Worker(threading.Thread):
             self.metrics.gauge("waiting", len(self._waiting))
             self._change.notify()
 
+    def take_on(self, errand: Errand) -> None:
+        """Long work, which begins when nobody waits for an answer."""
+        with self._change:
+            self._errands.append(errand)
+            self._change.notify()
+
     def stop(self) -> None:
         """Take no more rows, finish those that are there, and end."""
         with self._change:
@@ -72,26 +87,41 @@ class Worker(threading.Thread):
     # --- in the thread ---
 
     def run(self) -> None:
-        while (batch := self._next()) is not None:
-            self.metrics.gauge("running", len(batch))
-            self.metrics.observe("batch_size", len(batch))
-            self._work(batch)
-            self.metrics.gauge("running", 0)
+        while self._wait():
+            if batch := self._next():
+                self._serve(batch)
+            elif self._errands and not self._stopping:
+                self._errands.pop(0).run(self._between)
 
-    def _next(self) -> list[Row] | None:
-        """The longest waiting row and others that may share its batch; None at the end."""
+    def _between(self) -> bool:
+        """Answer who waits; whether there is time for anything else."""
+        while not self._stopping and (batch := self._next()):
+            self._serve(batch)
+        return not self._stopping
+
+    def _serve(self, batch: list[Row]) -> None:
+        self.metrics.gauge("running", len(batch))
+        self.metrics.observe("batch_size", len(batch))
+        self._work(batch)
+        self.metrics.gauge("running", 0)
+
+    def _wait(self) -> bool:
+        """Wait until there is something to do; false at the end."""
         with self._change:
-            while True:
-                self._waiting = [row for row in self._waiting if not row.cancelled]
-                if self._waiting:
-                    break
+            while not self._waiting and not self._errands:
                 if self._stopping:
-                    return None
+                    return False
                 self._change.wait()
             if len(self._waiting) == 1 and not self._stopping:
                 self._change.wait(LINGER)
-                if not self._waiting:
-                    return []
+            return bool(self._waiting) or not self._stopping
+
+    def _next(self) -> list[Row]:
+        """The longest waiting row and others that may share its batch; none where nobody waits."""
+        with self._change:
+            self._waiting = [row for row in self._waiting if not row.cancelled]
+            if not self._waiting:
+                return []
             first = self._waiting[0]
             most = 1 if first.way.alone and first.brought is None else self.settings.max_batch
             batch = [row for row in self._waiting if row.key == first.key][:most]

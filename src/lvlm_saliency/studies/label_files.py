@@ -40,6 +40,15 @@ def read_labelled(
     return [_text(line, tokenizer) for line in checked(path, images, n)]
 
 
+def read_text_of(row: Mapping[str, Any], where: str, folder: Path, tokenizer: Any) -> LabelledText:
+    """One line of such a file, checked in full; `where` names it in messages, its picture lies in `folder`.
+
+    Raises:
+        InputError: it cannot be used; the message says why.
+    """
+    return _text(_line(row, where, folder), tokenizer)
+
+
 @dataclass(frozen=True)
 class Line:
     """A line of the file that can be used. where: file and number, for messages; picture: file of its picture."""

@@ -1,0 +1,133 @@
+"""A calibration as work for the worker: what `guard calibrate` does, with answers served between its steps."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shlex
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from lvlm_saliency.chat import Chat
+from lvlm_saliency.errors import LvlmSaliencyError
+from lvlm_saliency.files import write_text
+from lvlm_saliency.guard.setup import set_up
+from lvlm_saliency.interventions.preset_files import Preset
+from lvlm_saliency.serve.calibrations.labels import in_singular
+from lvlm_saliency.serve.calibrations.store import PRESET, RESULT, Calibration, Calibrations
+from lvlm_saliency.serve.faults import Fault
+
+log = logging.getLogger("lvlm_saliency.serve")
+BATCH = 4
+"""Texts between two looks at who waits for an answer."""
+TOLD = "on pictures it never saw"
+NEVER = "no threshold keeps that promise, so this guard never acts: label more pictures, or allow a larger loss"
+
+
+class Ended(Exception):
+    """The calibration was given up, or the server stops."""
+
+
+@dataclass
+class Listener:
+    """Notes how far a study is, and lets others have the model between two of its steps."""
+
+    found: Calibration
+    between: Callable[[], bool]
+
+    def begin(self, label: str, total: int, done: int) -> None:
+        """See `evaluation.runner.Listener`."""
+        self.found.stage, self.found.total, self.found.done = label, total, done
+        self._look()
+
+    def advance(self, label: str, count: int) -> None:
+        """See `evaluation.runner.Listener`."""
+        self.found.done += count
+        self._look()
+
+    def note(self, text: str) -> None:
+        """See `evaluation.runner.Listener`."""
+        self.found.notes = [*self.found.notes[-4:], text]
+
+    def _look(self) -> None:
+        if self.found.status == "given up" or not self.between():
+            raise Ended
+
+
+class Job:
+    """One calibration."""
+
+    def __init__(self, found: Calibration, all_of_them: Calibrations, chat: Chat, model: str):
+        self.found, self.store, self.chat, self.model = found, all_of_them, chat, model
+
+    def run(self, between: Callable[[], bool]) -> None:
+        """Calibrate. between: serves who waits; false when the server stops."""
+        found = self.found
+        if found.status == "given up":
+            return
+        found.status = "running"
+        try:
+            self._calibrate(Listener(found, between))
+            found.guard = self.store.keep(found)
+            if not all(set_up(guard, self.chat.model).acts for guard in self.store.guards[found.guard]):
+                found.notes = [*found.notes, NEVER]
+            found.status, found.stage = "finished", ""
+        except Ended:
+            found.problem = "" if found.status == "given up" else "the server stopped before it was through"
+            found.status = "given up"
+        except LvlmSaliencyError as error:
+            found.status, found.problem = "failed", self._without_paths(str(error))
+        # The worker must outlive whatever a study does.
+        except Exception:
+            log.exception("a calibration failed")
+            found.status, found.problem = "failed", "the calibration failed; the server's log says more"
+        finally:
+            self.store.clear(found)
+
+    def _calibrate(self, listener: Listener) -> None:
+        from lvlm_saliency.extras import require
+
+        require("studies", "matplotlib", "scipy", "sklearn", what="a calibration")
+        from lvlm_saliency.studies.calibrate.study import Calibrate
+        from lvlm_saliency.studies.lab import Lab, StudySettings
+
+        found, folder = self.found, self.found.folder
+        labels, result = folder / "labels.jsonl", folder / RESULT
+        write_text(labels, "".join(json.dumps(row) + "\n" for row in in_singular(found.rows)))
+        given = {"model": self.model, "labels": str(labels), "images": folder / "pictures", "n": None}
+        lab = Lab(
+            StudySettings(out=result, batch_size=BATCH, **given),
+            model=self.chat.model,
+            processor=self.chat.processor,
+            listener=listener,
+        )
+        lab.command = self._command()
+        page = Calibrate(recall_loss=found.recall_loss, risk=found.risk).run(lab)
+        page.command = lab.command
+        page.write(result)
+        shutil.rmtree(lab.kept)  # what it traced: it holds the labels, and nobody goes on with it
+        found.reached = dict(Preset.read(result / PRESET).record.get(TOLD, {}))
+
+    def _command(self) -> str:
+        """What does the same on a command line, for the page."""
+        model, found = Path(self.model), self.found
+        words = ["lvlm-saliency", "guard", "calibrate", "--model", model.name if model.is_absolute() else self.model]
+        words += ["--labels", "labels.jsonl", "--recall-loss", f"{found.recall_loss:g}", "--batch-size", str(BATCH)]
+        return shlex.join([*words, *([] if found.risk else ["--no-risk"]), "--out", "guard"])
+
+    def _without_paths(self, text: str) -> str:
+        """A message without the server's folders in it."""
+        return text.replace(f"{self.found.folder}/", "").replace(str(self.found.folder), "")
+
+
+def least_loss(pictures: int, risk: bool) -> float:
+    """The smallest share of correct objects that so many pictures can promise anything about: one more than those that
+    thresholds are taken from, turned over. Raises `Fault` where the pictures are too few for parts of their own."""
+    from lvlm_saliency.studies.calibrate.parts import ASKED_SHARES, CALIBRATE, SHARES, sizes
+
+    try:
+        return 1 / (sizes(pictures, SHARES if risk else ASKED_SHARES)[CALIBRATE] + 1)
+    except LvlmSaliencyError as error:
+        raise Fault(400, f"{pictures} labelled pictures: too few (at least 40, better 400 or more)") from error
