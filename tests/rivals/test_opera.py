@@ -16,6 +16,7 @@ from lvlm_saliency.interventions.beam import Beam
 from lvlm_saliency.interventions.dopra import DOPRA
 from lvlm_saliency.interventions.opera import OPERA, retrospection
 from lvlm_saliency.interventions.opera.over_trust import LOWEST
+from lvlm_saliency.model.regions import placeholder_ids
 from zoo import FAMILIES
 
 from .magnet import Magnet
@@ -121,11 +122,16 @@ def test_the_rows_are_those_of_transformers_eager_attention(family, method, monk
     layer = method.tapped_layer(model)
     start = inputs["input_ids"].shape[1]
     image = torch.isin(inputs["input_ids"][0], torch.tensor([getattr(model.config, "image_token_id", -1)]))
+    compared = 0
     for look, (answer, picture) in zip(looks, spy.shares, strict=True):
         for row, ids in enumerate(look.branch.ids[:, start:].tolist()):
+            if set(ids) & set(placeholder_ids(model)):
+                continue  # a placeholder without a picture behind it: transformers will not read such a text whole
+            compared += 1
             want = last_row(model, inputs, ids[: look.ids.shape[-1] and answer.shape[1]], layer)
             torch.testing.assert_close(answer[row], want[start:], atol=2e-4, rtol=2e-3)
             assert float(picture[row]) == pytest.approx(float(want[:start][image].sum()), abs=2e-4)
+    assert compared >= 10
 
 
 BACK = {"n_beams": 2, "candidates": 2, "threshold": 2, "sigma": 1.5}
