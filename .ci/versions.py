@@ -19,10 +19,16 @@ TOOLS = ("pytest", "hypothesis", "accelerate", "num2words")
 """Of the test extra, what these tests need; the newest of each in both environments."""
 EXTRAS = ("plots", "studies")
 FAMILIES = "llava,qwen2_5_vl,gemma3,gemma2,qwen3_5"
+ENGINE = ("call", "rows", "confident", "blockwise", "compact", "unit_rows", "logits", "stand_ins", "more_families")
+ENGINE += ("contract", "prompts", "locore", "sgrs")
+RIVALS = ("beam", "beam_state", "opera", "over_trust", "contrast", "noise", "dola", "counterfactual", "memvr", "edits")
 TESTS = [
-    *(f"tests/engine/test_{name}.py" for name in ("call", "rows", "confident", "contract", "prompts")),
-    *(f"tests/rivals/test_{name}.py" for name in ("beam", "opera", "contrast")),
+    *(f"tests/engine/test_{name}.py" for name in ENGINE),
+    *(f"tests/rivals/test_{name}.py" for name in RIVALS),
+    *(f"tests/guard/test_{name}.py" for name in ("guard", "questions")),
+    "tests/detection/test_capture.py",
 ]
+"""The tests of exactness (what is read and done against its definition) and of what every method promises."""
 # `test_prompts.py` tries every method in every way to bring a prompt: here one method of each kind will do.
 LEFT_OUT = ["any_way_to_bring_a_prompt", "test_prompts and (horizon or unnormalised or tame)"]
 
