@@ -168,7 +168,7 @@ def test_what_edits_no_rows_has_no_trace_and_no_block(llava, method):
     ("methods", "reason"),
     [
         ([RunnerUp(), ls.SGRS(seed=0)], "runner-up and sgrs each decide the next token"),
-        ([Halved(), ls.method("dola")], "halved and dola each make new logits"),
+        ([Halved(), ls.method("dola")], "halved and dola each change the logits"),
         ([Halved(), ls.method("beam")], "cannot feed beam's beams"),
         ([Short(), ls.method("beam")], "short and beam each run the loop"),
         ([Notes(), ls.method("beam")], "another of beam's beams may win"),
@@ -250,7 +250,7 @@ class Undeclared(Method):
 
 def test_parts_that_were_not_declared_are_refused(llava):
     model, inputs = llava
-    with pytest.raises(SettingError, match=r"undeclared declares Role\.LOGITS and is bound to Role\.TOKENS"):
+    with pytest.raises(SettingError, match=r"undeclared declares Role\.LOGITS, but its parts act on Role\.TOKENS"):
         ls.generate(model, inputs, [Undeclared()], **SETTINGS)
 
 

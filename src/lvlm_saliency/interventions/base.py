@@ -105,7 +105,7 @@ class Method(Bindable):
     def _no_block(self) -> str:
         """The message for a method without a block form."""
         return (
-            f"{self.name} does more than edit attention and has no block form: "
+            f"{self.name} has no block form, as only methods that edit attention alone have: "
             f"call lvlm_saliency.generate(model, inputs, [{self.name}])"
         )
 
