@@ -15,8 +15,10 @@ from PIL import Image
 from lvlm_saliency.chat.explanation import WordRisk
 from lvlm_saliency.errors import InputError
 from lvlm_saliency.files import parse_json
+from lvlm_saliency.files.kinds import is_number, is_number_or_nan, is_share, is_whole
 from lvlm_saliency.files.tensors import check_seal, read_tensors
 from lvlm_saliency.model.layout import ImageLayout, ImageTile
+from lvlm_saliency.model.layout.tiles import KINDS
 from lvlm_saliency.model.output import TokenRecord
 from lvlm_saliency.tracing import saved as saved_traces
 from lvlm_saliency.tracing.result import SaliencyTrace
@@ -90,32 +92,50 @@ def _fields(path: str | Path, arrays: Mapping[str, np.ndarray], told: dict[str, 
     tokens, length = _texts(told["tokens"]), int(trace.valid[0].sum())
     if len(trace.sequences) != 1 or len(tokens) != length:
         raise ValueError(f"{len(tokens)} tokens, and a trace of {length}")
-    detectors = {str(name): _numbers(values, length) for name, values in told["detectors"].items()}
-    return {
+    _check(told["finish"] in (None, "stop", "length"), "its end is none that a text has")
+    _check(is_whole(told["pictures"]) and len(told["layouts"]) <= told["pictures"], "more layouts than pictures")
+    steps = None if told["steps"] is None else [_step(step) for step in told["steps"]]
+    _check(steps is None or len(steps) == length, f"not one step for each of {length} tokens")
+    found = {
         **dict(zip(TEXTS, _texts([told[name] for name in TEXTS]), strict=True)),
         "finish": told["finish"],
         "tokens": tokens,
         "trace": trace,
         "images": [_picture(arrays[f"{PICTURE}{number}"]) for number in range(told["pictures"])],
         "layouts": [_layout(arrays, number, layout, trace) for number, layout in enumerate(told["layouts"])],
-        "context": [Context(int(at), str(text), str(region)) for at, text, region in told["context"]],
-        "steps": None if told["steps"] is None else [_step(step) for step in told["steps"]],
-        "candidates": {int(token): str(text) for token, text in told["candidates"].items()},
+        "context": [_context(item, trace) for item in told["context"]],
+        "steps": steps,
+        "candidates": dict(zip(map(_id, told["candidates"]), _texts(list(told["candidates"].values())), strict=True)),
         "risk": None if told["risk"] is None else _risk(told["risk"], length),
-        "detectors": detectors,
+        "detectors": {name: _numbers(values, length) for name, values in told["detectors"].items()},
     }
+    named = {TRACE + name for name in own} | {f"{PICTURE}{number}" for number in range(told["pictures"])}
+    for number, layout in enumerate(found["layouts"]):
+        named |= {f"{LAYOUT}{number}.{at}" for at in (*range(len(layout.tiles)), "extra")}
+    _check(set(arrays) == named, f"arrays that belong to nothing: {sorted(set(arrays) - named)[:3]}")
+    return found
+
+
+def _check(holds: bool, fault: str) -> None:
+    if not holds:
+        raise ValueError(fault)
 
 
 def _texts(values: Any) -> list[str]:
-    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-        raise ValueError("its tokens or texts are no texts")
+    _check(isinstance(values, list) and all(isinstance(value, str) for value in values), "its texts are no texts")
     return values
 
 
 def _numbers(values: Any, length: int) -> list[float]:
-    if not isinstance(values, list) or len(values) != length:
-        raise ValueError(f"not one number for each of {length} tokens")
+    whole = isinstance(values, list) and len(values) == length and all(map(is_number_or_nan, values))
+    _check(whole, f"not one number for each of {length} tokens")
     return [float(value) for value in values]
+
+
+def _id(text: str) -> int:
+    """A token id, which JSON has as the name of an entry."""
+    _check(text.isascii() and text.isdigit(), "a candidate is no token")
+    return int(text)
 
 
 def _picture(pixels: np.ndarray) -> Image.Image:
@@ -124,14 +144,26 @@ def _picture(pixels: np.ndarray) -> Image.Image:
     return Image.fromarray(pixels)
 
 
+def _context(told: Any, trace: SaliencyTrace) -> Context:
+    at, text, region = told
+    _check(is_whole(at) and at < trace.prompt_length, "its context stands outside of the prompt")
+    _check(isinstance(text, str) and region in ("system", "prompt"), "its context is no text of the prompt")
+    return Context(at, text, region)
+
+
 def _layout(
     arrays: Mapping[str, np.ndarray], number: int, told: Mapping[str, Any], trace: SaliencyTrace
 ) -> ImageLayout:
     tiles = []
     for at, tile in enumerate(told["tiles"]):
-        left, top, right, bottom = (float(edge) for edge in tile["box"])
-        tiles.append(ImageTile(arrays[f"{LAYOUT}{number}.{at}"], (left, top, right, bottom), tile["kind"]))
-    layout = ImageLayout(int(told["width"]), int(told["height"]), tuple(tiles), arrays[f"{LAYOUT}{number}.extra"])
+        left, top, right, bottom = tile["box"]
+        _check(all(map(is_number, tile["box"])) and left < right and top < bottom, "a grid's box is none")
+        _check(tile["kind"] in KINDS, "a grid is of no kind")
+        box = float(left), float(top), float(right), float(bottom)
+        tiles.append(ImageTile(arrays[f"{LAYOUT}{number}.{at}"], box, tile["kind"]))
+    width, height = told["width"], told["height"]
+    _check(is_whole(width) and is_whole(height) and min(width, height) > 0, "a layout's picture has no size")
+    layout = ImageLayout(width, height, tuple(tiles), arrays[f"{LAYOUT}{number}.extra"])
     places = layout.positions
     if any(tile.positions.ndim != 2 for tile in tiles) or places.dtype != np.int64:
         raise ValueError("a layout is no grid of positions")
@@ -141,10 +173,18 @@ def _layout(
 
 
 def _step(told: Mapping[str, Any]) -> TokenRecord:
-    return TokenRecord(**{**told, "candidates": {int(token): score for token, score in told["candidates"].items()}})
+    step = TokenRecord(**{**told, "candidates": {_id(token): score for token, score in told["candidates"].items()}})
+    known = all(map(is_whole, (step.token_id, step.draws, step.rollbacks)))
+    known = known and isinstance(step.rejected, list) and all(map(is_whole, step.rejected))
+    scores = (step.score, step.threshold, *step.candidates.values())
+    known = known and all(score is None or is_number_or_nan(score) for score in scores)
+    _check(known and isinstance(step.fallback, bool), "a step holds what no step has")
+    return step
 
 
 def _risk(told: Mapping[str, Any], length: int) -> WordRisk:
     if len(told["objects"]) != length or not all(isinstance(known, bool) for known in told["objects"]):
         raise ValueError(f"not one mark for each of {length} tokens")
-    return WordRisk(_numbers(told["values"], length), list(told["objects"]), dict(told["about"]))
+    values = _numbers(told["values"], length)
+    _check(all(is_share(value) for value in values if value == value), "a risk lies outside 0 to 1")
+    return WordRisk(values, list(told["objects"]), dict(told["about"]))

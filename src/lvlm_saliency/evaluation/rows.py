@@ -7,6 +7,7 @@ from typing import Any
 
 from lvlm_saliency.benchmarks.base import Item
 from lvlm_saliency.evaluation.cost import SUMS
+from lvlm_saliency.files.kinds import is_number, is_whole
 
 ENDS = ("stop", "length")
 
@@ -74,16 +75,6 @@ def check_item(row: Mapping[str, Any], items: Sequence[Item]) -> str:
     if (row["id"], row["image"]) != (item.id, item.image):
         return f"item {row['index']} is {item.id!r} on {item.image!r}, not {row['id']!r} on {row['image']!r}"
     return ""
-
-
-def is_whole(value: Any) -> bool:
-    """Whether this is a whole number from 0 that an index or an id can be."""
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
-
-
-def is_number(value: Any) -> bool:
-    """Whether this is a finite number."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 2**63
 
 
 def _is_amount(value: Any) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from lvlm_saliency.errors import InputError, SettingError
+from lvlm_saliency.files.kinds import is_number, is_share, is_whole
 from lvlm_saliency.stats.conformal import ClassRates, picture_threshold
 
 KEY = "guard"
@@ -25,6 +26,7 @@ TERMS = {
     "both": ("risk", "answer", "class", "one"),
 }
 """What each mode weighs: logit of the risk model's risk, log-odds of no over yes, the class's `ClassRates.shift`, 1."""
+MOST_PICTURES = 1_000_000
 _NEAR = 1e-6
 
 
@@ -54,7 +56,9 @@ class Mode:
         if not 0 <= recall_loss <= 1:
             raise SettingError(f"recall_loss must lie in 0 to 1, got {recall_loss}")
         scores, member = np.array(self.scores), np.array(self.picture, dtype=np.int64)
-        found = picture_threshold([scores[member == number] for number in range(self.pictures)], recall_loss)
+        ends = np.cumsum(np.bincount(member, minlength=self.pictures))
+        by_picture = np.split(scores[np.argsort(member, kind="stable")], ends[:-1])
+        found = picture_threshold(by_picture if self.pictures else [], recall_loss)
         return float(np.clip(found, 0.0, 1.0))
 
     @property
@@ -119,10 +123,8 @@ class Calibration:
             InputError: it is no calibration, or its numbers cannot be used; `where` names the file.
         """
         try:
-            rates = dict(values["rates"])
-            rates["kappa"] = math.inf if rates["kappa"] is None else float(rates["kappa"])
-            modes = {str(name): _mode(str(name), mode) for name, mode in values["modes"].items()}
-            return cls(modes, ClassRates(**rates), values["record"])
+            modes = {name: _mode(name, mode) for name, mode in values["modes"].items()}
+            return cls(modes, _rates(values["rates"]), _record(values["record"]))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(f"{where}: its calibration is damaged ({error!r}); calibrate the guard again") from error
 
@@ -139,16 +141,37 @@ def expit(value: float) -> float:
 
 
 def _mode(name: str, given: Mapping[str, Any]) -> Mode:
-    weights = tuple(map(float, given["weights"]))
-    scores, picture = tuple(map(float, given["scores"])), tuple(given["picture"])
-    pictures, low = given["pictures"], float(given["pass_below"])
+    weights, scores, picture = given["weights"], given["scores"], given["picture"]
+    pictures, low = given["pictures"], given["pass_below"]
+    if not all(isinstance(values, list) for values in (weights, scores, picture)):
+        raise ValueError(f"{name}: its weights, scores or their pictures are no lists")
     if len(weights) != len(TERMS[name]) or len(scores) != len(picture):
         raise ValueError(f"{name}: {len(weights)} weights, {len(scores)} scores, {len(picture)} pictures of them")
-    if not all(map(math.isfinite, (*weights, *scores, low))) or not all(0 <= score <= 1 for score in (*scores, low)):
+    if not all(map(is_number, weights)) or not all(map(is_share, (*scores, low))):
         raise ValueError(f"{name}: a number that no risk can be")
-    if type(pictures) is not int or not all(type(one) is int and 0 <= one < pictures for one in picture):
+    if not is_whole(pictures) or pictures > MOST_PICTURES:
+        raise ValueError(f"{name}: calibrated on {pictures!r} pictures")
+    if not all(is_whole(one) and one < pictures for one in picture):
         raise ValueError(f"{name}: a score of no picture")
-    return Mode(weights, low, scores, picture, pictures)
+    return Mode(tuple(map(float, weights)), float(low), tuple(map(float, scores)), tuple(picture), pictures)
+
+
+def _rates(given: Mapping[str, Any]) -> ClassRates:
+    overall, kappa = given["overall"], given["kappa"]
+    mentions, hallucinated = given["mentions"], given["hallucinated"]
+    if not is_share(overall) or not (kappa is None or (is_number(kappa) and kappa >= 0)):
+        raise ValueError(f"an overall rate of {overall!r} with a kappa of {kappa!r}")
+    if not all(map(is_whole, (*mentions.values(), *hallucinated.values()))):
+        raise ValueError("a count of mentions that is none")
+    if not all(count <= mentions.get(name, 0) for name, count in hallucinated.items()):
+        raise ValueError("a class with more hallucinated mentions than mentions")
+    return ClassRates(float(overall), math.inf if kappa is None else float(kappa), dict(mentions), dict(hallucinated))
+
+
+def _record(given: Any) -> dict[str, Any]:
+    if not isinstance(given, dict) or not isinstance(given.get("words"), (str, type(None))):
+        raise ValueError("its record is none")
+    return given
 
 
 def _plain(value: Any) -> Any:

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from lvlm_saliency.attention.state import Capture
-from lvlm_saliency.errors import SettingError
+from lvlm_saliency.errors import InputError, SettingError
 from lvlm_saliency.model.regions import Regions
 from lvlm_saliency.risk.model import RiskModel
-from lvlm_saliency.risk.signals import BEFORE, CAUSAL, concentration, place_of, repetition_of, shares
+from lvlm_saliency.risk.signals import BEFORE, CAUSAL, concentration, names_of, place_of, repetition_of, shares
 
 if TYPE_CHECKING:
     from lvlm_saliency.guard.row import Note, Row
@@ -24,12 +24,15 @@ def check_causal(model: RiskModel) -> None:
 
     Raises:
         SettingError: naming the groups.
+        InputError: its features are not those that its groups have today.
     """
     if late := [group for group in model.groups if group not in CAUSAL]:
         raise SettingError(
             f"guard: the risk model reads {', '.join(late)}, which is not known as a word is drawn: take one that was "
             "made for a guard (lvlm-saliency guard calibrate)"
         )
+    if tuple(name for group in model.groups for name in names_of(group, model.layers)) != model.features:
+        raise InputError("the risk model was made by another version of this package: calibrate the guard again")
 
 
 class Reader:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from lvlm_saliency.errors import SettingError
-from lvlm_saliency.guard.calibration import KEY, Calibration, expit
+from lvlm_saliency.guard.calibration import Calibration, expit
 from lvlm_saliency.guard.features import check_causal
 from lvlm_saliency.risk.model import RiskModel
 
@@ -56,7 +55,9 @@ class Judge:
         return self.calibration.risk("ask", name, None, margin) if known else expit(margin)
 
 
-def judge_of(model: RiskModel | None, ask: bool, threshold: float | None, recall_loss: float) -> Judge:
+def judge_of(
+    model: RiskModel | None, calibration: Calibration | None, ask: bool, threshold: float | None, recall_loss: float
+) -> Judge:
     """The judge for a risk model (None: the model's answers alone), with the threshold that its calibration gives.
 
     Raises:
@@ -68,13 +69,11 @@ def judge_of(model: RiskModel | None, ask: bool, threshold: float | None, recall
     if model is not None:
         check_causal(model)
     mode = "ask" if model is None else "both" if ask else "risk"
-    return Judge(mode, model, *_calibrated(mode, None if model is None else model.about, threshold, recall_loss))
+    return Judge(mode, model, calibration, _threshold(mode, calibration, threshold, recall_loss))
 
 
-def _calibrated(mode: str, about: Any, threshold: float | None, recall_loss: float) -> tuple[Calibration | None, float]:
-    given = None if about is None else about.get(KEY)
-    if given is None:
-        return None, UNCALIBRATED if threshold is None else threshold
-    calibration = Calibration.from_json(given, "the guard's risk model")
-    chosen = calibration.mode(mode)
-    return calibration, chosen.threshold(recall_loss) if threshold is None else threshold
+def _threshold(mode: str, calibration: Calibration | None, given: float | None, recall_loss: float) -> float:
+    if calibration is None:
+        return UNCALIBRATED if given is None else given
+    calibrated = calibration.mode(mode)
+    return calibrated.threshold(recall_loss) if given is None else given

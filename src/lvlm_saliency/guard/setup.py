@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import functools
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lvlm_saliency.errors import SettingError
 from lvlm_saliency.guard.bans import Spellings
+from lvlm_saliency.guard.calibration import KEY, Calibration
 from lvlm_saliency.guard.judge import Judge, judge_of
+from lvlm_saliency.guard.method import OFF
 from lvlm_saliency.guard.vocabulary import Vocabulary, open_vocabulary
 from lvlm_saliency.model.checkpoints import SCENES
 from lvlm_saliency.risk.model import RiskModel
@@ -34,30 +37,42 @@ def set_up(guard, model) -> Setup:
         SettingError: nothing to judge by, a risk model that looks ahead or is not calibrated for this.
         InputError: a file that cannot be used, or a risk model of another architecture.
     """
-    risk = _risk_of(guard.risk, model)
+    risk, where = _risk_of(guard.risk, model)
+    kept = None if risk is None else risk.about.get(KEY)
+    calibration = None if kept is None else Calibration.from_json(kept, where)
     words = guard.words
-    if words is None:
-        words = None if risk is None else (risk.about.get("guard") or {}).get("record", {}).get("words")
-    vocabulary = _vocabulary("scenes" if words is None and _is_scenes(model) else str(words or "nouns"))
+    if words is None and calibration is not None:
+        words = calibration.record.get("words")
+    vocabulary = _vocabulary_of("scenes" if words is None and _is_scenes(model) else str(words or "nouns"))
     if guard.verdicts is not None:
         return Setup(None, vocabulary, True)
-    judge = judge_of(risk, guard.ask, guard.threshold, guard.recall_loss)
+    judge = judge_of(risk, calibration, guard.ask, guard.threshold, guard.recall_loss)
     if risk is not None:
         risk.check(model)
     acts = judge.threshold < 1 and (guard.threshold is not None or guard.recall_loss > 0)
     return Setup(judge, vocabulary, acts)
 
 
-def _risk_of(given: Any, model) -> RiskModel | None:
+def _risk_of(given: Any, model) -> tuple[RiskModel | None, str]:
+    """The risk model, and what messages call it."""
     if isinstance(given, RiskModel):
-        return given
+        return given, "the guard's risk model"
     if given is None:
-        return _loaded(SHIPPED) if _is_scenes(model) and SHIPPED.exists() else None
-    if given == "off":
-        return None
+        given = SHIPPED if _is_scenes(model) and SHIPPED.exists() else OFF
+    if given == OFF:
+        return None, ""
     if isinstance(given, (str, Path)):
-        return _loaded(Path(given))
+        return _loaded(Path(given), _stamp(given)), str(given)
     raise SettingError(f"Guard: risk must be a risk model, the path of one, 'off' or None, got {given!r}")
+
+
+def _stamp(path: str | Path) -> tuple[int, int] | None:
+    """What changes when a file is written anew; None where there is none."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):  # ValueError: a NUL in the name
+        return None
+    return found.st_mtime_ns, found.st_size
 
 
 def _is_scenes(model) -> bool:
@@ -66,12 +81,16 @@ def _is_scenes(model) -> bool:
 
 
 @functools.lru_cache(maxsize=8)
-def _loaded(path: Path) -> RiskModel:
+def _loaded(path: Path, stamp: tuple[int, int] | None) -> RiskModel:
     return RiskModel.load(path)
 
 
+def _vocabulary_of(source: str) -> Vocabulary:
+    return _vocabulary(source, _stamp(source))
+
+
 @functools.lru_cache(maxsize=8)
-def _vocabulary(source: str) -> Vocabulary:
+def _vocabulary(source: str, stamp: tuple[int, int] | None) -> Vocabulary:
     return open_vocabulary(source)
 
 

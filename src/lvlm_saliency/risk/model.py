@@ -15,6 +15,7 @@ import numpy as np
 
 from lvlm_saliency.errors import InputError, SettingError
 from lvlm_saliency.files import parse_json, write_bytes
+from lvlm_saliency.files.kinds import is_whole
 from lvlm_saliency.files.tensors import SEAL, check_seal, in_order, read_tensors, seal
 from lvlm_saliency.short import shown, some
 
@@ -259,6 +260,23 @@ def _check_head(head: Mapping[str, Any]) -> None:
         raise ValueError("layers are no list of layer numbers")
     if not isinstance(head["kind"], str) or not isinstance(head["about"], dict):
         raise ValueError("kind is no name, or about no mapping")
+    known = head["about"].get("architecture")
+    if known is not None and not _is_architecture(known):
+        raise ValueError("its architecture is none")
+    if known is not None and not set(head["layers"]) <= set(known["layers"]):
+        raise ValueError(f"layers {head['layers']} of a model that has {known['layers']}")
+
+
+def _is_architecture(known: Any) -> bool:
+    """Whether this is what `architecture` gives."""
+    if not isinstance(known, dict) or set(known) != {"class", "layers", "width", "words"}:
+        return False
+    layers = known["layers"]
+    return (
+        isinstance(known["class"], str)
+        and isinstance(layers, list)
+        and all(map(is_whole, (*layers, known["width"], known["words"])))
+    )
 
 
 def _check_trees(arrays: Mapping[str, np.ndarray], width: int) -> None:
