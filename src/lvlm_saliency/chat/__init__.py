@@ -1,7 +1,6 @@
-"""From pictures and a question to a text, and from the text to what each of its words depends on.
+"""Asks a model about pictures and explains the answer: `Query` -> `Answer` -> `Explanation`, in batches, by one `Chat`.
 
-`Query` -> `Answer` -> `Explanation`, in batches, by one `Chat`. The command line, the demonstration, the evaluation
-and the studies stand on it.
+The command line, the demonstration, the evaluation and the studies use it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`Answer`: a text that a model wrote, or that was brought, with all that is needed to explain it."""
+"""`Answer`: a text that a model wrote, or that the caller gave, with all that is needed to explain it."""
 
 from __future__ import annotations
 
@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 class Batch:
     """Queries that went through the model together.
 
-    inputs: what the processor made of them, left-padded; sequences: int64 `[batch, n0 + T]`, prompts included;
-    output: what `generate` returned, None for texts that were brought.
+    Attributes:
+        inputs: what the processor made of them, left-padded.
+        sequences: int64 `[batch, n0 + T]`, prompts included.
+        output: what `generate` returned; None for texts that the caller gave.
     """
 
     queries: Sequence[Query]
@@ -38,9 +40,12 @@ class Batch:
 class Answer:
     """One text.
 
-    token_ids: the generated tokens, an end-of-text token included where there was one. methods: those that it was
-    written under. finish: "stop", or "length" where the limit on new tokens ended the text; None for a text that was
-    brought. batch, sample: where it came from.
+    Attributes:
+        token_ids: the generated tokens, with the end-of-text token where there was one.
+        methods: those that were used while it was written.
+        finish: "stop", or "length" where the limit on new tokens ended the text; None for a text that the caller gave.
+        batch: the batch that it was written in.
+        sample: its row in that batch.
     """
 
     query: Query
@@ -57,12 +62,12 @@ class Answer:
 
     @cached_property
     def text(self) -> str:
-        """What was written, without special tokens and the blanks around it."""
+        """The text without special tokens, stripped of white space at both ends."""
         return self.tokenizer.decode(self.token_ids, skip_special_tokens=True).strip()
 
     @cached_property
     def tokens(self) -> list[str]:
-        """The text of each token; joined they are the whole text, special tokens included."""
+        """The text of each token. Joined they are the whole text, special tokens included."""
         return token_texts(self.tokenizer, self.token_ids)
 
     @cached_property
@@ -83,7 +88,7 @@ class Answer:
 
     @property
     def steps(self) -> list[TokenRecord] | None:
-        """How each token came to be chosen; None for a text that was brought."""
+        """How each token was chosen; None for a text that the caller gave."""
         return None if self.output is None else self.output.steps[self.sample]
 
     @property
@@ -94,11 +99,11 @@ class Answer:
 
     @cached_property
     def candidates(self) -> dict[int, str]:
-        """The texts of the tokens that a method looked at, by id."""
+        """The texts of the candidate tokens that a method considered, by id."""
         return candidate_texts(self.tokenizer, self.steps or ())
 
     def to_dict(self) -> dict[str, Any]:
-        """The answer with its steps and cost, as plain data."""
+        """The answer with its steps and cost, as plain dictionaries, lists and numbers."""
         data: dict[str, Any] = {
             "name": self.name,
             "methods": [{"name": method.name, **dataclasses.asdict(method)} for method in self.methods],

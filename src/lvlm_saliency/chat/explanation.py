@@ -1,4 +1,4 @@
-"""`Explanation`: a text, what each of its words depends on, and its faces: page, plot, terminal, JSON, file."""
+"""`Explanation`: a text and what each of its words depends on, as a page, a plot, terminal text, JSON or a file."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class WordRisk:
 
     Attributes:
         values: the risk per token.
-        objects: whether the token begins an object word; for any other token the risk means nothing of its own.
-        about: of the risk model.
+        objects: whether the token begins an object word; the risk of any other token has no meaning.
+        about: the risk model's record of how it was made.
     """
 
     values: list[float]
@@ -39,7 +39,7 @@ class WordRisk:
 
     @classmethod
     def of(cls, risk: Any, trace: SaliencyTrace, sample: int = 0) -> WordRisk:
-        """What a `RiskModel` says of one sample of a trace. Raises as `RiskModel.predict`."""
+        """The risk that a `RiskModel` predicts for one sample of a trace. Raises as `RiskModel.predict`."""
         keep = trace.valid[sample]
         values, objects = risk.predict(trace)[sample][keep], risk.names_object(trace)[sample][keep]
         return cls(values.tolist(), objects.tolist(), dict(risk.about))
@@ -55,7 +55,7 @@ class WordRisk:
 
 
 def guarded_risk(events: Sequence[Any], count: int) -> list[float]:
-    """The risk per token of `count` that a guard found of object words, NaN elsewhere."""
+    """The guard's risk of each of `count` tokens: a number where an object word begins, NaN elsewhere."""
     found = [math.nan] * count
     for event in events:
         if not event.tries and event.span is not None and event.risk is not None:
@@ -66,7 +66,7 @@ def guarded_risk(events: Sequence[Any], count: int) -> list[float]:
 
 @dataclass(frozen=True)
 class Explanation:
-    """One text with what each of its words depends on. It needs neither model nor processor any more.
+    """One text with what each of its words depends on. It needs neither the model nor the processor.
 
     Attributes:
         name: what pages call the text.
@@ -75,14 +75,14 @@ class Explanation:
         text: the answer.
         tokens: the text of each token; joined they are the whole text.
         trace: of this text alone (a batch of one, without padding).
-        layouts: one per picture: where its image tokens lie.
-        context: the tokens of the prompt.
+        layouts: one per picture: which image token stands for which part of it.
+        context: the text tokens of the prompt.
         finish: "stop", or "length" where the limit on new tokens ended the text; None for a text that was given.
         steps: how each token was chosen.
-        candidates: the texts of the tokens that were looked at, by id.
-        risk: what a risk model said of the text, if one read it.
+        candidates: the texts of the candidate tokens that were considered, by id.
+        risk: the risk of its words, where a risk model was given.
         detectors: by name a score per token, NaN where there is none.
-        answer: where it came from; None when it was loaded.
+        answer: the `Answer` that was explained; None for a loaded explanation.
     """
 
     name: str
@@ -125,10 +125,10 @@ class Explanation:
         """Saliency of each token over a region; NaN where there is none. See `SaliencyTrace.scores`."""
         return self.trace.scores(region, layers)[0].tolist()
 
-    # --- faces ---
+    # --- output ---
 
     def run(self, name: str | None = None, **more: Any) -> Run:
-        """For pages that show several texts; `more`: further fields of `Run` (marks, note)."""
+        """This text as part of a page with several texts; `more`: further fields of `Run` (marks, note)."""
         from lvlm_saliency.report.content import Run
 
         events = [] if self.answer is None else self.answer.guard
@@ -193,7 +193,8 @@ class Explanation:
         print_trace(console, self.tokens, self.scores(region), label=f"saliency on {region}", cut=self.cut)
 
     def to_dict(self) -> dict[str, Any]:
-        """Text, steps, scores, risk and detectors as plain data; NaN stays NaN (`cli.output.plain` makes it null)."""
+        """Text, steps, scores, risk and detectors as dictionaries, lists and numbers. NaN stays NaN (`cli.output.plain`
+        turns it into null)."""
         if self.answer is not None:
             data = self.answer.to_dict()
         else:

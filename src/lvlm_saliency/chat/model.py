@@ -1,4 +1,4 @@
-"""`Chat`: a model with its processor, asked in batches."""
+"""`Chat`: a model and its processor, for batches of queries."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ from lvlm_saliency.tracing.result import SaliencyTrace
 from lvlm_saliency.tracing.words import context_of, tokenizer_of
 
 SETTINGS = {"num_beams": 1, "do_sample": False, "temperature": None, "top_p": None, "top_k": None}
-"""Greedy decoding, whatever the checkpoint's own defaults are."""
+"""Greedy decoding, in place of the checkpoint's own defaults."""
 
 
 @dataclass
 class Chat:
-    """A model and its processor; the one way from queries to answers and from answers to explanations.
+    """A model and its processor: makes answers from queries, and explanations from answers.
 
     Attributes:
         model: the model, in eval mode.
         processor: its processor, or its tokenizer.
-        name: what pages and files call the model; default where it was loaded from.
-        dtype: of the pictures' values; None for what the processor makes.
+        name: what pages and files call the model; default the name or path that it was loaded from.
+        dtype: of the pictures' values; None for the processor's own.
     """
 
     model: Any
@@ -82,14 +82,18 @@ class Chat:
         """One answer to each query, written as one batch.
 
         Args:
-            seed: of torch's generator, and of every method that draws and has no seed of its own; None leaves both.
+            queries: the questions.
+            methods: as in `lvlm_saliency.generate`.
+            seed: of torch's generator, and of every method that draws random numbers and has no seed of its own; None
+                sets neither.
             name: what pages call the answers.
-            inputs: those that `encode` made of the queries, where that was done before.
-            settings: further keywords of `lvlm_saliency.generate` (streamer, sample_ids, do_sample, top_p, ...); what
-                is not given is greedy.
+            inputs: the result of `encode(queries)`, where it is already known.
+            max_new_tokens: largest number of tokens of each answer.
+            settings: further keywords of `lvlm_saliency.generate` (streamer, sample_ids, do_sample, top_p, ...); the
+                default is greedy decoding.
 
         Raises:
-            what `encode` and `generate` raise.
+            LvlmSaliencyError: as `encode` and `generate`.
         """
         inputs = self.encode(queries) if inputs is None else inputs
         if seed is not None:
@@ -108,10 +112,10 @@ class Chat:
     def given(
         self, queries: Sequence[Query], texts: Sequence[str], methods: Sequence[Any] = (), name: str = "given text"
     ) -> list[Answer]:
-        """Texts that anyone wrote, as answers to the queries.
+        """Given texts, whoever wrote them, as answers to the queries.
 
         Raises:
-            PromptError: what `encode` refuses, or a text that the model's tokenizer does not have.
+            PromptError: what `encode` refuses, or a text that the model's tokenizer cannot represent.
             InputError: not one text per query.
         """
         if len(texts) != len(queries):
@@ -137,7 +141,7 @@ class Chat:
         ]
 
     def _padded(self, ids: Sequence[Sequence[int]]) -> list[list[int]]:
-        """The ids at equal length; shorter ones are filled up behind their end."""
+        """The ids padded at their right to equal length."""
         longest = max(map(len, ids))
         pad = self.model.generation_config.pad_token_id
         pad = self.tokenizer.pad_token_id if pad is None else pad
@@ -145,8 +149,8 @@ class Chat:
         return [[*own, *[pad] * (longest - len(own))] for own in ids]
 
     def trace(self, batch: Batch, layers: Sequence[int] | None = None, normalise: str = "row") -> SaliencyTrace:
-        """The trace of a batch, under the methods that shaped attention while it was written. Raises as `trace`."""
-        # What was generated here brings its cache along, so the prompt is not computed again.
+        """The trace of a batch, under the methods that edited attention while it was written. Raises as `trace`."""
+        # The output of `ask` carries its cache, so the prompt is not computed again.
         written = batch.sequences if batch.output is None else batch.output
         found = trace(
             self.model, batch.inputs, written, layers=layers, normalise=normalise, methods=editing(batch.methods)
@@ -155,7 +159,7 @@ class Chat:
         return found.with_thinking(self.processor)
 
     def layouts(self, batch: Batch) -> list[list[ImageLayout]]:
-        """Where the image tokens of each query lie in its pictures; empty lists without pictures."""
+        """The layout of the image tokens of each query's pictures; empty lists without pictures."""
         pictures = [query.pictures for query in batch.queries]
         if not any(pictures):
             return [[] for _ in pictures]
@@ -177,10 +181,10 @@ class Chat:
             layers, normalise: as in `lvlm_saliency.trace`.
             risk: a `RiskModel`, None for none.
             detectors: published scores of words, by name or as detectors (`lvlm_saliency.detectors()`).
-            layouts: also find out where image tokens lie in the pictures, which heat maps need.
+            layouts: whether to compute the layout of image tokens in the pictures, which heat maps need.
 
         Raises:
-            what `trace` raises, and `image_layouts` for a family whose grid is not known.
+            LvlmSaliencyError: as `trace`, and as `image_layouts` for a family whose layout is not known.
         """
         shared: dict[int, tuple[SaliencyTrace, list[list[ImageLayout]], dict[int, dict[str, list[float]]]]] = {}
         found = []
@@ -197,10 +201,11 @@ class Chat:
         return found
 
     def detect(self, answers: Sequence[Answer], detectors: Sequence[Any]) -> dict[int, dict[str, list[float]]]:
-        """By sample and detector a score for every token of answers of one batch: that of its word, NaN between words.
+        """By sample and detector, for answers of one batch, a score for every token: that of its word, NaN between
+        words.
 
         Raises:
-            what `detection.capture.reading` raises.
+            LvlmSaliencyError: as `detection.capture.reading`.
         """
         from lvlm_saliency.detection.capture import reading
         from lvlm_saliency.detection.mention import every_word
@@ -259,5 +264,5 @@ class Chat:
 
 
 def seeded(methods: Sequence[Any], seed: int) -> list[Any]:
-    """The methods, each that draws and was given no seed of its own with `seed`."""
+    """The methods, with `seed` for those that draw random numbers and have no seed of their own."""
     return [method.seeded(seed) for method in methods]

@@ -1,4 +1,4 @@
-"""`Query`: what a model is asked, in one prompt or a conversation, with its pictures."""
+"""`Query`: a prompt or a conversation, with its pictures."""
 
 from __future__ import annotations
 
@@ -67,10 +67,10 @@ class Query:
         return " ".join(part for part in last.content if isinstance(part, str))
 
     def text(self, processor: Any) -> str:
-        """What the model is to read, with a placeholder for every picture.
+        """The prompt as text for the processor, with a placeholder for every picture.
 
         Raises:
-            PromptError: the processor's template does not take it, or a text model is shown pictures.
+            PromptError: the processor's template refuses it, or pictures are given to a text model.
         """
         check_sees(processor, [self.pictures])
         tokenizer = getattr(processor, "tokenizer", processor)

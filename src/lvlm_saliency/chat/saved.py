@@ -34,7 +34,7 @@ TRACE, PICTURE, LAYOUT = "trace.", "picture.", "layout."
 
 
 def write(path: str | os.PathLike[str], explanation: Explanation, form: str | None = None) -> None:
-    """Write an explanation whole or not at all, sealed. Raises `InputError`, `SettingError`."""
+    """Write an explanation atomically, with a digest. Raises `InputError`, `SettingError`."""
     trace, about = saved_traces.written(explanation.trace, form)
     arrays = {TRACE + name: values for name, values in trace.items()}
     for number, image in enumerate(explanation.images):

@@ -1,6 +1,7 @@
-"""What labelled pictures teach the guard: how to weigh risk and answer, and which threshold loses how much.
+"""The guard's calibration on labelled pictures: how to combine risk and answer, and the recall that each threshold
+loses.
 
-It is kept in the `about` of a risk model (`about["guard"]`), so that one file holds risk, weights and thresholds.
+It is stored in the `about` of a risk model (`about["guard"]`), so that one file holds risk model, weights and scores.
 """
 
 from __future__ import annotations
@@ -19,13 +20,14 @@ from lvlm_saliency.stats.conformal import ClassRates, picture_threshold
 KEY = "guard"
 """The entry of `RiskModel.about`."""
 MODES = ("risk", "ask", "both")
-"""What the final risk is made of: the risk model alone, the model's answer alone, or both."""
+"""The modes of judging: by the risk model alone, by the model's answer alone, or by both."""
 TERMS = {
     "risk": ("risk", "class", "one"),
     "ask": ("answer", "class", "one"),
     "both": ("risk", "answer", "class", "one"),
 }
-"""What each mode weighs: logit of the risk model's risk, log-odds of no over yes, the class's `ClassRates.shift`, 1."""
+"""The terms that each mode adds up with weights: logit of the risk model's risk, log-odds of no over yes, the class's
+`ClassRates.shift`, 1."""
 MOST_PICTURES = 1_000_000
 _NEAR = 1e-6
 

@@ -1,4 +1,4 @@
-"""What a guard did to a text, and why: the events of `GenerateOutput.guard`."""
+"""The events of `GenerateOutput.guard`: what a guard did to a text, and why."""
 
 from __future__ import annotations
 
@@ -11,8 +11,15 @@ Action = Literal["kept", "flagged", "rewritten", "dropped", "unchecked"]
 
 @dataclass(frozen=True)
 class Try:
-    """A sentence, or the beginning of one, that was written and taken back. text: up to the word that decided it;
-    word, object, risk: that word; why: "absent", or "again" for an object that was introduced a second time."""
+    """A sentence, or the beginning of one, that was written and rolled back.
+
+    Attributes:
+        text: up to the word that caused it.
+        word: that word.
+        object: its canonical name.
+        risk: its final risk, 0 to 1.
+        why: "absent", or "again" for an object that was introduced a second time.
+    """
 
     text: str
     word: str
@@ -43,7 +50,7 @@ class Event:
     hedged: bool = False
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """As plain dictionaries, lists and numbers."""
         found = asdict(self)
         return {**found, "span": None if self.span is None else list(self.span), "tries": list(found["tries"])}
 

@@ -1,4 +1,4 @@
-"""`ls.Guard`: every object word is checked as it is written, and what is not there is written again, or flagged."""
+"""`ls.Guard`: every object word is checked as it is written, and sentences that name absent objects are rewritten."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ OFF = "off"
 
 @dataclass(frozen=True)
 class Guard(Method):
-    """While the model writes, every object word is checked; a sentence that names what is not there is written again,
-    differently; what cannot be mended is flagged, and nothing is changed in silence.
+    """While the model writes, every object word is checked. A sentence that names an absent object is rewritten; what
+    cannot be rewritten is flagged, and every change is reported.
 
-    A risk model reads what is known as the word stands there; where that leaves a doubt the model is asked whether the
-    object is in the picture, over the part of the prompt's cache that the question shares. Above the threshold the text
-    goes back to the beginning of the clause, then of the sentence, with the object banned until the sentence ends.
-    Nearest to it are REVERSE (Wu et al. 2025, arXiv 2504.13169), which goes back at what a trained model flags, and
-    HaloProbe (Alinejad et al. 2026), which asks a calibrated risk.
+    A causal risk model scores each object word as it is written. Where its risk is not low, the model is asked whether
+    the object is in the picture, over the part of the prompt's cache that the question shares. Above the threshold the
+    text is rolled back to the beginning of the clause, then of the sentence, and the object is banned until the
+    sentence ends. Related: REVERSE (Wu et al. 2025, arXiv 2504.13169), which rolls back where a trained model flags a
+    phrase, and HaloProbe (Alinejad et al. 2026), which uses a calibrated risk.
 
     Args:
         risk: a causal `RiskModel` or the path of one; None for the one that ships with the model, where there is one;
@@ -47,7 +47,7 @@ class Guard(Method):
 
     name: ClassVar[str] = "guard"
     paper: ClassVar[str] = ""
-    edits: ClassVar[str] = "sentences that name what is not there: written again"
+    edits: ClassVar[str] = "sentences that name absent objects: rewritten"
     cost: ClassVar[str] = "rewritten sentences, and a short pass for questions in doubt"
     families: ClassVar[str] = "all; questions need a picture"
     composes: ClassVar[str] = "attention edits, contrasts, sampling; no search, no sgrs"
@@ -87,7 +87,7 @@ class Guard(Method):
 
     @property
     def needs_picture(self) -> bool:
-        """A question is about a picture."""
+        """Its questions are about a picture."""
         return self.ask and self.verdicts is None
 
     def check_model(self, model: Any) -> None:

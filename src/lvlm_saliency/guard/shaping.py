@@ -1,4 +1,4 @@
-"""Methods that make new logits of the model's own, beside a guard: their further passes go back with the texts."""
+"""Contrast methods beside a guard: their branches are rolled back together with the text."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""A model's own reading of the texts in progress, which can be taken back: over one cache for the whole batch where the
-cache can hold samples at different lengths, else for one sample over snapshots of its cache."""
+"""Texts in progress with their key/value cache, which can be rolled back: one cache for the whole batch where it can
+hold samples of different lengths, else one sample at a time with snapshots of its cache."""
 
 from __future__ import annotations
 

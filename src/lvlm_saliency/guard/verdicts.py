@@ -1,9 +1,9 @@
-"""Who decides which object words the guard acts on: its own judge, or one of the controls that it is measured against.
+"""The controls that replace the guard's own judge in measurements.
 
-A guard that rewrites may gain by three things: a good decision, rewriting at all, or acting late in a text, where most
-hallucinated words stand. The controls hold the actions equal and change the decision alone: `Oracle` knows the labels
-and shows the most that the actions can do, `Random` acts as often without looking, `Position` acts on what is named
-late.
+A guard that rewrites may gain from a good decision, from rewriting at all, or from acting late in a text, where most
+hallucinated words stand. The controls keep the actions and change only the decision: `Oracle` knows the labels and
+gives the upper bound of what the actions can reach, `Random` acts equally often on randomly drawn words, `Position` on
+words that are named late.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Protocol
 from lvlm_saliency.errors import InputError
 
 NEVER = 10**9
-"""More objects than any text names."""
+"""An upper bound of the number of objects in a text."""
 
 
 @dataclass(frozen=True)
@@ -36,14 +36,14 @@ class Judged:
 
 
 class Verdicts(Protocol):
-    """Decides in place of the guard's judge. Asked once for each object of a text, and again when a sentence that was
-    written again names it anew; the guard's own cache of verdicts does not stand in between."""
+    """Decides in place of the guard's judge. It is asked once for each object of a text, and again when a rewritten
+    sentence names it again; its verdicts are not cached."""
 
     def acts(self, word: Judged) -> bool:
         """Whether the guard is to act on this word."""
 
     def record(self) -> dict[str, Any]:
-        """What a run's configuration says of it, JSON-ready."""
+        """Its entry in a run's configuration, as JSON values."""
 
 
 @dataclass(frozen=True)

@@ -1,2 +1,2 @@
-"""Risk: how likely a word names what is not in the picture. `signals` and `passes` are what it is read from, `fitting`
-learns it, `model` is what is kept of it, `asked` asks the model itself."""
+"""The calibrated risk that a word is hallucinated. `signals` and `passes` make its features, `fitting` trains it,
+`model` holds and applies it, `asked` asks the model itself."""

@@ -8,7 +8,7 @@ QUESTION = "Is there {article} {name} in the image?"
 
 
 def yes_and_no(tokenizer: Any) -> tuple[list[int], list[int]] | None:
-    """The tokens that begin a yes and a no, however written; None where the tokenizer has not both."""
+    """The tokens that begin "yes" and those that begin "no", in any spelling; None where the tokenizer lacks either."""
     found: dict[str, set[int]] = {"yes": set(), "no": set()}
     for word, ids in found.items():
         for written in (word, word.capitalize(), f" {word}", f" {word.capitalize()}"):

@@ -1,4 +1,4 @@
-"""Fitting risk models with scikit-learn: candidates compared inside the training pictures, the best one exported."""
+"""Training risk models with scikit-learn: candidates are compared by cross-validation, and the best one is exported."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Logistic:
 
         model = LogisticRegression(C=self.strength, max_iter=300)
         with warnings.catch_warnings():
-            # The last digits of the weights do not matter: the held-out loss judges what was found.
+            # A warning about convergence can be ignored: candidates are compared by their held-out loss.
             warnings.simplefilter("ignore", ConvergenceWarning)
             model.fit(values, y)
         return "logistic", {"weight": model.coef_[0], "bias": model.intercept_}, model
@@ -94,13 +94,13 @@ class Fitted:
 
 
 def pictures_of_each(y: np.ndarray, picture: np.ndarray) -> tuple[int, int]:
-    """How many pictures have a hallucinated word, and how many a correct one; learning needs `FOLDS` of each."""
+    """Number of pictures with a hallucinated word, and of those with a correct one; training needs `FOLDS` of each."""
     return len(set(picture[y].tolist())), len(set(picture[~y].tolist()))
 
 
 @dataclass(frozen=True)
 class Data:
-    """Rows to learn from: values `[N, F]` (NaN: missing), y bool `[N]`, picture int `[N]`, names of the F features."""
+    """Training rows: values `[N, F]` (NaN: missing), y bool `[N]`, picture int `[N]`, names of the F features."""
 
     values: np.ndarray
     y: np.ndarray
@@ -117,10 +117,10 @@ class Data:
 
     @cached_property
     def folds(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """(training rows, held-out rows) that keep the rows of a picture together.
+        """(training rows, held-out rows) of each fold; the rows of a picture stay together.
 
-        Pictures with and without a hallucinated word are dealt out apart, so every fold has both; scikit-learn's
-        StratifiedGroupKFold does the same, in a time that grows with the square of the pictures.
+        Pictures with and without a hallucinated word are distributed separately, so that every fold has both.
+        scikit-learn's StratifiedGroupKFold does the same, but its time grows with the square of the pictures.
         """
         pictures, member = np.unique(self.picture, return_inverse=True)
         bad = np.bincount(member, weights=self.y) > 0
@@ -160,7 +160,7 @@ def fit(data: Data, candidates: Sequence[Logistic | Trees] = LOGISTIC, *, seed: 
 
 
 def plain(data: Data, candidate: Logistic | Trees, *, seed: int = 0) -> RiskModel:
-    """One candidate fitted to all rows, neither compared nor calibrated: enough for a ranking."""
+    """One candidate fitted to all rows, without comparison or calibration: sufficient for a ranking."""
     return _model(data, np.arange(len(data.y)), candidate, seed)
 
 

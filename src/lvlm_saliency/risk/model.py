@@ -1,6 +1,6 @@
-"""`RiskModel`: the calibrated risk that a token names what is not in the picture, from a trace alone.
+"""`RiskModel`: the calibrated risk that a word is hallucinated, from a trace alone.
 
-A file holds plain arrays (safetensors) and nothing that runs; reading it and predicting need numpy, not scikit-learn.
+A file holds only arrays (safetensors), no code; reading it and predicting need numpy, not scikit-learn.
 """
 
 from __future__ import annotations
@@ -38,14 +38,22 @@ WHOLE = ("objects", "start", "left", "right", "feature")
 
 @dataclass(frozen=True)
 class RiskModel:
-    """A classifier over what a trace says of each token, with its calibration.
+    """A classifier over features of each token of a trace, with its calibration.
 
-    groups: of features (`signals.FREE`), in order; layers: decoder layers that they are read from; features: their F
-    names. fill, mean, scale: float64 `[F]`, what stands in for a missing value, and the standardisation. kind:
-    "logistic" (weight `[F]`, bias `[1]`) or "trees" (boosted; nodes one after another: start `[trees]`, and per node
-    left, right (-1: a leaf), feature, threshold, leaf; root `[1]`); both give log-odds. slope, offset: Platt's
-    calibration, risk = sigmoid(slope x log-odds + offset). objects: int64 `[K]`, the tokens that began object words
-    in the training texts. about: JSON-ready, how it was made: model, weights, architecture, pictures, figures.
+    Attributes:
+        groups: groups of features (`signals.FREE`), in order.
+        layers: decoder layers that the features are read from.
+        features: the names of the F features.
+        fill: float64 `[F]`, replaces missing values.
+        mean: float64 `[F]`, of the standardisation.
+        scale: float64 `[F]`, likewise.
+        kind: "logistic" or "trees" (gradient-boosted); both give log-odds.
+        arrays: "logistic": weight `[F]`, bias `[1]`. "trees": start `[trees]`, the first node of each; per node left,
+            right (-1: a leaf), feature, threshold, leaf; root `[1]`.
+        slope: of Platt's calibration, risk = sigmoid(slope x log-odds + offset).
+        offset: likewise.
+        objects: int64 `[K]`, the tokens that began object words in the training texts.
+        about: how it was made (model, weights, architecture, pictures, figures), as JSON values.
     """
 
     groups: tuple[str, ...]
@@ -74,14 +82,14 @@ class RiskModel:
     # --- use ---
 
     def predict(self, trace: SaliencyTrace) -> Tensor:
-        """The risk of every generated token, float32 `[batch, T]`, NaN past the end.
+        """The risk of every generated token, float32 `[batch, T]`, 0 to 1, NaN past the end of the text.
 
-        It was trained on, and is calibrated for, tokens that begin an object word (`names_object`); for any other
-        token the figure is an extrapolation without a meaning of its own.
+        It is trained and calibrated on tokens that begin an object word (`names_object`); for other tokens the number
+        is an extrapolation without meaning.
 
         Raises:
             InputError: the trace lacks a layer that the model reads.
-            SettingError: the trace was normalised otherwise than row by row.
+            SettingError: the trace is not normalised row by row.
         """
         import torch
 
@@ -100,16 +108,16 @@ class RiskModel:
         return torch.from_numpy(risk.astype(np.float32)).masked_fill(~trace.valid, float("nan"))
 
     def names_object(self, trace: SaliencyTrace) -> Tensor:
-        """Which generated tokens begin a word that was an object word in the training texts, bool `[batch, T]`."""
+        """Which generated tokens also began an object word in the training texts, bool `[batch, T]`."""
         import torch
 
         return torch.isin(trace.token_ids, torch.from_numpy(self.objects)) & trace.valid
 
     def check(self, model: Any) -> str:
-        """A note when the weights are not those that it was trained on, empty when they are.
+        """Whether it was trained for this model: a note where the weights are others, "" where they are the same.
 
         Raises:
-            InputError: a model of another architecture, whose attention and saliency mean something else.
+            InputError: the model has another architecture, so that the features would have another meaning.
         """
         from lvlm_saliency.model.provenance import fingerprint
 
@@ -121,7 +129,7 @@ class RiskModel:
         return "the risk model was trained with other weights (or in another precision): it may be out of calibration"
 
     def layers_of(self, trace: SaliencyTrace) -> list[int]:
-        """The layers it reads, checked to be in the trace.
+        """The layers that it reads, checked to be in the trace.
 
         Raises:
             InputError: some are not.
@@ -137,7 +145,8 @@ class RiskModel:
     # --- arithmetic ---
 
     def log_odds(self, values: np.ndarray) -> np.ndarray:
-        """Log-odds before calibration, float64 `[N]`, of features `[N, F]` in their own units, NaN where missing."""
+        """Log-odds before calibration, float64 `[N]`, of features `[N, F]` before standardisation, NaN where
+        missing."""
         values = np.asarray(values, dtype=np.float64)
         values = np.where(np.isfinite(values), values, self.fill)
         values = (values - self.mean) / self.scale
@@ -148,11 +157,11 @@ class RiskModel:
     def probability(self, values: np.ndarray) -> np.ndarray:
         """Calibrated risk, float64 `[N]`."""
         odds = self.slope * self.log_odds(values) + self.offset
-        with np.errstate(over="ignore"):  # exp of more than 709 is infinite, and the risk is then 0
+        with np.errstate(over="ignore"):  # exp overflows to infinity above 709; the risk is then 0, as it should be
             return 1 / (1 + np.exp(-odds))
 
     def _boosted(self, values: np.ndarray) -> np.ndarray:
-        """Every row walks every tree at once; a leaf leads to itself."""
+        """Log-odds of the trees: all rows descend all trees together, and a leaf is its own child."""
         nodes, rows = self.arrays, np.arange(len(values))[:, None]
         at = np.broadcast_to(nodes["start"], (len(values), len(nodes["start"]))).copy()
         while True:
@@ -198,7 +207,8 @@ class RiskModel:
 
 
 def architecture(model: Any) -> dict[str, Any]:
-    """What must agree for a risk model to make sense: class, layers with attention, width, words."""
+    """What a risk model's file and a model must agree in: class, layers with attention, hidden width, vocabulary
+    size."""
     from lvlm_saliency import hf
 
     config = hf.text_config(model)
@@ -217,7 +227,7 @@ def _shown(known: Mapping[str, Any] | None) -> str:
 
 
 def _checked(head: dict[str, Any], numbers: dict[str, np.ndarray]) -> RiskModel:
-    """A model whose arrays fit together and hold finite numbers, so that no prediction can run astray."""
+    """The risk model of a file, checked: its arrays fit together and hold finite numbers."""
     _check_head(head)
     width, kind = len(head["features"]), head["kind"]
     arrays = {name: numbers[name] for name in KINDS[kind]}
@@ -284,7 +294,7 @@ def _check_trees(arrays: Mapping[str, np.ndarray], width: int) -> None:
     count, inner, numbers = len(left), left >= 0, np.arange(len(left))
     if {len(arrays[name]) for name in ("right", "feature", "threshold", "leaf")} != {count}:
         raise ValueError("the trees' arrays are of different lengths")
-    # A child comes behind its parent: so every walk ends.
+    # A child has a larger number than its parent, so every descent ends.
     forward = (left > numbers) & (right > numbers) & (left < count) & (right < count)
     known = (arrays["feature"] >= 0) & (arrays["feature"] < width)
     starts = arrays["start"]

@@ -1,4 +1,4 @@
-"""What one more pass over a finished text says about its tokens: with its picture, and with a blank one."""
+"""Features from further passes over a finished text: with its picture, and with a blank one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lvlm_saliency.tracing.logits import finite_logits
 from lvlm_saliency.tracing.result import SaliencyTrace
 
 WIDEST = 256
-"""Numbers kept of a hidden state; wider ones are projected at random (Johnson-Lindenstrauss), with a fixed seed."""
+"""Dimensions kept of a hidden state; wider ones are projected at random (Johnson-Lindenstrauss), with a fixed seed."""
 
 
 def of_passes(model: Any, inputs: Any, trace: SaliencyTrace, object_ids: np.ndarray) -> dict[str, np.ndarray]:
@@ -43,8 +43,8 @@ def of_passes(model: Any, inputs: Any, trace: SaliencyTrace, object_ids: np.ndar
 
 
 def blank_pixels(model: Any, inputs: Any) -> Tensor:
-    """The pixels of pictures in the processor's mean colour. Idefics3 and its kin take a tile of zeros for none at all:
-    one number of each tile is therefore the smallest there is instead."""
+    """The pixels of pictures in the processor's mean colour. Idefics3 and related models treat a tile of zeros as no
+    tile, so one value of each tile is the smallest positive number instead."""
     pixels = torch.zeros_like(whole_pictures("the blank picture", inputs))
     if pixels.dim() == 5:
         pixels[(tile_owners(model, inputs) >= 0).to(pixels.device), 0, 0, 0] = torch.finfo(pixels.dtype).tiny
@@ -77,7 +77,8 @@ def whole_text(
 
 
 def _runner_up(log_p: Tensor, chosen: Tensor, objects: Tensor) -> Tensor:
-    """Margin to the best other token, log mass of the other object words, the best of them, and how many matter."""
+    """Log-probability margin to the best other token; log of the summed probability of all other object words and
+    log-probability of the best of them, both at least -12; number of them with a probability above 0.02."""
     others = log_p.scatter(-1, chosen, float("-inf"))
     rivals = others[..., objects]
     best = others.amax(-1, keepdim=True)
