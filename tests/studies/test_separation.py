@@ -11,7 +11,8 @@ from lvlm_saliency.errors import InputError, SettingError
 from lvlm_saliency.stats import clusters as stats
 from lvlm_saliency.studies.page import CANNOT_TELL, FAILS, HOLDS
 from lvlm_saliency.studies.separation import nested
-from lvlm_saliency.studies.separation.bins import binned, spearman, standardised_difference
+from lvlm_saliency.studies.separation.bins import LEAST, binned, spearman, standardised_difference
+from lvlm_saliency.studies.separation.findings import falling
 from lvlm_saliency.studies.separation.study import Separation
 from lvlm_saliency.studies.separation.words import words
 from lvlm_saliency.studies.verdicts import absent, directional
@@ -151,6 +152,20 @@ def test_bins_of_a_falling_rate():
     assert found.spearman.value < -0.95
     assert found.spearman.high < -0.8
     assert spearman(score, y, stats.Resampler(np.arange(2000), 100)).high < -0.4
+
+
+def test_a_bin_of_a_few_words_is_neither_ranked_nor_told():
+    """Two words far above the rest, both correct: what is said of the highest bin is of one that holds enough words."""
+    random = np.random.default_rng(0)
+    score = np.append(random.random(2000), [1.9, 2.0])
+    y = np.append(random.random(2000) < 0.9 * score[:2000], [False, False])
+    found = binned(score, y, stats.Resampler(np.arange(2002), 200), 10, equal_width=True)
+    finding = falling(found, 10)
+    ranked = [one for one in found.bins if one.n >= LEAST]
+    assert len(ranked) < len(found.bins)
+    assert finding.verdict == FAILS
+    assert f"over {len(ranked)} bins of at least {LEAST} words" in finding.text
+    assert f"{ranked[-1].rate.value:.0%} in the highest" in finding.text
 
 
 def test_a_bin_without_errors_still_has_an_interval():

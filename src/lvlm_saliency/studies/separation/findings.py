@@ -25,7 +25,7 @@ def findings(first: Measured, bins: Mapping[str, Binned], models: Sequence[Neste
         _lower(first, "saliency: output", "", "earlier output"),
         _lower(first, "saliency: output", "same position", "earlier output"),
         _lower(first, "saliency: previous", "", "the previous token, the paper's own score"),
-        _falling(next(iter(bins.values())), width),
+        falling(next(iter(bins.values())), width),
         _attention(first),
         _adds(models),
     ]
@@ -62,16 +62,22 @@ def _lower(first: Measured, score: str, held: str, over: str) -> Finding:
     return Finding(verdict, text)
 
 
-def _falling(binned: Binned, width: int) -> Finding:
+def falling(binned: Binned, width: int) -> Finding:
+    """Whether the rate falls from bin to bin of the previous token's saliency; of `width` bins those with enough words
+    are ranked."""
     trend = binned.spearman
-    ends = f"{binned.bins[0].rate.value:.0%} in the lowest bin, {binned.bins[-1].rate.value:.0%} in the highest"
     if trend.value != trend.value or trend.low != trend.low:
         return Finding(
             CANNOT_TELL,
             f"The hallucination rate over {width} bins of the previous token's saliency cannot be ranked: fewer than "
             f"three bins hold {LEAST} words.",
         )
-    rho = f"rank correlation {trend.value:+.2f} [{trend.low:.2f}, {trend.high:.2f}] over {trend.n} bins; {ends}"
+    ranked = [one.rate.value for one in binned.bins if one.n >= LEAST]  # a bin of a few words says nothing
+    ends = f"{ranked[0]:.0%} in the lowest of them, {ranked[-1]:.0%} in the highest"
+    rho = (
+        f"rank correlation {trend.value:+.2f} [{trend.low:.2f}, {trend.high:.2f}] over {trend.n} bins of at least "
+        f"{LEAST} words; {ends}"
+    )
     if trend.value <= MONOTONE and trend.high < 0:
         return Finding(HOLDS, f"The hallucination rate falls from bin to bin of the previous token's saliency ({rho}).")
     if trend.low > MONOTONE:
