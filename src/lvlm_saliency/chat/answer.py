@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from lvlm_saliency.chat.query import Query
+from lvlm_saliency.model.thinking import answers_of, marks_of, parts_of_ids
 from lvlm_saliency.short import shown
 from lvlm_saliency.tracing.result import token_texts
 from lvlm_saliency.tracing.words import candidate_texts
@@ -75,6 +76,23 @@ class Answer:
         """As `tokens`, with special tokens empty."""
         special = set(self.tokenizer.all_special_ids)
         return ["" if token in special else text for token, text in zip(self.token_ids, self.tokens, strict=True)]
+
+    def parts(self, processor: Any) -> list[tuple[str, int, int]] | None:
+        """Thinking, marks and answer in tokens (`model.thinking.parts_of`); None of a model not known to think."""
+        marks = marks_of(processor)
+        if marks is None:
+            return None
+        prompt, mask = self.batch.inputs["input_ids"][self.sample], self.batch.inputs.get("attention_mask")
+        own = prompt if mask is None else prompt[mask[self.sample].bool()]
+        return parts_of_ids(marks, self.tokenizer, own.tolist(), self.tokens)
+
+    def answered(self, processor: Any) -> list[str]:
+        """`pieces` of the answer alone: those of the thinking and of the marks around it are empty."""
+        parts = self.parts(processor)
+        if parts is None:
+            return self.pieces
+        inside = {at for first, end in answers_of(parts) for at in range(first, end)}
+        return [piece if at in inside else "" for at, piece in enumerate(self.pieces)]
 
     @property
     def cut(self) -> bool:

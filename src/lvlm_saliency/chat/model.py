@@ -213,7 +213,7 @@ class Chat:
 
         batch = answers[0].batch
         chosen = [detector(one) if isinstance(one, str) else one for one in detectors]
-        words = {answer.sample: every_word(answer.pieces, answer.sample) for answer in answers}
+        words = {answer.sample: every_word(answer.answered(self.processor), answer.sample) for answer in answers}
         readings = reading(
             self.model,
             batch.inputs,

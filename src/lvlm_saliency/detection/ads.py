@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lvlm_saliency.detection.base import Depth, Detector, Needs, as_reading
+from lvlm_saliency.detection.base import Depth, Detector, Needs
 from lvlm_saliency.detection.mention import Mention
 from lvlm_saliency.detection.reading import Reading
 
@@ -60,8 +60,8 @@ class ADS(Detector):
         height, width = rectangle(len(reading.image))
         return [np.arange(height * width).reshape(height, width)]
 
-    def explain(self, source: Any, mention: Mention) -> dict[str, Any]:
-        return {"layers": self.by_layer(as_reading(source, mention), mention.start)}
+    def parts_of(self, reading: Reading, mention: Mention) -> dict[str, Any]:
+        return {"layers": self.by_layer(reading, mention.start)}
 
 
 def rectangle(count: int) -> tuple[int, int]:

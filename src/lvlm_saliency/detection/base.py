@@ -192,12 +192,15 @@ class Detector:
             mention: the word.
 
         Returns:
-            float64; NaN where the score is undefined (no picture, no prefix, nothing there).
+            float64; NaN where the score is undefined (no picture, no prefix, nothing there, a word of the thinking).
 
         Raises:
             SettingError: the source lacks what the detector needs.
         """
-        reading = as_reading(source, mention)
+        found = located_in(source, mention)
+        if found is None:
+            return float("nan")
+        reading, mention = found
         if not 0 <= mention.start < mention.end <= reading.count:
             return float("nan")
         return reduced([self.at(reading, token, mention) for token in self.chosen(mention)], self.subtokens)
@@ -210,7 +213,12 @@ class Detector:
 
     def explain(self, source: Reading | SaliencyTrace, mention: Mention) -> dict[str, Any]:
         """The parts of the score at the word's first token, by name; `score` alone where it has none."""
-        return {"score": self.score(source, mention)}
+        found = located_in(source, mention)
+        return {"score": float("nan")} if found is None else self.parts_of(*found)
+
+    def parts_of(self, reading: Reading, mention: Mention) -> dict[str, Any]:
+        """`explain`, of a word of the answer that the reading is of."""
+        return {"score": self.score(reading, mention)}
 
     def row(self, token: int) -> int:
         """The row of the answer's states that is read for a token: row r is the state at position n0 - 1 + r."""
@@ -227,11 +235,11 @@ def reduced(values: Sequence[float], how: str) -> float:
     return float(found.mean() if how == "mean" else found.max() if how == "max" else found.min())
 
 
-def as_reading(source: Any, mention: Mention) -> Reading:
-    """The reading itself, or what a trace says of the mention's sample."""
-    from lvlm_saliency.detection.reading import Reading
+def located_in(source: Any, mention: Mention) -> tuple[Reading, Mention] | None:
+    """The reading of the answer that the word stands in, with the word as it counts (see `detection.answers`)."""
+    from lvlm_saliency.detection.answers import located
 
-    return source if isinstance(source, Reading) else Reading.of_trace(source, mention.sample)
+    return located(source, mention)
 
 
 def union(detectors: Iterable[Detector], depth: Depth) -> Needs:

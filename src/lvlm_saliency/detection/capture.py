@@ -30,7 +30,9 @@ from lvlm_saliency.errors import SettingError, UnsupportedModelError
 from lvlm_saliency.hf import caches
 from lvlm_saliency.model.inputs import check_inputs
 from lvlm_saliency.model.regions import Regions, placeholder_ids, token_regions
+from lvlm_saliency.model.thinking import answers_of, marks_of, parts_of_ids
 from lvlm_saliency.tracing.logits import finite_logits
+from lvlm_saliency.tracing.result import token_texts
 from lvlm_saliency.tracing.sequences import checked_sequences
 
 ATTENTION_ELEMENTS = 2**28
@@ -82,12 +84,12 @@ def reading(
     texts = generated if hasattr(generated, "steps") else sequences
     regions = token_regions(model, inputs, texts, eos_token_id=eos_token_id, pad_token_id=pad_token_id).to("cpu")
     shaping = traced_methods(methods)
-    plans = [_Plan(sample, regions, sequences, length, mentions) for sample in range(len(sequences))]
+    plans = [_Plan(sample, regions, sequences, length, mentions, processor) for sample in range(len(sequences))]
     found = _captured(model, inputs, sequences, needs, depth, plans, shaping)
     _laid_out(found, plans, needs, processor, inputs, images, model)
     _named(found, model, needs, processor)
     if needs.gradient:
-        _traced(found, model, inputs, generated, shaping, eos_token_id, pad_token_id)
+        _traced(found, model, inputs, generated, shaping, eos_token_id, pad_token_id, processor)
     if needs.extra:
         from lvlm_saliency.detection.passes import add_passes
 
@@ -103,7 +105,7 @@ def depth_of(model: Any) -> Depth:
 class _Plan:
     """Of one text: which columns of the batch are its own, and which rows and tokens are kept."""
 
-    def __init__(self, sample: int, regions: Regions, sequences: Tensor, length: int, mentions):
+    def __init__(self, sample: int, regions: Regions, sequences: Tensor, length: int, mentions, processor: Any):
         own = ~regions.padding[sample]
         self.sample, self.length = sample, length
         self.columns = own.nonzero().flatten()  # positions in the batch
@@ -113,12 +115,23 @@ class _Plan:
         behind = int(self.image.max()) + 1 if len(self.image) else length
         self.behind = torch.arange(behind, length)[own[behind:length]]
         mine = None if mentions is None else [one for one in mentions if one.sample == sample]
-        rows = range(self.count + 1) if mine is None else [0, *(r for m in mine for r in range(m.start, m.end + 1))]
-        self.rows = torch.tensor(sorted({row for row in rows if row <= self.count}), dtype=torch.long)
         answer = sequences[sample, length : length + self.count].cpu()
+        self.answers = _answers(processor, sequences[sample, :length].cpu()[own[:length]].tolist(), answer.tolist())
+        firsts = [first for first, _ in self.answers or [(0, 0)]]  # the state behind each answer's prompt
+        rows = range(self.count + 1) if mine is None else (r for m in mine for r in range(m.start, m.end + 1))
+        self.rows = torch.tensor(sorted({row for row in (0, *firsts, *rows) if row <= self.count}), dtype=torch.long)
         tokens = range(self.count) if mine is None else [t for m in mine for t in m.tokens if t < self.count]
         self.ids = torch.unique(answer[torch.tensor(sorted(set(tokens)), dtype=torch.long)])
         self.sequence = sequences[sample].cpu()
+
+
+def _answers(processor: Any, prompt: list[int], answer: list[int]) -> list[tuple[int, int]] | None:
+    """Where a text answers, in tokens; None for one answer, of a model that is not known to think."""
+    marks = None if processor is None else marks_of(processor)
+    if marks is None:
+        return None
+    tokenizer = getattr(processor, "tokenizer", processor)
+    return answers_of(parts_of_ids(marks, tokenizer, prompt, token_texts(tokenizer, answer)))
 
 
 def _captured(model, inputs, sequences, needs: Needs, depth: Depth, plans: list[_Plan], methods) -> list[Reading]:
@@ -131,6 +144,7 @@ def _captured(model, inputs, sequences, needs: Needs, depth: Depth, plans: list[
             depth=depth,
             rows=plan.rows.numpy(),
             tied=hf.tied_head(model),
+            answers=plan.answers,
         )
         for plan in plans
     ]
@@ -394,10 +408,11 @@ def _named(found: list[Reading], model, needs: Needs, processor) -> None:
             text.piece = {one: tokenizer.decode([one]) for one in {*ids, *tops}}
 
 
-def _traced(found, model, inputs, generated, methods, eos_token_id, pad_token_id) -> None:
+def _traced(found, model, inputs, generated, methods, eos_token_id, pad_token_id, processor) -> None:
     from lvlm_saliency.tracing.one_pass import trace
 
     ends = {"eos_token_id": eos_token_id, "pad_token_id": pad_token_id}
     made = trace(model, inputs, generated, methods=methods, **ends)
+    made = made if processor is None else made.with_thinking(processor)
     for sample, text in enumerate(found):
         text.trace, text.sample = made, sample

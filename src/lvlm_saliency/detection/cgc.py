@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lvlm_saliency.detection.base import Depth, Detector, Needs, as_reading
+from lvlm_saliency.detection.base import Depth, Detector, Needs
 from lvlm_saliency.detection.geometry import cosines, largest
 from lvlm_saliency.detection.mention import Mention
 from lvlm_saliency.detection.reading import Reading
@@ -51,5 +51,5 @@ class CGC(Detector):
             for layer in layers
         }
 
-    def explain(self, source: Any, mention: Mention) -> dict[str, Any]:
-        return {"layers": self.by_layer(as_reading(source, mention), mention.start)}
+    def parts_of(self, reading: Reading, mention: Mention) -> dict[str, Any]:
+        return {"layers": self.by_layer(reading, mention.start)}

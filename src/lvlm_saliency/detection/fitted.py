@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from lvlm_saliency.detection.base import Detector, as_reading
+from lvlm_saliency.detection.base import Detector, located_in
 from lvlm_saliency.detection.mention import Mention
 from lvlm_saliency.detection.reading import Reading
 from lvlm_saliency.errors import SettingError
@@ -102,7 +102,10 @@ class Trained(Fittable):
         return np.where(there, self.weights.log_odds(values), np.nan)
 
     def score(self, source: Any, mention: Mention) -> float:
-        reading = as_reading(source, mention)
+        found = located_in(source, mention)
+        if found is None:
+            return float("nan")
+        reading, mention = found
         if not 0 <= mention.start < mention.end <= reading.count:
             return float("nan")
         values = self.features(reading, mention)[None]

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lvlm_saliency.detection.base import Depth, Detector, Needs, as_reading, patches
+from lvlm_saliency.detection.base import Depth, Detector, Needs, patches
 from lvlm_saliency.detection.geometry import cosine, cosines, top
 from lvlm_saliency.detection.mention import Mention
 from lvlm_saliency.detection.reading import Reading
@@ -63,5 +63,5 @@ class GLSim(Detector):
         parts = self.parts(reading, token)
         return -(self.weight * parts["global"] + (1 - self.weight) * parts["local"])
 
-    def explain(self, source: Any, mention: Mention) -> dict[str, Any]:
-        return dict(self.parts(as_reading(source, mention), mention.start))
+    def parts_of(self, reading: Reading, mention: Mention) -> dict[str, Any]:
+        return dict(self.parts(reading, mention.start))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from lvlm_saliency.detection.base import Depth, Detector, Needs, as_reading
+from lvlm_saliency.detection.base import Depth, Detector, Needs
 from lvlm_saliency.detection.mention import Mention
 from lvlm_saliency.detection.reading import Reading
 
@@ -37,6 +37,6 @@ class Overthinking(Detector):
         top = reading.part("text_top", None, "lens of every layer")[at]
         return top.tolist(), reading.part("text_entropy", None, "lens of every layer")[at].tolist()
 
-    def explain(self, source: Any, mention: Mention) -> dict[str, Any]:
-        top, entropy = self._lens(as_reading(source, mention), mention.start)
+    def parts_of(self, reading: Reading, mention: Mention) -> dict[str, Any]:
+        top, entropy = self._lens(reading, mention.start)
         return {"top": top, "entropy": entropy}

@@ -70,6 +70,8 @@ class Reading:
         piece: token id to its text. tied: whether input and output embeddings are one. max_new_tokens: the limit that
             the text was written under, where known.
         trace, sample: the saliency trace, and which of its texts this is; scores: what was read off it, by name.
+        answers: of a text that thinks, where it answers, as (first token, one past the last); None for one answer.
+            by_answer: the readings of those, as `detection.answers` makes them.
     """
 
     ids: np.ndarray
@@ -101,6 +103,8 @@ class Reading:
     trace: SaliencyTrace | None = None
     sample: int = 0
     scores: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
+    answers: Sequence[tuple[int, int]] | None = None
+    by_answer: dict[tuple[int, int], Reading] = field(default_factory=dict, repr=False)
 
     def __repr__(self) -> str:
         return f"Reading(prompt={self.prompt}, tokens={self.count}, image={len(self.image)}, rows={len(self.rows)})"
@@ -108,6 +112,8 @@ class Reading:
     @classmethod
     def of_trace(cls, trace: SaliencyTrace, sample: int = 0) -> Reading:
         """What a saliency trace says of one of its texts: log p, entropy, attention averaged over heads, at P."""
+        from lvlm_saliency.tracing.answers import answer_spans
+
         regions = trace.regions
         keep = ~regions.padding[sample].numpy()
         keep[trace.prompt_length :] = trace.valid[sample].numpy()
@@ -131,6 +137,7 @@ class Reading:
             averaged=True,
             trace=trace,
             sample=sample,
+            answers=None if trace.parts is None else answer_spans(trace, sample),
         )
 
     @property

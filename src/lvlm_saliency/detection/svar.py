@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from lvlm_saliency.detection.base import Depth, Detector, Needs, as_reading
+from lvlm_saliency.detection.base import Depth, Detector, Needs
 from lvlm_saliency.detection.mention import Mention
 from lvlm_saliency.detection.reading import Reading
 
@@ -41,5 +41,5 @@ class SVAR(Detector):
         rows = {layer: reading.attended(layer, self.row(token)) for layer in layers}
         return {layer: float(row[:, reading.image].sum(axis=1).mean()) for layer, row in rows.items()}
 
-    def explain(self, source: Any, mention: Mention) -> dict[str, Any]:
-        return {"layers": self.ratios(as_reading(source, mention), mention.start)}
+    def parts_of(self, reading: Reading, mention: Mention) -> dict[str, Any]:
+        return {"layers": self.ratios(reading, mention.start)}

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from lvlm_saliency.detection.base import Depth, Needs, as_reading
+from lvlm_saliency.detection.base import Depth, Needs
 from lvlm_saliency.detection.fitted import Cases, Fittable
 from lvlm_saliency.detection.geometry import cosine, cosines, largest
 from lvlm_saliency.detection.mention import Mention
@@ -107,5 +107,5 @@ class VisER(Fittable):
         values = np.array([[parts["context"], parts["mass"], parts["VR"]]])
         return float(self.risks(values, np.array([mention.name]))[0])
 
-    def explain(self, source: Any, mention: Mention) -> dict[str, Any]:
-        return dict(self.parts(as_reading(source, mention), mention.start))
+    def parts_of(self, reading: Reading, mention: Mention) -> dict[str, Any]:
+        return dict(self.parts(reading, mention.start))

@@ -47,7 +47,7 @@ def scorer(one: Detector, model: Any, processor: Any) -> Callable[[SaliencyTrace
     check_ready(one)
 
     def score(trace: SaliencyTrace, answer: Any) -> list[float]:
-        batch, mentions = answer.batch, words_of(answer.tokens, answer.sample)
+        batch, mentions = answer.batch, words_of(answer.answered(processor), answer.sample)
         found = reading(
             model,
             dict(batch.inputs),

@@ -75,7 +75,11 @@ def _of_template(template: Mapping[str, Any]) -> Marks | None:
     return None
 
 
-def parts_of(marks: Marks, prompt: str, tokens: Sequence[str]) -> list[tuple[str, int, int]]:
+Part = tuple[str, int, int]
+"""A part of a text: its kind, its first token, and one past its last."""
+
+
+def parts_of(marks: Marks, prompt: str, tokens: Sequence[str]) -> list[Part]:
     """The parts of a text, in order, as (kind, first token, one past the last); kinds are "thinking", "answer" and
     "mark". Together they are all tokens.
 
@@ -85,7 +89,7 @@ def parts_of(marks: Marks, prompt: str, tokens: Sequence[str]) -> list[tuple[str
     """
     text = "".join(tokens)
     kinds = _kinds(marks, text, _opened(marks, prompt, text))
-    parts: list[tuple[str, int, int]] = []
+    parts: list[Part] = []
     begin = 0
     for number, token in enumerate(tokens):
         end = begin + len(token)
@@ -99,14 +103,37 @@ def parts_of(marks: Marks, prompt: str, tokens: Sequence[str]) -> list[tuple[str
     return parts
 
 
-def _opened(marks: Marks, prompt: str, text: str) -> bool:
-    """Whether the text begins inside the thinking."""
+def parts_of_ids(marks: Marks, tokenizer: Any, prompt: Sequence[int], tokens: Sequence[str]) -> list[Part]:
+    """`parts_of` with the prompt as token ids, padding left out."""
+    return parts_of(marks, tokenizer.decode(list(prompt), skip_special_tokens=False), tokens)
+
+
+def answers_of(parts: Sequence[Part]) -> list[tuple[int, int]]:
+    """Where a text answers, as (first token, one past the last): mostly once, behind its thinking."""
+    return [(first, end) for kind, first, end in parts if kind == ANSWER]
+
+
+def prompt_opens(marks: Marks, prompt: str) -> bool:
+    """Whether what is written behind this prompt begins inside the thinking."""
     if marks.turn and marks.turn in prompt:
         turn = prompt[prompt.rindex(marks.turn) :]
-        opened = turn.rfind(marks.open) > max(turn.rfind(mark) for mark in marks.close)
-    else:  # earlier turns may hold marks too: only what the prompt ends with is the model's own
-        opened = prompt.rstrip().endswith(marks.open)
-    if opened:
+        return turn.rfind(marks.open) > max(turn.rfind(mark) for mark in marks.close)
+    # earlier turns may hold marks too: only what the prompt ends with is the model's own
+    return prompt.rstrip().endswith(marks.open)
+
+
+def answered_at_once(processor: Any, prompt: str) -> str:
+    """The prompt of a question whose answer is read from the next token: a thinking that the template opens is closed
+    again, as templates that can switch it off write it."""
+    marks = marks_of(processor)
+    if marks is None or not prompt_opens(marks, prompt):
+        return prompt
+    return prompt + ("" if prompt.endswith("\n") else "\n") + f"\n{marks.close[0]}\n\n"
+
+
+def _opened(marks: Marks, prompt: str, text: str) -> bool:
+    """Whether the text begins inside the thinking."""
+    if prompt_opens(marks, prompt):
         return True
     closes = [text.find(mark) for mark in marks.close if mark in text]
     if not closes or marks.open in text[: min(closes)]:

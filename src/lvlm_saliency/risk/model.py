@@ -85,15 +85,15 @@ class RiskModel:
         """The risk of every generated token, float32 `[batch, T]`, 0 to 1, NaN past the end of the text.
 
         It is trained and calibrated on tokens that begin an object word (`names_object`); for other tokens the number
-        is an extrapolation without meaning.
+        is an extrapolation without meaning. Where a text thinks (`SaliencyTrace.with_thinking`), each answer is read
+        by itself, with its thinking as a part of the prompt, and tokens of the thinking have no risk (NaN).
 
         Raises:
             InputError: the trace lacks a layer that the model reads.
             SettingError: the trace is not normalised row by row.
         """
-        import torch
-
-        from lvlm_saliency.risk.signals import CAUSAL, FREE, names_of, of_trace
+        from lvlm_saliency.risk.signals import CAUSAL, FREE, names_of
+        from lvlm_saliency.tracing.answers import over_answers
 
         chosen = self.layers_of(trace)
         known = {*FREE, *CAUSAL}.issuperset(self.groups)
@@ -101,17 +101,26 @@ class RiskModel:
             raise InputError("the risk model was made by another version of this package: train it again")
         if trace.settings.get("normalise", "row") != "row":
             raise SettingError("risk is read from a trace normalised by row, and this one is by matrix")
-        groups = of_trace(trace, chosen, self.groups)
+        return over_answers(trace, self._predicted)
+
+    def _predicted(self, trace: SaliencyTrace) -> Tensor:
+        import torch
+
+        from lvlm_saliency.risk.signals import of_trace
+
+        groups = of_trace(trace, self.layers_of(trace), self.groups)
         values = np.concatenate([groups[name] for name in self.groups], axis=-1)
         batch, count, width = values.shape
         risk = self.probability(values.reshape(-1, width)).reshape(batch, count)
         return torch.from_numpy(risk.astype(np.float32)).masked_fill(~trace.valid, float("nan"))
 
     def names_object(self, trace: SaliencyTrace) -> Tensor:
-        """Which generated tokens also began an object word in the training texts, bool `[batch, T]`."""
+        """Which tokens of an answer also began an object word in the training texts, bool `[batch, T]`."""
         import torch
 
-        return torch.isin(trace.token_ids, torch.from_numpy(self.objects)) & trace.valid
+        from lvlm_saliency.tracing.answers import answer_mask
+
+        return torch.isin(trace.token_ids, torch.from_numpy(self.objects)) & answer_mask(trace)
 
     def check(self, model: Any) -> str:
         """Whether it was trained for this model: a note where the weights are others, "" where they are the same.

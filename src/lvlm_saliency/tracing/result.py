@@ -148,7 +148,7 @@ class SaliencyTrace:
         Returns:
             A trace that shares its rows with this one; this one itself where the tokenizer has no such tokens.
         """
-        from lvlm_saliency.model.thinking import marks_of, parts_of
+        from lvlm_saliency.model.thinking import marks_of, parts_of_ids
 
         marks = marks_of(processor)
         if marks is None:
@@ -157,7 +157,7 @@ class SaliencyTrace:
         parts = []
         for number, tokens in enumerate(self.tokens(processor)):
             given = self.sequences[number, self.padding(number) : self.prompt_length].tolist()
-            parts.append(parts_of(marks, tokenizer.decode(given, skip_special_tokens=False), tokens))
+            parts.append(parts_of_ids(marks, tokenizer, given, tokens))
         return replace(self, parts=parts)
 
     def _part(self, name: str) -> Tensor:
