@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lvlm_saliency.detection.mention import Mention
-from lvlm_saliency.detection.reading import Reading
+from lvlm_saliency.detection.reading import LensOf, Reading
 from lvlm_saliency.tracing.answers import of_answer
 
 
@@ -32,6 +32,7 @@ def located(source: Any, mention: Mention) -> tuple[Reading, Mention] | None:
 def reading_of(reading: Reading, first: int, end: int) -> Reading:
     """What was captured of the answer from token `first` to before token `end`, its prompt all that stands before."""
     kept = (reading.rows >= first) & (reading.rows <= end)
+    behind = reading.prompt + first - int(reading.image.max()) - 1 if len(reading.image) else 0
     trace = None if reading.trace is None else of_answer(reading.trace, reading.sample, first, end)
     return replace(
         reading,
@@ -45,6 +46,8 @@ def reading_of(reading: Reading, first: int, end: int) -> Reading:
         attention={layer: rows[:, kept] for layer, rows in reading.attention.items()},
         chain={layer: pair[:, :, first : end + 1] for layer, pair in reading.chain.items()},
         text={index: states[kept] for index, states in reading.text.items()},
+        prompt_states={index: states[:behind] for index, states in reading.prompt_states.items()},
+        prompt_lens={key: _cut_lens(lens, slice(behind)) for key, lens in reading.prompt_lens.items()},
         text_top=_cut(reading.text_top, kept),
         text_entropy=_cut(reading.text_entropy, kept),
         extra={name: _cut_extra(name, found, slice(first, end)) for name, found in reading.extra.items()},
@@ -59,6 +62,12 @@ def reading_of(reading: Reading, first: int, end: int) -> Reading:
 
 def _cut(values: np.ndarray | None, chosen: Any) -> np.ndarray | None:
     return None if values is None else values[chosen]
+
+
+def _cut_lens(lens: LensOf, some: slice) -> LensOf:
+    """The lens on some of its positions."""
+    parts = (lens.logits, lens.size, lens.top, lens.least, lens.kept)
+    return LensOf(lens.ids, *(part[some] for part in parts))
 
 
 def _cut_extra(name: str, found: Any, tokens: slice) -> Any:

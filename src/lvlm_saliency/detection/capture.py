@@ -112,12 +112,13 @@ class _Plan:
         self.count = int(own[length:].sum())
         self.prompt = int(own[:length].sum())
         self.image = regions.image[sample].nonzero().flatten()
-        behind = int(self.image.max()) + 1 if len(self.image) else length
-        self.behind = torch.arange(behind, length)[own[behind:length]]
         mine = None if mentions is None else [one for one in mentions if one.sample == sample]
         answer = sequences[sample, length : length + self.count].cpu()
         self.answers = _answers(processor, sequences[sample, :length].cpu()[own[:length]].tolist(), answer.tolist())
         firsts = [first for first, _ in self.answers or [(0, 0)]]  # the state behind each answer's prompt
+        behind = int(self.image.max()) + 1 if len(self.image) else length
+        end = length + max(firsts, default=0) if len(self.image) else length  # what an answer's prompt holds
+        self.behind = torch.arange(behind, end)[own[behind:end]]
         rows = range(self.count + 1) if mine is None else (r for m in mine for r in range(m.start, m.end + 1))
         self.rows = torch.tensor(sorted({row for row in (0, *firsts, *rows) if row <= self.count}), dtype=torch.long)
         tokens = range(self.count) if mine is None else [t for m in mine for t in m.tokens if t < self.count]

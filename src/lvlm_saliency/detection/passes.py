@@ -54,7 +54,7 @@ def add_passes(
 
 def denials(model: Any, processor: Any, pictures: Sequence[Any], names: Sequence[str]) -> dict[str, float]:
     """log p(no) - log p(yes) for every name; empty where the tokenizer lacks either word."""
-    from lvlm_saliency.model.load import build_inputs
+    from lvlm_saliency.model.inputs import question_inputs
     from lvlm_saliency.risk.asked import question, yes_and_no
 
     words = yes_and_no(getattr(processor, "tokenizer", processor))
@@ -62,7 +62,7 @@ def denials(model: Any, processor: Any, pictures: Sequence[Any], names: Sequence
         return {}
     found = {}
     for name in names:
-        asked = build_inputs(processor, list(pictures), question(name), model=model)
+        asked = question_inputs(processor, list(pictures), question(name), model)
         log_p = _behind(model, asked, [])[0]
         found[name] = float(log_p[words[1]].logsumexp(-1) - log_p[words[0]].logsumexp(-1))
     return found
@@ -70,12 +70,12 @@ def denials(model: Any, processor: Any, pictures: Sequence[Any], names: Sequence
 
 def named_freely(model: Any, processor: Any, pictures: Sequence[Any], names: Sequence[str]) -> dict[str, float]:
     """log p of every name, capitalised, as the answer to `QUESTION`."""
-    from lvlm_saliency.model.load import build_inputs
+    from lvlm_saliency.model.inputs import question_inputs
 
     if not names:
         return {}
     tokenizer = getattr(processor, "tokenizer", processor)
-    asked = build_inputs(processor, list(pictures), QUESTION, model=model)
+    asked = question_inputs(processor, list(pictures), QUESTION, model)
     found = {}
     alone = _behind(model, asked, [])  # the first token of every name is of one pass
     for name in names:

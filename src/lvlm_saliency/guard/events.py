@@ -62,7 +62,8 @@ class Moment:
     kind: "draft" (`text` is the sentence in question as it stands now; it may still be taken back), "taken back"
     (`text`, up to `word`, was written and is taken back; the other fields as of `Try`), "settled" (`text` stands and
     never changes). action: of what is settled: "kept", "flagged" (it holds a word whose risk is above the threshold),
-    "rewritten" (it replaces what was taken back) or "dropped" (nothing replaces it; `text` may be empty).
+    "rewritten" (it replaces what was taken back), "dropped" (nothing replaces it; `text` may be empty) or "thinking"
+    (of a model that thinks before it answers: the guard leaves that alone).
     """
 
     kind: Literal["draft", "taken back", "settled"]

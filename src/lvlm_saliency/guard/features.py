@@ -46,11 +46,14 @@ class Reader:
         """What a pass has to keep."""
         return Capture(frozenset(self.model.layers), graph=False)
 
-    def features(self, capture: Capture, shift: Sequence[int], total: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    def features(
+        self, capture: Capture, shift: Sequence[int], total: int, first: Sequence[int]
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
         """For each sample the groups "attention" and "attention concentration" of the row that a pass over `total`
-        columns has added; `shift`: columns of padding left of each sample."""
+        columns has added; `shift`: columns of padding left of each sample; `first`: the token with which its answer
+        begins: a thinking before it counts as a part of the prompt."""
         rows = torch.stack([self._row(capture, layer, total) for layer in self.model.layers], dim=1)  # [B, L, K]
-        members = self._members(shift, total).to(rows.device)
+        members = self._members(shift, total, first).to(rows.device)
         attention = shares(rows, members).float().cpu().numpy()
         spread = concentration(rows, members[:, None, -1]).flatten(1).float().cpu().numpy()
         return list(zip(attention, spread, strict=True))
@@ -63,7 +66,7 @@ class Reader:
         found[:, start:stop] = weights[:, : stop - start]
         return found
 
-    def _members(self, shift: Sequence[int], total: int) -> Tensor:
+    def _members(self, shift: Sequence[int], total: int, first: Sequence[int]) -> Tensor:
         """Which columns belong to output, previous, prompt, system and image, bool `[B, 5, K]`."""
         device = self.regions.image.device
         position = torch.arange(total, device=device)[None] - torch.tensor(shift, device=device)[:, None]
@@ -72,18 +75,20 @@ class Reader:
         prompt, system, image = (
             region.gather(1, at) & inside for region in (self.regions.prompt, self.regions.system, self.regions.image)
         )
-        output = position >= self.length
+        answer = self.length + torch.tensor(first, device=device)[:, None]
+        output = position >= answer
+        prompt = prompt | ((position >= self.length) & ~output)
         previous = output.clone()
         previous[:, :-1] = False
         return torch.stack([output, previous, prompt, system, image], dim=1)
 
     def odds(self, row: Row, token: int) -> float:
         """The first stage's log-odds of the word whose first token has this number."""
-        notes = row.notes
+        notes, first = row.notes, row.draft.first
         missing = (np.full(5 * len(self.model.layers), np.nan), np.full(2 * len(self.model.layers), np.nan))
 
         def note(at: int) -> Note | None:
-            return notes[at] if 0 <= at < len(notes) else None
+            return notes[at] if first <= at < len(notes) else None
 
         def features(at: int) -> tuple[np.ndarray, np.ndarray]:
             found = note(at)
@@ -94,11 +99,11 @@ class Reader:
             return (np.nan, np.nan) if found is None else (found.log_p, found.entropy)
 
         before = [value for at in range(token - BEFORE, token) for value in surprise(at)]
-        ids = torch.tensor([row.draft.ids[: token + 1]])
+        ids = torch.tensor([row.draft.ids[first : token + 1]])
         groups = {
             "log-probability": [surprise(token)[0]],
             "entropy": [surprise(token)[1]],
-            "position": place_of(torch.tensor(token)).numpy(),
+            "position": place_of(torch.tensor(token - first)).numpy(),
             "repetition": repetition_of(ids)[0, -1].numpy(),
             "attention": features(token)[0],
             "attention concentration": features(token)[1],

@@ -27,6 +27,7 @@ from lvlm_saliency.hf import caches, prefixes
 from lvlm_saliency.interventions.sampling import Drawing
 from lvlm_saliency.model.output import Cost, GenerateOutput, TokenRecord
 from lvlm_saliency.model.regions import PIXELS, Regions, token_regions
+from lvlm_saliency.model.thinking import Ear, marks_of
 
 
 class GuardLoop(Loop):
@@ -100,7 +101,8 @@ class _Run:
         self.filler = 0 if pad is None else int(pad)
         self.rules = self._rules()
         self.rows = [
-            self._row(number, watch=self._watch(sample)) for sample, number in enumerate(generation.run.sample_ids)
+            self._row(sample, number, watch=self._watch(sample))
+            for sample, number in enumerate(generation.run.sample_ids)
         ]
         self.seed = self._seed()
         self.start = self._read()
@@ -118,8 +120,18 @@ class _Run:
             end=ends[0] if ends else None,
         )
 
-    def _row(self, number: int, **more: Any) -> Row:
-        return Row(number, Draft(self.tokenizer, self.setup.vocabulary), self.rules, self.tally, **more)
+    def _row(self, sample: int, number: int, **more: Any) -> Row:
+        draft = Draft(self.tokenizer, self.setup.vocabulary, self._ear(sample))
+        return Row(number, draft, self.rules, self.tally, **more)
+
+    def _ear(self, sample: int) -> Ear | None:
+        """For a model that thinks: tells the thinking of this sample from its answer."""
+        marks = marks_of(self.generation.run.processor)
+        if marks is None:
+            return None
+        ids, mask = self.generation.input_ids[sample], self.generation.model_kwargs.get("attention_mask")
+        own = ids if mask is None else ids[mask[sample, : len(ids)].bool()]
+        return Ear(marks, self.tokenizer.decode(own.tolist(), skip_special_tokens=False))
 
     def _watch(self, sample: int) -> Callable[[Moment], None]:
         """Shows a text to who watches it."""
@@ -193,7 +205,7 @@ class _Run:
         count = 1 + self.guard.samples
         origin = [place for place in range(len(self.rows)) for _ in range(count)]
         several = [
-            self._row(self.rows[place].number, margins=self.rows[place].margins, candidate=number % count)
+            self._row(place, self.rows[place].number, margins=self.rows[place].margins, candidate=number % count)
             for number, place in enumerate(origin)
         ]
         strand = Straight(self.model, self.session, self.start.rows(origin), self.filler)

@@ -159,6 +159,11 @@ class Row:
     def resolve(self) -> int | None:
         """Judge what can be judged. Returns the length to which the text went back, None where it did not."""
         while True:
+            if thought := self.draft.skip():
+                self.watch(Moment("settled", thought, action="thinking"))
+            if self.ended is not None and self.draft.start >= len(self.draft):
+                self.done = True  # it ended in the midst of its thinking
+                return None
             end = self.draft.sentence_end(final=self.ended is not None)
             for claim in self.claims:
                 if end is not None and claim.mention.start >= end:
@@ -223,7 +228,7 @@ class Row:
 
     def _drop(self, claim: Claim) -> int | None:
         draft = self.draft
-        if draft.start == 0:
+        if draft.start == draft.first:
             self.lenient = True
             return None
         if self.dropping and self.rules.end is not None:

@@ -8,9 +8,9 @@ from typing import Any
 from PIL import Image
 
 from lvlm_saliency.errors import SettingError
-from lvlm_saliency.model.inputs import build_inputs
+from lvlm_saliency.model.inputs import question_inputs
 from lvlm_saliency.model.regions import placeholder_ids
-from lvlm_saliency.model.templates import prompt_text
+from lvlm_saliency.model.templates import question_text
 from lvlm_saliency.risk.asked import question, yes_and_no
 
 _SIDE = 224
@@ -57,7 +57,7 @@ class Wording:
     def _made(self, words: str) -> tuple[list[int], list[int]]:
         """The ids before the first and behind the last image token, with a blank picture through the processor."""
         blank = [Image.new("RGB", (_SIDE, _SIDE), (127, 127, 127))]
-        ids = build_inputs(self.processor, blank, words)["input_ids"][0].tolist()
+        ids = question_inputs(self.processor, blank, words)["input_ids"][0].tolist()
         places = [at for at, token in enumerate(ids) if token in self.images]
         return ids[: places[0]], ids[places[-1] + 1 :]
 
@@ -66,7 +66,7 @@ class Wording:
         mark = getattr(self.processor, "image_token", None)
         if not isinstance(mark, str) or not mark:
             return None
-        text = prompt_text(self.processor, self.tokenizer, words, 1, "auto")
+        text = question_text(self.processor, self.tokenizer, words, 1)
         _, found, behind = text.rpartition(mark)
         return self.tokenizer(behind, add_special_tokens=False)["input_ids"] if found else None
 

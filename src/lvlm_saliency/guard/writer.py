@@ -135,7 +135,7 @@ class Writer:
         capture = reader.capture()
         logits = self.strand.logits(capture)
         total = int(self.strand.cache.get_seq_length())
-        return logits, reader.features(capture, self.strand.shift, total)
+        return logits, reader.features(capture, self.strand.shift, total, [row.draft.first for row in self.rows])
 
     def _choose(self, logits: Tensor, features: list | None, longest: int) -> None:
         """The next token of every row that is not done or waiting at its end."""
@@ -253,7 +253,7 @@ class Writer:
     def _resolve(self, row: Row) -> int | None:
         settled = row.draft.start
         back = row.resolve()
-        if row.draft.start > settled and not row.done:
+        if row.draft.start > settled and not row.done and not row.draft.thinking:
             for strand in self.strands:
                 if isinstance(strand, Alone):
                     strand.mark()

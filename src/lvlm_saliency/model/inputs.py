@@ -16,7 +16,7 @@ from lvlm_saliency.errors import InputError, PromptError
 from lvlm_saliency.model import families
 from lvlm_saliency.model.placeholders import expected_image_tokens, expected_video_tokens
 from lvlm_saliency.model.regions import PIXELS, end_token_ids, padding_id, placeholder_ids
-from lvlm_saliency.model.templates import prompt_text
+from lvlm_saliency.model.templates import prompt_text, question_text
 from lvlm_saliency.model.towers import packs_pictures
 
 _TYPES = ("token_type_ids", "mm_token_type_ids")
@@ -77,6 +77,18 @@ def build_inputs(
         prompt_text(processor, tokenizer, text, len(own), chat) for text, own in zip(prompts, pictures, strict=True)
     ]
     return encoded(processor, pictures, texts, model)
+
+
+def question_inputs(processor: Any, pictures: Sequence[Image.Image], question: str, model: Any = None) -> BatchFeature:
+    """As `build_inputs`, of a question whose answer is read from the very next token: a thinking that the template
+    opens is closed again.
+
+    Raises:
+        PromptError: as `build_inputs`.
+    """
+    tokenizer = getattr(processor, "tokenizer", processor)
+    check_sees(processor, [pictures])
+    return encoded(processor, [pictures], [question_text(processor, tokenizer, question, len(pictures))], model)
 
 
 def check_sees(processor: Any, pictures: Sequence[Sequence[Image.Image]]) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 from jinja2.exceptions import TemplateError
 
 from lvlm_saliency.errors import PromptError
+from lvlm_saliency.model.thinking import answered_at_once
 
 PLACEHOLDER = "<image>"  # understood in any prompt, whatever the family's own placeholder is
 
@@ -44,6 +45,15 @@ def prompt_text(processor: Any, tokenizer: Any, prompt: str, pictures: int, chat
         content += [{"type": "image"}] if number else []
         content += [{"type": "text", "text": piece}] if piece.strip() else []
     return _first_that_holds(processor, tokenizer, [("user", content)], [("user", plain)], pieces, pictures)
+
+
+def question_text(processor: Any, tokenizer: Any, question: str, pictures: int) -> str:
+    """As `prompt_text`, for a question whose answer is read from the very next token: no thinking is left open.
+
+    Raises:
+        PromptError: as `prompt_text`.
+    """
+    return answered_at_once(processor, prompt_text(processor, tokenizer, question, pictures, "auto"))
 
 
 Part = str | None

@@ -131,6 +131,52 @@ def answered_at_once(processor: Any, prompt: str) -> str:
     return prompt + ("" if prompt.endswith("\n") else "\n") + f"\n{marks.close[0]}\n\n"
 
 
+class Ear:
+    """Hears a text as it is written, and says which of its tokens are no answer. It cannot know of a thinking that
+    nothing opened before its closing mark comes."""
+
+    def __init__(self, marks: Marks, prompt: str):
+        self.marks, self.first = marks, prompt_opens(marks, prompt)
+        self.kept = max(map(len, (marks.open, *marks.close, *marks.more))) - 1  # so much may begin a mark
+        self.heard: list[tuple[str, bool, int]] = []  # behind each token: what may begin a mark, thinking; its length
+
+    @property
+    def thinking(self) -> bool:
+        """Whether the next token is thinking, unless it closes it."""
+        return self.heard[-1][1] if self.heard else self.first
+
+    def hear(self, token: str) -> int:
+        """The next token's text, special tokens included. Returns how many of the last tokens, this one counted, are
+        now known to be thinking or a mark: 0 for a token of the answer, more than 1 where a mark took several."""
+        rest, thinking = self.heard[-1][:2] if self.heard else ("", self.first)
+        before, text, aside = len(rest), rest + token, int(thinking)
+        while found := _next_mark(self.marks, text, thinking):
+            place, mark = found
+            aside = max(aside, 1 + self._tokens(before - place))
+            thinking, place = mark == self.marks.open, place + len(mark)
+            text, before = text[place:], max(0, before - place)
+        self.heard.append((text[-self.kept :] if self.kept else "", thinking, len(token)))
+        return aside
+
+    def _tokens(self, characters: int) -> int:
+        """How many of the tokens heard last hold so many characters."""
+        count = 0
+        while characters > 0 and count < len(self.heard):
+            count += 1
+            characters -= self.heard[-count][2]
+        return count
+
+    def forget(self, length: int) -> None:
+        """All but the first `length` tokens were taken back."""
+        del self.heard[length:]
+
+
+def _next_mark(marks: Marks, text: str, thinking: bool, start: int = 0) -> tuple[int, str] | None:
+    """Where the next mark that counts stands, and which it is."""
+    ends = marks.close if thinking else (marks.open, *marks.close, *marks.more)
+    return min(((text.find(mark, start), mark) for mark in ends if text.find(mark, start) >= 0), default=None)
+
+
 def _opened(marks: Marks, prompt: str, text: str) -> bool:
     """Whether the text begins inside the thinking."""
     if prompt_opens(marks, prompt):
@@ -147,8 +193,7 @@ def _kinds(marks: Marks, text: str, thinking: bool) -> list[str]:
     kinds: list[str] = []
     while len(kinds) < len(text):
         at = len(kinds)
-        ends = marks.close if thinking else (marks.open, *marks.close, *marks.more)
-        found = min(((text.find(mark, at), mark) for mark in ends if text.find(mark, at) >= 0), default=None)
+        found = _next_mark(marks, text, thinking, at)
         stop = len(text) if found is None else found[0]
         kinds += [THINKING if thinking else ANSWER] * (stop - at)
         if found is not None:

@@ -25,11 +25,16 @@ SMALL_PICTURE = 200
 LARGEST_SIDE = 1024
 
 
+def regions_of(thinks: bool) -> list[str]:
+    """The regions that a page offers. thinks: whether some of its texts are known to think before they answer."""
+    return [*REGIONS, *(PARTS if thinks else ())]
+
+
 def page_data(report: Report, budget: int = ROW_BUDGET) -> dict[str, Any]:
     """Everything that the page shows. `budget`: bytes of rows for the whole page before base64 (see `pack`)."""
     every = [run for case in report.cases for run in case.runs]
     runs = len(every)
-    regions = [*REGIONS, *(PARTS if any(run.trace.parts is not None for run in every) else ())]
+    regions = regions_of(any(run.trace.parts is not None for run in every))
     return {
         "regions": regions,
         "palettes": palettes(),

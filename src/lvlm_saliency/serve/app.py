@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 
 from lvlm_saliency import __version__
 from lvlm_saliency.chat import Chat
+from lvlm_saliency.model.thinking import marks_of
 from lvlm_saliency.serve.around import Around, answer
 from lvlm_saliency.serve.calibrations.paths import Paths
 from lvlm_saliency.serve.calibrations.store import Calibrations
@@ -102,6 +103,7 @@ class Server:
         own = {"methods": methods(), "detectors": detectors(), "risk": self.risk is not None}
         own |= {"guards": sorted(self.guards), "calibrates": self.calibrations is not None}
         own |= {"max_tokens": self.settings.max_tokens, "version": __version__}
+        own["thinks"] = marks_of(self.chat.processor) is not None
         head = {"id": self.settings.shown, "object": "model", "created": self.created, "owned_by": "lvlm-saliency"}
         return {**head, "lvlm_saliency": own}
 

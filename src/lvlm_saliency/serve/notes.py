@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from lvlm_saliency.chat import Explanation
+from lvlm_saliency.tracing.result import PARTS
 
 REGIONS = ("output", "previous", "image", "prompt", "system")
 
@@ -16,7 +17,8 @@ def token_notes(explanation: Explanation) -> list[dict[str, Any]]:
     `object` is the word that begins with the token, where the risk model takes it for an object word, else None.
     """
     trace = explanation.trace
-    saliency = {region: trace.scores(region)[0].tolist() for region in REGIONS}
+    regions = (*REGIONS, *(PARTS if trace.parts is not None else ()))
+    saliency = {region: trace.scores(region)[0].tolist() for region in regions}
     logprobs, entropy = trace.logprobs[0].tolist(), trace.entropy[0].tolist()
     risk = explanation.risk
     found = []

@@ -9,7 +9,7 @@ from typing import Any
 
 from lvlm_saliency.report.content import Report
 from lvlm_saliency.report.html import SCRIPTS, STYLES, script_json, static
-from lvlm_saliency.report.page import page_data
+from lvlm_saliency.report.page import page_data, regions_of
 
 OWN_SCRIPTS = ("live.js", "labels.js", "play.js")
 
@@ -36,7 +36,7 @@ def page(model: dict[str, Any], keyed: bool) -> tuple[str, str]:
         nonce=nonce,
         styles="\n".join([*map(static, STYLES), _own("play.css")]),
         scripts="\n".join([*map(static, SCRIPTS), *map(_own, OWN_SCRIPTS)]),
-        data=script_json({**page_data(Report("", [])), "server": own}),
+        data=script_json({**page_data(Report("", [])), "regions": regions_of(own["thinks"]), "server": own}),
     )
     return content, policy
 

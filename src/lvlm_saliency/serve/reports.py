@@ -11,7 +11,7 @@ from lvlm_saliency.chat import Explanation
 from lvlm_saliency.report.content import Case, Report
 from lvlm_saliency.report.html import about, render_page
 from lvlm_saliency.report.pack import ROW_BUDGET
-from lvlm_saliency.report.page import case_data, page_data
+from lvlm_saliency.report.page import case_data, page_data, regions_of
 from lvlm_saliency.serve.faults import Fault
 
 MOST_TOGETHER = 12
@@ -22,15 +22,16 @@ class Reports:
 
     def __init__(self, most: int):
         self.most = most
-        self._kept: OrderedDict[str, tuple[dict[str, Any], str]] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[dict[str, Any], str, list[str]]] = OrderedDict()
         self._lock = threading.Lock()
 
     def keep(self, explanation: Explanation) -> str:
         """Keep what a page shows of an explanation; the name under which it is found."""
         case = Case("The answer", [explanation.run()], explanation.images, explanation.prompt)
-        data, name = case_data(case, ROW_BUDGET // 2), secrets.token_urlsafe(16)
+        regions = regions_of(explanation.trace.parts is not None)
+        data, name = case_data(case, ROW_BUDGET // 2, regions), secrets.token_urlsafe(16)
         with self._lock:
-            self._kept[name] = (data, about(explanation.trace))
+            self._kept[name] = (data, about(explanation.trace), regions)
             while len(self._kept) > self.most:
                 self._kept.popitem(last=False)
         return name
@@ -57,6 +58,6 @@ class Reports:
             else:
                 same["runs"] += case["runs"]
         with self._lock:
-            lead = self._kept[names[0]][1] if names[0] in self._kept else ""
+            _, lead, regions = self._kept.get(names[0], ({}, "", regions_of(False)))
         report = Report("What every word depends on", [], lead if len(names) == 1 else "")
-        return render_page(report, {**page_data(report), "cases": joined})
+        return render_page(report, {**page_data(report), "regions": regions, "cases": joined})

@@ -104,6 +104,7 @@ function offerColours() {
   const select = at("live-colour"), before = select.value;
   const options = [...SERVER.risk ? [["risk", "risk of being hallucinated"]] : [],
     ["output", "saliency on earlier words"], ["image", "saliency on the picture"], ["prompt", "saliency on the prompt"]];
+  if (SERVER.thinks) options.push(["thinking", "saliency on the thinking"], ["answer", "saliency on the answer"]);
   if (at("detector").value) options.push([`detector:${at("detector").value}`, `detector ${at("detector").value}`]);
   select.replaceChildren(...options.map(([value, text]) => element("option", {value}, text)));
   if (options.some(([value]) => value === before)) select.value = before;
