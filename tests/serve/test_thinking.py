@@ -36,12 +36,16 @@ def test_regions_of_a_model_that_thinks(pictures):
         report = choice["lvlm_saliency"]["report_url"]
         address = report if report.startswith("http") else f"{server.url}{report}"
         for url in (f"{server.url}/", address):
-            data = json.loads(re.search(r'id="data"[^>]*>(.*?)</script>', httpx.get(url).text, re.DOTALL).group(1))
+            data = shown(url)
             assert data["regions"][-2:] == ["thinking", "answer"]
         assert [part[0] for part in data["cases"][0]["runs"][0]["parts"]][:3] == ["thinking", "mark", "answer"]
 
 
 def test_one_that_does_not_has_no_such_regions(server):
     assert server.client().models.list().data[0].lvlm_saliency["thinks"] is False
-    page = httpx.get(f"{server.url}/").text
-    assert "thinking" not in json.loads(re.search(r'id="data"[^>]*>(.*?)</script>', page, re.DOTALL).group(1))["regions"]
+    assert "thinking" not in shown(f"{server.url}/")["regions"]
+
+
+def shown(url):
+    """The data of a page."""
+    return json.loads(re.search(r'id="data"[^>]*>(.*?)</script>', httpx.get(url).text, re.DOTALL).group(1))
