@@ -1,7 +1,8 @@
-"""Run the exactness and contract tests on the oldest and the newest releases that the package allows.
+"""Run the exactness and contract tests, and the demo, on the oldest and the newest releases that the package allows.
 
 `python .ci/versions.py floor newest` (as `make test-versions`) makes an environment of its own for each, `.venv-floor`
-and `.venv-newest`, installs there what `pyproject.toml` says, and runs the same tests in both. Needs Python 3.11.
+and `.venv-newest`, installs there what `pyproject.toml` says (not `constraints.txt`), and runs the same tests and the
+demo in both. Needs Python 3.11.
 """
 
 from __future__ import annotations
@@ -64,15 +65,16 @@ def environment(name: str) -> Path:
 
 
 def tested(name: str) -> bool:
-    """Whether the tests pass on these releases."""
+    """Whether the tests pass and the demo runs on these releases."""
     python = environment(name)
     shown = "import torch, transformers; print(transformers.__version__, torch.__version__)"
     print(f"{name}: transformers and torch", flush=True)
     subprocess.run([python, "-c", shown], check=True)
     settings = {**os.environ, "LVLM_SALIENCY_FAMILIES": FAMILIES, "OMP_NUM_THREADS": "1"}
     chosen = " and ".join(f"not ({words})" for words in LEFT_OUT)
-    command = [python, "-m", "pytest", "-m", "not slow", "-k", chosen, *TESTS]
-    return subprocess.run(command, cwd=ROOT, env=settings, check=False).returncode == 0
+    tests = [python, "-m", "pytest", "-m", "not slow", "-k", chosen, *TESTS]
+    demo = [python, "-m", "lvlm_saliency.demo", "--out", ROOT / f".venv-{name}" / "demo"]
+    return all([subprocess.run(one, cwd=ROOT, env=settings, check=False).returncode == 0 for one in (tests, demo)])
 
 
 if __name__ == "__main__":

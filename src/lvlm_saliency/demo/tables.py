@@ -44,7 +44,7 @@ def method_table(demo: Demo) -> Table:
     columns = [_figures(way, demo.scenes, present) for way in demo.ways]
     rows = [[label, *(column[label] for column in columns)] for label in columns[0]]
     note = f"{count} captions, written as one batch, show how it works, and say nothing about which way is better."
-    return Table("The same pictures, four ways", ["", *(way.name for way in demo.ways)], rows, note)
+    return Table("The same pictures, five ways", ["", *(way.name for way in demo.ways)], rows, note)
 
 
 def _figures(way: Way, scenes: Sequence[Any], present: int) -> dict[str, str]:
