@@ -1,4 +1,4 @@
-"""ADS: whether attention on the picture gathers in a place or scatters."""
+"""ADS: whether attention on the picture is concentrated in one place or dispersed."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class ADS(Detector):
     normalised, is a; m is the mass of a in connected groups (8 neighbours, 3 patches or more) of its top 10 %; H is the
     entropy of the other 90 %, renormalised, over log |I|. A flat map gives 1.
 
-    mode="grid" uses the picture's real grids (several tiles are joined by nothing); mode="official_code" factors |I|
-    into the rectangle nearest to a square, as the released code does, whatever the picture is: wrong for grids such as
-    Qwen's. Without grids the reading falls back to the latter only when asked: the score is NaN.
-    Over a background that is exactly flat the score is 0 even where the peaks are scattered (as in the code).
+    mode="grid" uses the picture's real grids (tiles are not connected to one another). mode="official_code" factors |I|
+    into the rectangle nearest to a square, as the released code does for every picture: wrong for grids such as Qwen's.
+    Where the grids are not known, mode="grid" gives NaN. Over a background that is exactly flat the score is 0 even
+    where the peaks are scattered (as in the code).
 
     Paper: CVPR 2026, arXiv 2604.04863; code tuandung2812alt3/token-grounding-detector@3025708.
     """

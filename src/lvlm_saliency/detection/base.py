@@ -1,4 +1,4 @@
-"""What a detector is: what it needs, where it reads, and how the scores of a word's tokens become the word's."""
+"""The base class of detectors: what is captured for them, and how the scores of a word's tokens become the word's."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lvlm_saliency.tracing.result import SaliencyTrace
 
 WHERE = ("P", "A")
-"""P: the state that predicts a token (there when the token is drawn); A: the state at the token (one step later)."""
+"""P: the state that predicts a token (known when the token is drawn); A: the state at the token (one step later)."""
 SUBTOKENS = ("first", "last", "mean", "max", "min")
 """How the risks of a word's tokens become the word's."""
 PATCHES, LAYERS = 576, 32
@@ -28,7 +28,7 @@ PASSES = {
     "blank picture": "the text read with a blank picture",
     "words": "the tokenizer",
 }
-"""What the extras of `Needs` are, in words."""
+"""Descriptions of `Needs.extra`."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def patches(number: int, count: int) -> int:
 
 @dataclass(frozen=True)
 class Needs:
-    """What is to be captured of one text. Layers are numbers of decoder layers, states indices of hidden states.
+    """What is to be captured of one text. Layers are decoder layer numbers; states are indices of hidden states.
 
     Attributes:
         logits: log-probability, entropy and margin of each token.
@@ -115,7 +115,7 @@ class Needs:
 
     @property
     def kinds(self) -> list[str]:
-        """What is needed, in words."""
+        """Descriptions of what is needed."""
         told = (
             ("logits", self.logits),
             ("attention per head" if self.heads else "attention", bool(self.attention) or bool(self.chain)),
@@ -136,10 +136,10 @@ class Needs:
 class Detector:
     """A published score of a word: higher means more likely hallucinated.
 
-    Class attributes: `name`; `title`; `paper`; `passes`: forward passes beside the one over prompt and answer, in
-    words; `fit`: "none", "scale", "calibrated" (class means), "trained"; `granularity`: "token" (each token has a
-    score), "word", "object" (all mentions of an object share it); `causal`: whether the score of a word can be had as
-    soon as the word is finished, whatever follows.
+    Class attributes: `name`; `title`; `paper`; `passes`: a description of the forward passes beside the one over prompt
+    and answer; `fit`: "none", "scale", "calibrated" (class means), "trained"; `granularity`: "token" (each token has a
+    score), "word", "object" (all mentions of an object share it); `causal`: whether the score of a word is known as
+    soon as the word is finished and does not depend on what follows.
 
     Args:
         where: "P" or "A" (`WHERE`); the same for every detector that reads states or attention.
@@ -155,7 +155,7 @@ class Detector:
     granularity: ClassVar[str] = "token"
     causal: ClassVar[bool] = True
     places: ClassVar[tuple[str, ...]] = WHERE
-    """Which `where` mean something: a score of logits has no A."""
+    """The values of `where` that it has: scores of logits have no A."""
 
     where: str = field(default="P", kw_only=True)
     subtokens: str = field(default="first", kw_only=True)
@@ -192,7 +192,7 @@ class Detector:
             mention: the word.
 
         Returns:
-            float64; NaN where the score is undefined (no picture, no prefix, nothing there, a word of the thinking).
+            float64; NaN where the score is undefined (no picture, no text before the word, a word of the thinking).
 
         Raises:
             SettingError: the source lacks what the detector needs.

@@ -1,4 +1,4 @@
-"""The risk of this package as it can be had while a word is written: forward features, nothing of what follows."""
+"""The causal form of this package's risk: features of the forward pass that are known when the word is written."""
 
 from __future__ import annotations
 

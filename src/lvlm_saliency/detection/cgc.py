@@ -19,8 +19,8 @@ class CGC(Detector):
     """-mean over layers [.25 L, .75 L) of the mean of the top 5 % cosines between the word's state and the picture's
     states behind the same layer.
 
-    The released class takes 5 patches where nothing else is said; the paper's runs 5 % (29 of 576), which is the
-    default here. `count` sets a fixed number.
+    The released class takes 5 patches by default; the paper's runs take 5 % (29 of 576), which is the default here.
+    `count` sets a fixed number.
 
     Paper: as ADS, arXiv 2604.04863; code tuandung2812alt3/token-grounding-detector@3025708.
     """

@@ -15,9 +15,9 @@ from lvlm_saliency.detection.reading import Reading
 class ContextualLens(Detector):
     """-max_i cos(h, v_i): the picture at hidden state 13 and the word at 27, of 32, scaled.
 
-    Published for whole answers, as the cosine with the mean of all answer states; for a word the state at it alone, as
-    VisER's tables take it (subtokens="mean" takes the mean of the scores of its tokens). The layers are those of
-    third-party code; the official code was not found.
+    Published for whole answers, as the cosine with the mean of all answer states. For a word it is the state at the
+    word alone, as in VisER's tables (subtokens="mean" takes the mean of the scores of its tokens). The layers are those
+    of third-party code; the official code was not found.
 
     Paper: Phukan et al., Beyond logit lens: contextual embeddings, NAACL 2025, arXiv 2411.19187.
     """

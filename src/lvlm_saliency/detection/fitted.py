@@ -1,4 +1,4 @@
-"""Detectors that are fitted on other pictures: what they learn from, and how they judge."""
+"""Detectors that are fitted on labelled words of other pictures."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lvlm_saliency.errors import SettingError
 
 @dataclass(frozen=True)
 class Cases:
-    """Words to learn from.
+    """Labelled words to fit a detector on.
 
     Attributes:
         values: float64 `[N, F]`, the detector's features (NaN: missing); y: bool `[N]`, hallucinated; picture: int
@@ -38,11 +38,11 @@ class Cases:
 
 
 class Fittable(Detector):
-    """A detector whose score has something that other pictures must give: a scale, class means, weights."""
+    """A detector with something that must be fitted on other pictures: a scale, class means, or weights."""
 
     @property
     def ready(self) -> bool:
-        """Whether it has what it is fitted for."""
+        """Whether it has been fitted."""
         return True
 
     def features(self, reading: Reading, mention: Mention) -> np.ndarray:
@@ -71,7 +71,7 @@ class Fittable(Detector):
 
 @dataclass(frozen=True)
 class Trained(Fittable):
-    """A detector with weights. Unfitted it has no score: `fitted(cases)` gives one that has."""
+    """A detector with trained weights. Before it is fitted it has no score; `fitted(cases)` returns a fitted one."""
 
     fit: ClassVar[str] = "trained"
     granularity: ClassVar[str] = "word"
@@ -171,6 +171,6 @@ def perceptron(
         n_iter_no_change=epochs,
     )  # fmt: skip
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # as many epochs as were asked for, and no more
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the number of epochs is fixed
         model.fit((filled - fill) / scale, y)
     return Perceptron(fill, scale, list(zip(model.coefs_, model.intercepts_, strict=True)))

@@ -1,4 +1,4 @@
-"""HaloProbe: a classifier that position cannot help, times what position and repetition say."""
+"""HaloProbe: a classifier trained on words balanced over position, times a classifier of position and repetition."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class HaloProbe(Trained):
 
     The paper normalises position "to [0, 1]" without saying by what; the text's final length would look ahead, so it is
     the limit on new tokens. Occurrences are counted so far, so that the score is causal. Its code has not been
-    published: this is from the paper's text. Sizes of f's layers are not in it: 256 and 64 here.
+    published: this follows the paper's text, which does not give the sizes of f's layers (256 and 64 here).
 
     Paper: HaloProbe, ICML 2026, arXiv 2604.06165.
     """
@@ -97,8 +97,8 @@ def looks(reading: Reading, row: int) -> np.ndarray:
 
 
 def balanced(occurrence: np.ndarray, place: np.ndarray, y: np.ndarray, seed: int, bins: int = 5) -> np.ndarray:
-    """Numbers of rows, some more than once, in which as many are positive as negative in every stratum of occurrence
-    and position; strata of one kind alone are left out (they say nothing given x_e)."""
+    """Row numbers, some repeated, with as many positives as negatives in every stratum of occurrence and position.
+    Strata with only one of the two are left out."""
     edges = np.quantile(place, np.linspace(0, 1, bins + 1)[1:-1])
     stratum = np.searchsorted(edges, place, side="right") * 10 + occurrence.astype(int)
     random, chosen = np.random.default_rng(seed), []

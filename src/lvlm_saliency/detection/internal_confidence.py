@@ -14,8 +14,8 @@ from lvlm_saliency.detection.reading import LensOf, Reading
 
 @dataclass(frozen=True)
 class InternalConfidence(Detector):
-    """-max over layers and picture tokens of softmax(W h)[word], with W the unembedding and no norm but that of the
-    last state.
+    """-max over layers and picture tokens of softmax(W h)[word], with W the unembedding; only the last state goes
+    through the final norm.
 
     mode="official_code": only the 50 most probable tokens of each place keep their probability, renormalised, others
     have exactly 0 (a top-k warper was left in); embeddings count as layer 0; of the word's subtokens the most confident

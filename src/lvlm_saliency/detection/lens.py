@@ -1,4 +1,4 @@
-"""The head on hidden states, reduced at once to what detectors read: chosen words, top tokens, entropies."""
+"""The logit lens on hidden states, reduced immediately to what detectors read: chosen words, top tokens, entropies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lens cosine: how near the picture's last states come to the word's direction in the unembedding."""
+"""Lens cosine: similarity of the picture's last states to the word's rows of the unembedding."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class LensCosine(Fittable):
     """-mean of the 10 (of 576, scaled) largest cosines between the picture's last hidden states, behind the final norm
     once, and the mean of the unembedding rows of the word's tokens.
 
-    With `means` (class name to the mean of that cosine over calibration pictures) the class's own mean is taken off,
-    an unknown class's by the mean of the means; `fitted(cases)` finds them, and `study detect` shows it both
-    ways. The released code applies the final norm a second time to a state that has it: not done here.
+    With `means` (class name to the mean of that cosine over calibration pictures) the mean of the class is subtracted;
+    of an unknown class, the mean of all means. `fitted(cases)` computes them, and `study detect` shows both forms. The
+    released code applies the final norm a second time to a state that already has it; that is not done here.
 
     Source: peter-scitix/lvlm-hallucination-grounding@0f3006d (`gc`); no paper.
     """

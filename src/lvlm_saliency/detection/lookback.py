@@ -1,4 +1,4 @@
-"""Lookback ratio: attention per picture token against attention per token behind it."""
+"""Lookback ratio: attention per picture token against attention per token after it."""
 
 from __future__ import annotations
 

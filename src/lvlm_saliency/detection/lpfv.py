@@ -15,10 +15,10 @@ QUESTION = "Describe any element of the image with only one word or phrase."
 @dataclass(frozen=True)
 class LPFV(Detector):
     """-sum over the tokens of the object's name, capitalised, of its log-probability as the answer to "Describe any
-    element of the image with only one word or phrase.": the language prior is out, since no text stands before it.
+    element of the image with only one word or phrase.". No text stands before it that a language prior could continue.
 
-    The released code measures behind the generation settings' warpers, which make zeros of most; here the model's own
-    probabilities. All mentions of an object share it; it favours what is salient.
+    The released code measures probabilities after the generation settings' warpers, which set most to zero; here they
+    are the model's own. All mentions of an object share the score; it favours salient objects.
 
     Paper: SelfVal, arXiv 2601.22451; its code at 4147ca2.
     """

@@ -12,8 +12,8 @@ from lvlm_saliency.detection.reading import Reading
 
 @dataclass(frozen=True)
 class Margin(Detector):
-    """log p(best other token) - log p(y_t), nats: negative where y_t was the most probable, and higher the closer the
-    rival came.
+    """log p(best other token) - log p(y_t), nats: negative where y_t was the most probable, and higher the more
+    probable the other token was.
 
     Paper: the margin of active learning (Scheffer et al. 2001), in log space; MetaToken (arXiv 2405.19186) has it among
     its features.

@@ -18,7 +18,7 @@ class MetaToken(Trained):
     """Logistic regression on position, occurrence, log p, the sum of log p so far, entropy, margin, and the attention
     of the last layer's heads to the picture.
 
-    The paper's features were not read in its text, only told of: hence "like". Its cost is that of a pass.
+    The features follow descriptions of the paper, not its text: hence "like".
 
     Paper: MetaToken, arXiv 2405.19186.
     """

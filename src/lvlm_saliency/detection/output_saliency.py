@@ -1,4 +1,4 @@
-"""Output saliency: what the word depends on among the answer's earlier tokens."""
+"""Output saliency: how much the word depends on the answer's earlier tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Overthinking: how often the layers change their mind about the next token, and how unsure they are."""
+"""Overthinking: how often the most probable next token changes from layer to layer, and the layers' entropy."""
 
 from __future__ import annotations
 

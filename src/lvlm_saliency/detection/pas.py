@@ -19,7 +19,7 @@ class PAS(Detector):
     The sum grows with the text's length; mode="per_token" divides by its share of the keys (uniform attention gives 1),
     a control against position. Layer 0 of the model is read, not scaled.
 
-    Paper: PAS, CVPR 2026, arXiv 2511.11502 (read in summaries with its equations; the code was not to be had).
+    Paper: PAS, CVPR 2026, arXiv 2511.11502 (from summaries with its equations; no code was available).
     """
 
     name: ClassVar[str] = "pas"

@@ -1,4 +1,4 @@
-"""Previous saliency: what the word depends on in the one token before it."""
+"""Previous saliency: how much the word depends on the one token before it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""RAUQ: confidence handed on along the head that looks at the previous token."""
+"""RAUQ: token confidence propagated through the head that attends to the previous token."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lvlm_saliency.errors import SettingError
 
 @dataclass(frozen=True)
 class RAUQ(Detector):
-    """In each layer l the head h with the largest mean attention to the previous token carries confidence on:
+    """In each layer l the head h with the largest mean attention to the previous token propagates confidence:
     c_0 = p_0, c_t = alpha p_t + (1 - alpha) a_t c_{t-1}; the risk of token t is max_l -log c_t.
 
     `sequence` gives the published score of a whole text, max_l (1 - mean_t log c_t) in the released code. The form per

@@ -1,4 +1,4 @@
-"""`Reading`: what was captured of one text, for every detector that asks. Plain arrays, without padding."""
+"""`Reading`: what was captured of one text for detectors, as numpy arrays without padding."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class Reading:
 
     @classmethod
     def of_trace(cls, trace: SaliencyTrace, sample: int = 0) -> Reading:
-        """What a saliency trace says of one of its texts: log p, entropy, attention averaged over heads, at P."""
+        """The reading of one text of a saliency trace: log p, entropy, attention averaged over heads, at P."""
         from lvlm_saliency.tracing.answers import answer_spans
 
         regions = trace.regions
@@ -163,7 +163,7 @@ class Reading:
         """
         if row not in self._kept:
             raise SettingError(
-                f"the state behind token {row - 1} of the answer was not captured (a trace ends before the last token; "
+                f"the state after token {row - 1} of the answer was not captured (a trace ends before the last token; "
                 "a reading keeps the words that it was told): make the reading with that word among its mentions"
             )
         return self._kept[row]

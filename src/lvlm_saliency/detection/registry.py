@@ -1,4 +1,4 @@
-"""Names to detectors, without importing a detector before it is asked for."""
+"""Looks detectors up by name; a detector is imported only when it is asked for."""
 
 from __future__ import annotations
 

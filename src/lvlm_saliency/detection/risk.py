@@ -1,4 +1,4 @@
-"""The calibrated risk of this package, as one detector among the others."""
+"""The calibrated risk of this package, as a detector."""
 
 from __future__ import annotations
 

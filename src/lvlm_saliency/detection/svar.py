@@ -1,4 +1,4 @@
-"""SVAR: how much attention the middle layers pay the picture."""
+"""SVAR: attention of the middle layers to the picture."""
 
 from __future__ import annotations
 

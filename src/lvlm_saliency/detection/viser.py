@@ -27,9 +27,9 @@ class VisER(Fittable):
     VR = S_img / (S_img + S_text + 1e-8), S_img = sum_i (p_i / sum p) max(0, cos(v_i, word's state)), S_text = mean of
     the 10 largest max(0, cos(e_j, e_word)) over input embeddings of the answer's tokens before the word.
 
-    Before the first token S_text is 0 and VR is 1; a repeated word has itself among its prefix, cosine 1: meant for
-    first mentions. `tau` is the mean of sum_i p_i over 100 calibration pictures (`fitted`; `study detect` fits it on
-    other pictures).
+    Before the first token S_text is 0 and VR is 1. A repeated word occurs in its own prefix with cosine 1, so the score
+    is meant for first mentions. `tau` is the mean of sum_i p_i over 100 calibration pictures (`fitted`; `study detect`
+    fits it on other pictures).
 
     Paper: VisER, arXiv 2608.30480 (read in full; no code).
     """
@@ -83,7 +83,7 @@ class VisER(Fittable):
         return -(self.alpha * context / (1 + np.exp(-mass / self.tau)) + (1 - self.alpha) * ratio)
 
     def parts(self, reading: Reading, token: int) -> dict[str, float]:
-        """VE, VR and what they are made of, but for the gate of VE when `tau` is not known."""
+        """VE, VR and their parts; without the gate of VE where `tau` is not known."""
         p = self.mass(reading, token)
         if p is None:
             return dict.fromkeys(("context", "mass", "S_img", "S_text", "VR"), float("nan"))

@@ -1,4 +1,4 @@
-"""A detector's score of every word of a text, for faces that colour words."""
+"""A detector's score of every word of a text, for pages and terminals that colour words."""
 
 from __future__ import annotations
 

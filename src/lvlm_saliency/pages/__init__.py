@@ -1,1 +1,1 @@
-"""What tables, figures and pages are made of, whatever they are about."""
+"""Building blocks of pages: numbers, tables, drawings, Markdown, the HTML shell."""

@@ -1,4 +1,4 @@
-"""How figures are shown: names, units, which direction is better, and how a difference is read."""
+"""Figures as text: names, units, which direction is better, and the verdict on a difference."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def interval(figure: Figure, bounds: Sequence[float | None], sign: bool = False)
 
 
 def too_few(difference: Mapping[str, Any] | None) -> bool:
-    """Whether a difference is known to stand on too few pictures to be judged."""
+    """Whether a difference is over too few pictures to be judged."""
     pictures = (difference or {}).get("pictures")
     return pictures is not None and pictures < MIN_IMAGES
 
@@ -71,7 +71,7 @@ def verdict(figure: Figure, difference: Mapping[str, Any] | None) -> str:
 
 
 def reading(figure: Figure, plain: Mapping[str, Any], matched: Mapping[str, Any], shorter: bool) -> str:
-    """What a difference to greedy decoding means once length is held equal."""
+    """The verdict on a difference to greedy decoding, given the difference at equal length."""
     first, second = verdict(figure, plain), verdict(figure, matched)
     if first == "better" and second == "better":
         return "better, also at the same length"

@@ -26,19 +26,19 @@ def _cell(cell: Cell) -> str:
 
 
 def escaped(text: str) -> str:
-    """Text that Markdown leaves as it is, in one line: no link, picture, code, cell border or tag comes of it, and
-    nothing in it steers the terminal of whoever looks at the file."""
+    """Text in one line that Markdown shows as it is, without links, pictures, code, cell borders or tags, and without
+    characters that control a terminal."""
     line = _ACTIVE.sub(r"\\\g<0>", printable(text).replace("\n", " ⏎ "))
     return line.replace("<", "&lt;").replace("CHAIR_", "CHAIR\\_")
 
 
 def paragraph(text: str) -> str:
-    """`escaped`, for a line that begins with it: no heading, list or quotation comes of it either."""
+    """As `escaped`, for the beginning of a line: it becomes no heading, list or quotation either."""
     return _OPENING.sub(r"\1\\", escaped(text))
 
 
 def fenced(text: str) -> list[str]:
-    """Lines of a code block that holds `text`, whatever fences stand in it."""
+    """Lines of a code block that holds `text`, which may contain fences itself."""
     longest = max(map(len, re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return [fence, printable(text), fence]

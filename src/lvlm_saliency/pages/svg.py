@@ -10,8 +10,8 @@ from html import escape
 
 ROW, TOP, BOTTOM, PANEL, GAP = 26, 40, 26, 190, 26
 WIDTH, LETTER, LINE, LONGEST = 400, 7, 13, 24
-"""Of a drawing, so that its letters can still be read on a phone, where it is scaled down; of a letter, at most; of a
-line; and how many letters a line may have."""
+"""Width of a drawing, small enough for its letters to be readable when it is scaled down on a phone; largest width of a
+letter; height of a line; and how many letters a line may have."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A table as data: what stands in its cells, whatever writes it out."""
+"""A table as data, for Markdown and HTML."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class Table:
 
     @property
     def layout(self) -> str:
-        """The page's class for a table of about this width: the wider, the sooner its rows become cards."""
+        """The CSS class for a table of about this width: wider ones turn into cards on larger screens already."""
         columns = zip(self.head, *self.rows, strict=True)
         rem = sum(0.9 + max(len(head) * 0.46, *(_rem(cell) for cell in cells)) for head, *cells in columns)
         return next((name for name, most in (("", 36), ("wide", 56), ("wider", 73)) if rem <= most), "cards")
 
 
 def _rem(cell: Cell) -> float:
-    """About how wide the page sets a cell; long texts are wrapped there."""
+    """The approximate width of a cell on the page, where long texts are wrapped, in rem."""
     lines = [min(len(line), 34) * 0.52 for line in cell.text.splitlines() or [""]]
     return max(*lines, len(cell.note) * 0.44)

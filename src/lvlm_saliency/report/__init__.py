@@ -1,4 +1,4 @@
-"""Faces of a trace: an offline HTML page, plots, coloured terminal text, a notebook view.
+"""Shows a trace: as an offline HTML page, plots, coloured terminal text, or a notebook view.
 
 `SaliencyTrace.to_html`, `.plot` and `._repr_html_` delegate to `write_trace`, `plot_trace` and `fragment`.
 Pages that compare several texts are built from `Report`, `Case` and `Run` and written by `write_html`.

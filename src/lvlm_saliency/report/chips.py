@@ -1,7 +1,7 @@
-"""What is drawn as one piece: a token, or the tokens that only together are a character.
+"""Chips, the pieces in which a text is drawn: a token, or the tokens that together make one character.
 
-A byte-level tokenizer cuts an emoji or a character of Chinese into tokens of a byte or two, none of which can be shown.
-Scores stay those of tokens; a piece shows their mean.
+A byte-level tokenizer cuts an emoji or a Chinese character into tokens of a byte or two, none of which can be shown.
+Scores stay those of tokens; a chip shows their mean.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 JOINER = "\u200d"
 BROKEN = "\u00b7"
-"""Stands for bytes that are no character."""
+"""Shown for bytes that are not a character."""
 
 
 @dataclass(frozen=True)
@@ -29,34 +29,34 @@ class Chip:
         return range(self.first, self.end)
 
     def mean(self, values: Sequence[float]) -> float:
-        """The mean over its tokens of those values that are known; NaN where none is."""
+        """The mean of its tokens' values, NaN left out; NaN where all are."""
         known = [values[t] for t in self.tokens if not math.isnan(values[t])]
         return sum(known) / len(known) if known else math.nan
 
     def largest(self, values: Sequence[float]) -> float:
-        """The largest of its tokens' values that are known; NaN where none is."""
+        """The largest of its tokens' values, NaN left out; NaN where all are."""
         return max((values[t] for t in self.tokens if not math.isnan(values[t])), default=math.nan)
 
 
 def chips(tokens: Sequence[str]) -> list[Chip]:
-    """The pieces of a text whose tokens add the texts `tokens` (see `tracing.result.token_texts`), in order.
+    """The chips of a text, in order. `tokens`: the text that each token adds (see `tracing.result.token_texts`).
 
-    A token that adds nothing yet goes with the one that completes its character, and a mark that changes the character
-    before (an accent, a skin colour, a joined emoji) with that character. Every token is in one piece, and no piece
-    holds the replacement sign.
+    A token that completes no character belongs to the chip of the token that does, and a mark that changes the
+    character before it (an accent, a skin colour, a joined emoji) to that character's chip. Every token is in exactly
+    one chip, and no chip contains the replacement character.
     """
     found: list[Chip] = []
     first, text = 0, ""
     for at, token in enumerate(tokens):
         text += token
-        if not text:  # nothing to see yet
+        if not text:  # no complete character yet
             continue
         if found and _continues(found[-1].text, text):
             found[-1] = Chip(found[-1].first, at + 1, found[-1].text + text)
         else:
             found.append(Chip(first, at + 1, text))
         first, text = at + 1, ""
-    if first < len(tokens):  # what was cut off in the midst of a character
+    if first < len(tokens):  # the text was cut off within a character
         if found:
             found[-1] = Chip(found[-1].first, len(tokens), found[-1].text + text)
         else:
@@ -65,7 +65,7 @@ def chips(tokens: Sequence[str]) -> list[Chip]:
 
 
 def _continues(before: str, text: str) -> bool:
-    """Whether a text goes on with the last character of the one before."""
+    """Whether a text continues the last character of the text before it."""
     mark, last = text[0], before[-1]
     if mark == JOINER or (last == JOINER and not mark.isspace()):
         return True
@@ -76,5 +76,5 @@ def _continues(before: str, text: str) -> bool:
 
 
 def shown(text: str) -> str:
-    """A text as a chip shows it: its spaces left out, or what they are where there is nothing else."""
+    """A text as a chip shows it: without spaces, or with visible signs for them where it holds nothing else."""
     return text.strip() or ("\u23ce" if "\n" in text else "\u2423" if text else BROKEN)

@@ -1,7 +1,7 @@
 """The colour scales of words: in the terminal, the notebook, the plots and, for light and dark screens, the page.
 
-Whatever the background, the letters on it are of a colour that can be read: a contrast of at least `READABLE`. Pale to
-deep blue is ordered in lightness, so it survives every kind of colour blindness and a grey print.
+Letters have a contrast of at least `READABLE` on every background. Pale to deep blue is ordered by lightness, so it can
+be read with every kind of colour blindness and in grey print.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ READABLE = 4.5
 STEPS = 101
 Colour = tuple[int, int, int]
 SCHEMES: dict[str, tuple[Colour, Colour]] = {"light": (INK, PAPER), "dark": ((233, 231, 226), (13, 17, 22))}
-"""Letters on weak and on strong backgrounds, where they can be read there."""
+"""Preferred colours of letters on weak and on strong backgrounds."""
 SCALES: dict[str, dict[str, tuple[Colour, Colour]]] = {
     "score": {"light": (WEAK, STRONG), "dark": ((34, 39, 45), (116, 184, 242))},
     "row": {"light": ((251, 243, 230), (201, 93, 0)), "dark": ((43, 38, 32), (255, 162, 74))},

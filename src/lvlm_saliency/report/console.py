@@ -1,4 +1,4 @@
-"""The console that everything is printed on: text on it is text, whoever wrote it, and steers nothing."""
+"""The console that everything is printed on: no printed text can control the terminal."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from ..plain_text import printable
 
 
 class PlainConsole(Console):
-    """A rich console without markup, emoji codes and highlighting in what is printed, on which characters that a
-    terminal may obey come out as dots (`plain_text.printable`): rich adds the only escape codes."""
+    """A rich console without markup, emoji codes and highlighting of printed text. Characters that could control a
+    terminal are printed as dots (`plain_text.printable`), so the only escape codes are rich's own."""
 
     def __init__(self, **settings: Any):
         super().__init__(highlight=False, markup=False, emoji=False, **settings)
 
     def render_str(self, text: str, **settings: Any) -> Text:
-        """As `Console.render_str`. Here, before widths are measured."""
+        """As `Console.render_str`, with the replacement made before widths are measured."""
         return super().render_str(printable(text), **settings)
 
     def render(self, renderable: Any, options: Any = None) -> Iterable[Segment]:
-        """As `Console.render`. Here as well, for `Text` that was made without `plain`."""
+        """As `Console.render`, with the replacement for `Text` objects that were made without `plain`."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(printable(segment.text), segment.style)
 

@@ -1,4 +1,4 @@
-"""What a report shows, gathered from traces: plain data that every face (page, plot, terminal, notebook) reads."""
+"""The content of a report, gathered from traces, for the page, plots, the terminal and notebooks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Mark:
-    """A span of generated tokens `[start, end)` whose truth is known."""
+    """A span of generated tokens `[start, end)` of which it is known whether it is hallucinated."""
 
     start: int
     end: int
@@ -27,12 +27,16 @@ class Mark:
 
 @dataclass(frozen=True)
 class Run:
-    """One text that a model wrote about a case's pictures, with the trace of how it hangs together.
+    """One text that a model wrote about a case's pictures, with its trace.
 
-    `tokens` are the generated tokens' texts, which joined give the answer; `steps` the decisions of SGRS
-    (`GenerateOutput.steps[sample]`), if it ran; `layouts` one `ImageLayout` per picture of the case;
-    `risk` that of every token, if a risk model read the text (NaN: no object word); `cut`: whether the limit on new
-    tokens ended the text; `guard`: what a guard did to it (`guard.events.Event`).
+    Attributes:
+        name: what the page calls the text.
+        tokens: the texts of the generated tokens; joined they are the answer.
+        steps: the decisions of SGRS (`GenerateOutput.steps[sample]`), where it was used.
+        layouts: one `ImageLayout` per picture of the case.
+        risk: of every token, where a risk model was given (NaN: not an object word).
+        cut: whether the limit on new tokens ended the text.
+        guard: what a guard did to the text (`guard.events.Event`).
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Where saliency drops: the rule of SGRS (its threshold tau) read over a finished text, for display only."""
+"""Saliency drops: the threshold tau of SGRS applied to a finished text, for display only."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ WINDOW = 5
 
 
 def thresholds(scores: Sequence[float], alpha: float = ALPHA, window: int = WINDOW) -> list[float]:
-    """For each token `alpha` x the mean of the last `window` scores before it; NaN where there is none.
+    """For each token, `alpha` x the mean of the last `window` scores before it; NaN where there is none.
 
-    Tokens without a score (NaN) neither have a threshold of their own nor count in a later one.
+    Tokens without a score (NaN) have no threshold and do not count in later ones.
     """
     history: list[float] = []
     result = []

@@ -1,4 +1,4 @@
-"""What a guard did to a text, in the terminal: the sentences that it took back, why, and what stands there now."""
+"""Prints what a guard did to a text: the sentences that it rolled back, why, and what replaced them."""
 
 from __future__ import annotations
 

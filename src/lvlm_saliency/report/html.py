@@ -1,4 +1,4 @@
-"""One HTML file that opens offline: style, scripts, pictures and data inside, and a policy that forbids any request."""
+"""One HTML file that opens offline: it contains style, scripts, pictures and data, and its policy forbids requests."""
 
 from __future__ import annotations
 
@@ -61,9 +61,9 @@ def write_trace(
         images, layouts: per sample a list of pictures and of their `ImageLayout`s (see `image_layouts`); a picture
             without a layout is shown without a heat map.
         sample: the row of the batch to show, default all.
-        steps: `GenerateOutput.steps`, to show what SGRS looked at for each token.
-        risk: per sample the risk of every token (0 to 1, NaN for what is no object word); the page opens coloured by
-            it.
+        steps: `GenerateOutput.steps`, to show the candidates that SGRS considered for each token.
+        risk: per sample the risk of every token (0 to 1, NaN for tokens that begin no object word); the page then opens
+            coloured by risk.
         cut: per sample whether the limit on new tokens ended the text.
 
     Raises:
@@ -87,7 +87,7 @@ def write_trace(
 
 
 def about(trace: SaliencyTrace) -> str:
-    """How the trace was made, in a line; of a model's folder only the name."""
+    """How the trace was made, in one line, with only the last name of a model's folder."""
     model = Path(str(trace.settings.get("model") or "unknown"))
     name = model.name if model.is_absolute() else str(model)
     methods = trace.settings.get("methods") or []
@@ -111,8 +111,8 @@ def render_html(report: Report, *, budget: int = ROW_BUDGET) -> str:
 
 
 def render_page(report: Report, data: Any) -> str:
-    """The page of a report with the data that its scripts show, which `page_data` made."""
-    # Imported here, so that a command that writes no page does not wait for the template engine.
+    """The page of a report. `data`: the result of `page_data`, which its scripts show."""
+    # Imported here, so that commands that write no page do not load the template engine.
     from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
     environment = Environment(
@@ -131,7 +131,7 @@ def render_page(report: Report, data: Any) -> str:
 
 
 def script_json(value: Any) -> str:
-    """JSON that can stand inside a `<script>` element: no character of it can end the element or a line."""
+    """JSON that is safe inside a `<script>` element: it cannot end the element or a line."""
     text = json.dumps(value, allow_nan=False, separators=(",", ":"), ensure_ascii=True)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 

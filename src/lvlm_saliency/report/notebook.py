@@ -1,4 +1,4 @@
-"""What a notebook shows for a trace: the coloured words, without scripts."""
+"""The notebook view of a trace: its words coloured, without scripts."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ SHOWN_SAMPLES = 8
 
 
 def fragment(trace: SaliencyTrace, processor: Any = None, region: str = "output") -> str:
-    """HTML of every sample's words coloured by `scores(region)`, falls marked with a small triangle.
+    """HTML of every sample's words coloured by `scores(region)`, saliency drops marked with a small triangle.
 
-    Without a processor the tokenizer is looked for where the trace says that its model came from (a folder, or the
-    local cache; nothing is downloaded); where there is none, words are token ids. Of a batch the first `SHOWN_SAMPLES`
+    Without a processor, the tokenizer is taken from where the trace's model was loaded (a folder, or the local cache;
+    nothing is downloaded); where it is not found, token ids are shown. Of a batch only the first `SHOWN_SAMPLES`
     samples are shown.
     """
     processor = local_tokenizer(str(trace.settings.get("model") or "")) if processor is None else processor
@@ -64,7 +64,7 @@ def local_tokenizer(model: str) -> Any:
         return None
     try:
         return AutoTokenizer.from_pretrained(model, local_files_only=True)
-    # Not on this machine, or not loadable as it lies there: ids are shown instead, and the view says so.
+    # Not on this machine, or damaged: ids are shown instead, and the view says so.
     except (OSError, ValueError, ImportError):
         return None
 

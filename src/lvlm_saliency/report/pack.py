@@ -1,9 +1,9 @@
-"""Packing the rows of a trace small enough for one HTML file.
+"""Compresses the rows of a trace for one HTML file.
 
 A row (one token in one layer, over the earlier positions) is stored as one byte per position and one float32 scale:
-`value = scale * (byte / 255)^2`. The square root spends the bytes where rows have most of their values, near zero; the
-error is at most `scale / 255`, a two-hundredth of the row's largest value. Blocks are gzipped and base64-encoded; the
-page inflates a text's block when it is first shown. Scores are not quantised: they travel as float32.
+`value = scale * (byte / 255)^2`. The square gives the finest steps near zero, where most values of a row lie; the error
+is at most `scale / 255`, where `scale` is the row's largest value. Blocks are gzipped and base64-encoded; the page
+unpacks a text's block when it is first shown. Scores are not quantised: they are stored as float32.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ ROW_BUDGET = 6_000_000
 
 
 def layer_groups(n_layers: int, bytes_per_layer: int, budget: int = ROW_BUDGET) -> list[list[int]]:
-    """Indices of layers that share one stored row: each alone if that fits into `budget`, else neighbours together.
+    """Indices of layers that share one stored row: one layer each if that fits into `budget`, else neighbours together.
 
-    The mean over all layers is stored besides, so it takes part in the budget; it is stored whatever its size.
+    The mean over all layers is always stored too, and counts towards the budget.
     """
     affordable = max(budget // max(bytes_per_layer, 1) - 1, 0)
     if not n_layers or not affordable:
@@ -38,7 +38,7 @@ def quantise(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def dequantise(data: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """What the page reads back from `quantise`."""
+    """The inverse of `quantise`, as the page computes it."""
     return scale[..., None] * (data.astype(np.float32) / 255) ** 2
 
 

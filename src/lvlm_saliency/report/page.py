@@ -1,4 +1,4 @@
-"""The data of an HTML page: every run of a report as JSON-ready values, rows packed."""
+"""The data of an HTML page: every run of a report as JSON values, with compressed rows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .pack import ROW_BUDGET, layer_groups, pack_floats, pack_rows
 
 REGIONS = ("output", "previous", "image", "prompt", "prompt+output")
 PARTS = ("thinking", "answer")
-"""Regions that only the texts of models that think have."""
+"""Regions that only texts of models with thinking have."""
 SMALL_PICTURE = 200
 LARGEST_SIDE = 1024
 
@@ -31,7 +31,7 @@ def regions_of(thinks: bool) -> list[str]:
 
 
 def page_data(report: Report, budget: int = ROW_BUDGET) -> dict[str, Any]:
-    """Everything that the page shows. `budget`: bytes of rows for the whole page before base64 (see `pack`)."""
+    """The data of the whole page. `budget`: bytes of rows for the whole page before base64 (see `pack`)."""
     every = [run for case in report.cases for run in case.runs]
     runs = len(every)
     regions = regions_of(any(run.trace.parts is not None for run in every))
@@ -46,7 +46,7 @@ def page_data(report: Report, budget: int = ROW_BUDGET) -> dict[str, Any]:
 
 
 def case_data(case: Case, budget: int, regions: Sequence[str] = REGIONS) -> dict[str, Any]:
-    """What a section of a page shows. `budget`: bytes of rows for each of its texts, before base64; `regions`: those
+    """The data of a section of a page. `budget`: bytes of rows for each of its texts, before base64; `regions`: those
     of the page."""
     return {
         "title": case.title,
@@ -60,7 +60,7 @@ def case_data(case: Case, budget: int, regions: Sequence[str] = REGIONS) -> dict
 def _run(run: Run, regions: Sequence[str], budget: int) -> dict[str, Any]:
     trace, length = run.trace, run.length
     keys = trace.prompt_length + length - 1 if length else 0
-    layers = [] if trace.layer_mean else list(trace.layers)  # of a mean, no layer can be shown alone
+    layers = [] if trace.layer_mean else list(trace.layers)  # from the mean of the layers, none can be shown alone
     groups = layer_groups(len(layers), 2 * length * keys, budget)
     return {
         "name": run.name,
@@ -91,7 +91,7 @@ def _run(run: Run, regions: Sequence[str], budget: int) -> dict[str, Any]:
 
 
 def _taken_back(event: Any, run: Run) -> dict[str, Any]:
-    """A sentence that a guard took back: what it said each time, and what stands there now."""
+    """A sentence that a guard rolled back: its text at each attempt, and what replaced it."""
     now = "" if event.span is None else "".join(run.tokens[slice(*event.span)]).strip()
     tries = [[one.text, one.word, _number(one.risk), one.why] for one in event.tries]
     return {"action": event.action, "now": now, "span": event.span, "tries": tries}
@@ -102,7 +102,7 @@ def _group_name(layers: Sequence[int]) -> str:
 
 
 def _scores(run: Run, regions: Sequence[str], views: Sequence[Sequence[int]]) -> str:
-    """Float32 [2 measures, regions, views, T], saliency first; NaN over a region that this text has not."""
+    """Float32 [2 measures, regions, views, T], saliency first; NaN for a region that this text does not have."""
     known, none = run.trace.region_names, np.full(run.length, np.nan, dtype=np.float32)
 
     def values_of(score: Any, region: str, layers: Sequence[int]) -> np.ndarray:

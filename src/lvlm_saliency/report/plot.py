@@ -58,7 +58,7 @@ def plot_trace(
     """Write a PNG, SVG or PDF; what `SaliencyTrace.plot` calls.
 
     Without `token`: the lower-triangular map of generated tokens (rows) over earlier generated tokens (columns), mean
-    of `layers`, above the curve of `scores(region)` with its threshold and falls. With `token` (0 is the first
+    of `layers`, above the curve of `scores(region)` with its threshold and drops below it. With `token` (0 is the first
     generated one): that token's row over each picture and over the earlier words.
 
     Args:
@@ -85,7 +85,7 @@ def plot_run(
     region: str = "output",
     measure: str = "saliency",
 ) -> Path:
-    """`plot_trace` of a run that was gathered before, with its marks and layouts."""
+    """As `plot_trace`, for a `Run`, with its marks and layouts."""
     if Path(path).suffix.lower() not in KINDS:
         raise InputError(f"cannot draw {str(path)!r}; end the file name in {', '.join(KINDS)}")
     require("plots", "matplotlib", what="a plot")
@@ -96,7 +96,7 @@ def plot_run(
     trace = run.trace
     rows = _rows(run, layers, measure)
     scores = (trace.scores if measure == "saliency" else trace.attention_scores)(region, layers)
-    # Without a date the same trace gives the same file.
+    # No date is written, so that the same trace gives the same file.
     metadata = {"Date": None} if Path(path).suffix.lower() == ".svg" else None
     with _fonts(), replacing(path) as temporary:
         if token is None:
@@ -109,7 +109,8 @@ def plot_run(
 
 @contextmanager
 def _fonts() -> Iterator[None]:
-    """Fonts for words of any script that this machine has; a box stands for a character that none of them holds."""
+    """For the length of the block, use this machine's fonts for all scripts. Characters that none of them has are drawn
+    as boxes."""
     import matplotlib
     from matplotlib import font_manager
 
@@ -136,7 +137,7 @@ def draw_map(run: Run, rows: np.ndarray, scores: Sequence[float], measure: str, 
         values[t, :t] = rows[t, start : start + t]
     side = float(np.clip(0.19 * count + 2.2, 5.5, 22))
     figure, (top, below) = _figure(side + 0.9, side + 2.4, 2, height_ratios=[side, 1.9])
-    # A square root keeps the one strong neighbour of each word from hiding all the others.
+    # The square root makes weaker values visible beside the one strong neighbour that each word has.
     picture = top.imshow(np.sqrt(values), cmap="Blues", interpolation="nearest", vmin=0)
     bar = figure.colorbar(picture, ax=top, fraction=0.035, pad=0.015)
     bar.ax.yaxis.set_major_formatter(lambda root, _: f"{root * root:.3g}")
@@ -150,7 +151,7 @@ def draw_map(run: Run, rows: np.ndarray, scores: Sequence[float], measure: str, 
 
 
 def draw_curve(axes: Axes, run: Run, scores: Sequence[float], label: str) -> None:
-    """The score over the text, its threshold, and a triangle where it falls."""
+    """The score over the text, its threshold, and a triangle where the score is below it."""
     at = np.arange(len(scores))
     axes.plot(at, scores, color=BLUE, linewidth=1.6, label=label)
     axes.plot(at, thresholds(scores), color=RED, linewidth=0.9, linestyle="--", label="threshold")
@@ -171,7 +172,7 @@ def draw_token(run: Run, rows: np.ndarray, token: int, images: Sequence[Image], 
         heat = layout.heatmap(rows[token])
         size = (layout.width, layout.height)
         panel.imshow(np.asarray(image), extent=(0, size[0], size[1], 0))
-        # What hardly counts stays see-through, so that the picture can be recognised under the map.
+        # Small values are transparent, so that the picture can be recognised under the map.
         veil = 0.3 + 0.6 * np.sqrt(heat / max(float(heat.max()), 1e-30))
         drawn = panel.imshow(heat, cmap="inferno", alpha=veil, extent=(0, size[0], size[1], 0), vmin=0)
         figure.colorbar(drawn, ax=panel, fraction=0.045, pad=0.02)
@@ -214,7 +215,7 @@ def _label(text: str) -> str:
 
 
 def _figure(width: float, height: float, rows: int, columns: int = 1, **grid: Any) -> tuple[Figure, Any]:
-    # pyplot would pick a window system and keep every figure; a bare Figure on the Agg canvas does neither.
+    # pyplot would choose a window system and keep every figure; a Figure on the Agg canvas does neither.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

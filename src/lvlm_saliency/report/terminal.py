@@ -1,4 +1,4 @@
-"""A text in the terminal, every token coloured by its score; without colour, bars under the words say the same."""
+"""Prints a text with every token coloured by its score; without colour, with bars under the words."""
 
 from __future__ import annotations
 
@@ -45,11 +45,18 @@ def print_trace(
 ) -> None:
     """Print `tokens` (which joined are the text) coloured by `scores` (NaN: no score), with a legend.
 
-    Tokens that are a character only together are one word here (see `chips`). A token that falls (see `falls`) stands
-    behind a red triangle. Where the console has no colour, falls are set in brackets and a line of bars under each line
-    of text shows the scores; where it has no Unicode, digits do. `hallucinated`: the tokens that are known to name what
-    is not there; a cross follows them. `cut`: whether the limit on new tokens ended the text, which is then marked at
-    its end.
+    Tokens that together make one character are printed as one (see `chips`). A red triangle stands before a token whose
+    score drops (see `falls`). Where the console has no colour, such tokens are in brackets and a line of bars under
+    each line of text shows the scores; where it has no Unicode, digits do.
+
+    Args:
+        console: where to print.
+        tokens: the text of each token.
+        scores: one per token.
+        label: what the scores are.
+        hallucinated: numbers of the tokens that are known to be hallucinated; a cross follows them.
+        legend: whether to print a legend.
+        cut: whether the limit on new tokens ended the text, which is then marked at its end.
     """
     scale = Scale.of(scores)
     print_words(console, list(_words(tokens, scores, scale, hallucinated)), cut=cut)
@@ -59,7 +66,7 @@ def print_trace(
 
 
 def print_cut_legend(console: Console, cut: bool) -> None:
-    """What the mark of a text that was cut off means, where there is one."""
+    """Print what the mark at the end of a text that was cut off means, where there is one."""
     if cut:
         console.print(Text(LEGEND, style="dim"))
 
@@ -67,7 +74,8 @@ def print_cut_legend(console: Console, cut: bool) -> None:
 def print_words(
     console: Console, words: Sequence[Word], strongest: tuple[int, int, int] = STRONG, cut: bool = False
 ) -> None:
-    """Print words on a ground that deepens to `strongest`, or with bars under them; `cut`: and the mark at the end."""
+    """Print words on backgrounds up to the colour `strongest`, or with bars under them; `cut`: with the mark at the
+    end."""
     words = [*words, Word(" ", CUT, None, False)] if cut else words
     unicode = can_show(console, BARS)
     if colourless(console):
@@ -91,10 +99,10 @@ def _words(
 
 
 def word_of(token: str, share: float | None, fell: bool = False, hallucinated: bool = False) -> Word:
-    """A token ready to be printed."""
+    """A token as it is printed."""
     core = token.strip()
     before = token[: len(token) - len(token.lstrip())] if core else token
-    # Control characters in what a model wrote must not steer the user's terminal.
+    # Control characters in a model's text must not reach the user's terminal.
     return Word(printable(before), one_line(core), share, fell, hallucinated)
 
 
