@@ -1,4 +1,4 @@
-"""The command line. Every command has its own file, imported when it runs, so that `--help` waits for no library."""
+"""The command line. Every command has its own file, imported when it runs, so that `--help` loads no library."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command group, and how every failure becomes one line and an exit status."""
+"""The command group; it turns every failure into one line and an exit status."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ COMMANDS = {
     "study": ("study:study", "The paper's claims, measured again on any model and labelled texts."),
     "reproduce": ("reproduce:reproduce", "The paper's tables on your own checkpoints, its figures beside yours."),
     "tune": ("tune:tune", "Find a method's settings for a model on a budget, and write them to a preset file."),
-    "serve": ("serve:serve", "Serve OpenAI's chat completions, with what every word depends on, and a page to try it."),
+    "serve": ("serve:serve", "Serve an OpenAI-compatible chat API with notes on every word, and a page to try it."),
     "playground": ("serve:playground", "Open a page: ask about a picture, see what words depend on, label them."),
     "guard": ("guard:guard", "Calibrate the guard for a model on labelled pictures, for --method."),
     "score": ("score:score", "Score what any system wrote, as the official scorers of eleven benchmarks do."),
-    "judge": ("judge:judge", "Have a language model judge answers, for the benchmarks that want one."),
-    "check": ("check:check", "Measure on a checkpoint what is promised: exact rows, neutral settings, nothing left."),
+    "judge": ("judge:judge", "Have a language model judge answers, for the benchmarks that need a judge."),
+    "check": ("check:check", "Verify this package on a checkpoint: exact rows, neutral settings, nothing left behind."),
     "models": ("models:models", "List the model families that are supported and tested, with presets."),
     "methods": ("methods:methods", "List the methods and their settings."),
     "detectors": ("detectors:detectors", "List the hallucination detectors, what each needs and costs."),
@@ -43,11 +43,11 @@ COMMANDS = {
 }
 INTERRUPTED, BROKEN_PIPE = 130, 141
 LONGEST = 2000
-"""Characters of an error's line: a damaged file may put anything into it."""
+"""Largest number of characters of an error's line, which may quote a damaged file."""
 
 
 class LazyGroup(click.Group):
-    """Commands by name; the one that is called is imported, help shows the table above."""
+    """Commands by name: only the one that is called is imported, and help shows the table above."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -95,11 +95,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments or os.environ.get("LVLM_SALIENCY_DEBUG", "") not in ("", "0")
     for stream in (sys.stdout, sys.stderr):
-        # A character that the terminal lacks is no reason to lose a result.
+        # A character that the terminal cannot encode must not make a command fail.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
     try:
-        # Not app.main(): it would print an empty line at Ctrl-C and exit by itself when the reader has gone.
+        # Not app.main(), which prints an empty line at Ctrl-C and exits by itself when the reader of a pipe has gone.
         with app.make_context(PROGRAM, arguments) as context:
             app.invoke(context)
         sys.stdout.flush()
@@ -107,10 +107,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except click.exceptions.Exit as done:
         return done.exit_code
     except BrokenPipeError:
-        # The reader has gone (`| head`). Nothing more can be said; point stdout elsewhere for the flush at exit.
+        # The reader of the pipe has gone (`| head`). Point stdout elsewhere, so that the flush at exit does not fail.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
-    # Every failure is told in one line; those that nobody foresaw are failures of the run.
+    # Every failure is printed as one line; unexpected exceptions count as failures while running (status 1).
     except (Exception, KeyboardInterrupt) as error:
         return tell(error, debug)
 

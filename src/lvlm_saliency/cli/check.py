@@ -1,4 +1,4 @@
-"""`lvlm-saliency check`: whether the promises hold for one checkpoint."""
+"""`lvlm-saliency check`: verifies this package's guarantees on one checkpoint."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ Examples:
 @json_option
 @debug_option
 def check(model, revision, device, dtype, as_json):
-    """Measure on a checkpoint what this package promises for it, in seconds.
+    """Verify this package's guarantees on a checkpoint, in seconds.
 
-    A line for each: it can be traced; rows against the definition, by eager attention and autograd alone; methods that
-    are switched off bit-identical to generate; image tokens found and laid out; a method with a cache as without;
-    nothing left on the model. Exit status 1 when one fails or the model is refused. In half precision both sides are
-    rounded and the limits wide: --dtype float32 is the exact check.
+    One line for each: it can be traced; rows equal the definition (eager attention and autograd); neutral settings are
+    bit-identical to generate; image tokens are found and have positions; cached decoding equals recomputation; nothing
+    is left on the model. Exit status 1 when one fails or the model is refused. In half precision both sides are rounded
+    and the tolerances are wide: --dtype float32 is the exact check.
     """
     from lvlm_saliency import load_model
 

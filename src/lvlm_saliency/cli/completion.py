@@ -1,4 +1,4 @@
-"""Shell completion: what may stand where, known without importing a library (see `click.shell_completion`)."""
+"""Shell completion, without importing a library (see `click.shell_completion`)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ LAST_METHOD = re.compile(r"^(.*\+)?(?P<last>[A-Za-z0-9_]*)$")
 
 
 def answered(app: click.Command, program: str) -> int:
-    """Answer the shell on stdout: its script for `bash_source` (zsh, fish), what may follow for `bash_complete`.
+    """Print what the shell asks for: its completion script for `bash_source` (zsh, fish), candidates for
+    `bash_complete`.
 
     Returns the exit status; 1 for a shell that is not known.
     """
@@ -33,11 +34,11 @@ def items(values: Iterable[str | tuple[str, str]], incomplete: str, before: str 
 
 
 def method_names(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Names of methods; behind a `+` the next one's."""
+    """Names of methods, also after a `+`."""
     from ..interventions.registry import methods
 
     found = LAST_METHOD.match(incomplete)
-    if found is None:  # settings are being written, or the path of a preset
+    if found is None:  # settings, or the path of a preset file
         return [CompletionItem(incomplete, type="file")]
     last = found["last"]
     before = incomplete[: len(incomplete) - len(last)]

@@ -1,4 +1,4 @@
-"""`lvlm-saliency data`: write the scenes data set; say what each benchmark needs, and check what is there."""
+"""`lvlm-saliency data`: write the scenes data set, list the files that each benchmark needs, and check for them."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def data(ctx, as_json):
 @json_option
 @debug_option
 def check(benchmarks, folder, images, as_json):
-    """Say which of a benchmark's files and pictures are there; status 1 when some that it needs are not."""
+    """Report which of a benchmark's files and pictures are present; status 1 when a needed one is missing."""
     from ..benchmarks.sources import check as look
     from ..benchmarks.sources import complete
 

@@ -27,7 +27,7 @@ COLUMNS = (
     ("causal", "causal"),
 )
 TABLE = 110
-"""From so many columns on there is room for a table; below, every detector has a block of its own."""
+"""Number of columns from which on a table is printed; on narrower terminals every detector has a block of its own."""
 FITTED = {
     "none": "none",
     "scale": "a scale, on other pictures",
@@ -43,8 +43,8 @@ FITTED = {
 def detectors(name, as_json):
     """List the hallucination detectors; with NAME, describe one and its settings.
 
-    Every score is higher the more likely a word is hallucinated. `causal`: it can be had as soon as the word is
-    finished, whatever follows.
+    A higher score always means more likely hallucinated. `causal`: the score is known as soon as the word is finished
+    and does not depend on what follows.
     """
     from .output import console, print_json
 
@@ -65,7 +65,7 @@ def detectors(name, as_json):
 
 
 def describe(name: str) -> dict[str, Any]:
-    """What is known of a detector without a model."""
+    """The description of a detector, without a model."""
     from ..detection.base import NOMINAL
     from ..detection.registry import detector_class
 

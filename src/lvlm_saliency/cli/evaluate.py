@@ -1,4 +1,4 @@
-"""`lvlm-saliency evaluate`: what methods do to a model on whole benchmarks, and the comparison of such runs."""
+"""`lvlm-saliency evaluate`: methods on whole benchmarks, and comparisons of finished runs."""
 
 from __future__ import annotations
 
@@ -73,16 +73,16 @@ Examples:
     "--out",
     metavar="DIR",
     shell_complete=completion.folder,
-    help="The run's folder; the same command goes on where it stopped.",
+    help="The run's folder; the same command continues where it stopped.",
 )
 @click.option("--n", type=TEXTS, help="Pictures of each benchmark (for mme: of each task), the first of its list.")
-@click.option("--seed", type=SEED, help="Of every random draw.  [default: 0]")
-@click.option("--max-new-tokens", type=TOKENS, help="The same for all systems.  [default: 512]")
-@click.option("--temperature", type=Temperature(zero=False), help="Of everything that samples.  [default: 1.0]")
-@click.option("--top-p", type=Number(0, 1, min_open=True), help="Of everything that samples.  [default: 1.0]")
+@click.option("--seed", type=SEED, help="Seed of every random draw.  [default: 0]")
+@click.option("--max-new-tokens", type=TOKENS, help="Limit on each answer, for all systems.  [default: 512]")
+@click.option("--temperature", type=Temperature(zero=False), help="For all systems that sample.  [default: 1.0]")
+@click.option("--top-p", type=Number(0, 1, min_open=True), help="For all systems that sample.  [default: 1.0]")
 @click.option("--batch-size", type=BATCH, help="Items decoded together; results do not depend on it.  [default: 8]")
 @click.option(
-    "--shard", metavar="I/K", help="Do the I-th of K parts; other processes do the others in the same folder."
+    "--shard", metavar="I/K", help="Run the I-th of K parts; other processes run the others in the same folder."
 )
 @click.option("--images", metavar="DIR", shell_complete=completion.folder, help="Folder of the pictures.")
 @click.option(
@@ -96,14 +96,14 @@ Examples:
 @click.option("--revision", metavar="REV", help="Branch, tag or commit of a hub checkpoint.")
 @click.option("--skip-errors", is_flag=True, default=None, help="Leave out, and count, pictures that cannot be read.")
 @click.option("--resamples", type=RESAMPLES, help="Bootstrap resamples behind each interval.  [default: 2000]")
-@click.option("--config", type=click.Path(path_type=Path), help="YAML file of these settings; options go first.")
+@click.option("--config", type=click.Path(path_type=Path), help="YAML file of these settings; options override it.")
 @json_option
 @debug_option
 def evaluate(runs: tuple[Path, ...], report: bool, config: Path | None, as_json: bool, **given: Any) -> None:
     """Run benchmarks under methods, with greedy and sampled baselines, intervals and a length-matched control.
 
-    Every answer is kept as soon as it is written: kill the command and give it again, and it goes on. It refuses to
-    mix runs of different settings in one folder.
+    Every answer is saved as soon as it is written: a killed command continues when it is given again. Runs of different
+    settings in one folder are refused.
     """
     if report != bool(runs):
         raise click.UsageError(
@@ -118,7 +118,7 @@ def evaluate(runs: tuple[Path, ...], report: bool, config: Path | None, as_json:
         return
     _print_report(shown)
     if folder:
-        say("", f"the whole of it, with plots: {folder}")
+        say("", f"full report with plots: {folder}")
 
 
 def _ran(config: Path | None, given: dict[str, Any]) -> tuple[Report | None, Any, Path | None]:

@@ -41,7 +41,7 @@ Examples:
     is_flag=False,
     flag_value=OWN_RISK,
     metavar="[FILE]",
-    help="Colour object words by the risk that they are hallucinated, with this risk model (study detect writes one); "
+    help="Colour object words by their risk of being hallucinated, with this risk model (study detect writes one); "
     "without FILE the one that ships with the model.",
 )
 @click.option(
@@ -66,13 +66,13 @@ Examples:
 def explain(text, layers, normalise, region, risk, detector, html, png, token, save, compact, as_json, **shared):
     """Print an answer with every token coloured by its saliency, and mark where saliency falls.
 
-    The model writes the answer, greedily unless told otherwise, or --text brings it. Saliency of a token is
-    |attention x gradient of its own loss| on what stands before it; --region chooses the part that counts.
+    The model writes the answer, by greedy decoding unless told otherwise, or --text gives it. The saliency of a token
+    is |attention x gradient of its own loss| on the tokens before it; --region chooses which of them count.
     """
     asked, files = Asked(**shared), Files(html, png, token, save, compact)
     with quiet(as_json):
         check_options(asked, files, text)
-        # A page opens coloured by the risk of object words wherever one is at hand.
+        # A page opens coloured by risk wherever a risk model is available.
         paged = risk is None and bool(html) and asked.model == "scenes" and normalise == "row" and layers is None
         risk = OWN_RISK if paged else risk
         risky = None if risk is None else open_risk(risk, asked.model, layers, normalise)
@@ -103,7 +103,7 @@ def open_detector(name: str, model: str) -> Any:
 
 @dataclass(frozen=True)
 class Files:
-    """The files that were asked for."""
+    """The files that the options ask for."""
 
     html: Path | None
     png: Path | None
@@ -113,7 +113,7 @@ class Files:
 
 
 def check_options(asked: Asked, files: Files, text: str | None) -> None:
-    """Refuse what cannot go together, and files that cannot be written, before the model runs."""
+    """Refuse options that exclude each other, and files that cannot be written, before the model runs."""
     from ..extras import require
     from ..files import check_writable
 
@@ -122,7 +122,7 @@ def check_options(asked: Asked, files: Files, text: str | None) -> None:
     if files.token is not None and files.png is None:
         raise click.UsageError("--token chooses what --png draws; give --png FILE as well")
     if text is not None and (asked.temperature is not None or asked.top_p is not None):
-        raise click.UsageError("--text brings the answer, so nothing is sampled; leave --temperature and --top-p out")
+        raise click.UsageError("--text gives the answer, so nothing is sampled; leave --temperature and --top-p out")
     if files.png is not None and files.png.suffix.lower() not in (".png", ".svg", ".pdf"):
         raise click.UsageError(f"--png writes figures; end {str(files.png)!r} in .png, .svg or .pdf")
     if files.png is not None:
@@ -155,7 +155,7 @@ def run(
         answers = chat.ask([query], methods, seed=asked.seed, max_new_tokens=asked.max_new_tokens, **how)
     places = (
         bool(files.html) or files.token is not None
-    )  # they are asked for nothing else, and not every family has any
+    )  # only the page and the picture of a token need layouts, and not every family has them
     scorers = {}
     if detector is not None:
         from ..detection.words import scorer

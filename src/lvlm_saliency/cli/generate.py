@@ -50,7 +50,7 @@ def generate(compare, explain, as_json, **shared):
 
 
 def _print_after(asked: Asked, answer: Any) -> None:
-    """What is to be said of a text that was streamed. Not on stdout, which holds what the model wrote and no more."""
+    """Print notes on a text that was streamed to stderr: stdout holds only what the model wrote."""
     from .output import console
 
     if answer.output.guard is not None:
@@ -100,8 +100,8 @@ def _streamer(processor: Any) -> Any:
     from transformers import TextStreamer
 
     class PlainStreamer(TextStreamer):
-        """Prints what the model writes as it comes, without what would steer the terminal: a character is looked at by
-        itself, so an escape code that comes in pieces is none either."""
+        """Prints the text as it is written, without characters that control a terminal. Each character is checked by
+        itself, so an escape code in several pieces does not pass either."""
 
         def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
             super().on_finalized_text(printable(text), stream_end)
@@ -170,7 +170,7 @@ def _print_table(out: Any, answers: list) -> None:
 
 
 def _print_rejections(out: Any, answer: Any) -> None:
-    """What SGRS drew and refused: the candidate, its score, and the threshold that it missed."""
+    """Print what SGRS drew and refused: the candidate, its score, and the threshold that it missed."""
     from rich.table import Table
 
     steps = answer.output.steps[0]

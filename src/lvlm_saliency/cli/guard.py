@@ -33,13 +33,13 @@ def guard() -> None:
     type=Number(0, 1, min_open=True, max_open=True),
     default=0.01,
     show_default=True,
-    help="Share of a picture's correct objects that may be acted on, in expectation.",
+    help="Expected share of a picture's correct objects that the guard may wrongly act on.",
 )
 @click.option(
     "--risk/--no-risk",
     default=True,
     show_default=True,
-    help="Whether a risk model is learned; without one the model's own answers decide, and nothing is trained.",
+    help="Whether a risk model is trained; without one the model's own answers decide, and nothing is trained.",
 )
 @click.option(
     "--ask/--no-ask", default=True, show_default=True, help="Whether the guard asks the model about doubtful objects."
@@ -50,9 +50,8 @@ def guard() -> None:
 def calibrate(as_json: bool, recall_loss: float, risk: bool, ask: bool, **given: Any) -> None:
     """Fit the guard's risk and thresholds for a model on labelled pictures, and report on pictures it never saw.
 
-    The pictures are parted in four: to learn from, for thresholds, to choose on, and to report on. OUT holds
-    guard.yaml, which --method takes, with guard.safetensors beside it, and the page. A killed calibration goes on where
-    it stopped.
+    The pictures are split into four parts: training, thresholds, selection, report. OUT holds guard.yaml, which
+    --method takes, with guard.safetensors beside it, and the page. A killed calibration continues where it stopped.
     """
     if given["out"] is None:
         raise click.UsageError("--out is missing: say where guard.yaml and the page shall go")

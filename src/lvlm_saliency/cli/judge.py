@@ -1,4 +1,4 @@
-"""`lvlm-saliency judge`: a language model reads answers, as some benchmarks want it."""
+"""`lvlm-saliency judge`: a language model judges answers, as some benchmarks require."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ Examples:
 @click.option(
     "--judge", "where", required=True, metavar="URL|replay:FILE", help="An endpoint like OpenAI's, or recorded replies."
 )
-@click.option("--judge-model", help="The judge, as the server knows it. Default: the official one.")
-@click.option("--runs", type=click.IntRange(1, 100), default=1, show_default=True, help="Judge everything so often.")
+@click.option("--judge-model", help="Name of the judge on the server. Default: the official one.")
+@click.option("--runs", type=click.IntRange(1, 100), default=1, show_default=True, help="Times that all are judged.")
 @click.option("--temperature", type=NumberOrUnset(Number(0, 2)), help="In place of the official one; or unset.")
-@click.option("--max-tokens", type=NumberOrUnset(click.IntRange(1, 100_000)), help="The same for the longest reply.")
-@click.option("--tries", type=click.IntRange(1, 100), default=6, show_default=True, help="Tries for each request.")
+@click.option("--max-tokens", type=NumberOrUnset(click.IntRange(1, 100_000)), help="Likewise, of each reply.")
+@click.option("--tries", type=click.IntRange(1, 100), default=6, show_default=True, help="Attempts per request.")
 @click.option("--cache", type=click.Path(dir_okay=False, path_type=Path), help="Replies. Default: OUT.replies.jsonl.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="For `score` to read.")
 @json_option
@@ -56,8 +56,8 @@ def judge(benchmark: str, answers: Path, data: Path | None, out: Path, as_json: 
     """Have a language model judge ANSWERS to BENCHMARK, and write what `lvlm-saliency score` reads.
 
     BENCHMARK is llava-bench, mm-vet, hallusionbench, mmhal-bench or mmvp. The endpoint's key is read from
-    LVLM_SALIENCY_JUDGE_KEY. Every reply is kept as it comes; the same command goes on where it stopped. Answers without
-    a judgement are never scored: status 1, and nothing is written to OUT.
+    LVLM_SALIENCY_JUDGE_KEY. Every reply is saved as it comes; the same command continues where it stopped. Answers
+    without a judgement are never scored: the exit status is then 1, and OUT is not written.
     """
     from ..benchmarks.registry import judging
     from ..judge.record import write_record
@@ -108,7 +108,7 @@ def judge(benchmark: str, answers: Path, data: Path | None, out: Path, as_json: 
 
 
 def _judge(part: Any, items: list[Any], out: Path, model: str, given: dict[str, Any]) -> tuple[Any, Any]:
-    """Who is asked, and the cache in front of it, None where official records are read."""
+    """The judge and its cache of replies; the cache is None where official records are read."""
     from ..errors import InputError
     from ..judge.cache import Cache, is_cache
     from ..judge.client import Endpoint

@@ -1,4 +1,4 @@
-"""`lvlm-saliency methods`: what there is, and every setting."""
+"""`lvlm-saliency methods`: the methods and their settings."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ COLUMNS = (
 """Head, key, and share of the width that name and paper leave."""
 PAPER = len("arXiv 2311.17911")
 TABLE = 110
-"""From so many columns on there is room for a table; below, every method has a block of its own."""
+"""Number of columns from which on a table is printed; on narrower terminals every method has a block of its own."""
 WIDEST = 170
 
 

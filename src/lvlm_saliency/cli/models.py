@@ -1,4 +1,4 @@
-"""`lvlm-saliency models`: supported families, what was tested, presets."""
+"""`lvlm-saliency models`: supported families, tested shapes, presets."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Example:
 
 
 TABLE = 180
-"""From so many columns on there is room for a table; below, every family has a block of its own."""
+"""Number of columns from which on a table is printed; on narrower terminals every family has a block of its own."""
 COLUMNS = ("family", "model type", "state", "heat map", "LocoRE preset", "SGRS layers", "checkpoints", "notes")
 SHIPPED = (
     "scenes (shipped)", "llava", "tested", "yes", "", "", "scenes",

@@ -1,4 +1,4 @@
-"""What a user should know of pictures and model before reading the answer: each said once a process, on stderr."""
+"""Notes on pictures and model, printed on stderr once per process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ _told: set[str] = set()
 
 
 def about_pictures(model: Any, processor: Any, images: Sequence[Any]) -> None:
-    """Say when a model that sees pictures has none, and when the shipped model is shown what it cannot know."""
+    """Note when a model that sees pictures gets none, and when the shipped model gets pictures that it was not trained
+    for."""
     if not images and hasattr(processor, "image_processor"):
         once(NO_PICTURE)
     if images and is_shipped(model):

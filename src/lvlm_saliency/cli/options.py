@@ -14,7 +14,7 @@ from . import completion
 
 
 class Number(click.FloatRange):
-    """A finite number of a range: click's own takes NaN for one that lies in any."""
+    """A finite number of a range; click's own type accepts NaN in every range."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         found = super().convert(value, param, ctx)
@@ -29,7 +29,7 @@ BATCH = click.IntRange(1, 65_536)
 SEED = click.IntRange(0, 2**32 - 1)
 RESAMPLES = click.IntRange(0, 1_000_000)
 TEMPERATURE = (1e-4, 1e4)
-"""Below and above, logits divided by it are infinite or all alike in float32."""
+"""Range of temperatures: outside it, logits divided by it are infinite or all equal in float32."""
 
 
 class Temperature(Number):

@@ -16,21 +16,21 @@ if TYPE_CHECKING:
 
 
 def console(stderr: bool = False) -> Console:
-    """A console on the present stdout (or stderr), on which foreign text steers nothing."""
+    """A console on the present stdout (or stderr) on which no printed text can control the terminal."""
     from ..report.console import PlainConsole
 
     return PlainConsole(stderr=stderr)
 
 
 def say(*lines: object, err: bool = False) -> None:
-    """Print each of `lines` as one line without colour, whatever names and paths it holds."""
+    """Print each of `lines` as one line without colour; names and paths in it are made safe to print."""
     for line in lines:
         click.echo(one_line(line), err=err)
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on stdout; letters as they are where stdout can hold them, escaped where not, and so are the
-    characters that a terminal may obey."""
+    """Print one JSON document on stdout. Letters that stdout cannot encode, and characters that could control a
+    terminal, are escaped."""
     text = json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False)
     try:
         text.encode(sys.stdout.encoding or "utf-8")
@@ -40,7 +40,7 @@ def print_json(value: Any) -> None:
 
 
 def plain(value: Any) -> Any:
-    """`value` as JSON has it: NaN and infinities become null, tuples lists, keys strings."""
+    """`value` as JSON values: NaN and infinities become null, tuples lists, keys strings."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):

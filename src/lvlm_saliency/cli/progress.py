@@ -1,4 +1,4 @@
-"""Long work on stderr: what is done, how fast, how long it will take. A bar on a terminal, plain lines elsewhere."""
+"""Progress of long work on stderr: done, rate, time left. A bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ..plain_text import one_line
 from .output import console, say
 
 EVERY = 30.0
-"""Seconds between two lines about the same work."""
+"""Seconds between two lines of progress."""
 
 
 class Bar:
-    """One piece of work after the other, each with a bar of its own; an `evaluation.runner.Listener`."""
+    """A bar for each piece of work; an `evaluation.runner.Listener`."""
 
     def __init__(self, progress: Any):
         self.progress = progress
@@ -45,7 +45,8 @@ class Bar:
 
 
 class Lines:
-    """As `Bar`, for a log or a pipe: a line as work begins and ends, and one every `EVERY` seconds between."""
+    """As `Bar`, for a log or a pipe: a line at the beginning and end of each piece of work, and one every `EVERY`
+    seconds."""
 
     def __init__(self) -> None:
         self.label, self.total, self.done, self.written = "", 0, 0, 0
@@ -85,7 +86,7 @@ def _seconds(count: float) -> str:
 
 @contextmanager
 def progress_bar() -> Iterator[Bar | Lines]:
-    """A `Bar` that is drawn for the length of the block; `Lines` where stderr is no terminal."""
+    """A `Bar` for the length of the block; `Lines` where stderr is not a terminal."""
     if not sys.stderr.isatty():
         yield Lines()
         return

@@ -1,4 +1,4 @@
-"""Keeping libraries from writing between the lines of a result."""
+"""Silences the warnings and progress bars of libraries."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet(as_json: bool = False) -> Iterator[None]:
-    """Silence the warnings of libraries (their errors are raised, and told by us).
+    """Silence the warnings of libraries; their errors are raised.
 
     With `as_json` whatever is printed inside the block goes to stderr, so that stdout holds one JSON document. Where
     stderr is no terminal, libraries draw no bars.
@@ -33,8 +33,8 @@ def quiet(as_json: bool = False) -> Iterator[None]:
 
 
 def _no_bars() -> None:
-    """Switch the bars of transformers and of the hub off for this process: in a log they are noise."""
-    # Read by both when they are imported, which a command that needs neither must not wait for.
+    """Switch the progress bars of transformers and of the hub off for this process."""
+    # Set in the environment, which both read when they are imported: importing them here would slow every command.
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     if "transformers" in sys.modules:
         from transformers.utils import logging as transformers_logging

@@ -28,12 +28,12 @@ Examples:
 @click.argument("name", required=False, shell_complete=completion.targets)
 @click.option("--list", "listed", is_flag=True, help="List what can be reproduced, and what each needs.")
 @click.option("--model", "models", multiple=True, metavar="ID", shell_complete=completion.models, help="Repeatable.")
-@click.option("--out", type=FOLDER, help="Folder of the runs and the page; the same command goes on there.")
+@click.option("--out", type=FOLDER, help="Folder of the runs and the page; the same command continues there.")
 @click.option("--on", type=click.Choice(["coco", "scenes"]), default="coco", show_default=True, help="Whose pictures.")
 @click.option("--data", type=FOLDER, shell_complete=completion.folder, help="Folder of the official files.")
 @click.option("--images", type=FOLDER, shell_complete=completion.folder, help="Folder of the pictures.")
 @click.option("--n", type=TEXTS, default=500, show_default=True, help="Pictures, the first of the list.")
-@click.option("--max-new-tokens", type=TOKENS, default=512, show_default=True, help="The same for every row.")
+@click.option("--max-new-tokens", type=TOKENS, default=512, show_default=True, help="Limit on each answer.")
 @click.option("--batch-size", type=BATCH, default=8, show_default=True)
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Of every draw.")
 @click.option("--resamples", type=RESAMPLES, default=2000, show_default=True, help="Behind each interval.")
@@ -44,7 +44,7 @@ Examples:
 def reproduce(name: str | None, listed: bool, models: tuple[str, ...], as_json: bool, **given: Any) -> None:
     """Measure a table of the paper again: main, cross-model, ablation, quartiles, decay or latency.
 
-    What is missing is said before anything runs. The page sets the paper's figures beside yours, with intervals,
+    Missing files are reported before anything runs. The page shows the paper's figures beside yours, with intervals,
     lengths, recall, and a verdict per claim.
     """
     if listed:

@@ -1,4 +1,4 @@
-"""`--risk`: which risk model reads an answer, and whether it fits the model."""
+"""`--risk`: opens the risk model, and checks that it fits the model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def open_risk(given: str, model: str, layers: list[int] | None, normalise: str) 
     """The risk model of a file, or the one that ships with the model, before anything else is loaded.
 
     Raises:
-        SettingError: the model has none of its own, or the trace would not be one that it reads.
+        SettingError: no risk model ships with the model, or the trace's settings are not those that it needs.
         InputError: the file cannot be used.
     """
     from lvlm_saliency.risk.model import SHIPPED, RiskModel
@@ -34,6 +34,6 @@ def open_risk(given: str, model: str, layers: list[int] | None, normalise: str) 
 
 
 def check_risk(risk: Any, model: Any) -> None:
-    """Refuse a risk model of another architecture; say so when only the weights differ."""
+    """Refuse a risk model of another architecture; print a note where only the weights differ."""
     if note := risk.check(model):
         say(f"note: {note}", err=True)

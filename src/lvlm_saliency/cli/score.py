@@ -1,4 +1,4 @@
-"""`lvlm-saliency score`: what any system wrote, measured as the official scorers do, with intervals."""
+"""`lvlm-saliency score`: scores the answers of any system as the official scorers do, with intervals."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ Examples:
     type=click.Choice(["official", "opera", "vcd"]),
     default="official",
     show_default=True,
-    help="Whose rule reads yes or no out of an answer.",
+    help="Whose rule decides whether an answer says yes or no.",
 )
 @click.option(
     "--pairing",

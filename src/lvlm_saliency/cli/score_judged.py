@@ -1,4 +1,4 @@
-"""`lvlm-saliency score`: benchmarks whose answers a judge has read, or that people have answered too."""
+"""`lvlm-saliency score`: benchmarks with a judge, and those that compare with people's answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every `lvlm-saliency score` command shares: its options, and how results are compared and printed."""
+"""Options of all `lvlm-saliency score` commands, and how their results are compared and printed."""
 
 from __future__ import annotations
 

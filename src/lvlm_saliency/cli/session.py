@@ -1,4 +1,4 @@
-"""What `explain` and `generate` do alike: open pictures, load a model, and ask it."""
+"""The common part of `explain` and `generate`: open pictures, load a model, and ask it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def open_images(asked: Asked) -> list[Image]:
-    """Every picture, before a model is loaded for nothing; the prompt is looked at as well."""
+    """Open every picture and check the prompt, before a model is loaded."""
     from lvlm_saliency.model.images import open_image
 
     if not asked.prompt.strip():

@@ -46,9 +46,9 @@ study_options = options(
         help="Whose object words are labelled: scenes-caption or chair (the model writes; with settings as in "
         "chair:variant=lemmatizer), or a file of labelled texts (.jsonl).",
     ),
-    click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="Folder of the results (needed)."),
+    click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="Folder of the results (required)."),
     click.option("--n", type=TEXTS, default=500, show_default=True, help="Pictures, the first of a list."),
-    click.option("--seed", type=SEED, default=0, show_default=True, help="Of every draw and resample."),
+    click.option("--seed", type=SEED, default=0, show_default=True, help="Seed of every draw and resample."),
     click.option("--max-new-tokens", type=TOKENS, default=128, show_default=True),
     click.option("--batch-size", type=BATCH, default=32, show_default=True, help="Texts at a time."),
     click.option("--images", metavar="DIR", shell_complete=completion.folder, help="Folder of the pictures."),
@@ -114,9 +114,15 @@ def _run(names: tuple[str, ...], given: dict[str, Any]) -> list[tuple[str, Any, 
 def conduct(
     chosen: list[tuple[Any, list[str]]], given: dict[str, Any], *, apart: bool = True
 ) -> list[tuple[str, Any, Path]]:
-    """Run studies, each with the words of the command that asks for it; (name, page, HTML file) of each.
+    """Run studies and write their pages.
 
-    `given`: the values of `study_options`. `apart`: each page has a folder of its own below OUT.
+    Args:
+        chosen: studies, each with the command line that its page shows.
+        given: the values of `study_options`.
+        apart: whether each page has a folder of its own below OUT.
+
+    Returns:
+        (name, page, HTML file) of each.
     """
     from ..studies.lab import Lab, StudySettings
 
@@ -134,7 +140,7 @@ def conduct(
 
 
 def spelled(command: click.Command, given: dict[str, Any]) -> list[str]:
-    """The options that differ from their defaults, as they were given; folders of this machine by their last name."""
+    """The options that differ from their defaults, as command-line words; of folders only the last name."""
     words = []
     for option in command.params:
         value = given.get(option.name or "")
@@ -146,7 +152,7 @@ def spelled(command: click.Command, given: dict[str, Any]) -> list[str]:
 
 
 def show(name: str, page: Any, file: Path) -> None:
-    """Verdicts on stdout, and where the page is."""
+    """Print the verdicts, and where the page is."""
     from rich.padding import Padding
     from rich.text import Text
 
@@ -159,7 +165,7 @@ def show(name: str, page: Any, file: Path) -> None:
     for finding in page.findings:
         line = Text(f"{finding.verdict}: ", style=tones.get(finding.verdict, "yellow"))
         out.print(Padding(line.append(plain(finding.text, "default")), (0, 0, 0, 2)))
-    out.print(plain(f"  the whole of it: {one_line(file)}", "dim"))
+    out.print(plain(f"  full page: {one_line(file)}", "dim"))
 
 
 def _list(as_json: bool) -> None:

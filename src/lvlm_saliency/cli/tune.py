@@ -29,33 +29,33 @@ tune_options = options(
         show_default=True,
         metavar="SPEC",
         shell_complete=completion.method_names,
-        help="What is tuned: locore, sgrs, sgrs+locore, farsight, pai, tame, vcd; locore:space=logit holds a setting.",
+        help="What is tuned: locore, sgrs, sgrs+locore, farsight, pai, tame, vcd; locore:space=logit fixes a setting.",
     ),
     click.option(
         "--objective",
         type=click.Choice(["chair_i", "chair_s", "f1"]),
         default="chair_i",
         show_default=True,
-        help="Bettered within the margins; f1 is of precision (1 - CHAIR_i) and recall.",
+        help="Figure to improve within the margins; f1 is of precision (1 - CHAIR_i) and recall.",
     ),
-    click.option("--budget", type=TEXTS, default=2000, show_default=True, help="Captions to choose with."),
+    click.option("--budget", type=TEXTS, default=2000, show_default=True, help="Captions written for the choice."),
     click.option(
-        "--settings", type=click.IntRange(1, 100_000), default=18, show_default=True, help="Drawn at the start."
+        "--settings", type=click.IntRange(1, 100_000), default=18, show_default=True, help="Settings to begin with."
     ),
-    click.option("--keep", type=click.IntRange(2, 1000), default=3, show_default=True, help="One in so many goes on."),
+    click.option("--keep", type=click.IntRange(2, 1000), default=3, show_default=True, help="1 in N stays per round."),
     click.option(
         "--recall-margin",
         type=Number(0, 1),
         default=0.02,
         show_default=True,
-        help="How far recall may fall below greedy's.",
+        help="How far recall may be below greedy's.",
     ),
     click.option(
         "--length-margin",
         type=Number(0, 1),
         default=0.1,
         show_default=True,
-        help="Share by which mean length may differ.",
+        help="Relative difference of mean length allowed.",
     ),
     click.option(
         "--form-margin",
@@ -74,10 +74,11 @@ OWN = ("methods", "objective", "budget", "settings", "keep", "recall_margin", "l
 @json_option
 @debug_option
 def tune(as_json: bool, **given: Any) -> None:
-    """Choose a method's settings for a model, and report what they do to pictures that took no part in choosing.
+    """Choose a method's settings for a model, and report their effect on held-out pictures.
 
-    Settings are drawn from ranges and halved on a dev half of the pictures; --n pictures of the other half judge the
-    winner once. OUT/tune holds the page and preset.yaml, which --method takes. A killed tune goes on where it stopped.
+    Settings are drawn from ranges and compared by successive halving on a development half of the pictures; the best is
+    then measured once on --n pictures of the other half. OUT/tune holds the page and preset.yaml, which --method takes.
+    A killed run continues where it stopped.
     """
     if given["out"] is None:
         raise click.UsageError("--out is missing: say where page and preset shall go")

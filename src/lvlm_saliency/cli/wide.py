@@ -1,4 +1,4 @@
-"""Tables that never lose a column: what does not fit beside the others goes below them, under the same row names."""
+"""Tables that never lose a column: columns that do not fit are printed below, under the same row names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ UNKNOWN = 140
 
 
 def fit(out: Console) -> None:
-    """Give a console that is no terminal, and was told no width, one that holds a list as a table."""
+    """Give a console that is not a terminal, and has no width set, one that is wide enough for lists as tables."""
     if not out.is_terminal and "COLUMNS" not in os.environ:
         out.width = UNKNOWN
 
@@ -28,7 +28,7 @@ def print_table(out: Console, table: Table) -> None:
 
 
 def stacked(out: Console, table: Table) -> list[Table]:
-    """`table`, or its columns as several tables of which each fits (or holds the first column and one other)."""
+    """`table`, or its columns as several tables that each fit (or hold the first column and one other)."""
     if _width(out, table) <= out.width or len(table.columns) < 2:
         return [table]
     groups: list[list[int]] = []
@@ -46,7 +46,7 @@ def stacked(out: Console, table: Table) -> list[Table]:
 
 
 def _width(out: Console, table: Table) -> int:
-    """The columns that a table takes when nothing bounds it."""
+    """The width of a table that is not wrapped, in characters."""
     return out.measure(table, options=out.options.update(width=100_000)).maximum
 
 

@@ -1,9 +1,9 @@
 """Everything that touches transformers' private names, in one place.
 
-When a new transformers release renames something, this package is the one to mend; `docs/versions.md` says which
-releases it was checked with. Callers write `hf.name`, whichever room the name lives in: `backends` (our attention
-function and its names), `decoder` (the language model inside a model), `mode` (training or not), `switch` (our function
-on and off), `call` (one forward call), `settings` (of a `generate` call), `generation` (what it prepares).
+When a new transformers release renames something, only this package has to change; `docs/versions.md` says which
+releases it was tested with. Callers write `hf.name`, whichever file defines it: `backends` (our attention function and
+its names), `decoder` (the language model inside a model), `mode` (training or not), `switch` (our function on and off),
+`call` (one forward call), `settings` (of a `generate` call), `generation` (what it prepares).
 """
 
 # ruff: noqa: F401 (this file gives other files' names one address)

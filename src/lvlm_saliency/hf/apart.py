@@ -1,11 +1,11 @@
 """Hybrids in one pass: a recurrent part runs the rows of a block side by side, each from the state before its token.
 
-A linear attention, a state space or a short convolution hands gradient from later tokens to earlier ones, which the row
-of one token must not have: what it depends on is its own position's stream, and the state before it as it stands. So
-the part walks over the rows once without gradient, and keeps the state that it finds before each; then one call of its
-own single-token path takes all rows as a batch, every row with its state, in the graph. The block costs a step of the
-part for each row and one more for all of them, where row by row the whole model runs forward and backward each time.
-Parts that have a closed form (`closed_forms`) need neither the walk nor a state for each row.
+A linear attention, a state space or a short convolution carries gradient from later tokens to earlier ones. The row of
+one token must not have it: it depends on its own residual stream, with the state before it taken as a constant. So the
+part first runs over the rows one by one without gradient and keeps the state before each. Then one call of its own
+single-token path takes all rows as a batch, each with its state, in the graph. This costs one step of the part per row
+and one for all of them; row by row, the whole model would run forward and backward each time. Parts with a closed form
+(`closed_forms`) need neither the steps nor the states.
 """
 
 from __future__ import annotations
@@ -47,15 +47,16 @@ MIXERS = frozenset(
         "Zamba2MambaMixer",
     ]
 )
-"""Recurrent parts whose rows have been shown to be those of the definition when they run side by side (the tests of
-architectures): they link tokens by the states in the cache and by nothing else. Others run row by row."""
+"""Recurrent parts for which tests show that rows run side by side equal those of the definition: they link tokens only
+through the states in the cache. Others run row by row."""
 STATES = ("conv_states", "recurrent_states")
 
 _lock = threading.Lock()
 
 
 def separable(module: nn.Module) -> bool:
-    """Whether it is such a part, with its forward pass its own (a hook that brings weights from a disk replaces it)."""
+    """Whether it is one of `SEPARABLE` with its own forward method (a hook that loads weights from disk replaces
+    it)."""
     replaced = vars(module).get("forward")
     return type(module).__name__ in MIXERS and (replaced is None or isinstance(replaced, _Apart))
 
@@ -76,13 +77,13 @@ def rows_apart(modules: tuple[nn.Module, ...]) -> Iterator[None]:
 
 
 def state_bytes(modules: tuple[nn.Module, ...], cache: Any) -> int:
-    """Bytes of the states that each row of a block keeps of its own in these parts."""
+    """Bytes of the states that each row of a block keeps in these parts."""
     walking = [module.layer_idx for module in modules if type(module).__name__ not in CLOSED]
     return sum(state.nbytes for number in walking for state in _states_of(cache.layers[number]).values())
 
 
 class _Apart:
-    """Stands for a part's forward pass while anybody traces the model; other threads get the part's own."""
+    """Replaces a part's forward method while a trace runs; other threads get the part's own."""
 
     def __init__(self, module: nn.Module):
         self.module = module
@@ -93,7 +94,7 @@ class _Apart:
         self.threads = {**self.threads, thread: self.threads.get(thread, 0) + 1}
 
     def leave(self) -> bool:
-        """Whether nobody is left."""
+        """Whether this was the last user."""
         thread = threading.get_ident()
         count = self.threads[thread] - 1
         self.threads = {key: value for key, value in self.threads.items() if key != thread}

@@ -1,8 +1,8 @@
-"""Caches and graphs: while a call is differentiated, what enters the cache is cut off from its graph.
+"""Keeps autograd graphs out of caches: what a differentiated call writes into the cache is detached.
 
 Otherwise the cache would hold the graph of every past step, and the gradient of a step would be copied through tensors
-as long as the whole context. What the call itself still has to differentiate through stays: the keys and values of its
-own tokens, and the states of its own step.
+as long as the whole context. The call itself still differentiates through the keys and values of its own tokens and the
+states of its own step.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from lvlm_saliency.errors import UnsupportedModelError
 
 
 class Fresh:
-    """What a call has put into its cache, found by the tensors that the cache gave back for it.
+    """The keys and values of a call with their graph, looked up by the tensors that the cache returned for them.
 
-    Layers that share keys and values pass on the very tensors that another layer got, so identity finds them there too.
+    Layers that share keys and values use the same tensor objects as another layer, so identity finds those too.
     """
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class Fresh:
 
 
 class _Written(torch.autograd.Function):
-    """A tensor of the cache, unchanged and not copied; its gradient goes to those rows of it that this call wrote."""
+    """A tensor of the cache, neither changed nor copied, whose gradient goes to the rows that this call wrote."""
 
     @staticmethod
     def forward(ctx, stored, new, start):
@@ -55,10 +55,10 @@ class _Written(torch.autograd.Function):
 
 
 class _State(Tensor):
-    """A recurrent or convolution state, as a call inside a graph gets it. What model code copies over it in place goes
-    to the cache's own copy (`kept`): the graph keeps the state that the step began with.
+    """A recurrent or convolution state, as a call inside a graph receives it. In-place copies by model code go to the
+    cache's own copy (`kept`), so that the graph keeps the state that the step began with.
 
-    Whoever reads it after that would read the old state, and another way of writing in place is not known: both raise.
+    Reading it after that would give the old state, and other in-place operations are not supported: both raise.
     """
 
     kept: Tensor
@@ -92,7 +92,7 @@ class _State(Tensor):
 
 
 class _Keeper:
-    """Stands between a cache and the model for one call; each method goes in front of the cache's own."""
+    """Wraps a cache for one call; each method here replaces the cache's own and calls it."""
 
     def __init__(self, cache, fresh: Fresh, past: int):
         self.cache, self.fresh, self.past = cache, fresh, past
@@ -149,8 +149,8 @@ _METHODS = ("update", "get_conv_state", "get_recurrent_state", "update_conv_stat
 
 
 def keep_graph_out_of_cache(cache, fresh: Fresh, past: int) -> None:
-    """Until `release_cache`: what enters the cache is detached, and `fresh` gets the new keys and values with their
-    graph. `past`: how many tokens the cache holds."""
+    """Until `release_cache`, detach what is written into the cache, and keep the new keys and values with their graph
+    in `fresh`. `past`: number of tokens in the cache."""
     keeper = _Keeper(cache, fresh, past)
     for name in _METHODS:
         if hasattr(type(cache), name):
@@ -158,14 +158,14 @@ def keep_graph_out_of_cache(cache, fresh: Fresh, past: int) -> None:
 
 
 def keepers_off(cache):
-    """The cache, a copy of one inside a call, without what `keep_graph_out_of_cache` has put in front of it."""
+    """The cache (a copy made inside a call) without the wrapper of `keep_graph_out_of_cache`."""
     for name in _METHODS:
         vars(cache).pop(name, None)
     return cache
 
 
 def detach_held(module, names: Sequence[str]) -> None:
-    """Cut what a module keeps under these names from call to call off its graph."""
+    """Detach the tensors that a module keeps under these names between calls."""
     for name in names:
         state = getattr(module, name, None)
         if isinstance(state, Tensor) and state.requires_grad:
@@ -176,8 +176,8 @@ def release_cache(cache) -> None:
     """Undo `keep_graph_out_of_cache`, and detach what layers without attention have written into the cache.
 
     Raises:
-        UnsupportedModelError: a layer took its state and wrote the next one past the graph (a fused kernel without a
-            gradient), so that the rows above it would be wrong.
+        UnsupportedModelError: a layer computed its next state outside the graph (a fused kernel without a gradient), so
+            that the rows of lower layers would be wrong.
     """
     mine = vars(cache)
     if "update" not in mine:

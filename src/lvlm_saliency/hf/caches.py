@@ -1,4 +1,4 @@
-"""Key/value caches: made, told apart, shortened, forked."""
+"""Key/value caches: creating, classifying, cropping and copying them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from lvlm_saliency.errors import SettingError, UnsupportedModelError
 COLUMNS = frozenset(
     ["DynamicLayer", "DynamicSlidingWindowLayer", "DynamicIndexedLayer", "MiniMaxM3VLSparseCacheLayer", "DummyLayer"]
 )
-"""Kinds of cache layers that keep one column for each token (keys and values, or latents that they are made of; some
-the keys of an indexer beside them), or nothing."""
+"""Kinds of cache layers that keep one column per token (keys and values, or the latents that they are made from; some
+also the keys of an indexer), or nothing."""
 STATES = frozenset(
     [
         "LinearAttentionLayer",
@@ -38,7 +38,7 @@ def kinds_of_layers(config) -> list[str]:
 
 
 def can_roll_back(cache) -> bool:
-    """Whether tokens can be taken back from the cache (linear-attention states and static caches cannot)."""
+    """Whether tokens can be removed from the cache (not from linear-attention states and static caches)."""
     layers = getattr(cache, "layers", None)
     return (
         bool(layers)
@@ -53,8 +53,8 @@ def is_aligned(cache) -> bool:
 
 
 def can_take_back(cache) -> bool:
-    """Whether any number of tokens can be taken back: as `can_roll_back`, and every layer still holds all of them as
-    they came (one that is quantised, or whose sliding window is full, does not)."""
+    """Whether any number of tokens can be removed: as `can_roll_back`, and every layer still holds all of them
+    unchanged (not if it is quantised or its sliding window is full)."""
     if not can_roll_back(cache):
         return False
     return all(
@@ -65,17 +65,17 @@ def can_take_back(cache) -> bool:
 
 
 def allow_rollback(cache) -> None:
-    """Make sliding layers keep what `crop` may have to bring back."""
+    """Make sliding-window layers keep the keys that a later `crop` may need again."""
     for layer in cache.layers:
         if hasattr(layer, "activate_past_recording"):
             layer.activate_past_recording()
 
 
 def crop(cache, tokens: int) -> None:
-    """Take the last `tokens` tokens back.
+    """Remove the last `tokens` tokens.
 
     Raises:
-        UnsupportedModelError: the model has not put into the cache what it was fed.
+        UnsupportedModelError: the cache holds fewer tokens than the model was fed.
     """
     if tokens < 0:
         raise UnsupportedModelError(f"the cache lacks {-tokens} tokens that should be in it")
@@ -87,7 +87,7 @@ def realign(cache, before: list[int], after: list[int], length: int) -> None:
     `length` columns. Columns that no sample fills hold zeros: a mask has to hide them."""
     held = int(cache.get_seq_length())
     for layer in cache.layers:
-        if not layer.is_initialized or layer.keys is None:  # a layer that uses another's keys holds nothing
+        if not layer.is_initialized or layer.keys is None:  # a layer that shares another's keys holds none
             continue
         first = held - layer.keys.shape[-2]  # a sliding layer holds the last columns only
         kept = min(length, layer.sliding_window - 1) if hasattr(layer, "sliding_window") else length
@@ -110,8 +110,8 @@ def _moved(states: Tensor, before: list[int], after: list[int], first: int, star
 def shortened(cache, length: int):
     """A copy of the cache with its first `length` tokens, over the same memory; None where a layer dropped some.
 
-    A sliding layer past its window no longer holds what stood before it, and what stands beside keys and values (the
-    keys of an indexer) is not known here.
+    A sliding-window layer no longer holds tokens before its window, and layers with more than keys and values (the keys
+    of an indexer) are not supported.
     """
     if not is_aligned(cache):
         return None
@@ -149,7 +149,7 @@ def forkable(cache):
 
 
 def forked_cache(cache, rows: Tensor):
-    """A cache of its own with these rows (repeats allowed) of `cache`, which stays as it is."""
+    """A new cache with these rows (repeats allowed) of `cache`, which is not changed."""
     fork = copy.copy(cache)
     fork.layers = [copy.copy(layer) for layer in cache.layers]
     for layer in fork.layers:  # recurrent states stand in dictionaries, which a shallow copy would share

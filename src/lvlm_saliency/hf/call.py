@@ -1,4 +1,4 @@
-"""One forward call of a decoder, as its keywords tell of it."""
+"""What the keywords of a decoder's forward call say: its cache, and how many tokens it holds and feeds."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _parameters(function) -> tuple[str, ...]:
 
 _KNOWN = _parameters(GenerationMixin.prepare_inputs_for_generation)
 CACHE = next(name for name in CACHE_NAMES if name in _KNOWN)
-"""The one of them that this transformers uses, as a keyword and as a field of what a model returns."""
+"""The name that the installed transformers uses, as a keyword and as a field of model outputs."""
 
 
 def with_cache_named(keywords: Mapping) -> dict:
@@ -74,8 +74,8 @@ def lengths(decoder, args: tuple, kwargs: dict) -> tuple[int, int, Any]:
 
 
 def window_of(cache: Any, layer: int, module) -> int | None:
-    """How many keys a layer goes on holding of a text that is longer: what the cache says, or, where the layer has no
-    place of its own in it (it uses the keys of another), what its attention module says; None where it holds all."""
+    """Number of latest keys that a layer keeps of a longer text; None where it keeps all. Read from the cache, or from
+    the attention module where the layer shares another's keys and has no entry in the cache."""
     if cache is None:
         return None
     layers = getattr(cache, "layers", ())

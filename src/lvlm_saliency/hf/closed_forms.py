@@ -1,8 +1,8 @@
-"""Rows of a block through a gated delta net or a short convolution, without a walk from token to token.
+"""Rows of a block through a gated delta net or a short convolution in closed form, without a loop over tokens.
 
-Both are linear in what came before: the output of a token is a sum over earlier tokens, which its row takes as they
-stand (detached), and a term of its own, which carries its gradient. So all rows are made at once, and no row keeps a
-state of its own.
+Both are linear in earlier tokens: the output of a token is a sum over earlier tokens, which is constant for its row
+(detached), and a term of its own, which carries its gradient. So all rows are computed at once, without a state per
+row.
 """
 
 from __future__ import annotations
@@ -79,7 +79,8 @@ def _heads(x: Tensor, size: int, heads: int) -> Tensor:
 
 
 def _convolved(x: Tensor, conv: nn.Conv1d, layer: Any) -> Tensor:
-    """The causal convolution of `x` `[B, C, T]` behind the kept window; gradient through each token's own tap alone."""
+    """The causal convolution of `x` `[B, C, T]` after the kept window; gradient flows only through each token's own
+    tap."""
     window = layer.conv_states[0]
     whole = torch.cat([window.detach(), x.detach()], dim=-1).to(conv.weight.dtype)
     fixed = F.conv1d(whole, conv.weight.detach(), conv.bias, groups=conv.groups)[..., -x.shape[-1] :]

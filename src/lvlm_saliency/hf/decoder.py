@@ -70,7 +70,7 @@ def supported_decoder(model) -> torch.nn.Module:
 
 
 def decoder_of(model) -> torch.nn.Module | None:
-    """The decoder: the module that has the list of layers, as far in as it may be; None where there is none."""
+    """The decoder: the module with the list of layers, however deeply nested; None where there is none."""
     outer = [model.get_decoder(), getattr(model, "base_model", None)]  # some heads have a part that they call decoder
     for found in outer:
         if (inner := _inside(found)) is not None:
@@ -102,8 +102,8 @@ def attention_layers(model) -> list[int]:
 
 
 def running_layers(model) -> list[int]:
-    """Of `attention_layers` those that a forward call reaches: a model that drafts for itself by leaving early says in
-    its configuration, for the length of the draft, that it has fewer layers."""
+    """Those of `attention_layers` that a forward call reaches. A model that drafts for itself by early exit sets a
+    smaller number of layers in its configuration during the draft."""
     decoder = decoder_of(model)
     stack, depth = stack_of(decoder), getattr(decoder.config, "num_hidden_layers", None)
     numbers = attention_layers(model)
@@ -116,7 +116,7 @@ def decoder_layers(model) -> torch.nn.ModuleList:
     """The decoder's layers, in order.
 
     Raises:
-        UnsupportedModelError: it keeps them elsewhere.
+        UnsupportedModelError: they are not found.
     """
     stack = stack_of(decoder_of(model))
     if stack is None:
@@ -151,8 +151,8 @@ def vision_layers(tower) -> list[torch.nn.Module]:
 
 @contextmanager
 def eager_vision(tower) -> Iterator[None]:
-    """Attention of the vision tower that returns its maps, for the length of the block; counted, as threads may do the
-    same to one tower at the same time."""
+    """Eager attention in the vision tower, which returns its maps, for the length of the block. Nested and parallel
+    uses are counted."""
     config = tower.config
     with _towers_lock:
         _, own, count = _eager_towers.get(id(config), (config, config._attn_implementation, 0))
@@ -171,7 +171,7 @@ def eager_vision(tower) -> Iterator[None]:
 
 @contextmanager
 def eager_language(model) -> Iterator[None]:
-    """The language model's own eager attention, which can give back its maps, for the length of the block."""
+    """Eager attention in the language model, which can return its maps, for the length of the block."""
     configs = {id(c): c for c in (decoder_of(model).config, text_config(model))}.values()
     before = [config._attn_implementation for config in configs]
     try:
@@ -188,8 +188,8 @@ CAPTURING, INSTALLED = "transformers.utils.output_capturing", "_output_capturing
 
 @contextmanager
 def maps_asked_for(model) -> Iterator[None]:
-    """What transformers puts on a model that is asked for attention maps, and leaves there for good (hooks on its
-    layers, and a flag), is taken off again at the end of the block, unless it was there before."""
+    """At the end of the block, remove what transformers leaves on a model that was asked for attention maps (hooks on
+    its layers, and a flag), unless it was there before."""
     before = {module: set(module._forward_hooks) for module in model.modules()}
     flagged = {module for module in before if INSTALLED in vars(module)}
     try:
@@ -205,8 +205,8 @@ def maps_asked_for(model) -> Iterator[None]:
 
 @contextmanager
 def differentiable_embeddings(model) -> Iterator[None]:
-    """Token embeddings that carry gradient, so that everything behind them is in the graph though the weights are
-    frozen, for the length of the block."""
+    """For the length of the block, token embeddings carry gradient, so that all later computation is in the graph
+    although the weights are frozen."""
     handle = model.get_input_embeddings().register_forward_hook(
         lambda _module, _args, output: output.detach().requires_grad_() * 1
     )
@@ -228,20 +228,20 @@ def runs_apart(model) -> bool:
 
 
 def rows_apart(model) -> AbstractContextManager[None]:
-    """Calls of this thread inside the block keep the rows of what comes in apart: no gradient from one to another."""
+    """Inside the block, forward calls of this thread carry no gradient from one row to another in recurrent parts."""
     return apart.rows_apart(known_layers(model).recurrent)
 
 
 def state_bytes(model, cache) -> int:
-    """Bytes of the states that each row of a block keeps of its own while rows run side by side."""
+    """Bytes of the states that each row of a block keeps while rows run side by side."""
     return apart.state_bytes(known_layers(model).recurrent, cache)
 
 
 def refuse_held_states(model) -> None:
-    """Refuse a second text beside the first on a model that keeps states in its modules (RecurrentGemma).
+    """Refuse several texts at once on a model that keeps its states in its modules (RecurrentGemma).
 
     Raises:
-        UnsupportedModelError: it does.
+        UnsupportedModelError: the model does so.
     """
     if known_layers(model).holders:
         raise UnsupportedModelError(
@@ -251,7 +251,7 @@ def refuse_held_states(model) -> None:
 
 
 def forget_held_states(model) -> None:
-    """Let such a model begin anew: it would go on from the last text where a prompt's pass is one token long."""
+    """Reset the states of such a model: it would continue the last text where the first call feeds a single token."""
     for module in known_layers(model).holders:
         for name in HELD_STATES:
             if name in vars(module):
@@ -259,9 +259,9 @@ def forget_held_states(model) -> None:
 
 
 def last_to_write(model) -> int | None:
-    """The layer behind whose attention a forward call writes nothing more into the cache, so that it may be broken off
-    there; None where the last layer is of another kind or keeps more than keys and values, or where weights that were
-    brought from the memory of the host or a disk are put back when a module returns."""
+    """The layer after whose attention a forward call writes nothing more into the cache, so that it can be stopped
+    there. None where the last layer has no attention or keeps more than keys and values, or where offloaded weights
+    (on the host or a disk) are put back only when a module returns."""
     stack = stack_of(decoder_of(model))
     top = attention_layers(model)[-1]
     places = set(map(str, (getattr(model, "hf_device_map", None) or {}).values()))

@@ -1,4 +1,4 @@
-"""What `generate` prepares, and the keyword state that a model keeps from step to step."""
+"""What `generate` prepares, and the keyword arguments (`model_kwargs`) that are updated from step to step."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lvlm_saliency.hf.settings import prepared_plainly
 PER_TOKEN = ("attention_mask", "position_ids", "token_type_ids", "mm_token_type_ids", "moe_mm_token_type_ids")
 """Model inputs that run along the sequence (last axis)."""
 TYPES = ("token_type_ids", "mm_token_type_ids", "moe_mm_token_type_ids")
-"""Those of them that say what kind of token stands there; 0 is text."""
+"""Those of them that give the type of each token; 0 is text."""
 
 
 def setting(model, given: Mapping[str, Any], name: str):
@@ -31,8 +31,8 @@ def setting(model, given: Mapping[str, Any], name: str):
 
 
 def inferred_mask(model, ids: Tensor, given: Mapping[str, Any]) -> Tensor | None:
-    """The attention mask `[batch, n0]` that `generate` makes where none is given: padding is hidden, if it is told from
-    the end of a text. None where it hides nothing."""
+    """The attention mask `[batch, n0]` that `generate` makes where none is given: it hides padding, if the padding id
+    is not an end-of-text id. None where it hides nothing."""
     pad, ends = setting(model, given, "pad_token_id"), setting(model, given, "eos_token_id")
     pad, ends = (value.tolist() if isinstance(value, Tensor) else value for value in (pad, ends))
     if pad is None or pad in (ends if isinstance(ends, list) else [ends]):
@@ -56,8 +56,8 @@ def prepared(model, inputs: dict, loop: Callable, **settings):
 
 
 def prepared_alone(model, inputs: dict, length: int, answers: int, use_cache: bool) -> tuple[Tensor, Any, dict]:
-    """What `generate` hands to its loop for these inputs: token ids, configuration and keyword state, with a cache of
-    their own; `answers` rows for each sample. Positions are explicit, and the model's own state stays as it was."""
+    """What `generate` passes to its loop for these inputs: token ids, configuration and `model_kwargs` with a new
+    cache; `answers` rows for each sample. Positions are explicit, and the model's own state is not changed."""
 
     def loop(model, input_ids, logits_processor, stopping_criteria, generation_config, **model_kwargs):
         return input_ids, generation_config, model_kwargs
@@ -66,13 +66,13 @@ def prepared_alone(model, inputs: dict, length: int, answers: int, use_cache: bo
     if use_cache:
         settings[CACHE] = caches.new_cache(model)
     with offsets_kept(model):
-        # several answers to one prompt need sampling, as far as the check of the settings goes
+        # transformers' check of the settings allows several answers to one prompt only with sampling
         return prepared_plainly(model, dict(inputs), loop, use_cache=use_cache, do_sample=answers > 1, **settings)
 
 
 @contextmanager
 def offsets_kept(model) -> Iterator[None]:
-    """Restore the position offsets that m-RoPE families remember from their last prompt."""
+    """At the end of the block, restore the position offsets that m-RoPE families keep from their last prompt."""
     inner = getattr(model, "model", None)
     before = getattr(inner, "rope_deltas", None)
     try:
@@ -130,7 +130,7 @@ def cut(inputs: Mapping[str, Any], names: tuple[str, ...], span: slice) -> dict[
 
 
 def moved(inputs: dict, index: Tensor) -> dict:
-    """The inputs with every per-token tensor read at `index`, int64 `[B, N]`; where it is negative there is nothing."""
+    """The inputs with every per-token tensor gathered at `index`, int64 `[B, N]`; negative indices are padding."""
     batch, length = index.shape
     inputs = dict(inputs)
     if not isinstance(inputs.get("attention_mask"), Tensor):  # generate leaves a mask out that hides nothing
@@ -146,7 +146,7 @@ def moved(inputs: dict, index: Tensor) -> dict:
 
 
 def extended(model, outputs, model_kwargs: dict, new: int) -> dict:
-    """The model's keyword state once `new` text tokens have been appended to the sequence."""
+    """`model_kwargs` after `new` text tokens have been appended to the sequence."""
     types = {k: v for k, v in model_kwargs.items() if k in TYPES}
     rest = {k: v for k, v in model_kwargs.items() if k not in TYPES}
     rest = model._update_model_kwargs_for_generation(outputs, rest, num_new_tokens=new)
@@ -154,7 +154,7 @@ def extended(model, outputs, model_kwargs: dict, new: int) -> dict:
 
 
 def advanced(model, outputs, model_kwargs: dict) -> dict:
-    """The model's keyword state after one ordinary step, as `generate` keeps it."""
+    """`model_kwargs` after one ordinary step, as `generate` updates them."""
     types = {k: v for k, v in model_kwargs.items() if k in TYPES}
     kwargs = model._update_model_kwargs_for_generation(outputs, model_kwargs)
     left = {k: v for k, v in types.items() if kwargs.get(k) is v}  # those that transformers does not extend
@@ -175,7 +175,7 @@ def next_inputs(model, input_ids: Tensor, new: int | None, model_kwargs: dict) -
 
 
 def _as_told(inputs: dict, model_kwargs: dict) -> dict:
-    """The inputs with the logits that were asked for: some models always ask for one."""
+    """The inputs with `logits_to_keep` of `model_kwargs`: some models always set it to one."""
     told = {k: model_kwargs[k] for k in ("logits_to_keep",) if k in model_kwargs and k in inputs}
     return {**inputs, **told}
 
@@ -186,8 +186,8 @@ def prefill(model, input_ids: Tensor, generation_config, model_kwargs: dict):
 
 
 def decode_call(model, generation_config, model_kwargs: dict) -> Callable:
-    """The call that makes a decode step where nothing acts on it: compiled exactly where `generate` would compile it
-    (a static cache on a card, or a compile_config that asks for it), else the model itself."""
+    """The call of a decode step that no method acts on: compiled where `generate` would compile it (a static cache on a
+    GPU, or a compile_config that asks for it), else the model itself."""
     if model._valid_auto_compile_criteria(model_kwargs, generation_config):
         return model.get_compiled_call(generation_config.compile_config)
     return model
@@ -200,7 +200,7 @@ def prefill_calls(input_ids: Tensor, generation_config) -> int:
 
 
 def without_prompt_inputs(model_kwargs: dict) -> dict:
-    """The keyword state without cache and pictures: what decode steps over a forked cache need."""
+    """`model_kwargs` without cache and pictures, as decode steps over a copied cache need them."""
     return {
         k: v
         for k, v in model_kwargs.items()
@@ -209,7 +209,7 @@ def without_prompt_inputs(model_kwargs: dict) -> dict:
 
 
 def row_inputs(model_kwargs: dict, rows: Tensor, batch: int) -> dict:
-    """The keyword state for these rows of a batch; position ids may be `[1, N]` (shared) or `[k, batch, N]`."""
+    """`model_kwargs` for these rows of a batch; position ids may be `[1, N]` (shared) or `[k, batch, N]`."""
     selected = {
         k: v.index_select(-2, rows.to(v.device))
         for k, v in model_kwargs.items()
@@ -219,7 +219,7 @@ def row_inputs(model_kwargs: dict, rows: Tensor, batch: int) -> dict:
 
 
 def processed_rows(processors, origin: Tensor, ids: Tensor, scores: Tensor) -> Tensor:
-    """The scores `[R, V]` after the processors that were made for a batch; row r belongs to its sample `origin[r]`."""
+    """The scores `[R, V]` after processors that were made for a batch; row r belongs to sample `origin[r]`."""
     for processor in processors:
         own = processor
         padding = getattr(processor, "prompt_ignore_length", None)
@@ -231,8 +231,8 @@ def processed_rows(processors, origin: Tensor, ids: Tensor, scores: Tensor) -> T
 
 
 def warpers_apart(processors) -> tuple[LogitsProcessorList, LogitsProcessorList]:
-    """The processors (penalties, bans, the caller's own) and, behind them, the warpers that shape a distribution to
-    draw from (temperature, top-k, ...) with what `generate` puts behind those."""
+    """The processors (penalties, bans, the caller's own), and the warpers (temperature, top-k, ...) with what
+    `generate` puts after them."""
     last = ("LogitNormalization", "WatermarkLogitsProcessor", "SynthIDTextWatermarkLogitsProcessor")
     kinds = [type(processor).__name__ for processor in processors]
     first = next((n for n, kind in enumerate(kinds) if kind.endswith("Warper") or kind in last), len(kinds))

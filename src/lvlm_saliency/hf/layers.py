@@ -1,4 +1,4 @@
-"""The layers of a decoder: which have attention, under which number, and what else links one token to the next."""
+"""The layers of a decoder: which have attention, their numbers, and what else links one token to the next."""
 
 from __future__ import annotations
 
@@ -19,13 +19,18 @@ HELD_STATES = ("conv1d_state", "recurrent_states")
 
 @dataclass(frozen=True)
 class Layers:
-    """numbers: the attention modules, each with its layer's number; renumbered: those whose own `layer_idx` is another
-    one (blocks that layers share have none); mixing: whether something besides attention carries gradient from one
-    token to the next; recurrent: the parts that do, where all of them can run the rows of a block side by side, else
-    nothing; columns: numbers of the layers that keep nothing but columns of the cache, one a token; deaf: the
-    attention modules that their layers call without the keywords of the call; holders: modules that keep a state of
-    their own between calls, instead of in the cache; obstacle: why rows cannot be read off these layers, empty where
-    they can."""
+    """What is known of a decoder's layers.
+
+    Attributes:
+        numbers: the attention modules, each with its layer's number.
+        renumbered: those whose own `layer_idx` is another number (blocks that layers share have none).
+        mixing: whether something besides attention carries gradient from one token to the next.
+        recurrent: the parts that do, where all of them can run the rows of a block side by side; else empty.
+        columns: numbers of the layers that keep only one column per token in the cache.
+        deaf: the attention modules that their layers call without the keywords of the call.
+        holders: modules that keep a state between calls in themselves instead of in the cache.
+        obstacle: why rows cannot be captured on these layers; "" where they can.
+    """
 
     numbers: dict[nn.Module, int] = field(default_factory=dict)
     renumbered: dict[nn.Module, int] = field(default_factory=dict)
@@ -109,7 +114,7 @@ def _takes_keywords(kind: type) -> bool:
 
 @functools.cache
 def _passes_keywords_on(kind: type) -> bool:
-    """Whether a decoder layer hands the keywords of its call to what it calls itself, beside taking them."""
+    """Whether a decoder layer passes the keywords of its call on to its attention."""
     return inspect.getsource(kind.forward).count("**kwargs") > 1
 
 

@@ -1,4 +1,4 @@
-"""Whether a model does in a call what it does in every other: training mode makes it draw numbers, or keep no cache."""
+"""Checks of training and inference mode: training mode may add random numbers to a call, or disable the cache."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from lvlm_saliency.errors import UnsupportedModelError
 
 
 def refuse_training(model) -> None:
-    """Refuse a model of which some part behaves in training mode as it would not in eval mode.
+    """Refuse a model with a part that behaves differently in its present mode than in eval mode.
 
-    Training mode alone does no harm: what counts is a dropout above 0 (of attention, of layers, of an adapter), noise
-    on a router, a normalisation over the batch, or gradient checkpointing, wherever it stands in the model.
+    Training mode alone is allowed. Refused are a dropout above 0 (of attention, of layers, of an adapter), noise on a
+    router, a normalisation over the batch, or gradient checkpointing, anywhere in the model.
 
     Raises:
         UnsupportedModelError: naming what was found.
@@ -28,7 +28,7 @@ def refuse_training(model) -> None:
 
 
 def refuse_inference_weights(model) -> None:
-    """Refuse a model of which gradients are wanted, and that was built in inference mode.
+    """Refuse to differentiate through a model that was built in inference mode.
 
     Raises:
         UnsupportedModelError: autograd cannot go through its weights.

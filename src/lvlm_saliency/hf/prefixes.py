@@ -1,4 +1,4 @@
-"""The front of a cache as the cache of other texts: what several questions about one picture have in common."""
+"""Parts of a cache as the cache of other texts: the prefix that several questions about one picture share."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from lvlm_saliency.hf import caches
 
 
 def holds_all(cache) -> bool:
-    """Whether every layer keeps one column for each token, all of them, and nothing beside them: any stretch of columns
-    can then be taken out."""
+    """Whether every layer keeps exactly one column per token, of all tokens, so that any range of columns can be
+    copied."""
     return caches.can_take_back(cache) and caches.is_aligned(cache)
 
 
 def stretch(cache, rows: Tensor, starts: list[int], ends: list[int]):
-    """A cache of its own whose row q holds the columns `starts[q]` up to `ends[q]` of sample `rows[q]`, flush right;
-    what a row lacks on its left holds zeros, which a mask has to hide. `cache` stays as it is, and shares no memory
-    that anything writes to; where all rows are one stretch of one sample, its columns are not even copied."""
+    """A new cache whose row q holds the columns `starts[q]` up to `ends[q]` of sample `rows[q]`, flush right; missing
+    columns on the left hold zeros, which a mask has to hide. `cache` is not changed. Where all rows are the same range
+    of one sample, its columns are shared, not copied."""
     width = max(end - start for start, end in zip(starts, ends, strict=True))
     alike = len(set(starts)) == len(set(ends)) == 1
     made = copy.copy(cache)

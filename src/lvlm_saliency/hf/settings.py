@@ -1,4 +1,4 @@
-"""The settings of one `generate` call: what they come to, which of its modes they ask for, and a call without any."""
+"""The effective settings of one `generate` call, the generation mode that they ask for, and a call without any."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ONE_BY_ONE = (GenerationMode.GREEDY_SEARCH, GenerationMode.SAMPLE)
 
 
 def call_settings(model, settings: dict) -> GenerationConfig:
-    """What the keywords of a call, the configuration among them, and the checkpoint's own settings come to.
+    """The effective settings: the keywords of a call, its configuration, and the checkpoint's own settings.
 
     Raises:
         SettingError: settings that `generate` itself refuses.
@@ -37,10 +37,10 @@ def call_settings(model, settings: dict) -> GenerationConfig:
 
 
 def token_by_token(config: GenerationConfig, assistant: Any) -> bool:
-    """Whether `generate` chooses one token after the other under these settings; else it runs beams or an assistant.
+    """Whether `generate` chooses token by token under these settings (else it runs beams or an assistant).
 
     Raises:
-        SettingError: a mode that this release of transformers does not hold itself.
+        SettingError: a mode that this release of transformers no longer contains.
     """
     mode = config.get_generation_mode(assistant)
     if mode in _MOVED:

@@ -1,4 +1,4 @@
-"""The switch: the language model's attention routed through our function, and back."""
+"""Routes the language model's attention through our function, and back."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class _Hook:
 
 
 def bind_to_model(handle) -> None:
-    """Let the hook that a module gave this handle for be left behind where the module is copied or pickled."""
+    """Make the hook of this handle do nothing in copies and pickles of its module."""
     hooks = handle.hooks_dict_ref()
     hooks[handle.id] = _Hook(hooks[handle.id])
 

@@ -1,4 +1,4 @@
-"""Decoder layers as a user names them, checked against a model."""
+"""Checks the decoder layers that a user names against a model."""
 
 from __future__ import annotations
 

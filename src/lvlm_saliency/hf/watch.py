@@ -1,7 +1,7 @@
-"""Calls of `model.generate`, watched for the length of a block.
+"""Intercepts calls of `model.generate` for the length of a block.
 
-Only the class can be asked without leaving a mark on the model or its copies: while blocks are open, the `generate` of
-the class asks whether it is called on one of their models. Calls on any other model go straight on.
+An attribute on the model would also be on its copies, so the class's `generate` is replaced: while a block is open, it
+checks whether it is called on that block's model. Calls on other models go to the original.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from lvlm_saliency.errors import SettingError
 
 BATCHING = ("generate_batch", "init_continuous_batching", "continuous_batching_context_manager")
-"""Ways to generate that run the model in a thread and over a cache of their own, where nothing here can follow."""
+"""Ways to generate that run the model in a thread of their own over a paged cache, which methods cannot act on."""
 
 _watchers: dict[int, tuple[Any, tuple[Callable, ...]]] = {}  # model id -> (model, what its open blocks want done)
 _replaced: dict[tuple[type, str], tuple[Callable, Callable, int]] = {}  # -> (the original, ours, how many blocks)

@@ -1,1 +1,1 @@
-"""From a name or a folder, and a picture and a question, to a model, its processor and its inputs."""
+"""Loads models and processors, opens pictures, and builds and checks model inputs."""

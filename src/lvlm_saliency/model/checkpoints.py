@@ -1,4 +1,4 @@
-"""Looking at a checkpoint before it is loaded, so that a broken one is named in a line and nothing unsafe is opened.
+"""Checks a checkpoint before it is loaded, so that a broken one gives a one-line error and nothing unsafe is opened.
 
 A checkpoint is a folder or a hub id. Weights are read from safetensors only: a pickle can run code when it is opened.
 """
@@ -30,7 +30,7 @@ SCENES = Path(__file__).parents[1] / "scenes" / "model"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint that is there: `source` for `from_pretrained`, `hub` the keywords that go with it."""
+    """A checkpoint that exists: `source` for `from_pretrained`, and `hub`, the keywords to pass with it."""
 
     source: str
     hub: dict[str, Any] = field(default_factory=dict)
@@ -48,13 +48,13 @@ def is_shipped(model: Any) -> bool:
 
 
 def find_checkpoint(name_or_path: str, revision: str | None, local_files_only: bool | None) -> Checkpoint:
-    """Find the folder or the hub repository, and check its files as far as that goes without loading it.
+    """Find the folder or the hub repository, and check its files as far as possible without loading them.
 
     Raises:
-        ModelError: it is not there, or lacks a file, or holds its weights in a form that is not opened.
+        ModelError: it does not exist, lacks a file, or holds its weights only in an unsafe format.
     """
     name = str(name_or_path)
-    if name == "scenes":  # whatever folders lie about: one's own is ./scenes
+    if name == "scenes":  # the shipped model, even if a folder of that name exists (which is ./scenes)
         if not (SCENES / "config.json").is_file():
             raise ModelError(
                 "the model 'scenes' is not part of this installation: install lvlm-saliency from its wheel"
@@ -96,7 +96,7 @@ def _check_folder(folder: Path) -> None:
 
 
 def _check_file(file: Path) -> None:
-    """Settings are looked at here, before transformers opens them: ordinary files, within limits, plain JSON."""
+    """Check a settings file before transformers opens it: an ordinary file, not too large, plain JSON."""
     try:
         if file.suffix == ".json" and file.name not in _VOCABULARIES:
             if not isinstance(read_json(file, _MOST_SETTINGS), dict):
@@ -124,7 +124,7 @@ def _check_names(where: str, files: set[str]) -> None:
 
 
 def shards_of(folder: Path, files: set[str]) -> Iterable[str]:
-    """The weight files that will be read; all must be there."""
+    """The weight files that will be read; all must exist."""
     if "model.safetensors" in files or _INDEX not in files:
         return sorted(file for file in files if file.endswith(".safetensors"))
     try:
@@ -141,7 +141,7 @@ def shards_of(folder: Path, files: set[str]) -> Iterable[str]:
 
 
 def _reachable(name: str, revision: str | None, local_files_only: bool | None) -> dict[str, Any]:
-    """Ask the hub what the repository holds; where it cannot be reached, what is cached must do."""
+    """Ask the hub which files the repository has; where it cannot be reached, use the local cache."""
     hub: dict[str, Any] = {} if revision is None else {"revision": revision}
     if local_files_only or (local_files_only is None and constants.HF_HUB_OFFLINE):
         return {**hub, "local_files_only": True}
@@ -167,7 +167,7 @@ def _reachable(name: str, revision: str | None, local_files_only: bool | None) -
 
 
 def first_line(error: BaseException) -> str:
-    """What an error of another package says, in one short line: its first sentence.
+    """The message of another package's error in one short line: its first sentence.
 
     A missing package's second sentence is kept too: it says how to install it.
     """

@@ -1,4 +1,4 @@
-"""Answers that the limit on new tokens ended: how they are told from finished ones, and the mark that they carry."""
+"""Answers that the limit on new tokens ended: telling them from finished ones, and the mark that is printed."""
 
 from __future__ import annotations
 

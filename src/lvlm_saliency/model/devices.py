@@ -1,4 +1,4 @@
-"""What a user means by a device, the same for every command and for `load_model`."""
+"""The `device` argument, for every command and for `load_model`."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ AUTO, SPREAD = "auto", "spread"
 
 
 def placement(device: str | torch.device | dict[str, Any] | None) -> tuple[str | torch.device | None, Any]:
-    """(device to put the model on, None) or (None, `device_map` to spread it by).
+    """(device to put the model on, None) or (None, `device_map`).
 
-    None and "auto" are a CUDA GPU when there is one, else the CPU; "spread" is every GPU that there is, then memory
+    None and "auto" are a CUDA GPU when there is one, else the CPU; "spread" is all GPUs, then main memory
     (transformers' `device_map="auto"`); a mapping is a `device_map`; anything else is a device of torch.
 
     Raises:

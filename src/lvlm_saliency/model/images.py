@@ -1,4 +1,4 @@
-"""Opening a picture that a user gave, whatever it is: an RGB image, or one clear line that says why not.
+"""Opens a user's picture of any kind as an RGB image, or raises a one-line error that says why not.
 
 Only raster formats are tried (Pillow would hand an EPS file to Ghostscript), the header is checked before any pixel is
 decoded, and no setting of Pillow's is changed.
@@ -32,18 +32,19 @@ def open_image(
     max_pixels: int = MAX_PIXELS,
     frame: int | None = None,
 ) -> Image.Image:
-    """Read one picture as a person would see it.
+    """Read one picture as a new RGB image.
 
-    `source` is a path, a binary file object or a picture that is already open. The result is a new RGB image, upright
-    (its EXIF orientation applied), with transparency laid on white, greys of 12 and 16 bit scaled to 8 bit (from white
-    where the file counts from there), and CMYK converted.
-    Whoever needs colour management converts before: ICC profiles are not applied.
+    It is upright (its EXIF orientation applied), with transparency laid on white, greys of 12 and 16 bit scaled to 8
+    bit (inverted where the file counts from white), and CMYK converted. ICC profiles are not applied.
 
-    `max_pixels` is compared with width x height as the header states them, before anything is decoded (Pillow's own
-    limit, `PIL.Image.MAX_IMAGE_PIXELS`, holds as well). An animation or a file of several pages shows no single
-    picture, so `frame` (0 is the first) must say which one is meant.
+    Args:
+        source: a path, a binary file object, or a picture that is already open.
+        max_pixels: limit on width x height as the header states them, checked before anything is decoded. Pillow's own
+            limit, `PIL.Image.MAX_IMAGE_PIXELS`, holds as well.
+        frame: which frame or page to read, from 0; required where a file holds several.
 
-    Raises `ImageError`: missing, a folder, empty, not a picture, truncated or damaged, too large, several frames.
+    Raises:
+        ImageError: missing, a folder, empty, not a picture, truncated or damaged, too large, several frames.
     """
     if isinstance(source, Image.Image):
         return _decode(source, "the picture", max_pixels, frame)
@@ -88,7 +89,7 @@ def _read(file: IO[bytes], name: str, max_pixels: int, frame: int | None) -> Ima
     Image.init()
     try:
         with warnings.catch_warnings():
-            # Corrupt metadata and Pillow's size warning: the picture is judged by what follows, in our own words.
+            # Pillow warns of corrupt metadata and of large pictures; the checks below decide, with messages of our own.
             warnings.simplefilter("ignore")
             image = Image.open(file, formats=[name for name in FORMATS if name in Image.OPEN])
             with image:
@@ -99,7 +100,7 @@ def _read(file: IO[bytes], name: str, max_pixels: int, frame: int | None) -> Ima
         raise ImageError(f"{name} has too many pixels for Pillow to open it safely; give a smaller one") from error
     except Image.UnidentifiedImageError as error:
         raise ImageError(f"{name} is not a picture that can be read; save it as {READABLE}") from error
-    # A damaged file makes Pillow's decoders fail with errors of almost any type; all mean the same to the user.
+    # A damaged file makes Pillow's decoders raise errors of almost any type.
     except Exception as error:
         detail = " ".join(str(error).split()) or type(error).__name__
         raise ImageError(f"{name} is damaged or truncated: {detail}") from error
@@ -135,8 +136,8 @@ def _select_frame(image: Image.Image, name: str, frame: int | None) -> None:
 
 @dataclass(frozen=True)
 class _Greys:
-    """How a file counts its greys beyond 8 bit. Pillow hands those on as they are stored: from white where a TIFF does,
-    and 0 to 4095 where it holds 12 bits. transparent: in a PNG, the value that shows what is behind."""
+    """How a file stores greys beyond 8 bit. Pillow returns them as stored: inverted where a TIFF counts from white, and
+    0 to 4095 where it holds 12 bits. transparent: the value that is transparent in a PNG."""
 
     from_white: bool = False
     largest: int = 65535

@@ -30,9 +30,9 @@ _BESIDE = {
     ),
     "pixel_values_videos": ("video_grid_thw", "mm_token_type_ids", "second_per_grid_ts", "video_position_ids"),
 }
-"""What goes with pictures and with videos in every family whose forward call takes it."""
+"""Inputs that must come with pictures or with videos, in every family whose forward call takes them."""
 _SIZED = ("llava_next", "llava_next_video", "llava_onevision", "mistral3", "emu3")
-"""Families that cannot do without image_sizes, which others take and leave."""
+"""Families that require image_sizes; others accept it."""
 
 
 def build_inputs(
@@ -47,14 +47,15 @@ def build_inputs(
     Args:
         processor: the model's processor, or the tokenizer of a text model.
         images: one picture, several, or none; for a list of prompts a list with one such entry per prompt, or None.
-        prompt: the user's words, or those of every sample. Where pictures belong in the midst of them, they hold one
-            "<image>" (or the family's own placeholder) for each; without any, the pictures come first.
-        model: when given, its context length is respected and the tensors are put on its device.
+        prompt: the user's words, or those of every sample. One "<image>" (or the family's own placeholder) per picture
+            says where it belongs; without any, the pictures come first.
+        model: when given, the prompt is checked against its context length and the tensors are put on its device.
         chat: "auto" uses the processor's chat template when it has one; "always" insists on it; "never" takes the
             prompt as it stands, placeholders included.
 
     Returns:
-        What the processor returns, `input_ids` `[batch, n0]` and so on, as tensors, left-padded.
+        What the processor returns, as tensors, left-padded: `input_ids` int64 `[batch, n0]`, `attention_mask`,
+        `pixel_values` and so on.
 
     Raises:
         PromptError: an empty prompt, placeholders that do not match the pictures, or a prompt too long for the model.
@@ -104,7 +105,7 @@ def encoded(
     model: Any = None,
     max_new_tokens: int = 0,
 ) -> BatchFeature:
-    """Inputs of a batch, left-padded, from the pictures of each sample and the text that the model is to read.
+    """Inputs of a batch, left-padded, from the pictures of each sample and its whole prompt.
 
     Args:
         texts: whole prompts, as `prompt_text` or `conversation_text` made them, with a placeholder for every picture.
@@ -152,19 +153,19 @@ def left_padding(tokenizer: Any) -> Iterator[None]:
 def check_inputs(
     model: Any, inputs: Mapping[str, Any], max_new_tokens: int = 0, same_device: bool = True, held: int = 0
 ) -> None:
-    """Check inputs that a user brings, so that a mistake is named before the model stumbles over it.
+    """Check inputs that a user made, so that a mistake gives a clear message before the model fails on it.
 
     Args:
         model: the model that they are for.
         inputs: what a processor returned.
-        max_new_tokens: how much the model is to write; prompt and answer together must fit its context.
+        max_new_tokens: largest number of tokens to write; prompt and answer together must fit the model's context.
         same_device: also require the tensors to be where the model's embedding is.
         held: how many tokens of the prompt a cache holds already; their pictures are not among the inputs then.
 
     Raises:
         PromptError: an empty or too long prompt, right padding, pictures without placeholders or the other way round.
         InputError: missing or misshapen tensors, unknown token ids, a mask of other values than 0 and 1, pixel values
-            that are no numbers, or pictures or videos without what must come beside them.
+            that are not finite, or pictures or videos without the inputs that must come with them.
     """
     ids = _checked_ids(model, inputs, same_device)
     mask = _checked_mask(model, inputs, ids)

@@ -39,10 +39,11 @@ def load_model(
         name_or_path: "scenes" for the model inside this package, a folder, or a hub id such as
             "llava-hf/llava-1.5-7b-hf".
         dtype: "auto" is the checkpoint's own (float32 for "scenes" on the CPU); else a torch dtype or its name.
-        device: None or "auto" for the GPU when there is one, else the CPU; a device; "spread" to spread the model over
-            every GPU that there is and then memory; or a `device_map`.
+        device: None or "auto" for the GPU when there is one, else the CPU; a device; "spread" for all GPUs, then main
+            memory; or a `device_map`.
         revision: branch, tag or commit of a hub id.
-        local_files_only: True never asks the hub, False insists on it, None falls back to the cache.
+        local_files_only: True never asks the hub, False requires it, None uses the local cache where the hub cannot be
+            reached.
         quantization_config: passed on to `from_pretrained` (bitsandbytes, torchao). bitsandbytes' own packing of 4-bit
             weights for inference on some processors is switched off, because it has no backward pass.
         attn_implementation: passed on to `from_pretrained`.
@@ -75,8 +76,8 @@ def load_model(
 
 
 def _unpacked(model: Any) -> Any:
-    """The model, kept from repacking its weights: with AVX512-BF16 bitsandbytes packs 4-bit weights at the first call
-    without gradient into a format that has no backward pass, and a trace could not follow."""
+    """The model, with repacking of its weights switched off: with AVX512-BF16, bitsandbytes packs 4-bit weights at the
+    first call without gradient into a format that has no backward pass, which a trace needs."""
     for module in model.modules():
         if getattr(module, "support_avx512bf16_for_cpu", False):
             module.support_avx512bf16_for_cpu = False
@@ -89,8 +90,8 @@ def _config(checkpoint: Checkpoint, shown: str) -> PreTrainedConfig:
         check_settings(settings, shown)
     except ModelError:
         raise
-    # Damaged files make transformers, its tokenizers and the configurations' own code fail with errors of almost any
-    # type, here and below; all mean the same to the user.
+    # Here and below, damaged files make transformers, its tokenizers and the configurations raise errors of almost any
+    # type.
     except Exception as error:
         if checkpoint.folder is None:
             raise ModelError(

@@ -11,12 +11,17 @@ from lvlm_saliency.short import shown, some
 
 @dataclass
 class TokenRecord:
-    """How one token came to be chosen.
+    """How one token was chosen.
 
-    score: S of the chosen token, None where none was computed; threshold: what a candidate had to reach, None where
-    everything was accepted; draws: how many candidates were drawn; candidates: S of every candidate, by token id;
-    rejected: the ids that were drawn and refused, in order; fallback: every draw was refused and the largest S taken;
-    rollbacks: how often a search came back to this position to decide it anew (`rejected` then holds what it refused).
+    Attributes:
+        token: its id.
+        score: S of the token; None where none was computed.
+        threshold: the S that a candidate had to reach; None where every candidate was accepted.
+        draws: number of candidates drawn.
+        candidates: S of every candidate, by token id.
+        rejected: the ids that were drawn and refused, in order.
+        fallback: whether every draw was refused and the candidate of the largest S taken.
+        rollbacks: how often a search rolled back to this position (`rejected` then holds what it refused there).
     """
 
     token_id: int
@@ -31,8 +36,8 @@ class TokenRecord:
 
 @dataclass
 class Cost:
-    """Forward and backward passes of the model, tokens drafted and kept (over all samples), wall-clock seconds, and how
-    often a search went back (over all samples, also on paths that it gave up)."""
+    """Forward and backward passes of the model, tokens drafted and kept (over all samples), wall-clock seconds, and the
+    number of rollbacks of a search (over all samples, abandoned paths included)."""
 
     forwards: int = 0
     backwards: int = 0
@@ -53,10 +58,10 @@ class GenerateOutput:
         scores: per step float32 `[batch, V]`, with `output_scores`. A search has beams in place of samples here.
         logits: the same before processors, with `output_logits`.
         hidden_states: per step, with `output_hidden_states`.
-        past_key_values: the cache, also as `cache`; a search has none to give.
+        past_key_values: the cache, also as `cache`; None after a search.
         sequences_scores: of a search, float32 `[batch]`.
-        eos_token_id: the ids that ended the texts in this call.
-        pad_token_id: the id that filled them up.
+        eos_token_id: the ids that end a text in this call.
+        pad_token_id: the id that pads shorter texts.
         guard: per sample the events of the guard, where one was given.
     """
 

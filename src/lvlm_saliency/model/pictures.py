@@ -1,7 +1,7 @@
 """Which sample of a batch each picture belongs to.
 
-The number of pictures does not say it: two pictures may both be in the first of two prompts. Models put the pictures'
-features into the image tokens of the batch one after the other, so the image tokens of each prompt are counted.
+The number of pictures does not tell: two pictures may both be in the first of two prompts. Models put the pictures'
+features into the image tokens of the batch in order, so the image tokens of each prompt are counted.
 """
 
 from __future__ import annotations

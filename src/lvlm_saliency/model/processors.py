@@ -1,8 +1,8 @@
 """Loading a checkpoint's processor: images and text together, or a tokenizer alone for a text model.
 
 Several families (Qwen-VL, InternVL, OneVision, SmolVLM) carry a video processor that transformers only builds when
-torchvision is installed. This package reads pictures, not videos, so a missing torchvision must not keep anybody from
-loading those families: the video processor is then replaced by one that holds the settings and refuses videos.
+torchvision is installed. This package reads pictures, not videos, and those families must load without torchvision too:
+the video processor is then replaced by one that keeps the settings and refuses videos.
 """
 
 from __future__ import annotations

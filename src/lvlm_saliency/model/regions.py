@@ -1,6 +1,6 @@
-"""Which part of the context each position belongs to: system, image, prompt or output (method section 2).
+"""Which region each position belongs to: system, image, prompt or output (docs/method.md, 2).
 
-Everything is read from the token ids and the model's own configuration; no family's prompt is known by heart.
+Regions are read from the token ids and the model's configuration; no prompt format of a family is hard-coded.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ PIXELS = ("pixel_values", "pixel_values_videos", "pixel_values_images", "image_p
 
 @dataclass(frozen=True)
 class Regions:
-    """Four disjoint masks, bool `[batch, N]` with N = n0 + T, that cover every position but padding.
+    """Four disjoint masks, bool `[batch, N]` with N = n0 + T, that cover every position except padding.
 
-    system: what stands before the first image token (start token and template included).
-    image: the positions of picture (or video) features.
-    prompt: the other positions of the prompt: text between and after pictures, or all of it where there is none.
-    output: generated tokens, up to and including the one that ends the text.
+    Attributes:
+        system: positions before the first image token (start token and template included).
+        image: positions of picture (or video) features.
+        prompt: the other positions of the prompt: text between and after pictures, or all of it where there is none.
+        output: generated tokens, up to and including the one that ends the text.
     """
 
     system: Tensor
@@ -64,16 +65,17 @@ def token_regions(
     eos_token_id: int | Sequence[int] | None = None,
     pad_token_id: int | None = None,
 ) -> Regions:
-    """Sort the positions of `inputs`, and of what was generated from them, into regions.
+    """The region of each position of `inputs`, and of the text generated from them.
 
     Args:
         model: the model, for its placeholder ids and its end-of-text ids.
         inputs: `input_ids` int64 `[batch, n0]` with image tokens expanded, as every processor of transformers returns
             them, and `attention_mask` `[batch, n0]` where prompts are padded.
         sequences: int64 `[batch, n0 + T]` (prompt included), or what `generate(return_dict_in_generate=True)` returned;
-            None for the prompt alone (T = 0). What `lvlm_saliency.generate` returned says itself where each text ends.
-        eos_token_id, pad_token_id: what ended the texts and filled them up, where the call of `generate` said so;
-            default the model's own.
+            None for the prompt alone (T = 0). The output of `lvlm_saliency.generate` carries the two ids below.
+        eos_token_id: the id (or ids) that ended the texts, where they were passed to `generate`; default the model's
+            own.
+        pad_token_id: the id that padded shorter texts; likewise.
 
     Returns:
         Regions on the device of `input_ids`.
@@ -131,9 +133,9 @@ def output_lengths(
 ) -> Tensor:
     """How many generated tokens of each sample are text, int64 `[batch]`.
 
-    A text ends with its first end-of-text token, which counts as its last token. What follows is padding whatever its
-    ids. A sample that was ended by other means (a stop string) is filled up with the padding token: a closing run of
-    those counts as padding too. The ids are the model's own unless they are given.
+    A text ends with its first end-of-text token, which counts as its last token; everything after it is padding. A
+    sample that ended in another way (a stop string) is followed by padding tokens: a run of them at the end counts as
+    padding too. The ids are the model's own unless they are given.
     """
     answer = sequences[:, prompt_length:]
     steps = answer.shape[1]

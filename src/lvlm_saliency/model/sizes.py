@@ -1,4 +1,4 @@
-"""Whether what a checkpoint's configuration asks for can be what its files hold, before any memory is given to it."""
+"""Checks that a checkpoint's configuration fits the size of its files, before memory is allocated for it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LARGEST = 2**40
 _MOST_LAYERS = 10_000
 _LONGEST_SIDE = 16_384
 _SLACK = 10_000_000
-"""Numbers that a model may have beyond its weights: tables that it computes. What is missing is named later."""
+"""Numbers that a model may have beyond its weights (tables that it computes); missing weights are reported later."""
 _PACKED = 32
 """A quantised file may hold so many weights in a number."""
 
@@ -79,7 +79,7 @@ def check_weights(auto: Any, config: Any, shards: Iterable[Path], shown: str) ->
 
 
 def check_processor(processor: Any, shown: str) -> None:
-    """Refuse pictures so large that resizing to them takes all memory.
+    """Refuse picture sizes so large that resizing would exhaust memory.
 
     Raises:
         ModelError: a size of the image processor; the message names it.

@@ -1,8 +1,8 @@
-"""The text that a model reads: a user's words in its chat template, with a placeholder for every picture.
+"""Prompts as text: a user's words in the model's chat template, with a placeholder for every picture.
 
-Templates differ in what they take. Most go through a list of parts (pictures and text); some, above all those that
-stand with the tokenizer alone, take the words as one string. Both are tried, and what comes out is looked at: the words
-must be in it, and a placeholder for each picture.
+Templates differ in what they accept. Most take a list of parts (pictures and text); some, mainly those stored with the
+tokenizer alone, take the words as one string. Both are tried, and the result is checked: it must contain the words, and
+a placeholder for each picture.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ _MARKS = ("boi_token", "image_placeholder", "fake_image_token", "start_image_tok
 
 
 def _fault(processor: Any, text: str, pieces: Sequence[str], pictures: int, own: str) -> str | None:
-    """What a rendered prompt lacks, None where nothing."""
+    """What is wrong with a rendered prompt; None where nothing is."""
     words = " ".join(pieces)
     if any(mark in text and mark not in words for mark in ("{'type'", '{"type"')):
         return "it writes the list of parts out instead of reading it"
@@ -156,7 +156,7 @@ def _fault(processor: Any, text: str, pieces: Sequence[str], pictures: int, own:
 
 
 def answer_ids(tokenizer: Any, text: str, ends: Collection[int] = ()) -> list[int]:
-    """Token ids of an answer that the user brings.
+    """Token ids of an answer that the caller gives.
 
     Args:
         ends: ids that end a text; the last token may be one.
@@ -184,7 +184,7 @@ def answer_ids(tokenizer: Any, text: str, ends: Collection[int] = ()) -> list[in
 
 
 def _lost_words(tokenizer: Any, text: str, ids: Sequence[int]) -> list[str]:
-    """The words of `text` that its ids do not give back, but for the case of letters and the form of accents."""
+    """The words of `text` that are lost when its ids are decoded; letter case and the form of accents are ignored."""
 
     def plain(words: str) -> str:
         return unicodedata.normalize("NFKC", words).casefold()

@@ -1,7 +1,7 @@
-"""What of a text is thinking, and what is its answer.
+"""Splits a text into thinking and answer.
 
-The tokenizer's own response template says which marks stand around the thinking; where it has none, the table here says
-it for the lines of models that are known to think. A prompt may open the thinking itself, or close it before it begins.
+The tokenizer's own response template gives the marks around the thinking; where it has none, the table here gives them
+for model families that are known to think. A prompt may itself open the thinking, or close it before the text begins.
 """
 
 from __future__ import annotations
@@ -15,8 +15,14 @@ THINKING, ANSWER, MARK = "thinking", "answer", "mark"
 
 @dataclass(frozen=True)
 class Marks:
-    """open: what begins the thinking; close: what may end it, the first that comes; turn: what the model's own turn
-    begins with in the prompt, where that is known; more: marks without a meaning of their own (around the answer)."""
+    """The marks of a model that thinks.
+
+    Attributes:
+        open: the mark that begins the thinking.
+        close: the marks that may end it; the first that occurs does.
+        turn: the text with which the model's own turn begins in the prompt, where it is known.
+        more: further marks, around the answer.
+    """
 
     open: str
     close: tuple[str, ...]

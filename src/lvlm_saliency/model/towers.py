@@ -1,4 +1,4 @@
-"""What is known of vision towers: how many tokens they make beside those of their patches, and which pack pictures."""
+"""Vision towers: how many tokens they make beside those of their patches, and which pack pictures of any shape."""
 
 from __future__ import annotations
 

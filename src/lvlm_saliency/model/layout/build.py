@@ -17,7 +17,7 @@ from lvlm_saliency.model.layout.tiles import ImageLayout
 def image_layouts(
     processor: Any, inputs: Mapping[str, Any], images: Sequence[Any], model: Any = None
 ) -> list[list[ImageLayout]]:
-    """Where every image token of a batch lies in its picture.
+    """The part of the picture that each image token of a batch stands for.
 
     Args:
         processor: the one that made `inputs`, with the settings that it had then.

@@ -1,4 +1,4 @@
-"""What the grids are computed from: the picture, the processor's settings, the model's configuration, the tokens."""
+"""The inputs of layout functions: the picture, the processor's settings, the model's configuration, the tokens."""
 
 from __future__ import annotations
 
@@ -14,14 +14,17 @@ from lvlm_saliency.model.layout.tiles import Box, ImageTile, Kind
 
 @dataclass(frozen=True)
 class Facts:
-    """One picture among its neighbours.
+    """What is known of one picture of a batch.
 
-    width, height: of the picture, in pixels.
-    number: its number in the whole batch, counted over samples.
-    pictures: how many pictures its sample has.
-    processor, config: the processor, and the model's configuration where a model was given.
-    inputs: what the processor returned.
-    ids: int64 `[n0]`, the sample's token ids.
+    Attributes:
+        width: of the picture, in pixels.
+        height: of the picture, in pixels.
+        number: its number in the whole batch, counted over samples.
+        pictures: number of pictures of its sample.
+        processor: the processor.
+        config: the model's configuration, where a model was given.
+        inputs: what the processor returned.
+        ids: int64 `[n0]`, the sample's token ids.
     """
 
     width: int
@@ -87,7 +90,7 @@ class Facts:
 
 @dataclass
 class Cursor:
-    """Takes a sample's image positions one after the other, and gathers the grids made of them."""
+    """Hands out a sample's image positions in order, and collects the grids made of them."""
 
     positions: np.ndarray
     used: int = 0
@@ -109,7 +112,7 @@ class Cursor:
         return self.positions[self.used - count : self.used]
 
     def skip(self, count: int) -> None:
-        """The next positions have no place in the picture."""
+        """Skip positions that stand for no part of the picture (newline and class tokens)."""
         self.extra.append(self.take(count))
 
     def rows(self, rows: int, cols: int, newline: bool = False) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Where image tokens lie in the picture: grids of positions with a box each, and the heat map over them."""
+"""The layout of a picture's image tokens as grids with a box each, and heat maps over them."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ KINDS = ("full", "tile", "thumbnail")
 class ImageTile:
     """One grid of image tokens.
 
-    positions: int64 `[rows, cols]`, absolute positions in the (left-padded, expanded) sequence.
-    box: (left, top, right, bottom) in pixels of the original picture, the area that the grid spans in equal cells.
-        It reaches past the picture where the family pads it to a shape; the cells are cut off at the edge.
-    kind: "full" the picture as one grid, "tile" a finer part of it, "thumbnail" the whole again beside tiles.
+    Attributes:
+        positions: int64 `[rows, cols]`, absolute positions in the (left-padded, expanded) sequence.
+        box: (left, top, right, bottom) in pixels of the original picture, the area that the grid spans in equal cells.
+            It reaches past the picture where the family pads it to a shape; the cells are cut off at the edge.
+        kind: "full" the picture as one grid, "tile" a finer part of it, "thumbnail" the whole picture beside tiles.
     """
 
     positions: np.ndarray
@@ -52,9 +53,11 @@ class ImageTile:
 class ImageLayout:
     """All image tokens of one picture.
 
-    width, height: of the original picture, in pixels.
-    tiles: the grids, in the order of the sequence.
-    extra: int64, image positions without a place in the picture (ends of rows, class tokens).
+    Attributes:
+        width: of the original picture, in pixels.
+        height: of the original picture, in pixels.
+        tiles: the grids, in the order of the sequence.
+        extra: int64, image positions that stand for no part of the picture (ends of rows, class tokens).
     """
 
     width: int
@@ -95,11 +98,11 @@ class ImageLayout:
                 grids of that kind.
 
         Returns:
-            float32 `[height, width]`: at each pixel the value of the token whose cell holds its centre, and 0 where
-            no token looks (the margin that LLaVA-1.5 crops away).
+            float32 `[height, width]`: at each pixel the value of the token whose cell contains the pixel's centre, and
+            0 where there is none (the margin that LLaVA-1.5 crops away).
 
         Raises:
-            SettingError: an unknown `tiles`, a kind that this picture has not, or too few values.
+            SettingError: an unknown `tiles`, a kind that this picture does not have, or too few values.
         """
         values = np.asarray(values, dtype=np.float32)
         if values.ndim != 1 or len(values) <= int(self.positions.max(initial=-1)):
