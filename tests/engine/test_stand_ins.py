@@ -235,7 +235,7 @@ def test_blocks_inside_one_another_look_at_the_call_once():
 @pytest.mark.parametrize("way", EDITING)
 def test_an_edited_layer_that_attends_twice(way):
     model = decoders.build("diffllama")
-    with pytest.raises(UnsupportedModelError, match="layer 0 attends more than once in a call"):
+    with pytest.raises(UnsupportedModelError, match="layer 0 attends more than once in a forward call"):
         EDITING[way](model)
     plain = model.generate(**INPUTS, **FIXED)
     with ls.LocoRE(beta=0.0)(model):
