@@ -20,8 +20,7 @@ from lvlm_saliency.guard import setup
 from lvlm_saliency.report.console import PlainConsole
 from lvlm_saliency.risk import model as risk
 from lvlm_saliency.tracing.saved import write_sealed
-
-from .strange import strange
+from strange import strange
 
 
 @pytest.fixture(scope="module")

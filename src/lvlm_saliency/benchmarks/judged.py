@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,23 @@ def result(
         "bootstrap": bootstrap.settings(unit),
         "skipped": dict(problems.skipped),
     }
+
+
+def named(value: Any, name: str) -> str:
+    """What messages call data that were given as a file or by themselves."""
+    return str(value) if isinstance(value, str | Path) else name
+
+
+def id_of(record: Mapping[str, Any], name: str, usual: Any, where: str) -> str | int:
+    """The id that the record holds under `name`, or the usual one.
+
+    Raises:
+        InputError: neither text nor a whole number.
+    """
+    value = record.get(name, usual)
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise InputError(f"{where}: {name!r} is neither text nor a whole number")
+    return value
 
 
 def text_of(record: Mapping[str, Any], name: str, where: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from lvlm_saliency.benchmarks.judged import mean_of, result
+from lvlm_saliency.benchmarks.judged import mean_of, named, result
 from lvlm_saliency.errors import InputError
 from lvlm_saliency.files.records import Problems, place, read_rows
 from lvlm_saliency.stats.bootstrap import Bootstrap
@@ -189,7 +189,10 @@ def _entries(judged: Rows, questions: Rows | None, problems: Problems) -> list[d
     kept = []
     for entry in entries:
         if _question(entry) not in original:
-            problems.report("no_original", f"{', '.join(_question(entry))}: no answer at figure 0 to set it beside")
+            problems.report(
+                "no_original",
+                f"{named(judged, 'judged')}: {', '.join(_question(entry))}: no answer at figure 0 to set it beside",
+            )
             continue
         kept.append({**entry, "cause": _cause_of(entry, original[_question(entry)])})
     if missing := set(known) - seen:
@@ -211,7 +214,7 @@ def _entry(row: Mapping[str, Any], where: str) -> dict[str, Any]:
         raise InputError(f"{where}: the category is VD or VS and the answer 0 or 1, not as here")
     label = _label(row, where)
     same = row["same_reply"] if "same_reply" in row else row.get("same")
-    if same is None:
+    if same is None or ("same_reply" in row and not isinstance(same, str)):
         raise InputError(f"{where}: needs 'same_reply', the judge's second reply, or 'same'")
     return {
         **entry,

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from lvlm_saliency.benchmarks.judged import result, text_of
+from lvlm_saliency.benchmarks.judged import id_of, result, text_of
 from lvlm_saliency.files.records import Problems, place, read_rows
 from lvlm_saliency.stats.bootstrap import Bootstrap
 from lvlm_saliency.stats.counts import CountTable, Totals, ratio, tabulate
@@ -103,7 +103,7 @@ def _entries(reviews: Rows, problems: Problems) -> list[dict[str, Any]]:
         stored = record.get("tuple")
         entries.append(
             {
-                "question_id": record.get("question_id", index),
+                "question_id": id_of(record, "question_id", index, where),
                 "category": category,
                 "reference": marks[0],
                 "model": marks[1],
@@ -111,7 +111,7 @@ def _entries(reviews: Rows, problems: Problems) -> list[dict[str, Any]]:
                 "judged_reference": 0.0 if failed else marks[0],
                 "judged_model": 0.0 if failed else marks[1],
                 "failed": int(failed),
-                "disagrees": stored is not None and list(stored) != list(marks),
+                "disagrees": stored is not None and stored not in (list(marks), marks),
             }
         )
     return entries

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from lvlm_saliency.benchmarks.judged import finite, mean_of, result
+from lvlm_saliency.benchmarks.judged import finite, mean_of, named, result
 from lvlm_saliency.errors import InputError
 from lvlm_saliency.files.records import Problems, read_json
 from lvlm_saliency.stats.bootstrap import Bootstrap
@@ -60,8 +60,8 @@ def score(
     problems = Problems(errors)
     for name in given:
         if name not in asked and subset is None:
-            problems.report("unknown_question", f"{_named(grades, 'grades')}: {name} is not in the metadata")
-    entries, runs = _entries(asked, given, _named(grades, "grades"))
+            problems.report("unknown_question", f"{named(grades, 'grades')}: {name} is not in the metadata")
+    entries, runs = _entries(asked, given, named(metadata, "metadata"), named(grades, "grades"))
     counts = table({"per_question": entries})
     marks = np.asarray([entry["scores"] for entry in entries]).reshape(len(entries), runs)
     of_runs = {name: _per_run(marks, [name in entry["groups"] for entry in entries]) for name in counts.figures}
@@ -114,20 +114,24 @@ def _per_run(marks: np.ndarray, members: Sequence[bool]) -> np.ndarray:
     return chosen.sum(axis=0) / len(chosen) * 100
 
 
-def _entries(asked: Mapping[str, Any], given: Mapping[str, Any], file: str) -> tuple[list[dict[str, Any]], int]:
+def _entries(
+    asked: Mapping[str, Any], given: Mapping[str, Any], source: str, file: str
+) -> tuple[list[dict[str, Any]], int]:
     runs = max((len(_marks(grade, f"{file}: {name}")) for name, grade in given.items() if name in asked), default=0)
     if not runs:
         raise InputError(f"{file}: no question of the metadata has a grade")
     entries = []
     for name, question in asked.items():
         wanted = question.get("capability") if isinstance(question, Mapping) else None
-        if not isinstance(wanted, list) or not set(wanted) <= set(CAPABILITIES) or not wanted:
-            raise InputError(f"metadata: {name}: needs 'capability', a list out of {', '.join(CAPABILITIES)}")
+        if not isinstance(wanted, list) or not wanted or not all(one in CAPABILITIES for one in wanted):
+            raise InputError(f"{source}: {name}: needs 'capability', a list out of {', '.join(CAPABILITIES)}")
         marks = _marks(given[name], f"{file}: {name}") if name in given else [0.0] * runs
         if len(marks) != runs:
             raise InputError(f"{file}: {name} has {len(marks)} runs where others have {runs}")
         combination = "+".join(sorted(set(wanted)))
         replies = given.get(name, {}).get("content") or []
+        if not isinstance(replies, list):
+            raise InputError(f"{file}: {name}: 'content' is no list of replies")
         entries.append(
             {
                 "question_id": name,
@@ -158,12 +162,8 @@ def _marks(grade: Any, where: str) -> list[float]:
 def _object(value: Source, name: str) -> dict[str, Any]:
     found = read_json(value) if isinstance(value, str | Path) else value
     if not isinstance(found, Mapping) or not found:
-        raise InputError(f"{_named(value, name)}: expected an object of question ids that is not empty")
+        raise InputError(f"{named(value, name)}: expected an object of question ids that is not empty")
     return dict(found)
-
-
-def _named(value: Source, name: str) -> str:
-    return str(value) if isinstance(value, str | Path) else name
 
 
 def _known(subset: Collection[str], asked: Mapping[str, Any]) -> list[str]:

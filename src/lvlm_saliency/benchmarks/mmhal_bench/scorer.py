@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lvlm_saliency.benchmarks.judged import mean_of, result
+from lvlm_saliency.benchmarks.judged import mean_of, named, result
 from lvlm_saliency.errors import InputError
 from lvlm_saliency.files.records import Problems, read_json
 from lvlm_saliency.stats.bootstrap import Bootstrap
@@ -54,12 +54,15 @@ def score(
     type), `per_question`. Raises `InputError`.
     """
     problems = Problems(errors)
-    said = _texts(read_json(replies) if isinstance(replies, str | Path) else replies)
+    file = named(replies, "replies")
+    said = _texts(read_json(replies) if isinstance(replies, str | Path) else replies, file)
     kinds = [TYPES[index % len(TYPES)] for index in range(len(said))] if types is None else list(types)
     if len(kinds) != len(said):
-        raise InputError(f"{len(kinds)} types for {len(said)} replies")
+        raise InputError(f"{file}: {len(kinds)} types for {len(said)} replies")
     if types is None and len(said) % len(TYPES):
-        raise InputError(f"{len(said)} replies: the official order has the {len(TYPES)} types in turn; pass types")
+        raise InputError(
+            f"{file}: {len(said)} replies: the official order has the {len(TYPES)} types in turn; pass types"
+        )
     entries = [_entry(index, kind, parse(reply)) for index, (kind, reply) in enumerate(zip(kinds, said, strict=True))]
     counts = table({"per_question": entries})
     values = counts.values()
@@ -108,10 +111,10 @@ def _entry(index: int, kind: str, rating: int | None) -> dict[str, Any]:
     }
 
 
-def _texts(replies: Any) -> list[str]:
+def _texts(replies: Any, file: str) -> list[str]:
     if isinstance(replies, str) or not isinstance(replies, Sequence):
-        raise InputError("replies: expected a list of texts, one for each question")
-    return [_text(reply, f"replies[{index}]") for index, reply in enumerate(replies)]
+        raise InputError(f"{file}: expected a list of texts, one for each question")
+    return [_text(reply, f"{file}[{index}]") for index, reply in enumerate(replies)]
 
 
 def _text(reply: Any, where: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lvlm_saliency.benchmarks.judged import mean_of, result, text_of
+from lvlm_saliency.benchmarks.judged import mean_of, named, result, text_of
 from lvlm_saliency.errors import InputError
 from lvlm_saliency.files.records import Problems, place, read_json, read_rows
 from lvlm_saliency.stats.bootstrap import Bootstrap
@@ -47,13 +47,16 @@ def score(
     """
     problems = Problems(errors)
     rows = read_rows(answers, problems, keep_places=True) if isinstance(answers, str | Path) else answers
+    file = named(answers, "answers")
     said = read_json(replies) if isinstance(replies, str | Path) else replies
-    if not isinstance(said, Sequence) or not all(isinstance(reply, str) for reply in said):
-        raise InputError("replies: expected a list of texts, one for each answer")
+    if isinstance(said, str) or not isinstance(said, Sequence) or not all(isinstance(reply, str) for reply in said):
+        raise InputError(f"{named(replies, 'replies')}: expected a list of texts, one for each answer")
     if len(said) != len(rows):
-        raise InputError(f"{len(said)} replies for {len(rows)} answers: an answer without a judgement is not scored")
+        raise InputError(
+            f"{file}: {len(said)} replies for {len(rows)} answers: an answer without a judgement is not scored"
+        )
     if len(rows) % 2 or not rows:
-        raise InputError(f"{len(rows)} answers: MMVP's questions come in pairs")
+        raise InputError(f"{file}: {len(rows)} answers: MMVP's questions come in pairs")
     pairs = []
     for first in range(0, len(rows), 2):
         if _apart(rows, first):
@@ -96,6 +99,6 @@ def _apart(rows: Sequence[Mapping[str, Any]], first: int) -> bool:
     """Whether the ids of two rows, where they are whole numbers, are not those of a pair: 2k + 1 and 2k + 2."""
     try:
         ids = [int(rows[first + offset].get("question_id")) for offset in (0, 1)]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # of infinity
         return False
     return ids[1] != ids[0] + 1

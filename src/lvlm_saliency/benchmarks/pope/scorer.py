@@ -100,7 +100,13 @@ def score(
     if pairing not in PAIRINGS:
         raise SettingError(f"no pairing {pairing!r}{did_you_mean(pairing, PAIRINGS)}")
     problems = Problems(errors)
-    asked = _checked(_rows(questions, problems), problems, "questions", _is_question, "a text label")
+    asked = _checked(
+        _rows(questions, problems),
+        problems,
+        "questions",
+        _is_question,
+        "a text label, and an image that is text or a number where it has one",
+    )
     given = _checked(_rows(answers, problems), problems, "answers", _is_answer, "an answer that is text")
     pairs = _pair_by_id(asked, given, problems) if pairing == "id" else _pair_in_order(asked, given, pairing, problems)
     per_question = []
@@ -173,7 +179,11 @@ def _checked(rows: Rows, problems: Problems, name: str, usable: Callable[[Any], 
 
 
 def _is_question(record: Any) -> bool:
-    return isinstance(record, Mapping) and isinstance(record.get("label"), str)
+    return (
+        isinstance(record, Mapping)
+        and isinstance(record.get("label"), str)
+        and all(isinstance(record.get(name), str | int | None) for name in ("image", "question_id"))
+    )
 
 
 def _is_answer(record: Any) -> bool:

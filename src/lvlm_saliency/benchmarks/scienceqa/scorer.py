@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lvlm_saliency.benchmarks.judged import mean_of, result, text_of
+from lvlm_saliency.benchmarks.judged import mean_of, named, result, text_of
 from lvlm_saliency.errors import InputError, SettingError, did_you_mean
+from lvlm_saliency.files.kinds import is_whole
 from lvlm_saliency.files.records import Problems, place, read_json, read_rows
 from lvlm_saliency.stats.bootstrap import Bootstrap
 from lvlm_saliency.stats.counts import CountTable, tabulate
@@ -84,11 +85,11 @@ def score(
     said = _answers(answers)
     entries = []
     for key in map(str, ids):
-        problem = _problem(known, key)
+        problem = _problem(known, key, named(problems, "problems"))
         if key not in said and variant == "normal":
             trouble.report("missing_answer", f"question {key} has no answer")
             continue
-        entries.append(_entry(key, problem, said.get(key), variant))
+        entries.append(_entry(key, problem, said.get(key), variant, named(answers, "answers")))
     counts = table({"per_question": entries})
     sums = dict(zip(counts.columns, map(int, counts.counts.sum(axis=0)), strict=True))
     return result(
@@ -111,8 +112,10 @@ def table(found: Mapping[str, Any]) -> CountTable:
     return tabulate(((entry["question_id"], entry) for entry in found["per_question"]), COLUMNS, FIGURES)
 
 
-def _entry(key: str, problem: Mapping[str, Any], answer: Mapping[str, Any] | None, variant: str) -> dict[str, Any]:
-    letter = FAILED if answer is None else parse(text_of(answer, "text", f"answers: question {key}"))
+def _entry(
+    key: str, problem: Mapping[str, Any], answer: Mapping[str, Any] | None, variant: str, file: str
+) -> dict[str, Any]:
+    letter = FAILED if answer is None else parse(text_of(answer, "text", f"{file}: question {key}"))
     chosen = option(letter, len(problem["choices"]))
     if variant == "llava":
         picture = answer is not None and "<image>" in str(answer.get("prompt", ""))
@@ -146,7 +149,7 @@ def _categories(entries: Sequence[Mapping[str, Any]], problems: Mapping[str, Any
         return bool(problem.get("hint"))
 
     def grades(first: int, last: int) -> Callable[[Mapping[str, Any]], bool]:
-        names = {f"grade{number}" for number in range(first, last + 1)}
+        names = [f"grade{number}" for number in range(first, last + 1)]
         return lambda problem: problem.get("grade") in names
 
     return {
@@ -172,10 +175,12 @@ def _answers(answers: Sequence[Mapping[str, Any]] | str | Path) -> dict[str, Map
     return found
 
 
-def _problem(problems: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+def _problem(problems: Mapping[str, Any], key: str, file: str) -> Mapping[str, Any]:
     problem = problems.get(key) if isinstance(problems, Mapping) else None
     if not isinstance(problem, Mapping):
-        raise InputError(f"problems: no question {key}")
-    if not isinstance(problem.get("choices"), list) or not isinstance(problem.get("answer"), int):
-        raise InputError(f"problems: question {key} needs 'choices', a list, and 'answer', the number of one")
+        raise InputError(f"{file}: no question {key}")
+    choices, answer = problem.get("choices"), problem.get("answer")
+    # An answer of -1, which no option has, would be what an unreadable reply is taken for.
+    if not isinstance(choices, list) or not is_whole(answer) or answer >= len(choices):
+        raise InputError(f"{file}: question {key} needs 'choices', a list, and 'answer', the number of one")
     return problem

@@ -169,8 +169,13 @@ def _annotated(annotations: Rows, variant: str, problems: Problems) -> list[tupl
         where = place(rows, index, "annotations")
         people = row.get("answers") if isinstance(row, Mapping) else None
         usable = isinstance(people, list) and people and isinstance(row.get("image"), str)
+        usable = usable and isinstance(row.get("answer_type"), str | None) and row.get("answerable") in (0, 1, None)
         if not usable or not all(isinstance(p, Mapping) and isinstance(p.get("answer"), str) for p in people):
-            problems.report("malformed", f"{where}: needs 'image' and 'answers', a list of objects with an 'answer'")
+            problems.report(
+                "malformed",
+                f"{where}: needs 'image' and 'answers', a list of objects with an 'answer' (and "
+                "an 'answer_type' that is text, an 'answerable' that is 0 or 1, where it has them)",
+            )
         elif variant == "llava_m4c" and len(people) != PEOPLE:
             problems.report("not_ten", f"{where}: {len(people)} people answered, and llava_m4c takes exactly {PEOPLE}")
         else:

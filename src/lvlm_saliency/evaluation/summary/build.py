@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lvlm_saliency.benchmarks.registry import spec
-from lvlm_saliency.errors import InputError
+from lvlm_saliency.errors import InputError, SettingError
 from lvlm_saliency.evaluation.folder import RunFolder
 from lvlm_saliency.evaluation.summary.between import between_table
 from lvlm_saliency.evaluation.summary.content import (
@@ -63,8 +63,8 @@ def report(folders: Sequence[str | Path]) -> Report:
         return _report(runs, names)
     # Every field of these files is read below, by name; a field that is missing or of another kind is a damaged file.
     except (KeyError, TypeError, AttributeError, IndexError, ValueError, ArithmeticError) as error:
-        if isinstance(error, InputError):
-            raise
+        if isinstance(error, InputError) and not isinstance(error, SettingError):
+            raise  # it names a file of the folder; a setting that there is not, such as a benchmark, stands in one
         raise InputError(
             f"{', '.join(str(run.folder.path) for run in runs)}: config.json, scores.json or details are damaged or of "
             f"another version ({type(error).__name__}: {error}); delete scores.json and give the run's command again"
