@@ -1,4 +1,4 @@
-"""What a benchmark is to a run: items with fixed prompts, pictures, and a way to score what was written."""
+"""The base class of benchmarks that `evaluate` runs: items with fixed prompts, pictures, and a way to score answers."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ Result = dict[str, Any]
 
 @dataclass(frozen=True)
 class Item:
-    """One question about one picture, or about none. `index` counts from 0 and names the item to seeded methods;
-    `image` names the picture, different pictures differently, and is "" where there is none."""
+    """One question about one picture, or about none. `index` counts from 0, and seeded draws depend on it; `image` is a
+    name that is unique to the picture, "" where there is none."""
 
     index: int
     id: str
@@ -33,10 +33,13 @@ class Item:
 
 @dataclass(frozen=True)
 class Benchmark(ABC):
-    """A benchmark, opened. A subclass's further fields are its own settings.
+    """A benchmark with its files. Further fields of a subclass are its own settings.
 
-    n: pictures, the first of the list; None for all. images: folder of the pictures. data: folder of the official
-    files. max_new_tokens: of every answer to this benchmark, in place of the run's.
+    Attributes:
+        n: number of pictures, the first of the list; None for all.
+        images: folder of the pictures.
+        data: folder of the official files.
+        max_new_tokens: limit on every answer to this benchmark, in place of the run's.
     """
 
     name: ClassVar[str]
@@ -59,7 +62,7 @@ class Benchmark(ABC):
 
     @abstractmethod
     def picture(self, item: Item) -> Image:
-        """The item's picture, never asked for where it has none. ImageError when it is missing or broken."""
+        """The item's picture; not called for items without one. ImageError when it is missing or broken."""
 
     @abstractmethod
     def picture_digest(self, item: Item) -> str:
@@ -70,7 +73,7 @@ class Benchmark(ABC):
         """The scorer's result for each part of the benchmark, from the answers by item index."""
 
     def texts(self, rows: Mapping[int, Mapping[str, Any]]) -> dict[int, str]:
-        """What is scored of the answers, by item index; a benchmark may have a rule for answers that were cut off."""
+        """The texts to score, by item index; a benchmark may have a rule for answers that were cut off."""
         return {index: row["text"] for index, row in rows.items()}
 
     def upload(self, texts: Mapping[int, str], label: str) -> tuple[str, str] | None:
@@ -83,18 +86,18 @@ class Benchmark(ABC):
         return None
 
     def check(self) -> None:
-        """Raise before a model runs what would only be missed when its answers are scored."""
+        """Raise, before the model runs, what would otherwise only fail when answers are scored (missing files)."""
         if not self.items:
             raise InputError(f"{self.name}: no items; the files hold no question")
 
     def present(self, item: Item) -> Collection[str] | None:
-        """Canonical names of the objects in the item's picture, None where the benchmark does not say: what an oracle
-        that decides in a method's place goes by."""
+        """Canonical names of the objects in the item's picture, for the oracle control; None where the benchmark does
+        not say."""
         return None
 
     def words(self) -> str | Path | None:
-        """The vocabulary that its labels were read with: the name of one that ships, or a file of synonyms; None where
-        its answers name no objects."""
+        """The vocabulary of its object labels: the name of one that ships, or a file of synonyms; None where its
+        answers name no objects."""
         return None
 
     def captions(self) -> frozenset[int]:
@@ -159,7 +162,7 @@ class PictureFiles(Benchmark):
 
 @dataclass(frozen=True)
 class JudgedBenchmark(PictureFiles):
-    """A benchmark whose answers a judge must read: a run writes them in the official layout, and scores nothing."""
+    """A benchmark whose answers a judge must read: a run writes them in the official layout without scoring them."""
 
     judged: ClassVar[bool] = True
 
@@ -192,8 +195,8 @@ def first_images(rows: Sequence[Mapping[str, Any]], key: str, n: int | None) -> 
 def in_half(split: str, key: str) -> bool:
     """Whether the picture `key` belongs to `split`: "dev", "test", or "all" for every one.
 
-    A hash of the key alone decides (SHA-256, last bit), so that the halves stay what they are whatever list a picture
-    stands in, and settings that were chosen on one of them have never seen the other.
+    The last bit of the key's SHA-256 decides, so that a picture is in the same half whatever list it stands in, and
+    settings that were chosen on one half have not seen the other.
     """
     half = hashlib.sha256(f"half {key}".encode()).digest()[-1] & 1
     return split == "all" or half == (split == "dev")
@@ -209,7 +212,8 @@ def check_part(benchmark: Any, splits: Sequence[str]) -> None:
 
 
 def part(benchmark: Any, usual: str) -> dict[str, Any]:
-    """`split` and `offset` where they are not the usual ones: a run that knows neither is still the same run."""
+    """`split` and `offset` where they are not the defaults, so that configurations from before they existed stay
+    equal."""
     told = {"split": benchmark.split} if benchmark.split != usual else {}
     return told | ({"offset": benchmark.offset} if benchmark.offset else {})
 

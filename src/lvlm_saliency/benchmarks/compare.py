@@ -18,8 +18,8 @@ def compare(one: Result, other: Result, *, errors: str = "raise", bootstrap: Boo
     """Every figure of `one` minus that of `other`, two results of the same scorer.
 
     `errors`: items that only one of them has raise `InputError`, or with "skip" are left out of both and counted.
-    Returns `figures` (`{name: {"difference", "interval"}}`), `items`, `skipped` and how the interval was drawn. Both
-    systems see the same redrawn images, so what is hard for both cancels out.
+    Returns `figures` (`{name: {"difference", "interval"}}`), `items`, `skipped` and how the interval was drawn. Each
+    resample has the same images for both systems, so images that are hard for both cancel out.
     Raises `InputError` also when benchmark, variant, parser, task or judge differ.
     """
     for setting in ("benchmark", "task", "variant", "parser"):

@@ -1,5 +1,5 @@
-"""What scorers that read a judge's replies share: numbers in them, figures as means of columns, and the face of a
-result."""
+"""Shared code of scorers that read a judge's replies: numbers in replies, figures as means of columns, and the form of
+a result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The table of benchmarks: a name, and the room that knows everything else. A new benchmark is a room and a row."""
+"""The table of benchmarks: a name and the package that holds everything else. A new benchmark is a package and a
+row."""
 
 from __future__ import annotations
 
@@ -70,7 +71,7 @@ def judged() -> tuple[str, ...]:
 
 
 def judging(name: str) -> Judging:
-    """How a benchmark's answers are put before a judge.
+    """The judging part of a benchmark.
 
     Raises:
         SettingError: no judge reads this benchmark, or there is none of this name.
@@ -81,7 +82,7 @@ def judging(name: str) -> Judging:
 
 
 def scores_of(name: str) -> Scores:
-    """How the results of a scorer are read; `name` is what a result says of itself under "benchmark".
+    """How the results of a scorer are read. `name`: the entry "benchmark" of a result.
 
     Raises:
         SettingError: no scorer has this name.

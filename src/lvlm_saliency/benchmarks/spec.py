@@ -1,4 +1,4 @@
-"""What is known of a benchmark, in one place: every table, page and command reads it from here.
+"""The description of a benchmark, which every table, page and command reads.
 
 A benchmark's room holds its scorer (`scorer.py`, pure and without torch), its `spec.py`, and, where `evaluate` can run
 it, its `adapter.py`.
@@ -69,9 +69,9 @@ class Scores:
         parts: the parts that `score` shows below, by task.
         figures: the figures that summaries show, in their order.
         plotted: figures whose differences are drawn.
-        judged: figures that a shorter text makes smaller, so that a control of equal length judges them.
-        beside: figures that stand beside those.
-        told: figures that findings speak of, in their order.
+        judged: figures that get smaller in shorter texts, and so are compared with the control of equal length.
+        beside: figures that are shown beside those.
+        told: figures that findings report, in their order.
         across: pairs of figures for the plot of one against the other, horizontal first.
         sums: further counts of a result, for the formats of the columns.
     """
@@ -100,7 +100,7 @@ class Spec:
 
     Attributes:
         name: as commands take it.
-        scores: how its results are read; None where its adapter hands its answers to another benchmark's scorer.
+        scores: how its results are read; None where its adapter passes its answers to another benchmark's scorer.
         adapter: "module:class" of what `evaluate` runs; "" where there is none.
         whole: the parts of an adapter's result that are the benchmark as a whole.
         needs: files and pictures that a run reads.

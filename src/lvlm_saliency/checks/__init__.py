@@ -1,4 +1,4 @@
-"""`check`: whether what this package promises holds for one loaded model, measured on that model."""
+"""`check`: verifies this package's guarantees on one loaded model."""
 
 from lvlm_saliency.checks.report import CheckReport, CheckRow
 from lvlm_saliency.checks.run import check

@@ -1,4 +1,4 @@
-"""The promises, one function each: what is measured on the subject, and where it passes."""
+"""The checks, one function each: what is measured on the model, and the limit up to which it passes."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ from lvlm_saliency.model.regions import token_regions
 from lvlm_saliency.tracing.one_pass import trace
 
 ROWS = {torch.float64: 1e-6, torch.float32: 1e-4, torch.float16: 0.05, torch.bfloat16: 0.25}
-"""By dtype, how far a row of unit length may lie from the definition's: in half precision both are rounded."""
+"""By dtype, the largest distance allowed between a row of unit length and the definition's; in half precision both are
+rounded."""
 LOGITS = {torch.float64: 1e-6, torch.float32: 1e-3, torch.float16: 0.05, torch.bfloat16: 0.25}
-"""By dtype, how far logits may differ, in standard deviations of the model's own."""
+"""By dtype, the largest difference of logits allowed, in standard deviations of the model's logits."""
 
 
 def rows_are_exact(subject: Subject) -> CheckRow:
@@ -51,8 +52,7 @@ def rows_are_exact(subject: Subject) -> CheckRow:
 
 
 def neutral_is_plain(subject: Subject, method: Any) -> CheckRow:
-    """A method that is switched off against `model.generate`: the largest difference of a logit, of which there may be
-    none."""
+    """A method with neutral settings against `model.generate`: the largest difference of a logit, which must be 0."""
     out = generate(subject.model, subject.inputs, [method], **SETTINGS, output_logits=True)
     same_text = torch.equal(out.sequences.cpu(), subject.plain.sequences.cpu())
     gap = max(_gaps(out.logits, subject.plain.logits, 1.0), default=0.0)
@@ -77,7 +77,7 @@ def image_tokens_are_found(subject: Subject) -> CheckRow:
 
 
 def image_tokens_are_laid_out(subject: Subject) -> CheckRow:
-    """Every image token once in the layout of the picture: how many are missing, doubled or elsewhere."""
+    """Whether every image token is in the picture's layout exactly once: how many are missing, doubled or misplaced."""
     name = "image tokens laid out"
     try:
         layouts = image_layouts(subject.processor, subject.inputs, [subject.images], subject.model)[0]
@@ -111,8 +111,8 @@ def cached_is_recomputed(subject: Subject) -> CheckRow:
 
 
 def use_everything(subject: Subject) -> None:
-    """Every way to act on the model once, for `state_of` to be looked at afterwards: hooks, attention, gradients, in
-    calls of our own and in a `with` block, also one that ends in an error."""
+    """Use every way of acting on the model once (hooks, attention, gradients, in our own calls and in a `with` block,
+    also one that ends in an error), so that `state_of` can be compared afterwards."""
     model, inputs = subject.model, subject.inputs
     hooked = hooked_method(subject, active=True)
     for methods in ([LocoRE()], [SGRS(seed=0)], [] if hooked is None else [hooked]):

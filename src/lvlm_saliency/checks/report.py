@@ -13,9 +13,16 @@ WIDTH = 80
 
 @dataclass(frozen=True)
 class CheckRow:
-    """One promise. name: what was checked; state: "pass", "fail", "refused" (the package turns the model away, and
-    `detail` says why) or "not possible" (nothing was found out, and `detail` says why: neither good nor bad);
-    figure, limit: what was measured, and up to where it passes (None where nothing was); detail: what exactly."""
+    """One check.
+
+    Attributes:
+        name: what was checked.
+        state: "pass", "fail", "refused" (the package does not support the model) or "not possible" (the check could not
+            be made, which says nothing about the model); `detail` says why.
+        figure: what was measured; None where nothing was.
+        limit: the largest figure that passes; None where nothing was measured.
+        detail: what exactly was measured.
+    """
 
     name: str
     state: str
@@ -26,10 +33,15 @@ class CheckRow:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What `check` found out about one model.
+    """The result of `check` for one model.
 
-    model: its class; dtype, device: as it was checked; text_only: whether it sees no pictures; seconds: wall clock;
-    rows: one for each promise, in the order of the check.
+    Attributes:
+        model: its class.
+        dtype: in which it was checked.
+        device: on which it was checked.
+        text_only: whether it takes no pictures.
+        seconds: wall-clock time.
+        rows: one per check, in order.
     """
 
     model: str
@@ -45,7 +57,7 @@ class CheckReport:
         return all(row.state in ("pass", "not possible") for row in self.rows)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain values, ready for JSON."""
+        """The report as JSON values."""
         return {"ok": self.ok, **dataclasses.asdict(self), "rows": [dataclasses.asdict(row) for row in self.rows]}
 
     @property

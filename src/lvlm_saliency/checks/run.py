@@ -1,4 +1,4 @@
-"""One promise after the other, whatever becomes of those before it."""
+"""Runs all checks; one that fails does not stop the others."""
 
 from __future__ import annotations
 
@@ -19,23 +19,26 @@ from lvlm_saliency.interventions.locore import LocoRE
 from lvlm_saliency.interventions.sgrs import SGRS
 
 STUMBLES = (RuntimeError, ValueError, TypeError, AttributeError, KeyError, IndexError, NotImplementedError)
-"""What a model's own code raises over a call that it does not understand: a finding here, not a crash."""
+"""Exceptions that a model's own code raises for calls that it does not support: reported as a failed check."""
 
 
 def check(model: Any, processor: Any) -> CheckReport:
-    """Measure on this very model what the package promises, in seconds.
+    """Verify this package's guarantees on a model, in seconds.
 
-    A short prompt (with a small drawn picture where the model sees any), four tokens. The lines: the model can be
-    traced; rows against the definition, made by eager attention and autograd alone; LocoRE, SGRS and a method that
-    hooks into layers, switched off, bit-identical to `model.generate`; image tokens found, and laid out; LocoRE with a
-    cache as without; nothing left on the model.
+    It uses a short prompt (with a small drawn picture where the model takes any) and four tokens. The checks: the model
+    can be traced; rows equal the definition (eager attention and autograd); LocoRE, SGRS and a method that hooks into
+    layers, with neutral settings, are bit-identical to `model.generate`; image tokens are found and have positions;
+    LocoRE gives the same with a cache and without; nothing is left on the model.
 
     Args:
         model: a loaded transformers model, on any device, in any dtype, in either mode. It is as before afterwards.
         processor: the model's processor, or the tokenizer of a text model.
 
+    Returns:
+        CheckReport: one row per check.
+
     Raises:
-        InputError: the model or the processor is none, or both are not what they should be.
+        InputError: `model` is not a model, or `processor` not a processor.
     """
     if not isinstance(model, torch.nn.Module):
         raise InputError(f"check takes a loaded model, not {type(model).__name__}: load it with ls.load_model(...)")
@@ -108,7 +111,7 @@ def _nothing_left(subject: Subject, before: dict[str, Any]) -> CheckRow:
 
 
 def _line(name: str, measure: Callable[[], CheckRow]) -> CheckRow:
-    """The row that `measure` gives, or one that says what stood in its way."""
+    """The row that `measure` returns, or one that says why it could not be measured."""
     try:
         return measure()
     except torch.OutOfMemoryError:

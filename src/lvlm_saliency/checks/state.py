@@ -1,4 +1,4 @@
-"""Everything about a model that a method could leave changed, and what of it is different afterwards."""
+"""Records everything about a model that a method could leave changed, and compares it afterwards."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PLAIN = (bool, int, float, str, type(None))
 def state_of(model: nn.Module) -> dict[str, Any]:
     """Hooks, attributes, training flags, weights (as versions, not values) and settings, by name.
 
-    Of a tensor that is an attribute only its being there counts: Qwen-VL keeps the offsets of its last prompt so.
+    Of an attribute that is a tensor only its presence counts, since Qwen-VL keeps the offsets of its last prompt there.
     """
     found: dict[str, Any] = {}
     configs: dict[int, Any] = {}

@@ -1,4 +1,4 @@
-"""The model under check with a prompt of its own, and what it writes when nothing acts on it."""
+"""The model under check, a prompt for it, and its answer without any method."""
 
 from __future__ import annotations
 

@@ -58,8 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def mended_case(demo: Demo) -> Case | None:
-    """The first picture whose caption the guard changed and left well-formed: what was written, what was taken back,
-    and what stands. The note says how many it changed, and how many of those are well-formed."""
+    """The first picture whose caption the guard changed and left well-formed: the greedy caption, what was rolled back,
+    and the final caption. The note says how many it changed, and how many of those are well-formed."""
     from ..scenes import parses
 
     ways = demo.ways[:2]
@@ -71,7 +71,7 @@ def mended_case(demo: Demo) -> Case | None:
     chosen = next(iter([*whole, *changed]))
     plain, guarded = (way.captions[chosen].run for way in ways)
     return Case(
-        title="The guard: a caption, the hallucinated word, and the caption mended",
+        title="The guard: a caption, the hallucinated word, and the corrected caption",
         images=[demo.images[chosen]],
         runs=[guarded, plain],
         prompt=PROMPT,
@@ -119,7 +119,7 @@ def print_table(console: Any, table: Table) -> None:
 
 
 def write_files(out: Path, demo: Demo, tables: Sequence[Table]) -> list[Path]:
-    """The page, and the plots of the first caption that makes something up (or of the first, if none does)."""
+    """The page, and the plots of the first caption with a hallucinated word (of the first caption, if none has one)."""
     from ..report.html import write_html
     from ..report.plot import plot_run
 

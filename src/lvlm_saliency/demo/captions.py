@@ -40,7 +40,7 @@ class Way:
 
 @dataclass(frozen=True)
 class Demo:
-    """Scenes, their drawings, and what each way of decoding wrote, the greedy one first, the guard's behind it."""
+    """Scenes, their drawings, and the captions of each way of decoding: greedy first, then the guard, then others."""
 
     scenes: Sequence[Any]
     images: Sequence[Any]

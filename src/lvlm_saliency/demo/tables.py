@@ -34,11 +34,11 @@ def mention_table(demo: Demo) -> Table:
         "position before concluding anything."
     )
     columns = ["mean over object words", f"in the picture (n = {len(kinds[0])})", f"hallucinated (n = {len(kinds[1])})"]
-    return Table("How object words hang", columns, rows, note)
+    return Table("What object words depend on", columns, rows, note)
 
 
 def method_table(demo: Demo) -> Table:
-    """What each way did to the same pictures."""
+    """The figures of each way of decoding on the same pictures."""
     count = len(demo.scenes)
     present = sum(len(scene.present) for scene in demo.scenes)
     columns = [_figures(way, demo.scenes, present) for way in demo.ways]

@@ -1,4 +1,4 @@
-"""Whole benchmarks: what a method does to a model, with baselines, error bars and controls beside it.
+"""Whole benchmarks: the effect of methods on a model, with baselines, intervals and controls.
 
 `evaluate(Settings(...))` is the command `lvlm-saliency evaluate` from Python; `report([folders])` compares runs.
 """

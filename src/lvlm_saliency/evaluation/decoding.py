@@ -1,4 +1,4 @@
-"""A batch of items through the model, and what to do when it does not fit into memory."""
+"""Decodes batches of items, in smaller batches where one does not fit into memory."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class MemoryExhausted(LvlmSaliencyError, MemoryError):
 
 @dataclass
 class Decoder:
-    """Items to answers with one model, under the settings that all systems of a run share."""
+    """Answers items with one model, under the settings that all systems of a run share."""
 
     model: Any
     processor: Any
@@ -63,7 +63,7 @@ class Decoder:
         rows = dict(failures)
         asked = [item for item in items if item.index in pictures]
         cost: dict[str, Any] = dict.fromkeys(SUMS, 0)
-        # A processor takes pictures for all of its prompts or for none.
+        # A processor accepts pictures for all prompts of a batch or for none.
         for group in ([item for item in asked if item.image], [item for item in asked if not item.image]):
             if group:
                 answers, spent = self._answers(benchmark, system, group, pictures)
@@ -81,8 +81,8 @@ class Decoder:
     def _answers(
         self, benchmark: Benchmark, system: System, asked: Sequence[Item], pictures: Mapping[int, Any]
     ) -> tuple[dict[int, dict[str, Any]], dict[str, Any]]:
-        """Rows by item index and their cost. Without a picture no method acts: all systems answer greedily, and the row
-        says so."""
+        """Rows by item index and their cost. Items without a picture are answered by greedy decoding in all systems,
+        and their rows say so."""
         limit, seen = self.limit(benchmark), bool(asked[0].image)
         questions = [Query(item.prompt, [pictures[item.index]] if seen else []) for item in asked]
         answers = self.chat.ask(
@@ -154,7 +154,7 @@ def queries(pictures: Sequence[Any], prompts: Sequence[str]) -> list[Query]:
 
 
 class Batches:
-    """Hands out batches; when one runs out of memory, halves their size for good and does the same items again."""
+    """Hands out batches; when one runs out of memory, halves the batch size from then on and repeats its items."""
 
     def __init__(self, size: int, notify: Callable[[str], None]):
         self.size, self.notify = size, notify
@@ -169,7 +169,7 @@ class Batches:
         while done < len(items):
             batch = items[done : done + self.size]
             result = self._tried(batch, work)
-            if result is None:  # outside the handler, where the failed batch's tensors are let go
+            if result is None:  # outside the except block, so that the failed batch's tensors can be freed
                 self._halve(batch)
                 continue
             yield result
@@ -181,7 +181,7 @@ class Batches:
         except torch.OutOfMemoryError:
             return None
         except RuntimeError as error:
-            if "can't allocate memory" in str(error):  # what the CPU's allocator says
+            if "can't allocate memory" in str(error):  # the message of the CPU allocator
                 return None
             raise
 

@@ -1,4 +1,4 @@
-"""The folder of a run: what is where in it, and whether it is the run that it is taken for."""
+"""The folder of a run: its files, and the check that it holds the run that is expected."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class RunFolder:
         return self.path.resolve().name
 
     def open(self, config: Mapping[str, Any]) -> None:
-        """Make the folder with this configuration, or see that it holds a run of the same one.
+        """Make the folder with this configuration, or check that it holds a run of the same one.
 
         Raises:
             SettingError: it holds a run of another configuration; the message names what differs.
@@ -51,7 +51,7 @@ class RunFolder:
             temporary = self.path / f".config.{secrets.token_hex(6)}"
             try:
                 store.write_whole(temporary, store.as_json(config, indent=1))
-                os.link(temporary, target)  # unlike a rename, fails where another shard was first
+                os.link(temporary, target)  # unlike a rename, this fails where another shard was first
             except FileExistsError:
                 pass
             finally:

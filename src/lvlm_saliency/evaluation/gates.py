@@ -1,8 +1,8 @@
-"""The guard's controls as systems of a run: the same guard, with somebody else deciding which words it acts on.
+"""The guard's controls as systems of a run: the same guard with another decision which words it acts on.
 
 `guard:verdicts=oracle` decides by the benchmark's labels, `guard:verdicts=random` and `guard:verdicts=position` act as
-often as `guard` did in the same run (`lvlm_saliency.guard.verdicts`). Written on a command line they are only names;
-here they get what they need: the labels, or the words that the guard judged.
+often as `guard` did in the same run (`lvlm_saliency.guard.verdicts`). On the command line they are only names; here
+they receive the labels, or the words that the guard judged.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def ungated(one: System, seed: int) -> System:
 
 
 def in_order(systems: Sequence[System], seed: int) -> list[System]:
-    """The systems with those last that need what others did, which are added where they are missing."""
+    """The systems, with those last that depend on others; the others are added where they are missing."""
     found = {one.label: one for one in systems if gate(one) not in BY_RATE}
     gated = [one for one in systems if gate(one) in BY_RATE]
     for one in gated:
@@ -58,7 +58,7 @@ def in_order(systems: Sequence[System], seed: int) -> list[System]:
 
 
 def check(systems: Iterable[System], benchmarks: Iterable[Benchmark]) -> None:
-    """Refuse an oracle where nothing is known of a picture.
+    """Refuse the oracle control on benchmarks without object labels.
 
     Raises:
         SettingError: naming system and benchmark.
@@ -73,7 +73,7 @@ def check(systems: Iterable[System], benchmarks: Iterable[Benchmark]) -> None:
 
 
 def bound(one: System, benchmark: Benchmark, folder: RunFolder, seed: int) -> System | None:
-    """The system with its control put in place; None while the guard that it goes by has answers to give in other
+    """The system with its control in place; None while answers of the guard that it depends on are missing in other
     shards. A system without a control is returned as it is."""
     kind = gate(one)
     if kind is None:
@@ -94,7 +94,7 @@ def bound(one: System, benchmark: Benchmark, folder: RunFolder, seed: int) -> Sy
 
 
 def judged(index: int, row: Mapping[str, Any]) -> list[tuple[Judged, bool]]:
-    """The words of an answer that the guard judged, as `written_down` put them into its row."""
+    """The words of an answer that the guard judged, read from the row that `written_down` made."""
     return [
         (Judged(index, name, sentence, attempt, before), acted)
         for name, sentence, attempt, before, acted in row.get("judged", ())
@@ -102,8 +102,8 @@ def judged(index: int, row: Mapping[str, Any]) -> list[tuple[Judged, bool]]:
 
 
 def written_down(events: Any) -> dict[str, Any]:
-    """What a row keeps of the guard's events: every event, and every word that was judged, those of sentences that were
-    taken back among them."""
+    """The guard's entries of a row: every event, and every word that was judged, also in sentences that were rolled
+    back."""
     return {
         "guard": [event.to_dict() for event in events],
         "judged": [[w.name, w.sentence, w.attempt, w.before, bool(acted)] for w, acted in events.judged],

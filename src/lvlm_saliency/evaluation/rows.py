@@ -1,4 +1,4 @@
-"""What a line of a run's files must hold: answers of items, and what a batch of them cost."""
+"""Checks on the lines of a run's files: answers to items, and the cost of batches."""
 
 from __future__ import annotations
 

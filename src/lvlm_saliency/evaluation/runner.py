@@ -1,4 +1,4 @@
-"""A run from its settings to its scores: every benchmark under every system, item by item, as far as it is not done."""
+"""A run from its settings to its scores: every benchmark under every system, continuing where it stopped."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from lvlm_saliency.scenes.recognise import NOT_A_SCENE
 
 
 class Listener(Protocol):
-    """Told how long work goes."""
+    """Receives the progress of long work."""
 
     def begin(self, label: str, total: int, done: int) -> None:
-        """A piece of work starts: of `total` answers (or texts) so many are there from before."""
+        """A piece of work begins: of `total` answers (or texts), `done` exist from before."""
 
     def advance(self, label: str, count: int) -> None:
-        """So many more of them are done and on disk."""
+        """`count` more of them are done and on disk."""
 
     def note(self, text: str) -> None:
-        """Something that a user should know."""
+        """A message for the user."""
 
 
 class Silent:
@@ -161,8 +161,8 @@ class Run:
         items_file = self.folder.file("items", benchmark.name, system, part)
         cost_file = self.folder.file("cost", benchmark.name, system, part)
         for answers, cost in batches.run(items, lambda batch: decoder.decode(benchmark, acting, batch)):
-            # The cost first: a kill in between leaves a cost without answers, which `_mend` can tell; the other way
-            # round the answers would be kept and their cost lost for good.
+            # The cost is written first: if the process is killed in between, `_mend` finds a cost without its answers.
+            # The other way round, answers would stay whose cost is lost.
             store.append(cost_file, [cost])
             store.append(items_file, answers)
             self.listener.advance(f"{benchmark.name} · {system.label}", len(answers))
@@ -171,8 +171,8 @@ class Run:
                     self.listener.note(f"left out: {row['error']}")
 
     def _mend(self, benchmark: Benchmark, system: System) -> None:
-        """Take away what a kill left half done in this part's files: a torn line, and batches whose cost is there and
-        whose answers are not all."""
+        """Remove what a killed process left incomplete in this part's files: a torn line, and batches whose cost is
+        there but not all of their answers."""
         kinds = {"items": rows.check_answer, "cost": rows.check_cost}
         files = {kind: self.folder.file(kind, benchmark.name, system, self.settings.part) for kind in kinds}
         for file in files.values():
@@ -183,7 +183,7 @@ class Run:
         if not torn:
             return
         again = {index for cost in torn for index in cost["items"]}
-        # Answers go first: should this be killed as well, the next start finds the same batches torn.
+        # Answers are removed first: if this is killed too, the next start finds the same batches incomplete.
         for kind, kept in (
             ("items", [row for row in answers if row["index"] not in again]),
             ("cost", [cost for cost in costs if done.issuperset(cost["items"])]),

@@ -17,7 +17,7 @@ from lvlm_saliency.stats.counts import CountTable
 
 _WORD = re.compile(r"\S+")
 SHUFFLES = 4
-"""How often the lengths of a system's captions are dealt out to other pictures."""
+"""Number of shuffles of a system's caption lengths over pictures."""
 
 Answers = Mapping[int, Mapping[str, Any]]
 
@@ -111,8 +111,8 @@ class Scorer:
     def _length_shuffled(
         self, benchmark: Benchmark, texts: Mapping[str, Mapping[int, str]], results: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """The same with the lengths dealt out to other pictures, `SHUFFLES` times; the counts are averaged. What a
-        system gains over this it does not owe to writing less, nor to knowing where to stop."""
+        """The same with the lengths shuffled over pictures, `SHUFFLES` times; the counts are averaged. A gain over this
+        control is not explained by shorter captions."""
         found: dict[str, Any] = {"figures": {}, "differences": {}}
         for label, lengths in self._lengths(benchmark, texts).items():
             controls = [
@@ -138,7 +138,7 @@ class Scorer:
 
 
 def shuffled(lengths: Mapping[int, int], seed: int) -> dict[int, int]:
-    """Every item with the length of another one (its own where there is no other); the same seed deals alike."""
+    """A permutation of the lengths over items; the same seed gives the same one."""
     items = np.random.default_rng(seed).permutation(list(lengths)).tolist()
     return {item: lengths[other] for item, other in zip(items, items[1:] + items[:1], strict=True)}
 

@@ -14,7 +14,7 @@ from lvlm_saliency.files import read_mapping
 
 @dataclass(frozen=True)
 class Shard:
-    """The part `number` of `of` of every benchmark's items, numbered from 1; items are dealt out in turn."""
+    """Part `number` (from 1) of `of` parts of every benchmark's items, which are assigned to the parts in turn."""
 
     number: int = 1
     of: int = 1
@@ -57,8 +57,8 @@ class Settings:
         out: the run's folder.
         n: pictures per benchmark (for MME: per task), the first of its list; None for all.
         seed: of every draw.
-        max_new_tokens: the same for all systems; it decides CHAIR more than most methods do.
-        temperature, top_p: of everything that samples.
+        max_new_tokens: limit on each answer, for all systems; CHAIR depends on it more than on most methods.
+        temperature, top_p: for all systems that sample.
         batch_size: items decoded together; halved when memory runs out. Results do not depend on it.
         shard: `i/k`: only every k-th item, the i-th first. Results do not depend on it.
         images, data: folder of the pictures, folder of a benchmark's official files.

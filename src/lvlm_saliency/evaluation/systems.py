@@ -1,4 +1,4 @@
-"""What is compared with what: ways of decoding, from what a user wrote to method objects and labels."""
+"""The systems of a run: ways of decoding, made from what a user wrote, with their labels."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ ALL = "all"
 
 @dataclass(frozen=True)
 class System:
-    """A way of decoding under its name in tables. `methods` is empty for greedy decoding; `optional` is what only `all`
-    asked for, and what a model that it does not fit goes without."""
+    """A way of decoding with its name in tables. `methods` is empty for greedy decoding; `optional` marks systems that
+    only `all` asked for, which are left out where the model does not fit."""
 
     label: str
     methods: tuple[Any, ...]
@@ -42,7 +42,7 @@ class System:
         return any(_chooses(method) for method in self.methods)
 
     def record(self) -> list[dict[str, Any]]:
-        """Every knob of every method, JSON-ready."""
+        """Every setting of every method, as JSON values."""
         return [{"name": method.name, **dataclasses.asdict(method)} for method in self.methods]
 
     @property

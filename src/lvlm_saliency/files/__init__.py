@@ -1,4 +1,4 @@
-"""Reading files that others made, within limits and with one line for whatever is wrong with them; writing files whole.
+"""Reads users' files within limits, with a one-line error for whatever is wrong with them; writes files atomically.
 
 Every file that a user names is opened here: only ordinary files (no pipe, device or folder, so that nothing hangs), up
 to a size, as UTF-8, with JSON, YAML and tensors looked at before they are used. Each error names the file.

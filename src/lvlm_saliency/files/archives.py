@@ -16,7 +16,7 @@ from lvlm_saliency.errors import InputError
 from .opening import open_file
 
 MOST_BYTES = 1 << 30
-"""Of all arrays together, unpacked."""
+"""Largest total size of all arrays, uncompressed."""
 
 
 def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:

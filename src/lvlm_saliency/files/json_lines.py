@@ -1,4 +1,4 @@
-"""Lines of JSON that survive being killed: written whole or not at all, and read back without their torn end."""
+"""JSON lines that survive a killed process: a torn line at the end is ignored when they are read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ except ImportError:  # not a POSIX system: two processes of one shard are then n
 
 
 def read_lines(path: Path, check: Callable[[dict[str, Any]], str] = lambda row: "") -> list[dict[str, Any]]:
-    """Every whole line; a torn one at the end, which a killed or a still writing process left, is left out.
+    """Every complete line; a torn one at the end, left by a process that was killed or still writes, is ignored.
 
     `check` says what is wrong with a row, nothing when it can be used.
 
@@ -55,12 +55,12 @@ def mend(path: Path) -> int:
 
 
 def append(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Add the rows, one line each, and see them on the disk."""
+    """Append the rows, one line each, and flush them to disk."""
     append_bytes(path, b"".join(as_json(row).encode() + b"\n" for row in rows))
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Put the text there at once: a reader sees the old file or the new one."""
+    """Replace the file atomically: a reader sees the old file or the new one."""
     write_text(path, text)
 
 
@@ -82,7 +82,7 @@ def plain(value: Any) -> Any:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock file, which the system lets go when the process dies, however it dies.
+    """Hold the lock file, which the system releases when the process ends in any way.
 
     Raises:
         InputError: another process holds it.

@@ -1,4 +1,4 @@
-"""JSON from files: read within limits, and without the freedoms that make a damaged file look like a sound one."""
+"""JSON from files, read within limits and strictly, so that a damaged file is not taken for a sound one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lvlm_saliency.errors import InputError
 from .opening import MOST_BYTES, decoded, read_bytes
 
 DEEPEST = 100
-"""Lists and objects may lie so deep in each other."""
+"""Largest depth of nested lists and objects."""
 MOST_DIGITS = 40
 
 

@@ -1,4 +1,4 @@
-"""Opening a file that a user named: an ordinary file of a bearable size, or one line that says why not."""
+"""Opens a file that a user named: an ordinary file within a size limit, or a one-line error that says why not."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import BinaryIO
 from lvlm_saliency.errors import InputError
 
 MOST_BYTES = 1 << 30
-"""A file that is read whole may have so many bytes."""
+"""Largest size in bytes of a file that is read whole."""
 
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
@@ -60,7 +60,7 @@ def open_file(path: str | os.PathLike[str]) -> BinaryIO:
 
 
 def check_file(path: str | os.PathLike[str]) -> int:
-    """See that another library may open the file at `path`; its size in bytes. Raises as `open_file`."""
+    """Check that another library may open the file at `path`; returns its size in bytes. Raises as `open_file`."""
     with open_file(path) as file:
         return os.fstat(file.fileno()).st_size
 

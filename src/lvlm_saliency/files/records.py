@@ -1,4 +1,4 @@
-"""Reading what models wrote: JSON lines or a JSON list, and saying where a record stood when it cannot be used."""
+"""Reads answers of models from JSON lines or a JSON list, with the place of each record for error messages."""
 
 from __future__ import annotations
 

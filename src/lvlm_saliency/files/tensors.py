@@ -1,4 +1,4 @@
-"""Safetensors files of our own kinds: looked at before they are opened, and sealed, so that a flipped bit is found."""
+"""Safetensors files of this package: checked before they are opened, and with a digest that detects any changed bit."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PLAIN = ("F64", "F32", "F16", "I64", "I32", "I16", "I8", "U8", "BOOL")
 def read_tensors(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """The tensors and the metadata of a safetensors file. `kind`: what it should be, for messages ("a trace").
 
-    Whether they are what was written is for `check_seal` to say, once they are known to fit together.
+    `check_seal` compares them with the digest, once they are known to fit together.
 
     Raises:
         InputError: no ordinary file, no safetensors file, damaged, or a tensor of a type that none of ours has.
@@ -43,10 +43,10 @@ def read_tensors(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, np.
 
 
 def check_seal(path: str | os.PathLike[str], tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
-    """Compare with the seal that was written; files of before seals were have none, and pass.
+    """Compare with the digest that was written. Older files have none, and pass.
 
     Raises:
-        InputError: a bit of them is not as it was written.
+        InputError: the content has changed.
     """
     rest = dict(metadata)
     written = rest.pop(SEAL, None)

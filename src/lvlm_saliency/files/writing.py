@@ -1,4 +1,4 @@
-"""Writing results so that a reader never sees half a file and a failed write leaves the old one, and nothing else."""
+"""Writes files atomically: a reader never sees half a file, and a failed write leaves the old file and nothing else."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> Path:
 
 
 def append_bytes(path: str | os.PathLike[str], content: bytes) -> None:
-    """Add `content` at the end and see it on the disk; where that fails, nothing of it stays. Raises `InputError`."""
+    """Append `content` and flush it to disk; where that fails, nothing of it remains. Raises `InputError`."""
     target = Path(path)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

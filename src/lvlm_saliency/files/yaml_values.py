@@ -1,4 +1,4 @@
-"""YAML files that people write or keep: read as plain values, with one line for whatever is wrong with them."""
+"""Reads YAML files as plain values, with a one-line error for whatever is wrong with them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .opening import UnreadableError, read_text
 MOST_BYTES = 16 << 20
 DEEPEST = 50
 MOST_VALUES = 200_000
-"""Values that a file may stand for once its aliases are written out."""
+"""Largest number of values in a file, aliases expanded."""
 
 
 def read_mapping(path: str | os.PathLike[str], holds: str = "settings as `name: value`, one a line") -> dict[str, Any]:
@@ -79,7 +79,7 @@ def _problem(text: str, event: Any) -> yaml.MarkedYAMLError:
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, which keeps the last of two equal keys without a word; this one refuses them."""
+    """PyYAML's safe loader, but with an error for a key that is given twice, where PyYAML silently keeps the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         self.flatten_mapping(node)

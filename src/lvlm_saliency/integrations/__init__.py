@@ -1,1 +1,1 @@
-"""This package behind other people's tools."""
+"""Plug-ins for other packages."""

@@ -1,5 +1,5 @@
-"""Asking a language model to judge answers, as some benchmarks do: one client, every reply kept, nothing judged twice.
+"""A language model as the judge of answers, as some benchmarks require; every reply is saved, and none is asked twice.
 
-`ask` holds what a request and a reply are, `client` the endpoint, `cache` the file of replies, `replay` recorded ones,
-`wording` what the judge is told. A benchmark's own part is its `judging.py`.
+`ask` defines requests and replies, `client` the endpoint, `cache` the file of replies, `replay` recorded ones,
+`wording` the judge's instructions. A benchmark's own part is its `judging.py`.
 """

@@ -1,4 +1,4 @@
-"""Every reply kept in a file, a line each, as soon as it is there: a stopped judgement goes on where it stood."""
+"""A file of replies, one line each, written as they come: a stopped judgement continues where it stopped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How answers were judged, kept beside the judged file: whoever scores it can say so, and judges are never mixed."""
+"""The record of how answers were judged, stored beside the judged file, so that different judges are never mixed."""
 
 from __future__ import annotations
 

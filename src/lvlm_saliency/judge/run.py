@@ -1,4 +1,4 @@
-"""All items of a benchmark before the judge: what was judged, and what was not."""
+"""Judges all items of a benchmark, and reports which were judged and which were not."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Asking:
 
 
 class Judging(Protocol):
-    """What a benchmark says about its judge.
+    """The judging part of a benchmark.
 
     Attributes:
         model, temperature, max_tokens: the official settings; None where the official request leaves the field out.
@@ -87,7 +87,7 @@ class Judging(Protocol):
 
 @dataclass
 class Outcome:
-    """What came of it: records by item, one mapping per run; why items have none; the models that answered."""
+    """The result: records by item, one mapping per run; why items have none; the models that answered."""
 
     runs: list[dict[str, dict[str, Any]]]
     unjudged: dict[str, str]

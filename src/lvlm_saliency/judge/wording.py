@@ -1,4 +1,5 @@
-"""What a judge is told. The words are their authors', so a user's file holds them; hashes tell the official ones."""
+"""The judge's instructions. They belong to their authors, so users supply them in a file; hashes identify the official
+ones."""
 
 from __future__ import annotations
 

@@ -1,2 +1,2 @@
-"""The paper's tables again, on a user's checkpoints: `paper` holds its figures, `plan` what each table needs, `run`
-makes it, `page` sets the figures side by side with a verdict per claim."""
+"""Measures the paper's tables on a user's checkpoints: `paper` holds its figures, `plan` the needs of each table, `run`
+measures it, `page` shows both side by side with a verdict per claim."""

@@ -1,4 +1,4 @@
-"""What the paper says a method does, against what was measured: a verdict per claim, by intervals alone."""
+"""The paper's claims against measurements: a verdict per claim, by intervals alone."""
 
 from __future__ import annotations
 

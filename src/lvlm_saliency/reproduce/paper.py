@@ -1,7 +1,7 @@
 """Figures that the paper reports ("Hallucination Begins Where Saliency Drops", ICLR 2026).
 
-In percent. CHAIR on COCO captions, F1 and accuracy of POPE. Only figures that were read in the paper stand here; what
-is missing is shown as missing.
+In percent: CHAIR on COCO captions, F1 and accuracy of POPE. Only figures that were read in the paper are listed; others
+are shown as missing.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What each of the paper's tables needs, and whether it is there, before anything runs."""
+"""What each of the paper's tables needs, and the check that it is there before anything runs."""
 
 from __future__ import annotations
 

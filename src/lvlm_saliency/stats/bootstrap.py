@@ -17,7 +17,8 @@ from lvlm_saliency.files.records import Problems
 from lvlm_saliency.stats.counts import CountTable
 
 MIN_IMAGES = 10
-"""Of fewer images no verdict is given: so few redraw too few different samples for an interval to hold what it says."""
+"""Smallest number of images for a verdict: with fewer, there are too few different resamples for the interval's level
+to hold."""
 _BLOCK = 4_000_000  # weights held at once
 
 

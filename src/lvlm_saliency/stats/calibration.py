@@ -1,4 +1,4 @@
-"""Whether a risk means what it says: expected calibration error, reliability in bins, Brier score."""
+"""Calibration of a risk: expected calibration error, reliability in bins, Brier score."""
 
 from __future__ import annotations
 
@@ -21,9 +21,17 @@ class Bin:
 
 @dataclass(frozen=True)
 class Calibration:
-    """ece: expected calibration error over bins of equal width; by_chance: mean and 95 % bound of the ECE
-    that a perfectly calibrated risk of these values would show with as many mentions; brier: mean squared error;
-    constant: the Brier score of always saying the base rate; loss: log loss in nats; risk, rate: means."""
+    """How well a risk is calibrated.
+
+    Attributes:
+        ece: expected calibration error over bins of equal width.
+        by_chance: mean and 95 % bound of the ECE of a perfectly calibrated risk with these values and as many mentions.
+        brier: mean squared error.
+        constant: the Brier score of always predicting the base rate.
+        loss: log loss in nats.
+        risk: mean risk.
+        rate: share of hallucinated mentions.
+    """
 
     ece: stats.Estimate
     by_chance: tuple[float, float]

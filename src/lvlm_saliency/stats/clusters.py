@@ -21,7 +21,7 @@ Statistic = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure with its 95 % interval (NaN where it cannot be had) and the rows behind it."""
+    """A figure with its 95 % interval (NaN where there is none) and the number of rows behind it."""
 
     value: float
     low: float
@@ -40,9 +40,13 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Resampler:
-    """Redraws groups of rows. groups: int `[N]`; the same seed gives the same resamples, so figures pair up. total:
-    where the rows are some of more, how many groups those have (`groups` then numbers them from 0): all of them are
-    redrawn, and figures over other rows of the same groups pair up too."""
+    """Resamples groups of rows. The same seed gives the same resamples, so that figures can be paired.
+
+    Attributes:
+        groups: int `[N]`, the group of each row.
+        total: number of groups where the rows are a subset (`groups` then numbers them from 0). All of them are
+            redrawn, so that figures over other rows of the same groups can be paired too.
+    """
 
     groups: np.ndarray
     resamples: int = 2000

@@ -1,10 +1,10 @@
-"""Thresholds that keep a promise: act on what scores above `t`, and lose at most a stated share of what was right.
+"""Conformal thresholds: acting on scores above `t` affects at most a stated share of correct mentions.
 
 Split conformal prediction (Vovk et al. 2005; Papadopoulos et al. 2002) for single scores, and conformal risk control
 (Angelopoulos et al., ICLR 2024, arXiv 2208.02814) for losses of whole pictures, whose mentions depend on one another.
-Both promise an average over calibration sets and new data, if old and new data are exchangeable; nothing is promised
-for one calibration set, nor where the decoder or the pictures change. A score is higher where a mention is more likely
-hallucinated; "acting" is flagging or rewriting it.
+Both guarantees are averages over calibration sets and new data, if old and new data are exchangeable; they say nothing
+about a single calibration set, nor about another decoder or other pictures. A score is higher where a mention is more
+likely hallucinated; "acting" is flagging or rewriting it.
 """
 
 from __future__ import annotations

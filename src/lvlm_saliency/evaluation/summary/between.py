@@ -1,4 +1,4 @@
-"""Runs against each other: the same way of decoding in another run, on the same pictures."""
+"""Run comparison: the same system in several runs, on the same pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The length-matched control: greedy captions cut to each system's length, so that mere shortness is called that."""
+"""The length-matched control: greedy captions cut to each system's length, which shows the effect of length alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many systems at once: how many intervals leave 0 out by chance, and which still do when that is allowed for."""
+"""Multiple comparisons: how many intervals exclude 0 by chance, and which still do after Bonferroni's correction."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lvlm_saliency.pages.tables import Cell, Table
 from lvlm_saliency.stats.bootstrap import Bootstrap
 
 MANY = 3
-"""From so many comparisons on there is a table."""
+"""Number of comparisons from which on there is a table."""
 PER_SYSTEM = 1000
 """Resamples for each comparison: 25 of them lie in each tail of a corrected interval, however many there are."""
 
