@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import random
+import re
 
 import pytest
 
@@ -15,6 +16,7 @@ from lvlm_saliency.evaluation import evaluate, runner
 from lvlm_saliency.evaluation.summary.build import report
 from lvlm_saliency.evaluation.systems import system
 from lvlm_saliency.files import json_lines as store
+from strange import strange
 
 from .conftest import lines
 
@@ -150,3 +152,49 @@ def test_a_finished_run_whose_files_are_damaged(settings, tiny, name, count):
             refused += 1
             assert chosen.out.name in told
     assert refused
+
+
+@pytest.mark.parametrize("name", ["scores.json", "config.json"])
+def test_a_finished_run_whose_files_hold_strange_values(settings, tiny, name):
+    """It is reported in whole, or refused with the folder's name: never while the page is drawn."""
+    chosen = settings(methods=[], n=3)
+    evaluate(chosen, model=tiny[0], processor=tiny[1])
+    file, refused = chosen.out / name, 0
+    found = json.loads(file.read_text())
+    every = list(strange(found, 1, 1))
+    for _, values in random.Random(0).sample(every, min(len(every), 60)):
+        file.write_text(json.dumps(values))
+        told = ""
+        try:
+            made = report([chosen.out])
+            assert not re.search(r"\b(nan|inf)\b", made.markdown())
+            assert made.html()
+        except InputError as error:
+            told = str(error)
+        if told:
+            refused += 1
+            assert chosen.out.name in told
+    assert refused
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("benchmarks", "scenes-caption", "parts", "captions", "greedy", "figures", "CHAIR_i"), 1e308),
+        (("benchmarks", "scenes-caption", "parts", "captions", "greedy", "figures", "CHAIR_i"), True),
+        (("benchmarks",), {"cHair": {}}),
+    ],
+)
+def test_a_finished_run_with_a_wrong_value_is_refused(settings, tiny, path, value):
+    chosen = settings(methods=[], n=3)
+    evaluate(chosen, model=tiny[0], processor=tiny[1])
+    found = json.loads((chosen.out / "scores.json").read_text())
+    *above, last = path
+    node = found
+    for key in above:
+        node = node[key]
+    assert last in node or path == ("benchmarks",)
+    node[last] = value
+    (chosen.out / "scores.json").write_text(json.dumps(found))
+    with pytest.raises(InputError, match=r"run.*damaged"):
+        report([chosen.out])

@@ -27,9 +27,11 @@ class Figure:
 
 
 def number(figure: Figure, value: float | None, sign: bool = False) -> str:
-    """The value in the figure's unit, one decimal; a dash where it is undefined."""
+    """The value in the figure's unit, one decimal; a dash where it is undefined. ValueError for what is no number."""
     if value is None or math.isnan(value):
         return "–"
+    if isinstance(value, bool) or not abs(value * figure.scale) < 2**63:
+        raise ValueError(f"{figure.name} is {value}")
     text = f"{abs(value) * figure.scale:.1f}"
     if sign:
         return text if float(text) == 0 else (MINUS if value < 0 else "+") + text

@@ -16,10 +16,21 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
+    """A table. Raises ValueError for a row of another length than the head, and TypeError for a cell that is no text:
+    what a damaged file says, found here, where it can still be named, and not while a page is drawn."""
+
     title: str
     head: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     note: str = ""
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row) != len(self.head):
+                raise ValueError(f"a row of {len(row)} cells under {len(self.head)} headings in {self.title!r}")
+            for cell in row:
+                if not isinstance(cell.text, str) or not isinstance(cell.note, str):
+                    raise TypeError(f"{cell.text!r} stands in {self.title!r} and is no text")
 
     @property
     def layout(self) -> str:
