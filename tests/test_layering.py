@@ -14,7 +14,7 @@ ROOT = Path(lvlm_saliency.__file__).parent
 FLOORS = (
     ("errors", "plain_text", "short"),
     ("extras", "files"),
-    ("stats",),
+    ("stats", "workers"),
     ("hf", "judge", "pages", "scenes"),
     ("model",),
     ("attention",),

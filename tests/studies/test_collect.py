@@ -100,7 +100,7 @@ def test_a_lost_batch_is_made_again_and_no_other(lab, texts, tmp_path):
 
 
 def test_further_features_travel_along(lab, texts, tmp_path):
-    def extra(inputs, found):
+    def extra(decoder, inputs, found):
         return {"twice": 2 * found.logprobs.numpy(), "wide": np.ones((*found.logprobs.shape, 3))}
 
     table = collect(lab.decoder, texts, tmp_path, extra=extra, layers=[1, 4], listener=Silent())

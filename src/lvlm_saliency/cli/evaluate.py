@@ -26,6 +26,7 @@ from .output import console, print_json, say
 from .progress import progress_bar
 from .quiet import quiet
 from .wide import print_table
+from .workers import split, worker_options, workers
 
 if TYPE_CHECKING:
     from lvlm_saliency.evaluation.summary.build import Report
@@ -38,6 +39,7 @@ Examples:
       --images coco/val2014 --method locore --out runs/llava --shard 1/2
   lvlm-saliency evaluate --model scenes --benchmark scenes-caption --method all --n 20 --max-new-tokens 128 \\
       --out runs/all
+  lvlm-saliency evaluate --model scenes --benchmark scenes-caption --method all --out runs/all --ray --workers 2
   lvlm-saliency evaluate --config run.yaml --out runs/y
   lvlm-saliency evaluate --report runs/x runs/y
 """
@@ -97,6 +99,7 @@ Examples:
 @click.option("--skip-errors", is_flag=True, default=None, help="Leave out, and count, pictures that cannot be read.")
 @click.option("--resamples", type=RESAMPLES, help="Bootstrap resamples behind each interval.  [default: 2000]")
 @click.option("--config", type=click.Path(path_type=Path), help="YAML file of these settings; options override it.")
+@worker_options
 @json_option
 @debug_option
 def evaluate(runs: tuple[Path, ...], report: bool, config: Path | None, as_json: bool, **given: Any) -> None:
@@ -128,10 +131,11 @@ def _ran(config: Path | None, given: dict[str, Any]) -> tuple[Report | None, Any
     from ..evaluation.runner import evaluate as run
     from ..evaluation.settings import Settings, from_file
 
+    over, given = split(given)
     values = {name: value for name, value in given.items() if value not in (None, ())}
     settings = from_file(config, values) if config else Settings.from_mapping(values)
-    with progress_bar() as listener:
-        scores = run(settings, listener=listener)
+    with progress_bar() as listener, workers(over, settings, listener) as pool:
+        scores = run(settings, pool=pool, listener=listener)
     shown = report([settings.out]) if scores is not None else None
     return shown, scores, Path(settings.out) / "summary.html"
 

@@ -25,6 +25,7 @@ from .options import (
 from .output import say
 from .progress import progress_bar
 from .quiet import quiet
+from .workers import split, worker_options, workers
 
 EXAMPLE = """\b
 Examples:
@@ -59,6 +60,7 @@ study_options = options(
     device_option,
     click.option("--revision", metavar="REV", help="Branch, tag or commit of a hub checkpoint."),
     click.option("--resamples", type=RESAMPLES, default=2000, show_default=True, help="Behind each interval."),
+    worker_options,
 )
 
 
@@ -126,10 +128,11 @@ def conduct(
     """
     from ..studies.lab import Lab, StudySettings
 
+    over, given = split(given)
     settings = StudySettings(**given)
     pages = []
-    with progress_bar() as bar:
-        lab = Lab(settings, listener=bar)
+    with progress_bar() as bar, workers(over, settings.run(settings.out, ["scenes-caption"], []), bar) as pool:
+        lab = Lab(settings, pool=pool, listener=bar)
         for one, words in chosen:
             lab.command = shlex.join(["lvlm-saliency", *words])
             page = one.run(lab)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lvlm_saliency.benchmarks.base import Benchmark, Item
 from lvlm_saliency.benchmarks.opening import open_benchmark
@@ -12,12 +13,13 @@ from lvlm_saliency.errors import ImageError, SettingError
 from lvlm_saliency.evaluation import gates, rows
 from lvlm_saliency.evaluation.folder import RunFolder
 from lvlm_saliency.evaluation.settings import Settings
-from lvlm_saliency.evaluation.systems import System, served, systems
+from lvlm_saliency.evaluation.systems import System, systems
+from lvlm_saliency.evaluation.work import Work
 from lvlm_saliency.files import json_lines as store
-from lvlm_saliency.interventions.preset_files import notes
-from lvlm_saliency.model import provenance
-from lvlm_saliency.model.checkpoints import is_shipped
-from lvlm_saliency.scenes.recognise import NOT_A_SCENE
+
+if TYPE_CHECKING:
+    from lvlm_saliency.evaluation.engines import Engine
+    from lvlm_saliency.workers import Pool
 
 
 class Listener(Protocol):
@@ -47,13 +49,19 @@ class Silent:
 
 
 def evaluate(
-    settings: Settings, *, model: Any = None, processor: Any = None, listener: Listener | None = None
+    settings: Settings,
+    *,
+    model: Any = None,
+    processor: Any = None,
+    pool: Pool | None = None,
+    listener: Listener | None = None,
 ) -> dict[str, Any] | None:
     """Run (or finish) an evaluation.
 
     Args:
         settings: what to run, and the folder to keep it in.
         model, processor: loaded already; default `load_model(settings.model)`.
+        pool: workers that decode in place of this process (`evaluation.engines.decoder_pool`), entered already.
         listener: told how it goes.
 
     Returns:
@@ -64,7 +72,7 @@ def evaluate(
         InputError: files or pictures that are missing or broken.
         MemoryExhausted: a single item does not fit into memory.
     """
-    return Run(settings, listener or Silent()).go(model, processor)
+    return Run(settings, listener or Silent()).go(model, processor, pool)
 
 
 class Run:
@@ -74,42 +82,60 @@ class Run:
         self.settings, self.listener = settings, listener
         self.benchmarks = _opened(settings)
         self.systems = gates.in_order(systems(settings.methods, settings.seed), settings.seed)
-        self.left_out: dict[str, str] = {}
         self.folder = RunFolder(settings.out)
 
-    def go(self, model: Any, processor: Any) -> dict[str, Any] | None:
+    def go(self, model: Any, processor: Any, pool: Pool | None = None) -> dict[str, Any] | None:
         for benchmark in self.benchmarks:
             benchmark.check()
         gates.check(self.systems, self.benchmarks)
         digests = {benchmark.name: self._digests(benchmark) for benchmark in self.benchmarks}
-        if model is None:
-            from lvlm_saliency.model.load import load_model
-
-            chosen = {"dtype": self.settings.dtype, "device": self.settings.device, "revision": self.settings.revision}
-            model, processor = load_model(self.settings.model, **chosen)
-        from lvlm_saliency.evaluation.decoding import Batches, Decoder
-
-        self.systems, self.left_out = served(self.systems, model)
-        for label, reason in self.left_out.items():
-            self.listener.note(f"{label} is left out: {reason}")
-        if is_shipped(model) and not all(benchmark.name.startswith("scenes-") for benchmark in self.benchmarks):
-            self.listener.note(NOT_A_SCENE)
-        for line in notes(self.settings.methods, model):
+        engine = self._engine(model, processor, pool)
+        described = engine.describe(self.benchmarks, self.systems, digests)
+        self.systems = described.systems
+        for line in described.notes:
             self.listener.note(line)
-        decoder = Decoder(model, processor, self.settings)
-        self.folder.open(self._config(decoder, digests))
+        self.folder.open(described.config)
         with store.locked(self.folder.lock(self.settings.part)):
             self._write_inputs(digests)
             for benchmark in self.benchmarks:
                 for system in self.systems:
                     self._mend(benchmark, system)
-            work = [(b, s, self._waiting(b, s)) for b in self.benchmarks for s in self.systems]
-            total = sum(self._share(benchmark) for benchmark, _, _ in work)
-            self.listener.begin("answers", total, total - sum(len(items) for _, _, items in work))
-            batches = Batches(self.settings.batch_size, self.listener.note)
-            for benchmark, system, items in work:
-                self._decode(decoder, batches, benchmark, system, items)
+            work = [Work(b, s, self._waiting(b, s)) for b in self.benchmarks for s in self.systems]
+            total = sum(self._share(one.benchmark) for one in work)
+            self.listener.begin("answers", total, total - sum(len(one.items) for one in work))
+            for ready in self._rounds([one for one in work if one.items]):
+                for one, (answers, cost) in engine.decode(ready):
+                    self._keep(one, answers, cost)
+            for one in work:
+                self._sort(one.benchmark, one.system)
         return self.finish()
+
+    def _engine(self, model: Any, processor: Any, pool: Pool | None) -> Engine:
+        from lvlm_saliency.evaluation.engines import ManyProcesses, OneProcess
+
+        if pool is not None:
+            return ManyProcesses(pool, self.settings, self.listener)
+        if model is None:
+            from lvlm_saliency.model.load import load_model
+
+            chosen = {"dtype": self.settings.dtype, "device": self.settings.device, "revision": self.settings.revision}
+            model, processor = load_model(self.settings.model, **chosen)
+        return OneProcess(model, processor, self.settings, self.listener)
+
+    def _rounds(self, work: list[Work]) -> Iterator[list[Work]]:
+        """The work in as few parts as can be: what acts as often as another system needs that one's answers first."""
+        while work:
+            acting = [(one, gates.bound(one.system, one.benchmark, self.folder, self.settings.seed)) for one in work]
+            ready = [dataclasses.replace(one, system=system) for one, system in acting if system is not None]
+            if not ready:
+                break
+            yield ready
+            work = [one for one, system in acting if system is None]
+        for one in work:
+            self.listener.note(
+                f"{one.system.label} acts as often as the guard, which has answers to give in other shards: "
+                "give the command again when they are there"
+            )
 
     def finish(self) -> dict[str, Any] | None:
         """Score and summarise once every item of every shard is there."""
@@ -149,26 +175,26 @@ class Run:
                     f"{benchmark.name}: a judge must read {place} before they are scored: see judge --help"
                 )
 
-    def _decode(self, decoder: Any, batches: Any, benchmark: Benchmark, system: System, items: Sequence[Item]) -> None:
-        part = self.settings.part
-        acting = gates.bound(system, benchmark, self.folder, self.settings.seed) if items else system
-        if acting is None:
-            self.listener.note(
-                f"{system.label} acts as often as the guard, which has answers to give in other shards: "
-                "give the command again when they are there"
-            )
-            return
-        items_file = self.folder.file("items", benchmark.name, system, part)
-        cost_file = self.folder.file("cost", benchmark.name, system, part)
-        for answers, cost in batches.run(items, lambda batch: decoder.decode(benchmark, acting, batch)):
-            # The cost is written first: if the process is killed in between, `_mend` finds a cost without its answers.
-            # The other way round, answers would stay whose cost is lost.
-            store.append(cost_file, [cost])
-            store.append(items_file, answers)
-            self.listener.advance(f"{benchmark.name} · {system.label}", len(answers))
-            for row in answers:
-                if "error" in row:
-                    self.listener.note(f"left out: {row['error']}")
+    def _keep(self, work: Work, answers: Sequence[dict[str, Any]], cost: dict[str, Any]) -> None:
+        items_file, cost_file = (
+            self.folder.file(kind, work.benchmark.name, work.system, self.settings.part) for kind in ("items", "cost")
+        )
+        # The cost is written first: if the process is killed in between, `_mend` finds a cost without its answers. The
+        # other way round, answers would stay whose cost is lost.
+        store.append(cost_file, [cost])
+        store.append(items_file, answers)
+        self.listener.advance(work.label, len(answers))
+        for row in answers:
+            if "error" in row:
+                self.listener.note(f"left out: {row['error']}")
+
+    def _sort(self, benchmark: Benchmark, system: System) -> None:
+        """This part's files in the order of the items, as one process writes them, after workers wrote as they came."""
+        for kind, place in (("cost", lambda row: row["items"][0]), ("items", lambda row: row["index"])):
+            file = self.folder.file(kind, benchmark.name, system, self.settings.part)
+            found = store.read_lines(file)
+            if (ordered := sorted(found, key=place)) != found:
+                store.write_whole(file, "".join(store.as_json(row) + "\n" for row in ordered))
 
     def _mend(self, benchmark: Benchmark, system: System) -> None:
         """Remove what a killed process left incomplete in this part's files: a torn line, and batches whose cost is
@@ -211,30 +237,6 @@ class Run:
                     raise ImageError(f"{benchmark.name}: {error} (--skip-errors leaves it out)") from error
                 found[item.image] = "missing"
         return found
-
-    def _config(self, decoder: Any, digests: dict[str, dict[str, str]]) -> dict[str, Any]:
-        chosen = self.settings
-        shared = ("model", "revision", "seed", "max_new_tokens", "temperature", "top_p")
-        benchmarks = {}
-        for benchmark in self.benchmarks:
-            images = digests[benchmark.name]
-            benchmarks[benchmark.name] = {
-                **benchmark.described(),
-                "items": len(benchmark.items),
-                "pictures": len(images),
-                "images_sha256": provenance.digest(f"{name} {digest}" for name, digest in images.items()),
-                "prompts_sha256": provenance.digest(decoder.rendered(item) for item in benchmark.items),
-                "first_prompt": decoder.rendered(benchmark.items[0]),
-            }
-        return {
-            "settings": {name: getattr(chosen, name) for name in shared},
-            "benchmarks": benchmarks,
-            "systems": {system.label: system.record() for system in self.systems},
-            **({"left_out": self.left_out} if self.left_out else {}),
-            "model": provenance.model_record(decoder.model),
-            "versions": provenance.versions(),
-            "machine": provenance.machine(),
-        }
 
     def _write_inputs(self, digests: dict[str, dict[str, str]]) -> None:
         """The list of items, so that it can be shared: id, picture with its hash, prompt."""

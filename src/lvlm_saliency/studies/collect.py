@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,9 +18,14 @@ from lvlm_saliency.files.archives import read_arrays
 from lvlm_saliency.studies.texts import LabelledText
 from lvlm_saliency.studies.tokens import ARRAYS, MEASURES, REGIONS, TokenTable
 from lvlm_saliency.tracing.result import SaliencyTrace
+from lvlm_saliency.workers import Job
 
-Extra = Callable[[Any, SaliencyTrace], dict[str, np.ndarray]]
-"""Further features of a batch: (inputs, trace) to `{name: [B, T, ...]}`."""
+if TYPE_CHECKING:
+    from lvlm_saliency.workers import Pool
+
+Extra = Callable[[Decoder, Any, SaliencyTrace], dict[str, np.ndarray]]
+"""Further features of a batch: (decoder, inputs, trace) to `{name: [B, T, ...]}`. A function of a module, or a partial
+of one, so that it can go to a worker."""
 
 
 def collect(
@@ -31,10 +36,12 @@ def collect(
     methods: Sequence[Any] = (),
     layers: Sequence[int] | None = None,
     extra: Extra | None = None,
+    pool: Pool | None = None,
     listener: Any,
     label: str = "traces",
 ) -> TokenTable:
-    """The table of all tokens of `texts`, traced under the attention-editing `methods` that they were written under.
+    """The table of all tokens of `texts`, traced under the attention-editing `methods` that they were written under, in
+    this process or by the workers of a pool.
 
     Batches that `folder` already holds are read and not made again, so a killed study goes on where it stopped.
     """
@@ -43,12 +50,21 @@ def collect(
     files = {start: folder / f"{start:06d}.npz" for start in range(0, len(texts), size)}
     waiting = [start for start, file in files.items() if not file.exists()]
     listener.begin(label, len(texts), len(texts) - sum(len(numbered[start : start + size]) for start in waiting))
-    for start in waiting:
-        batch = numbered[start : start + size]
-        batches = Batches(len(batch), listener.note)
-        parts = list(batches.run(batch, lambda some: _traced(decoder, some, methods, layers, extra)))
-        _save(files[start], {name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
-        listener.advance(label, len(batch))
+    jobs = {
+        Job(
+            _traced_job,
+            (numbered[start : start + size], methods, layers, extra),
+            weight=max(len(text.token_ids) for text in texts[start : start + size]),
+            label=f"{label}, text {start} and those after it",
+        ): start
+        for start in waiting
+    }
+    done = pool.run(list(jobs)) if pool is not None else ((job, job.function(decoder, *job.arguments)) for job in jobs)
+    for job, (arrays, notes) in done:
+        for line in notes:
+            listener.note(line)
+        _save(files[jobs[job]], arrays)
+        listener.advance(label, len(job.arguments[0]))
     parts = [_load(file, numbered[start : start + size]) for start, file in files.items()]
     joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     numbers = joined.pop("layers")[0].tolist()
@@ -63,6 +79,16 @@ def traced_batch(
     asked = queries([text.picture() for text in texts], [text.prompt for text in texts])
     batch = decoder.chat.given_ids(asked, [text.token_ids for text in texts], methods)[0].batch
     return batch.inputs, decoder.chat.trace(batch, layers)
+
+
+def _traced_job(
+    decoder: Decoder, batch: Sequence[Any], methods: Any, layers: Any, extra: Extra | None
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """The arrays of a batch of (number, text), and what the user should know."""
+    notes: list[str] = []
+    batches = Batches(len(batch), notes.append)
+    parts = list(batches.run(batch, lambda some: _traced(decoder, some, methods, layers, extra)))
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, notes
 
 
 def _traced(decoder, batch, methods, layers, extra) -> dict[str, np.ndarray]:
@@ -81,7 +107,7 @@ def _traced(decoder, batch, methods, layers, extra) -> dict[str, np.ndarray]:
     for measure in MEASURES:
         arrays[measure] = _regions(found, measure)
     arrays["span"], arrays["opens"] = _spans(texts, keep.shape)
-    arrays |= extra(inputs, found) if extra is not None else {}
+    arrays |= extra(decoder, inputs, found) if extra is not None else {}
     return {name: values[keep] for name, values in arrays.items()}
 
 

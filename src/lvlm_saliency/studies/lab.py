@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lvlm_saliency.benchmarks.opening import open_benchmark
 from lvlm_saliency.benchmarks.sources import require
@@ -25,6 +25,9 @@ from lvlm_saliency.studies.collect import Extra, collect, digest
 from lvlm_saliency.studies.labels import check_source, labelled
 from lvlm_saliency.studies.texts import LabelledText
 from lvlm_saliency.studies.tokens import TokenTable
+
+if TYPE_CHECKING:
+    from lvlm_saliency.workers import Pool
 
 
 @dataclass(frozen=True)
@@ -67,12 +70,21 @@ class StudySettings:
 
 
 class Lab:
-    """Everything is made when it is first asked for, and kept under `out/kept` for whoever asks again."""
+    """Everything is made when it is first asked for, and kept under `out/kept` for whoever asks again.
+
+    With a `pool` its workers write the texts and trace them; what a study does beyond that, this process does.
+    """
 
     def __init__(
-        self, settings: StudySettings, *, model: Any = None, processor: Any = None, listener: Listener | None = None
+        self,
+        settings: StudySettings,
+        *,
+        model: Any = None,
+        processor: Any = None,
+        pool: Pool | None = None,
+        listener: Listener | None = None,
     ):
-        self.settings, self.listener = settings, listener or Silent()
+        self.settings, self.pool, self.listener = settings, pool, listener or Silent()
         self.out = Path(settings.out)
         self.kept = self.out / "kept"
         self.command = ""  # how the study was started, for what it writes
@@ -155,6 +167,7 @@ class Lab:
             dataclasses.replace(chosen, out=folder),
             model=self.model,
             processor=self.processor,
+            pool=self.pool,
             listener=self.listener,
         )
         return RunData(RunFolder(folder)), compared
@@ -220,6 +233,7 @@ class Lab:
             methods=acting.methods,
             layers=layers,
             extra=extra,
+            pool=self.pool,
             listener=self.listener,
             label=f"traces of {acting.label} texts",
         )

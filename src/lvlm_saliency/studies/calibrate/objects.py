@@ -142,10 +142,12 @@ def _gathered(lab: Lab, part: Part, method: str, traced: bool, ask: bool) -> _Ga
     return _Gathered(method, images, len(kept), image, name, y, token, values, margin, layers)
 
 
+def _causal_features(decoder: Any, inputs: Any, trace: Any) -> dict[str, np.ndarray]:
+    return {PREFIX + name: values for name, values in of_trace(trace, groups=CAUSAL).items()}
+
+
 def _traced(lab: Lab, method: str, changes: dict) -> TokenTable:
     """The first mentions in the texts, with the causal features of each."""
-
-    def extra(inputs, trace) -> dict[str, np.ndarray]:
-        return {PREFIX + name: values for name, values in of_trace(trace, groups=CAUSAL).items()}
-
-    return lab.tokens(method, extra=extra, name=digest("causal 1", list(CAUSAL)), **changes).mentions(first=True)
+    return lab.tokens(method, extra=_causal_features, name=digest("causal 1", list(CAUSAL)), **changes).mentions(
+        first=True
+    )

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 
+from lvlm_saliency.evaluation.decoding import Decoder
 from lvlm_saliency.risk.fitting import Data
 from lvlm_saliency.risk.passes import of_passes
 from lvlm_saliency.risk.signals import FREE, names_of, of_trace
@@ -15,6 +18,7 @@ from lvlm_saliency.studies.lab import Lab
 from lvlm_saliency.studies.self_check import self_check
 from lvlm_saliency.studies.texts import LabelledText
 from lvlm_saliency.studies.tokens import TokenTable
+from lvlm_saliency.tracing.result import SaliencyTrace
 
 COSTS = {
     **dict.fromkeys(FREE, "none: the trace has it"),
@@ -121,13 +125,8 @@ def gather(
     """
     texts = lab.texts(method, among=among, **changes)
 
-    def extra(inputs, trace) -> dict[str, np.ndarray]:
-        groups = of_trace(trace)
-        if richer:
-            groups |= of_passes(lab.model, inputs, trace, objects)
-        return {PREFIX + name: values for name, values in groups.items()}
-
     kept = digest("risk 2", richer, objects.tolist() if richer else [])
+    extra = partial(_features, richer, objects)
     table = lab.tokens(method, extra=extra, name=kept, among=among, **changes).mentions()
     groups = {name.removeprefix(PREFIX): values for name, values in table.extra.items() if name.startswith(PREFIX)}
     if richer:
@@ -174,3 +173,11 @@ def opening_tokens(texts: Sequence[LabelledText]) -> np.ndarray:
     return np.unique([text.token_ids[span[0]] for text in texts for span in text.span_tokens() if span]).astype(
         np.int64
     )
+
+
+def _features(richer: bool, objects: np.ndarray, decoder: Decoder, inputs: Any, trace: SaliencyTrace) -> dict[str, Any]:
+    """Every group of features of a batch of texts."""
+    groups = of_trace(trace)
+    if richer:
+        groups |= of_passes(decoder.model, inputs, trace, objects)
+    return {PREFIX + name: values for name, values in groups.items()}
