@@ -73,6 +73,7 @@ def index(found: dict[str, dict[str, Any]]) -> str:
         "What each study concludes, decided by intervals; the pages have the figures, the tables and the controls. "
         "[How to read them, and how to run them on your own model](../studies.md).",
         "",
+        *_weights(found),
     ]
     for name, study in found.items():
         lines += [f"## [{escaped(study['title'])}]({name}/page.md)", "", f"_{escaped(STUDIES[name][1])}_", ""]
@@ -91,8 +92,20 @@ def headlines(found: dict[str, dict[str, Any]], folder: str) -> list[str]:
     lines = []
     for name, study in found.items():
         one = study["findings"][0]
-        lines.append(f"- [{name}]({folder}/{name}/page.md): {MARKS[one['verdict']]} {escaped(one['text'])}")
-    return [*lines, "", *_made_together(found)]
+        title = f"[{escaped(study['title'])}]({folder}/{name}/page.md)"
+        lines.append(f"- {title} {MARKS[one['verdict']]} **{one['verdict']}**: {escaped(one['text'])}")
+    return [*_weights(found), *lines, "", *_made_together(found)]
+
+
+def _weights(found: dict[str, dict[str, Any]]) -> list[str]:
+    """A warning where not all studies are of the weights of the newest one."""
+    used = {name: study["setup"].get("weights") for name, study in found.items()}
+    newest = used[max(found, key=lambda name: found[name]["date"])]
+    older = [name for name in found if used[name] != newest]
+    if not older:
+        return []
+    told = f"**Which weights.** {', '.join(older)}: measured on weights from before the newest ones ({newest})."
+    return [f"{told} The last lines say which.", ""]
 
 
 def _made_together(found: dict[str, dict[str, Any]]) -> list[str]:

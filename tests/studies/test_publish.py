@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import sys
@@ -96,6 +97,20 @@ def test_a_study_of_an_earlier_run_stays_with_its_own_date(publish, tmp_path):
     assert (out / "tune/page.md").exists()
 
 
+def test_it_is_said_where_studies_are_of_older_weights(publish, tmp_path):
+    out = tmp_path / "docs"
+    for name, weights, day in (("tune", "aaaa", 1_000_000_000), ("decay", "bbbb", 1_100_000_000)):
+        study(tmp_path / "runs" / name, name, Finding(HOLDS, "Yes."))
+        file = tmp_path / "runs" / name / "findings.json"
+        made = json.loads(file.read_text())
+        made["setup"]["weights"] = weights
+        file.write_text(json.dumps(made))
+        os.utime(file, (day, day))
+        publish("--source", tmp_path / "runs", "--out", out)
+        said = "**Which weights.** tune: measured on weights from before" in (out / "README.md").read_text()
+        assert said == (name == "decay")
+
+
 def test_no_finished_study_is_an_error(publish, tmp_path):
     with pytest.raises(SystemExit, match="no finished study"):
         publish("--source", tmp_path, "--out", tmp_path / "docs")
@@ -110,13 +125,13 @@ def test_the_guide_names_every_study():
 def test_the_first_finding_of_each_study_stands_between_its_marks_in_the_summary(publish, tmp_path):
     source, summary = tmp_path / "runs", tmp_path / "results.md"
     study(source / "separation", "Do they?", Finding(FAILS, "They do not."), Finding(HOLDS, "Second."))
-    summary.write_text("before\n<!-- studies -->\nold\n<!-- end of studies -->\nafter\n")
+    summary.write_text("before\n<!-- studies -->\noutdated\n<!-- end of studies -->\nafter\n")
     publish("--source", source, "--out", tmp_path / "docs", "--summary", summary)
     text = summary.read_text()
-    assert text.startswith("before\n<!-- studies -->\n- [separation](docs/separation/page.md): ")
+    assert text.startswith("before\n<!-- studies -->\n- [Do they?](docs/separation/page.md) ✗ **does not hold**: ")
     assert "They do not." in text
     assert "Second." not in text
-    assert "old" not in text
+    assert "outdated" not in text
     assert text.endswith("<!-- end of studies -->\nafter\n")
     summary.write_text("no marks")
     with pytest.raises(SystemExit, match="does not hold"):
