@@ -125,3 +125,31 @@ def test_a_wording_is_filled_once_and_known_by_its_hash(tmp_path):
         read_wording(file, {"retry": ()}, {})
     with pytest.raises(InputError, match=r"needs the slot \{truth\}"):
         read_wording(file, {"message": ("truth",)}, {})
+
+
+@pytest.mark.parametrize("given", ["sec\nret", "sec\rret: 1", "s\u00e9cret", "sec\x7fret"])
+def test_a_key_that_no_header_can_hold_is_refused_and_not_shown(monkeypatch, given):
+    monkeypatch.setenv(KEY, given)
+    with endpoint(lambda body, n: said("yes")) as (base, asked):
+        ask, _ = judge(base, tries=2)
+        with pytest.raises(InputError, match="characters that no key has") as told:
+            ask(ASKED)
+    assert "ret" not in str(told.value)
+    assert not asked
+
+
+def test_a_key_that_was_copied_with_its_line_end(monkeypatch):
+    monkeypatch.setenv(KEY, " secret\r\n")
+    with endpoint(lambda body, n: said("yes")) as (base, asked):
+        assert judge(base)[0](ASKED).text == "yes"
+    assert asked[0]["key"] == "Bearer secret"
+
+
+@pytest.mark.parametrize(
+    "reply", [b"[" * 100_000, b'{"a":' * 100_000, b'{"choices": [{"message": {"content": "\\ud800"}}]}']
+)
+def test_a_hostile_reply_leaves_its_item_unjudged(monkeypatch, reply):
+    monkeypatch.delenv(KEY, raising=False)
+    unread = pytest.raises(UnjudgedError, match="its reply cannot be read")
+    with endpoint(lambda body, n: (200, reply, {})) as (base, _), unread:
+        judge(base, tries=2)[0](ASKED)

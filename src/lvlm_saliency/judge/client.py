@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lvlm_saliency.errors import InputError
+from lvlm_saliency.files import parse_json
 from lvlm_saliency.judge.ask import Reply, Request, UnjudgedError
 
 KEY = "LVLM_SALIENCY_JUDGE_KEY"
@@ -65,12 +66,12 @@ class Endpoint:
             InputError: the server refuses the request or the key: no item could be judged.
         """
         body = json.dumps(request.body(self.model), ensure_ascii=False).encode()
-        reason = ""
+        reason, key = "", api_key()
         for attempt in range(self.tries):
             if attempt:
                 self.sleep(self._pause(attempt, reason))
             try:
-                return _reply(self._post(body))
+                return _reply(self._post(body, key))
             except urllib.error.HTTPError as error:
                 with error:
                     told = error.read(2000).decode(errors="replace").strip().replace("\n", " ")[:200]
@@ -86,20 +87,32 @@ class Endpoint:
                 reason = f"its reply cannot be read ({error})"
         raise UnjudgedError(f"{request.item}: no reply from the judge in {self.tries} tries (the last: {reason})")
 
-    def _post(self, body: bytes) -> Any:
+    def _post(self, body: bytes, key: str) -> Any:
         headers = {"Content-Type": "application/json", "User-Agent": "lvlm-saliency"}
-        if key := os.environ.get(KEY):
+        if key:
             headers["Authorization"] = f"Bearer {key}"
         request = urllib.request.Request(self.base.rstrip("/") + "/chat/completions", body, headers, method="POST")
         opener = urllib.request.build_opener(_NoRedirect)
         with opener.open(request, timeout=self.timeout) as answer:
-            return json.loads(answer.read(MOST_BYTES))
+            return parse_json(answer.read(MOST_BYTES), finite=False)
 
     def _pause(self, attempt: int, reason: str) -> float:
         told = reason.rpartition("retry after ")[2] if "retry after " in reason else ""
         if told:
             return min(float(told), self.longest)
         return min(self.wait * 2 ** (attempt - 1), self.longest) * random.uniform(0.75, 1.25)
+
+
+def api_key() -> str:
+    """The endpoint's key, without the blanks and line ends that copying brings along; "" where there is none.
+
+    Raises:
+        InputError: it holds what no header can; the message does not show it.
+    """
+    key = os.environ.get(KEY, "").strip()
+    if not key.isascii() or not key.isprintable():
+        raise InputError(f"the key in the variable {KEY} holds characters that no key has: copy it once more")
+    return key
 
 
 def _reply(found: Any) -> Reply:
