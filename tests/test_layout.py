@@ -7,13 +7,13 @@ import functools
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
 
 from lvlm_saliency.errors import InputError, SettingError, UnsupportedModelError
 from lvlm_saliency.model.layout import ImageLayout, ImageTile, image_layouts
 from lvlm_saliency.model.regions import token_regions
 from zoo import FAMILIES, MORE, REFUSED
+from zoo.paint import PAINT, PAINTED, REACH, STRONGEST, noise, touched
 from zoo.vision import decoder_input, see_patches_alone
 
 NO_GRID = ("deepseek_ocr2",)
@@ -22,12 +22,6 @@ SEEING = [
     *(name for name, family in FAMILIES.items() if not family.text_only),
     *(pytest.param(name, marks=pytest.mark.slow) for name in MORE if name not in NO_GRID),
 ]
-PAINT = (255, 0, 255)
-
-
-def noise(width: int, height: int, seed: int = 0) -> Image.Image:
-    blocks = np.random.default_rng(seed).integers(0, 200, (height // 20 + 1, width // 20 + 1, 3), dtype=np.uint8)
-    return Image.fromarray(blocks.repeat(20, 0).repeat(20, 1)[:height, :width])
 
 
 @functools.cache
@@ -36,28 +30,6 @@ def patchwise(name: str):
         pytest.importorskip(ALL[name].needs)
     model, processor = ALL[name].fresh()
     return see_patches_alone(model), processor
-
-
-# How far, in cells, paint may reach beyond a cell's edge: bicubic resizing smears by two of its six or more pixels,
-# Idefics resizes twice with a wider filter, and OneVision resamples features between neighbouring cells.
-# The convolutions behind Step's tower take three quarters of the cells to the left and above into a token.
-REACH = {"idefics3": 0.8, "smolvlm": 0.8, "llava_onevision": 1.3, "step3p7": 0.8}
-# How far the cell of the token that changes most may be from the paint.
-STRONGEST = {"llava_onevision": 0.5, "step3p7": 0.8}
-# Molmo resizes without a filter, so that small paint falls between the pixels that it looks at.
-PAINTED = {"molmo2": 8}
-
-
-def touched(tile: ImageTile, paint: tuple[int, int, int, int], reach: float) -> set[int]:
-    """Positions of the tile whose cells, widened by `reach` of their size, meet the paint; narrowed if negative."""
-    positions = set()
-    for (row, col), position in np.ndenumerate(tile.positions):
-        left, top, right, bottom = tile.cell(row, col)
-        x, y = reach * (right - left), reach * (bottom - top)
-        across = left - x < paint[2] and paint[0] < right + x
-        if across and top - y < paint[3] and paint[1] < bottom + y:
-            positions.add(int(position))
-    return positions
 
 
 def check_place(name: str, width: int, height: int, pictures: int = 1, processor=None, **settings) -> list[ImageLayout]:

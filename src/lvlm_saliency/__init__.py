@@ -38,8 +38,12 @@ _HOMES = {
     "method": "interventions.registry",
     "methods": "interventions.registry",
     "open_image": "model.images",
+    "open_video": "model.video_files",
     "token_regions": "model.regions",
     "trace": "tracing.one_pass",
+    "Video": "model.video",
+    "video_layouts": "model.layout",
+    "VideoLayout": "model.layout",
     **{value.partition(":")[2]: value.partition(":")[0].removeprefix(f"{__name__}.") for value in BUILT_IN.values()},
 }
 

@@ -99,9 +99,9 @@ def _gemma4(text: dict, kind: str = "Gemma4", vision: dict | None = None) -> tup
         feature_extractor=t.Gemma4AudioFeatureExtractor(),
         image_processor=images(patch_size=4, pooling_kernel_size=2, max_soft_tokens=70),
         tokenizer=tokenizer,
-        video_processor=no_videos(kind + "VideoProcessor"),
+        video_processor=no_videos(kind + "VideoProcessor", patch_size=4, pooling_kernel_size=2, max_soft_tokens=70),
         image_seq_length=70,
-        chat_template=chat("<image_soft_token>", "{{ bos_token }}"),
+        chat_template=chat("<image_soft_token>", "{{ bos_token }}", "<|video|>"),
     )
     return getattr(t, kind + "ForConditionalGeneration")(config), processor
 

@@ -35,7 +35,8 @@ TEMPLATE = (
 )
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n"
-    "{% for part in message.content %}{% if part.type == 'image' %}<image>{% endif %}{% endfor %}\n"
+    "{% for part in message.content %}{% if part.type == 'image' %}<image>{% elif part.type == 'video' %}<video>"
+    "{% endif %}{% endfor %}\n"
     "{% for part in message.content %}{% if part.type == 'text' %}{{ part.text }}{% endif %}{% endfor %}<|im_end|>\n"
     "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
@@ -122,7 +123,7 @@ def llava_onevision() -> tuple[Any, Any]:
     processor = without_videos(LlavaOnevisionProcessor)(
         LlavaOnevisionImageProcessorPil(size={"height": 21, "width": 21}, image_grid_pinpoints=pinpoints),
         tokenizer,
-        PicturesOnly(video_processor_type="LlavaOnevisionVideoProcessor"),
+        PicturesOnly(video_processor_type="LlavaOnevisionVideoProcessor", size={"height": 21, "width": 21}),
         num_image_tokens=9,
         vision_feature_select_strategy="full",
         vision_aspect_ratio="anyres_max_4",

@@ -19,8 +19,9 @@ from .small import MROPE, SLIDING_FULL, VIT, chat, chat_tokenizer, language, no_
 
 PATCH = {"patch_size": 8, "merge_size": 2, "temporal_patch_size": 2}
 SIZE = {"shortest_edge": 4 * 16**2, "longest_edge": 20 * 16**2}  # 4 to 20 tokens
-QWEN = chat("<|vision_start|><|image_pad|><|vision_end|>")
-GLM = chat("<|begin_of_image|><|image|><|end_of_image|>")
+FILM = {**PATCH, "size": {"shortest_edge": 4 * 16**2, "longest_edge": 32 * 16**2}}  # of all frames together
+QWEN = chat("<|vision_start|><|image_pad|><|vision_end|>", video="<|vision_start|><|video_pad|><|vision_end|>")
+GLM = chat("<|begin_of_image|><|image|><|end_of_image|>", video="<|begin_of_video|><|video|><|end_of_video|>")
 TOWER = {"depth": 2, "hidden_size": 32, "out_hidden_size": 64, "intermediate_size": 48, "num_heads": 2, "patch_size": 8}
 
 
@@ -43,7 +44,7 @@ def _qwen_processor(tokenizer: Any) -> Any:
     return without_videos(t.Qwen3VLProcessor)(
         Qwen2VLImageProcessorPil(size=SIZE, **PATCH),
         tokenizer,
-        no_videos("Qwen3VLVideoProcessor", **PATCH),
+        no_videos("Qwen3VLVideoProcessor", **FILM),
         chat_template=QWEN,
     )
 
@@ -111,7 +112,7 @@ def _glm(model: str, text: str, kind: str = "Glm4v", tower: dict | None = None, 
     images = {"Glm4v": Glm4vImageProcessorPil, "Glm46V": Glm46VImageProcessorPil}[kind]
     size = {"shortest_edge": 2 * SIZE["shortest_edge"], "longest_edge": 2 * SIZE["longest_edge"]}  # of two frames
     processor = without_videos(getattr(t, kind + "Processor"))(
-        images(size=size, **PATCH), tokenizer, no_videos(kind + "VideoProcessor", **PATCH), chat_template=GLM
+        images(size=size, **PATCH), tokenizer, no_videos(kind + "VideoProcessor", **FILM), chat_template=GLM
     )
     return getattr(t, model + "ForConditionalGeneration")(config), processor
 
@@ -148,7 +149,7 @@ def exaone4_5() -> tuple[Any, Any]:
     processor = without_videos(t.Exaone4_5_Processor)(
         Qwen2VLImageProcessorPil(size=SIZE, **PATCH),
         tokenizer,
-        no_videos("Qwen2VLVideoProcessor", **PATCH),
+        no_videos("Qwen2VLVideoProcessor", **FILM),
         chat_template=QWEN,
     )
     return t.Exaone4_5_ForConditionalGeneration(config), processor
@@ -333,7 +334,7 @@ def lfm3_vl() -> tuple[Any, Any]:
     processor = without_videos(t.Lfm3VlProcessor)(
         Qwen2VLImageProcessorPil(size=SIZE, **PATCH),
         tokenizer,
-        no_videos("Qwen3VLVideoProcessor", **PATCH),
+        no_videos("Qwen3VLVideoProcessor", **FILM),
         chat_template=QWEN,
     )
     return t.Lfm3VlForConditionalGeneration(config), processor
@@ -353,7 +354,7 @@ def glm5_next() -> tuple[Any, Any]:
     processor = without_videos(t.Glm5NextProcessor)(
         Glm5NextImageProcessorPil(min_image_tokens=4, max_image_tokens=20, **PATCH),
         tokenizer,
-        no_videos("Glm5NextVideoProcessor", **PATCH),
+        no_videos("Glm5NextVideoProcessor", min_image_tokens=4, max_image_tokens=32, **FILM),
         chat_template=GLM,
     )
     return t.Glm5NextForConditionalGeneration(config), processor

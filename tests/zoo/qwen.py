@@ -59,11 +59,13 @@ def _ids(tokenizer: Any) -> dict[str, int]:
 
 def _processor(processor_class: type, tokenizer: Any, patch_size: int, video: str) -> Any:
     pixels = (2 * patch_size) ** 2  # of one token
+    size = {"shortest_edge": 4 * pixels, "longest_edge": 20 * pixels}
+    film = {"shortest_edge": 4 * pixels, "longest_edge": (40 if video == "Qwen3VLVideoProcessor" else 20) * pixels}
     settings = {"patch_size": patch_size, "merge_size": 2, "temporal_patch_size": 2}
     return without_videos(processor_class)(
-        Qwen2VLImageProcessorPil(size={"shortest_edge": 4 * pixels, "longest_edge": 20 * pixels}, **settings),
+        Qwen2VLImageProcessorPil(size=size, **settings),
         tokenizer,
-        PicturesOnly(video_processor_type=video, **settings),
+        PicturesOnly(video_processor_type=video, size=film, **settings),
         chat_template=TEMPLATE,
     )
 

@@ -15,13 +15,16 @@ VIT = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_
 """Sizes of a vision tower under the usual names."""
 
 
-def chat(picture: str, start: str = "") -> str:
-    """A chat template that writes `picture` where a picture stands, and `start` before everything."""
+def chat(picture: str, start: str = "", video: str = "") -> str:
+    """A chat template that writes `picture` where a picture stands, `video` where a video does, and `start` before
+    everything."""
+    film = "{% elif part.type == 'video' %}" + video if video else ""
     return (
         start + "{% for message in messages %}<|im_start|>{{ message.role }}\n"
         "{% if message.content is string %}{{ message.content }}{% else %}{% for part in message.content %}"
         "{% if part.type == 'image' %}"
         + picture
+        + film
         + "{% else %}{{ part.text }}{% endif %}{% endfor %}{% endif %}<|im_end|>\n"
         "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
     )

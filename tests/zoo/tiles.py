@@ -32,12 +32,14 @@ from .tokenizer import build_tokenizer
 
 INTERNVL = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{% for part in message.content %}"
-    "{% if part.type == 'image' %}<IMG_CONTEXT>\n{% else %}{{ part.text }}{% endif %}{% endfor %}<|im_end|>\n"
+    "{% if part.type == 'image' %}<IMG_CONTEXT>\n{% elif part.type == 'video' %}<video>\n{% else %}{{ part.text }}"
+    "{% endif %}{% endfor %}<|im_end|>\n"
     "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 IDEFICS = (
     "<|im_start|>{% for message in messages %}{{ message.role | capitalize }}: {% for part in message.content %}"
-    "{% if part.type == 'image' %}<image>{% else %}{{ part.text }}{% endif %}{% endfor %}<end_of_utterance>\n"
+    "{% if part.type == 'image' %}<image>{% elif part.type == 'video' %}<video>{% else %}{{ part.text }}{% endif %}"
+    "{% endfor %}<end_of_utterance>\n"
     "{% endfor %}{% if add_generation_prompt %}Assistant:{% endif %}"
 )
 GEMMA = (
@@ -69,7 +71,7 @@ def internvl() -> tuple[Any, Any]:
     processor = without_videos(InternVLProcessor)(
         GotOcr2ImageProcessorPil(size={"height": 32, "width": 32}, crop_to_patches=True, max_patches=6),
         tokenizer,
-        PicturesOnly(video_processor_type="InternVLVideoProcessor"),
+        PicturesOnly(video_processor_type="InternVLVideoProcessor", size={"height": 32, "width": 32}),
         image_seq_length=4,
         chat_template=INTERNVL,
     )
@@ -112,7 +114,7 @@ def smolvlm() -> tuple[Any, Any]:
     processor = without_videos(SmolVLMProcessor)(
         SmolVLMImageProcessorPil(**TILES, do_image_splitting=True),
         tokenizer,
-        PicturesOnly(video_processor_type="SmolVLMVideoProcessor", num_frames=4, fps=1),
+        PicturesOnly(video_processor_type="SmolVLMVideoProcessor", num_frames=4, fps=1, **TILES),
         image_seq_len=9,
         chat_template=IDEFICS,
     )

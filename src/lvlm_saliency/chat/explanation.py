@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from lvlm_saliency.chat.answer import Answer
-    from lvlm_saliency.model.layout import ImageLayout
+    from lvlm_saliency.model.layout import ImageLayout, VideoLayout
     from lvlm_saliency.model.output import TokenRecord
+    from lvlm_saliency.model.video import Video
     from lvlm_saliency.report.content import Case, Run
 
 
@@ -64,6 +65,17 @@ def guarded_risk(events: Sequence[Any], count: int) -> list[float]:
     return found
 
 
+def frames_of(films: Sequence[VideoLayout]) -> list[list[dict[str, Any]]]:
+    """For each video, what its tokens show, as plain data: frames, their times in seconds, and the positions."""
+    return [
+        [
+            {"frames": list(step.frames), "times": list(step.times), "positions": step.layout.positions.tolist()}
+            for step in film.steps
+        ]
+        for film in films
+    ]
+
+
 @dataclass(frozen=True)
 class Explanation:
     """One text with what each of its words depends on. It needs neither the model nor the processor.
@@ -76,6 +88,8 @@ class Explanation:
         tokens: the text of each token; joined they are the whole text.
         trace: of this text alone (a batch of one, without padding).
         layouts: one per picture: which image token stands for which part of it.
+        videos: the videos that it was asked about.
+        films: one per video: which frames its tokens show, when, and where.
         context: the text tokens of the prompt.
         finish: "stop", or "length" where the limit on new tokens ended the text; None for a text that was given.
         steps: how each token was chosen.
@@ -99,6 +113,8 @@ class Explanation:
     risk: WordRisk | None = None
     detectors: Mapping[str, Sequence[float]] = field(default_factory=dict)
     answer: Answer | None = field(default=None, repr=False, compare=False)
+    videos: Sequence[Video] = ()
+    films: Sequence[VideoLayout] = ()
 
     def __repr__(self) -> str:
         return shown(
@@ -106,6 +122,7 @@ class Explanation:
             text=repr(self.text[:60]),
             tokens=len(self.tokens),
             pictures=len(self.images),
+            videos=len(self.videos) or None,
             trace=self.trace,
             risk=None if self.risk is None else "yes",
             detectors=" ".join(self.detectors) or None,
@@ -139,6 +156,7 @@ class Explanation:
             tokens=self.tokens,
             context=self.context,
             layouts=self.layouts,
+            films=self.films,
             steps=self.steps,
             candidate_names=dict(self.candidates),
             risk=guarded_risk(events, len(self.tokens)) if risk is None and events else risk,
@@ -148,10 +166,10 @@ class Explanation:
         )
 
     def case(self, title: str = "The answer") -> Case:
-        """Prompt, pictures and this one text, as a section of a page."""
+        """Prompt, pictures, videos and this one text, as a section of a page."""
         from lvlm_saliency.report.content import Case
 
-        return Case(title=title, images=self.images, runs=[self.run()], prompt=self.prompt)
+        return Case(title=title, images=self.images, runs=[self.run()], prompt=self.prompt, videos=self.videos)
 
     def to_html(self, path: str | Path, title: str = "What every word depends on") -> Path:
         """Write one self-contained page. Raises `InputError` when the file cannot be written."""
@@ -171,13 +189,21 @@ class Explanation:
         """
         from lvlm_saliency.report.plot import plot_run
 
-        return plot_run(self.run(), path, token, images=self.images, **options)
+        return plot_run(self.run(), path, token, images=self.images, videos=self.videos, **options)
 
     def show(self, console: Console | None = None, region: str = "output", detector: str | None = None) -> None:
-        """Print the words: coloured by risk where there is one, else by saliency on a region, or by a detector."""
+        """Print the words: coloured by risk where there is one, else by saliency on a region, or by a detector. Where
+        there are videos, their frames with their times and what share of the words' saliency lies on each."""
         from lvlm_saliency.report.console import PlainConsole
 
         console = PlainConsole() if console is None else console
+        self._show_words(console, region, detector)
+        if self.films:
+            from lvlm_saliency.report.film import print_films
+
+            print_films(console, self.films, self.trace.rows[0].mean((0, 1)).numpy())
+
+    def _show_words(self, console: Console, region: str, detector: str | None) -> None:
         if detector is None and self.risk is not None:
             from lvlm_saliency.report.risk import print_risk
 
@@ -203,7 +229,8 @@ class Explanation:
                 data["steps"] = [dataclasses.asdict(step) for step in self.steps]
         risk = {} if self.risk is None else self.risk.to_dict()
         found = {"detectors": {name: list(values) for name, values in self.detectors.items()}}
-        return {**data, **self.trace.to_dict(0), **risk, **(found if self.detectors else {})}
+        films = {"video_frames": frames_of(self.films)} if self.films else {}
+        return {**data, **self.trace.to_dict(0), **risk, **(found if self.detectors else {}), **films}
 
     def _repr_html_(self) -> str:
         from lvlm_saliency.report.notebook import words_of

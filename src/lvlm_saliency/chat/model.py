@@ -17,8 +17,8 @@ from lvlm_saliency.chat.query import Query
 from lvlm_saliency.decoding.loop import generate
 from lvlm_saliency.errors import InputError
 from lvlm_saliency.model.cut_off import finish
-from lvlm_saliency.model.inputs import encoded
-from lvlm_saliency.model.layout import ImageLayout, image_layouts
+from lvlm_saliency.model.inputs import check_sees, encoded
+from lvlm_saliency.model.layout import ImageLayout, VideoLayout, image_layouts, video_layouts
 from lvlm_saliency.model.load import load_model
 from lvlm_saliency.model.regions import end_token_ids
 from lvlm_saliency.model.templates import answer_ids
@@ -28,6 +28,14 @@ from lvlm_saliency.tracing.words import context_of, tokenizer_of
 
 SETTINGS = {"num_beams": 1, "do_sample": False, "temperature": None, "top_p": None, "top_k": None}
 """Greedy decoding, in place of the checkpoint's own defaults."""
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Where tokens lie in the pictures and videos of each sample of a batch."""
+
+    pictures: list[list[ImageLayout]]
+    videos: list[list[VideoLayout]]
 
 
 @dataclass
@@ -64,8 +72,9 @@ class Chat:
             PromptError: a query that the model cannot take, with room for `max_new_tokens`.
         """
         texts = [query.text(self.processor) for query in queries]
-        pictures = [query.pictures for query in queries]
-        inputs = encoded(self.processor, pictures, texts, self.model, max_new_tokens)
+        pictures, films = [query.pictures for query in queries], [query.films for query in queries]
+        check_sees(self.processor, pictures, films)  # together: some cannot mix them in a batch
+        inputs = encoded(self.processor, pictures, texts, self.model, max_new_tokens, films)
         return inputs if self.dtype is None else inputs.to(self.model.device, self.dtype)
 
     def ask(
@@ -156,14 +165,21 @@ class Chat:
             self.model, batch.inputs, written, layers=layers, normalise=normalise, methods=editing(batch.methods)
         )
         found.settings["model"] = self.name
-        return found.with_thinking(self.processor)
+        found = found.with_thinking(self.processor)
+        films = self.films(batch)
+        return found.with_videos(films) if any(films) else found
 
     def layouts(self, batch: Batch) -> list[list[ImageLayout]]:
         """The layout of the image tokens of each query's pictures; empty lists without pictures."""
         pictures = [query.pictures for query in batch.queries]
         if not any(pictures):
             return [[] for _ in pictures]
-        return image_layouts(self.processor, batch.inputs, pictures, model=self.model)
+        films = [query.films for query in batch.queries]
+        return image_layouts(self.processor, batch.inputs, pictures, self.model, films if any(films) else None)
+
+    def films(self, batch: Batch) -> list[list[VideoLayout]]:
+        """Which frames of its videos each token of each query shows, and where; empty lists without videos."""
+        return video_layouts(self.processor, batch.inputs, [query.films for query in batch.queries], model=self.model)
 
     def explain(
         self,
@@ -181,23 +197,23 @@ class Chat:
             layers, normalise: as in `lvlm_saliency.trace`.
             risk: a `RiskModel`, None for none.
             detectors: published scores of words, by name or as detectors (`lvlm_saliency.detectors()`).
-            layouts: whether to compute the layout of image tokens in the pictures, which heat maps need.
+            layouts: whether to compute the layout of image tokens in the pictures, which heat maps need. That of videos
+                is always computed.
 
         Raises:
             LvlmSaliencyError: as `trace`, and as `image_layouts` for a family whose layout is not known.
         """
-        shared: dict[int, tuple[SaliencyTrace, list[list[ImageLayout]], dict[int, dict[str, list[float]]]]] = {}
+        shared: dict[int, tuple[SaliencyTrace, _Places, dict[int, dict[str, list[float]]]]] = {}
         found = []
         for answer in answers:
             batch = answer.batch
             if id(batch) not in shared:
-                places = self.layouts(batch) if layouts else [[] for _ in batch.queries]
+                places = _Places(self.layouts(batch) if layouts else [[] for _ in batch.queries], self.films(batch))
                 mates = [one for one in answers if one.batch is batch]
                 scores = self.detect(mates, detectors) if detectors else {}
                 shared[id(batch)] = (self.trace(batch, layers, normalise), places, scores)
             whole, places, scores = shared[id(batch)]
-            sample = answer.sample
-            found.append(self._explained(answer, whole, places[sample], risk, scores.get(sample, {})))
+            found.append(self._explained(answer, whole, places, risk, scores.get(answer.sample, {})))
         return found
 
     def detect(self, answers: Sequence[Answer], detectors: Sequence[Any]) -> dict[int, dict[str, list[float]]]:
@@ -221,7 +237,8 @@ class Chat:
             chosen,
             mentions=[mention for own in words.values() for mention in own],
             processor=self.processor,
-            images=[query.pictures for query in batch.queries],
+            # scores that need a grid over one picture are NaN beside a video, as for a family without a grid
+            images=None if any(query.films for query in batch.queries) else [query.pictures for query in batch.queries],
             methods=editing(batch.methods),
         )
         found: dict[int, dict[str, list[float]]] = {}
@@ -239,12 +256,11 @@ class Chat:
         self,
         answer: Answer,
         whole: SaliencyTrace,
-        places: list[ImageLayout],
+        places: _Places,
         risk: Any,
         detectors: Mapping[str, Sequence[float]],
     ) -> Explanation:
-        own = whole.sample(answer.sample, len(answer.token_ids))
-        moved = [layout.moved(whole.padding(answer.sample)) for layout in places]
+        own, padding = whole.sample(answer.sample, len(answer.token_ids)), whole.padding(answer.sample)
         return Explanation(
             name=answer.name,
             prompt=answer.query.question,
@@ -252,7 +268,9 @@ class Chat:
             text=answer.text,
             tokens=answer.tokens,
             trace=own,
-            layouts=moved,
+            layouts=[layout.moved(padding) for layout in places.pictures[answer.sample]],
+            videos=answer.query.films,
+            films=[layout.moved(padding) for layout in places.videos[answer.sample]],
             context=context_of(own, self.processor),
             finish=answer.finish,
             steps=answer.steps,

@@ -1,4 +1,4 @@
-"""`Query`: a prompt or a conversation, with its pictures."""
+"""`Query`: a prompt or a conversation, with its pictures and videos."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lvlm_saliency.errors import PromptError
 from lvlm_saliency.model.inputs import check_sees
-from lvlm_saliency.model.templates import conversation_text, prompt_text
+from lvlm_saliency.model.templates import Part, Shown, conversation_text, prompt_text
+from lvlm_saliency.model.video import Video
 from lvlm_saliency.short import shown
 
 if TYPE_CHECKING:
@@ -17,20 +18,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Message:
-    """One turn of a conversation: texts and pictures in the order in which they are to be read."""
+    """One turn of a conversation: texts, pictures and videos in the order in which they are to be read."""
 
     role: Literal["system", "user", "assistant"]
-    content: Sequence[str | Image]
+    content: Sequence[str | Image | Video]
 
 
 @dataclass(frozen=True)
 class Query:
-    """A question about pictures.
+    """A question about pictures or videos.
 
     Attributes:
-        prompt: the user's words. Write "<image>" where a picture belongs; without it the pictures come first.
+        prompt: the user's words. Write "<image>" where a picture belongs and "<video>" where a video does; without them
+            the pictures come first, then the videos.
         images: the pictures, in order.
-        messages: a conversation in place of a prompt; its pictures stand in its messages.
+        videos: the videos, in order, as `open_video` or `Video.of` made them.
+        messages: a conversation in place of a prompt; its pictures and videos stand in its messages.
         chat: "auto" uses the processor's chat template when it has one, "always" insists on it, "never" takes the
             prompt as it stands. A conversation always goes through the template.
     """
@@ -39,16 +42,21 @@ class Query:
     images: Sequence[Image] = ()
     messages: Sequence[Message] = ()
     chat: Literal["auto", "always", "never"] = "auto"
+    videos: Sequence[Video] = ()
 
     def __post_init__(self) -> None:
-        if self.messages and (self.prompt or self.images):
+        if self.messages and (self.prompt or self.images or self.videos):
             raise PromptError("a query holds a prompt with its pictures, or messages with theirs: give one of the two")
         if not self.messages and not self.prompt.strip():
             raise PromptError("the prompt is empty: say what the model should do with the picture")
 
     def __repr__(self) -> str:
         return shown(
-            self, prompt=repr(self.question[:60]), pictures=len(self.pictures), messages=len(self.messages) or None
+            self,
+            prompt=repr(self.question[:60]),
+            pictures=len(self.pictures),
+            videos=len(self.films) or None,
+            messages=len(self.messages) or None,
         )
 
     @property
@@ -56,7 +64,15 @@ class Query:
         """Every picture, in the order in which the model sees them."""
         if not self.messages:
             return list(self.images)
-        return [part for message in self.messages for part in message.content if not isinstance(part, str)]
+        shown = [part for message in self.messages for part in message.content if not isinstance(part, str)]
+        return [part for part in shown if not isinstance(part, Video)]
+
+    @property
+    def films(self) -> list[Video]:
+        """Every video, in the order in which the model sees them."""
+        if not self.messages:
+            return list(self.videos)
+        return [part for message in self.messages for part in message.content if isinstance(part, Video)]
 
     @property
     def question(self) -> str:
@@ -67,17 +83,20 @@ class Query:
         return " ".join(part for part in last.content if isinstance(part, str))
 
     def text(self, processor: Any) -> str:
-        """The prompt as text for the processor, with a placeholder for every picture.
+        """The prompt as text for the processor, with a placeholder for every picture and video.
 
         Raises:
             PromptError: the processor's template refuses it, or pictures are given to a text model.
+            UnsupportedModelError: videos for a model that takes none, or whose videos are not supported.
         """
-        check_sees(processor, [self.pictures])
+        check_sees(processor, [self.pictures], [self.films])
         tokenizer = getattr(processor, "tokenizer", processor)
         if not self.messages:
-            return prompt_text(processor, tokenizer, self.prompt, len(self.images), self.chat)
-        turns = [
-            (message.role, [part if isinstance(part, str) else None for part in message.content])
-            for message in self.messages
-        ]
+            return prompt_text(processor, tokenizer, self.prompt, len(self.images), self.chat, len(self.videos))
+        turns = [(message.role, [_part(part) for part in message.content]) for message in self.messages]
         return conversation_text(processor, tokenizer, turns)
+
+
+def _part(part: str | Image | Video) -> Part:
+    """A stretch of a message, as templates know it."""
+    return part if isinstance(part, str) else Shown.VIDEO if isinstance(part, Video) else Shown.PICTURE

@@ -19,13 +19,14 @@ from .risk import OWN_RISK, check_risk, open_risk
 if TYPE_CHECKING:
     from ..chat import Explanation
 
-REGIONS = ["output", "previous", "image", "prompt", "system", "prompt+output"]
+REGIONS = ["output", "previous", "image", "video", "prompt", "system", "prompt+output"]
 EXAMPLE = """\b
 Examples:
   lvlm-saliency explain --image photo.jpg --prompt "Describe this picture." --html report.html
   lvlm-saliency explain --image photo.jpg --prompt "What is on the table?" --text "A cup and a lamp." --json
   lvlm-saliency explain --image photo.jpg --prompt "Describe the image." --risk
   lvlm-saliency explain --image photo.jpg --prompt "Describe the image." --detector svar
+  lvlm-saliency explain --video clip.mp4 --frames 8 --prompt "What happens?" --model M --html report.html
 """
 
 
@@ -72,6 +73,8 @@ def explain(text, layers, normalise, region, risk, detector, html, png, token, s
     asked, files = Asked(**shared), Files(html, png, token, save, compact)
     with quiet(as_json):
         check_options(asked, files, text)
+        if region == "video" and not asked.videos:
+            raise click.UsageError("--region video colours words by what of them lies on a video; give --video PATH")
         # A page opens coloured by risk wherever a risk model is available.
         paged = risk is None and bool(html) and asked.model == "scenes" and normalise == "row" and layers is None
         risk = OWN_RISK if paged else risk
@@ -142,11 +145,11 @@ def run(
 ) -> tuple[Explanation, list[str]]:
     """The explanation, and the paths written."""
     from ..interventions.parsing import parse_methods
-    from .session import begin, open_images, sampling
+    from .session import begin, sampling
 
     methods = [method for spec in asked.methods for method in parse_methods(spec)]
     how = sampling(asked.temperature, asked.top_p)
-    chat, query = begin(asked, open_images(asked))
+    chat, query = begin(asked)
     if risk is not None:
         check_risk(risk, chat.model)
     if text is not None:
@@ -192,8 +195,12 @@ def show_json(asked: Asked, explained: Explanation, region: str, written: list[s
     from .output import print_json
 
     answer, risk = explained.answer, explained.risk
-    found = {"prompt": asked.prompt, "images": list(asked.images), **answer.to_dict(), **explained.trace.to_dict(0)}
+    found = {**asked.shown, **answer.to_dict(), **explained.trace.to_dict(0)}
     more = {} if risk is None else risk.to_dict()
+    if explained.films:
+        from ..chat.explanation import frames_of
+
+        more["video_frames"] = frames_of(explained.films)
     if explained.detectors:
         more["detectors"] = {name: list(values) for name, values in explained.detectors.items()}
     print_json({**found, "region": region, "falls": falls(explained.scores(region)), **more, "files": written})

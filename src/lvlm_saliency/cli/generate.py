@@ -63,10 +63,10 @@ def _print_after(asked: Asked, answer: Any) -> None:
 
 def _write(asked: Asked, compare: bool, explain: bool, streaming: bool) -> tuple[list, list]:
     """Every answer, and its explanation or None."""
-    from .session import begin, open_images
+    from .session import begin
 
     planned = _runs(asked, compare)
-    chat, query = begin(asked, open_images(asked))
+    chat, query = begin(asked)
     inputs = chat.encode([query])
     answers, traces = [], []
     for name, chosen, how in planned:
@@ -116,7 +116,7 @@ def _print_json(asked: Asked, answers: list, traces: list) -> None:
         {**answer.to_dict(), **({} if trace is None else {"trace": trace.to_dict(0)})}
         for answer, trace in zip(answers, traces, strict=True)
     ]
-    about = {"model": asked.model, "prompt": asked.prompt, "images": list(asked.images), "seed": asked.seed}
+    about = {"model": asked.model, **asked.shown, "seed": asked.seed}
     print_json({**about, "runs": runs})
 
 

@@ -102,6 +102,14 @@ input_options = options(
         shell_complete=completion.file,
         help="A picture ('-': stdin). Repeatable.",
     ),
+    click.option(
+        "--video",
+        "videos",
+        multiple=True,
+        metavar="PATH",
+        shell_complete=completion.file,
+        help="A video: a folder of frames, an animation, or a video file (needs the extra video). Repeatable.",
+    ),
     click.option("--prompt", required=True, help="The question or instruction."),
     model_option,
     revision_option,
@@ -110,6 +118,10 @@ input_options = options(
     click.option(
         "--frame", type=click.IntRange(0, 1_000_000), help="Which frame of an animated or many-page picture, from 0."
     ),
+    click.option(
+        "--frames", type=click.IntRange(1, 1024), help="How many frames to take of each video, evenly.  [default: 8]"
+    ),
+    click.option("--fps", type=Number(1e-3, 1e3), help="Frames a second of a folder of frames.  [default: 1]"),
 )
 
 decoding_options = options(

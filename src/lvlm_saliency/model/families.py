@@ -23,6 +23,7 @@ class FamilyInfo:
         weights left out); empty where only the small test model stands for the family.
     processors: class names of its processors, by which its grid is found when no model is at hand.
     grid: "module:function" in `lvlm_saliency.model.layout` that places the image tokens; None for a text model.
+    film: the same for the tokens of videos; None for a model that takes none, or whose videos are not supported.
     no_grid: why there are no heat maps although the model sees pictures; empty where there are.
     refused: why the family cannot be traced at all; empty where it can.
     needs: what the model must be given beside pictures; without it some quietly read the prompt in another way.
@@ -37,6 +38,7 @@ class FamilyInfo:
     checkpoints: tuple[str, ...] = ()
     processors: tuple[str, ...] = ()
     grid: str | None = None
+    film: str | None = None
     no_grid: str = ""
     refused: str = ""
     needs: tuple[str, ...] = ()
@@ -69,6 +71,10 @@ _TRAINED = ("llava", "llama")
 """Families whose tests run on trained weights too: the shipped model, and the one of `make test-real`."""
 _GRID = ("image_grid_thw",)
 _GRID_AND_TYPES = ("image_grid_thw", "mm_token_type_ids")
+_FILMS = {
+    **dict.fromkeys(("glm4v", "glm46v", "glm4v_moe", "glm_ocr"), "films:typed_pairs"),
+    **dict.fromkeys(("exaone4_5", "lfm3_vl"), "films:pairs"),
+}
 _Q_FORMER = "its pictures enter as queries of a Q-Former, which have no place in the picture"
 
 FAMILIES: tuple[FamilyInfo, ...] = (
@@ -95,6 +101,7 @@ FAMILIES: tuple[FamilyInfo, ...] = (
         ("llava-hf/llava-onevision-qwen2-7b-ov-hf",),
         ("LlavaOnevisionProcessor",),
         "anyres:anyres",
+        film="films:halved_frames",
         needs=("image_sizes", "batch_num_images"),
         notes="as LLaVA-NeXT, resampled above nine tiles; several pictures in one prompt get one grid each",
     ),
@@ -104,6 +111,7 @@ FAMILIES: tuple[FamilyInfo, ...] = (
         ("Qwen/Qwen2-VL-7B-Instruct",),
         ("Qwen2VLProcessor",),
         "dynamic:dynamic",
+        film="films:pairs",
         needs=("image_grid_thw", "mm_token_type_ids"),
         beta=0.20,
         notes="one grid as large as the picture asks for; m-RoPE",
@@ -114,6 +122,7 @@ FAMILIES: tuple[FamilyInfo, ...] = (
         ("Qwen/Qwen2.5-VL-7B-Instruct",),
         ("Qwen2_5_VLProcessor",),
         "dynamic:dynamic",
+        film="films:pairs",
         needs=("image_grid_thw", "mm_token_type_ids"),
         beta=0.20,
         notes="as Qwen2-VL, with window attention in the vision tower",
@@ -124,6 +133,7 @@ FAMILIES: tuple[FamilyInfo, ...] = (
         ("Qwen/Qwen3-VL-8B-Instruct",),
         ("Qwen3VLProcessor",),
         "dynamic:dynamic",
+        film="films:pairs",
         needs=("image_grid_thw", "mm_token_type_ids"),
         beta=0.20,
         notes="vision features also enter behind early layers (deepstack), past attention to image tokens",
@@ -133,6 +143,7 @@ FAMILIES: tuple[FamilyInfo, ...] = (
         "Qwen3-VL (experts)",
         processors=("Qwen3VLProcessor",),
         grid="dynamic:dynamic",
+        film="films:pairs",
         needs=("image_grid_thw", "mm_token_type_ids"),
         beta=0.20,
         notes="as Qwen3-VL",
@@ -142,6 +153,7 @@ FAMILIES: tuple[FamilyInfo, ...] = (
         "Qwen3.5, Qwen3.6",
         processors=("Qwen3VLProcessor",),
         grid="dynamic:dynamic",
+        film="films:pairs",
         needs=("image_grid_thw", "mm_token_type_ids"),
         beta=0.20,
         notes="hybrid: traced on its full-attention layers",
@@ -151,6 +163,7 @@ FAMILIES: tuple[FamilyInfo, ...] = (
         "Qwen3.5, Qwen3.6 (experts)",
         processors=("Qwen3VLProcessor",),
         grid="dynamic:dynamic",
+        film="films:pairs",
         needs=("image_grid_thw", "mm_token_type_ids"),
         beta=0.20,
         notes="as Qwen3.5",
@@ -161,6 +174,7 @@ FAMILIES: tuple[FamilyInfo, ...] = (
         ("OpenGVLab/InternVL3-8B-hf",),
         ("InternVLProcessor",),
         "tiled:optimal_canvas",
+        film="films:named_frames",
         notes="1 to 12 tiles of 16 x 16 tokens, then a thumbnail",
     ),
     FamilyInfo(
@@ -177,6 +191,7 @@ FAMILIES: tuple[FamilyInfo, ...] = (
         ("HuggingFaceTB/SmolVLM2-2.2B-Instruct",),
         ("SmolVLMProcessor",),
         "tiled:marked_tiles",
+        film="films:timed_frames",
         notes="as Idefics3; its processor needs the package num2words",
     ),
     FamilyInfo(
@@ -201,6 +216,7 @@ FAMILIES: tuple[FamilyInfo, ...] = (
         "Gemma 4",
         processors=("Gemma4Processor",),
         grid="dynamic:pooled",
+        film="films:pooled_frames",
         needs=("image_position_ids", "mm_token_type_ids"),
         notes="one grid of the picture's shape; small ones share keys, large ones see pictures both ways",
     ),
@@ -209,11 +225,14 @@ FAMILIES: tuple[FamilyInfo, ...] = (
         "Gemma 4 (12B, no vision tower)",
         processors=("Gemma4UnifiedProcessor",),
         grid="dynamic:placed",
+        film="films:placed_frames",
         needs=("image_position_ids", "mm_token_type_ids"),
         notes="raw patches are projected",
     ),
     *(
-        FamilyInfo(kind, name, (), (processor,), "dynamic:dynamic", needs=needs, beta=0.20, notes=notes)
+        FamilyInfo(
+            kind, name, (), (processor,), "dynamic:dynamic", _FILMS.get(kind), needs=needs, beta=0.20, notes=notes
+        )
         for kind, name, processor, needs, notes in (
             ("glm4v", "GLM-4.1V", "Glm4vProcessor", _GRID_AND_TYPES, "m-RoPE"),
             ("glm46v", "GLM-4.6V", "Glm46VProcessor", _GRID_AND_TYPES, "as GLM-4.1V"),
@@ -246,6 +265,7 @@ FAMILIES: tuple[FamilyInfo, ...] = (
         "GLM-5V",
         processors=("Glm5NextProcessor",),
         grid="dynamic:cornered",
+        film="films:cornered_pairs",
         needs=_GRID_AND_TYPES,
         notes="hybrid, its full layers choose keys; pictures are filled up at the right and at the bottom",
     ),

@@ -10,8 +10,9 @@ import io
 import os
 import stat
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, TypeVar
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -21,9 +22,13 @@ from lvlm_saliency.errors import ImageError
 MAX_PIXELS = 64_000_000
 MAX_BYTES = 512 * 1024 * 1024
 FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF", "ICO")
+ANIMATED = ("GIF", "PNG", "WEBP", "AVIF")
 READABLE = "PNG, JPEG, WebP, GIF, BMP, TIFF, PPM, JPEG 2000, AVIF or ICO"
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0  # tags of a TIFF
 SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
+STILL = 0.1
+"""Seconds that a frame is shown whose animation does not say it, as browsers do."""
+Found = TypeVar("Found")
 
 
 def open_image(
@@ -49,13 +54,7 @@ def open_image(
     if isinstance(source, Image.Image):
         return _decode(source, "the picture", max_pixels, frame)
     if isinstance(source, (str, os.PathLike)):
-        name = os.fspath(source)
-        _check_path(name)
-        try:
-            with open(name, "rb") as file:
-                return _read(file, repr(name), max_pixels, frame)
-        except OSError as error:
-            raise ImageError(f"cannot read picture {name!r}: {error.strerror or error}") from error
+        return _from_path(source, lambda image, name: _decode(image, name, max_pixels, frame))
     data = source.read(MAX_BYTES + 1)
     if not isinstance(data, bytes):
         raise ImageError("a picture must be read from a binary file object; open the file with mode 'rb'")
@@ -63,10 +62,11 @@ def open_image(
         raise ImageError(f"the picture is longer than {MAX_BYTES >> 20} MiB; give a smaller one")
     if not data:
         raise ImageError("the picture is empty (0 bytes)")
-    return _read(io.BytesIO(data), "the picture", max_pixels, frame)
+    return _opened(io.BytesIO(data), "the picture", lambda image, name: _decode(image, name, max_pixels, frame))
 
 
-def _check_path(name: str) -> None:
+def check_path(name: str) -> None:
+    """Raise `ImageError` unless this is the path of an ordinary file that holds something."""
     if not name:
         raise ImageError("the picture's path is empty; give the path of a picture file")
     if "://" in name:
@@ -85,7 +85,51 @@ def _check_path(name: str) -> None:
         raise ImageError(f"picture {name!r} is empty (0 bytes)")
 
 
-def _read(file: IO[bytes], name: str, max_pixels: int, frame: int | None) -> Image.Image:
+def frame_lengths(path: str | os.PathLike[str]) -> list[float]:
+    """How long each frame of a picture file is shown, in seconds; of a still or a file of pages, one entry.
+
+    Raises:
+        ImageError: as `open_image`.
+    """
+
+    def lengths(image: Image.Image, name: str) -> list[float]:
+        _check_size(image, name, MAX_PIXELS)
+        found = []
+        for frame in range(getattr(image, "n_frames", 1) if image.format in ANIMATED else 1):
+            image.seek(frame)
+            image.load()  # an animated WebP says its times with the pixels
+            found.append(image.info.get("duration", 0) / 1000 or STILL)
+        return found
+
+    return _from_path(path, lengths)
+
+
+def is_picture(path: str | os.PathLike[str]) -> bool:
+    """Whether a file that can be read is one of the formats of pictures, damaged or not."""
+    Image.init()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            Image.open(path, formats=[name for name in FORMATS if name in Image.OPEN]).close()
+    except Image.UnidentifiedImageError:
+        return False
+    except (Image.DecompressionBombError, OSError, ValueError, SyntaxError):  # it is one, and `open_image` says why not
+        return True
+    return True
+
+
+def _from_path(path: str | os.PathLike[str], use: Callable[[Image.Image, str], Found]) -> Found:
+    name = os.fspath(path)
+    check_path(name)
+    try:
+        with open(name, "rb") as file:
+            return _opened(file, repr(name), use)
+    except OSError as error:
+        raise ImageError(f"cannot read picture {name!r}: {error.strerror or error}") from error
+
+
+def _opened(file: IO[bytes], name: str, use: Callable[[Image.Image, str], Found]) -> Found:
+    """What `use` makes of the picture in the file, and of what messages call it."""
     Image.init()
     try:
         with warnings.catch_warnings():
@@ -93,7 +137,7 @@ def _read(file: IO[bytes], name: str, max_pixels: int, frame: int | None) -> Ima
             warnings.simplefilter("ignore")
             image = Image.open(file, formats=[name for name in FORMATS if name in Image.OPEN])
             with image:
-                return _decode(image, name, max_pixels, frame)
+                return use(image, name)
     except ImageError:
         raise
     except Image.DecompressionBombError as error:

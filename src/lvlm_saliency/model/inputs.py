@@ -1,4 +1,4 @@
-"""Model inputs: built from pictures and a prompt, and checked when a user brings their own."""
+"""Model inputs: built from pictures, videos and a prompt, and checked when a user brings their own."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from PIL import Image
 from torch import Tensor
 from transformers import BatchFeature
 
-from lvlm_saliency.errors import InputError, PromptError
+from lvlm_saliency.errors import InputError, PromptError, UnsupportedModelError
 from lvlm_saliency.model import families
 from lvlm_saliency.model.placeholders import expected_image_tokens, expected_video_tokens
 from lvlm_saliency.model.regions import PIXELS, end_token_ids, padding_id, placeholder_ids
 from lvlm_saliency.model.templates import prompt_text, question_text
 from lvlm_saliency.model.towers import packs_pictures
+from lvlm_saliency.model.video import Video
 
 _TYPES = ("token_type_ids", "mm_token_type_ids")
 _BESIDE = {
@@ -28,7 +29,13 @@ _BESIDE = {
         "spatial_shapes",
         "image_position_ids",
     ),
-    "pixel_values_videos": ("video_grid_thw", "mm_token_type_ids", "second_per_grid_ts", "video_position_ids"),
+    "pixel_values_videos": (
+        "video_grid_thw",
+        "mm_token_type_ids",
+        "second_per_grid_ts",
+        "video_position_ids",
+        "num_frames_per_video",
+    ),
 }
 """Inputs that must come with pictures or with videos, in every family whose forward call takes them."""
 _SIZED = ("llava_next", "llava_next_video", "llava_onevision", "mistral3", "emu3")
@@ -41,8 +48,9 @@ def build_inputs(
     prompt: str | Sequence[str],
     model: Any = None,
     chat: Literal["auto", "always", "never"] = "auto",
+    videos: Video | Sequence[Any] | None = None,
 ) -> BatchFeature:
-    """Model inputs from pictures and a prompt, or a batch of them from several prompts.
+    """Model inputs from pictures, videos and a prompt, or a batch of them from several prompts.
 
     Args:
         processor: the model's processor, or the tokenizer of a text model.
@@ -52,32 +60,31 @@ def build_inputs(
         model: when given, the prompt is checked against its context length and the tensors are put on its device.
         chat: "auto" uses the processor's chat template when it has one; "always" insists on it; "never" takes the
             prompt as it stands, placeholders included.
+        videos: as `images`, of what `open_video` returned; "<video>" (or the family's own placeholder) stands for one.
+            They come behind the pictures where the prompt places neither.
 
     Returns:
         What the processor returns, as tensors, left-padded: `input_ids` int64 `[batch, n0]`, `attention_mask`,
         `pixel_values` and so on.
 
     Raises:
-        PromptError: an empty prompt, placeholders that do not match the pictures, or a prompt too long for the model.
-        InputError: not one entry of pictures per prompt.
+        PromptError: an empty prompt, placeholders that do not match what is shown, or a prompt too long for the model.
+        InputError: not one entry of pictures or videos per prompt.
+        UnsupportedModelError: the model takes no videos, or it is not known how.
     """
-    if isinstance(prompt, str):
-        images, prompts = [images], [prompt]
-    else:
-        prompts = list(prompt)
-        images = [None] * len(prompts) if images is None else images
-        if isinstance(images, Image.Image) or len(images) != len(prompts):
-            count = 1 if isinstance(images, Image.Image) else len(images)
-            raise InputError(f"{count} entries of pictures for {len(prompts)} prompts: give one per prompt")
-    pictures = [[given] if isinstance(given, Image.Image) else list(given or ()) for given in images]
+    prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+    alone = isinstance(prompt, str)
+    pictures = _per_prompt(images, len(prompts), alone, Image.Image, "pictures")
+    films = _per_prompt(videos, len(prompts), alone, Video, "videos")
     if not all(text.strip() for text in prompts):
         raise PromptError("the prompt is empty: say what the model should do with the picture")
     tokenizer = getattr(processor, "tokenizer", processor)
-    check_sees(processor, pictures)
+    check_sees(processor, pictures, films)
     texts = [
-        prompt_text(processor, tokenizer, text, len(own), chat) for text, own in zip(prompts, pictures, strict=True)
+        prompt_text(processor, tokenizer, text, len(own), chat, len(films[number]))
+        for number, (text, own) in enumerate(zip(prompts, pictures, strict=True))
     ]
-    return encoded(processor, pictures, texts, model)
+    return encoded(processor, pictures, texts, model, videos=films)
 
 
 def question_inputs(processor: Any, pictures: Sequence[Image.Image], question: str, model: Any = None) -> BatchFeature:
@@ -92,10 +99,47 @@ def question_inputs(processor: Any, pictures: Sequence[Image.Image], question: s
     return encoded(processor, [pictures], [question_text(processor, tokenizer, question, len(pictures))], model)
 
 
-def check_sees(processor: Any, pictures: Sequence[Sequence[Image.Image]]) -> None:
-    """Raise `PromptError` where a text model is given pictures."""
-    if any(pictures) and not hasattr(processor, "image_processor"):
-        raise PromptError("this is a text model, which takes no pictures: leave them out or choose another model")
+def _per_prompt(given: Any, prompts: int, alone: bool, kind: type, name: str) -> list[list[Any]]:
+    """What is shown with each prompt; `alone`: the one prompt was given as it is, not in a list."""
+    if alone:
+        given = [given]
+    elif given is None:
+        given = [None] * prompts
+    elif isinstance(given, kind) or len(given) != prompts:
+        count = 1 if isinstance(given, kind) else len(given)
+        raise InputError(f"{count} entries of {name} for {prompts} prompts: give one per prompt")
+    return [[own] if isinstance(own, kind) else list(own or ()) for own in given]
+
+
+def check_sees(
+    processor: Any, pictures: Sequence[Sequence[Image.Image]], videos: Sequence[Sequence[Video]] = ()
+) -> None:
+    """Raise where a model is given what it cannot see.
+
+    Raises:
+        PromptError: a text model is given pictures or videos.
+        UnsupportedModelError: a model of pictures is given videos, or one whose videos are not supported.
+    """
+    if not any(pictures) and not any(videos):
+        return
+    kind = "pictures" if any(pictures) else "videos"
+    if not hasattr(processor, "image_processor"):
+        raise PromptError(f"this is a text model, which takes no {kind}: leave them out or choose another model")
+    if not any(videos):
+        return
+    name = type(processor).__name__
+    family = families.of_processor(name)
+    told = family.name if family is not None else name
+    frames = "give frames of it as pictures"
+    if getattr(processor, "video_processor", None) is None:
+        raise UnsupportedModelError(f"{told} takes pictures and no videos: {frames}")
+    if family is None or not family.film:
+        raise UnsupportedModelError(
+            f"videos of {told} are not supported: it is not known here which of its tokens show which frame; {frames}"
+        )
+    one_at_a_time = "pixel_values" in processor.video_processor.model_input_names
+    if one_at_a_time and any(pictures):
+        raise UnsupportedModelError(f"{told} takes pictures or videos, not both in one batch: {frames}")
 
 
 def encoded(
@@ -104,11 +148,14 @@ def encoded(
     texts: Sequence[str],
     model: Any = None,
     max_new_tokens: int = 0,
+    videos: Sequence[Sequence[Video]] = (),
 ) -> BatchFeature:
-    """Inputs of a batch, left-padded, from the pictures of each sample and its whole prompt.
+    """Inputs of a batch, left-padded, from the pictures and videos of each sample and its whole prompt.
+
 
     Args:
-        texts: whole prompts, as `prompt_text` or `conversation_text` made them, with a placeholder for every picture.
+        texts: whole prompts, as `prompt_text` or `conversation_text` made them, with a placeholder for every picture
+            and video.
         model: when given, the inputs are checked for it, with room for `max_new_tokens`, and put on its device.
 
     Raises:
@@ -123,16 +170,24 @@ def encoded(
     settings: dict[str, Any] = {"return_tensors": "pt", "add_special_tokens": not begun[0]}
     if len(texts) > 1:
         settings["padding"] = True
+    films = [video for own in videos for video in own]
+    if any(pictures):
+        settings["images"] = [list(own) for own in pictures]
+    if films:  # their frames are chosen already
+        settings |= {"videos": [video.pixels() for video in films], "do_sample_frames": False}
+        settings["video_metadata"] = [video.metadata() for video in films]
     try:
         with left_padding(tokenizer):
-            if any(pictures):
-                inputs = processor(images=[list(own) for own in pictures], text=list(texts), **settings)
-            else:
-                inputs = BatchFeature(dict(processor(text=list(texts), **settings)))
+            inputs = processor(text=list(texts), **settings)
+            if not any(pictures) and not films:
+                inputs = BatchFeature(dict(inputs))
     except (ValueError, TypeError, IndexError) as error:
+        if isinstance(error, InputError):
+            raise
         count = sum(map(len, pictures))
         which = "this prompt" if len(texts) == 1 else f"these {len(texts)} prompts"
-        raise PromptError(f"the processor refuses {which} with {count} pictures: {error}") from error
+        told = f"{count} pictures" + (f" and {len(films)} videos" if films else "")
+        raise PromptError(f"the processor refuses {which} with {told}: {error}") from error
     if model is not None:
         check_inputs(model, inputs, max_new_tokens, same_device=False)
         inputs = inputs.to(model.device)
@@ -301,7 +356,9 @@ def _check_counts(model: Any, inputs: Mapping[str, Any], ids: Tensor, given: lis
         return
     every, pictures = placeholder_ids(model), placeholder_ids(model, videos=False)
     own = {"image": pictures, "video": [token for token in every if token not in pictures]}
-    if given == ["pixel_values"] or not own["video"]:  # a video's token may stand for a picture
+    filmed = bool(torch.isin(ids, torch.tensor(own["video"], dtype=ids.dtype, device=ids.device)).any())
+    # a video's token may stand for a picture, and a picture's (in GLM-V) for a frame
+    if given == ["pixel_values"] or not filmed:
         own, expected = {"image": every}, {"image": sum(expected.values())}
     for kind, known in own.items():
         count = int(torch.isin(ids, torch.tensor(known, dtype=ids.dtype, device=ids.device)).sum())

@@ -51,11 +51,20 @@ def expected_image_tokens(config: Any, inputs: Mapping[str, Any]) -> int | None:
 
 def expected_video_tokens(config: Any, inputs: Mapping[str, Any]) -> int | None:
     """The same for `pixel_values_videos`; None where only the processor can tell."""
-    family, grids = families.find(config.model_type), inputs.get("video_grid_thw")
-    merge = _merged(config)
-    if family is None or family.grid != "dynamic:dynamic" or grids is None or merge is None:
+    family, grids, merge = families.find(config.model_type), inputs.get("video_grid_thw"), _merged(config)
+    if family is None:
         return None
-    return int(grids.prod(-1).sum()) // merge**2
+    if grids is not None and merge is not None and family.grid in ("dynamic:dynamic", "dynamic:cornered"):
+        return int(grids.prod(-1).sum()) // merge**2
+    places, pooled = inputs.get("video_position_ids"), family.film == "films:pooled_frames"
+    if places is not None and family.film in ("films:pooled_frames", "films:placed_frames"):
+        pool = config.vision_config.pooling_kernel_size if pooled else 1
+        return int(((places >= 0).all(-1).sum(-1) // pool**2).sum())
+    pixels = inputs["pixel_values_videos"]
+    if family.film == "films:halved_frames" and pixels.dim() == 5:
+        half = -(-(config.vision_config.image_size // config.vision_config.patch_size) // 2)
+        return pixels.shape[0] * (pixels.shape[1] * half**2 + 1)  # and one newline for each video
+    return None
 
 
 def _crop(config: Any, inputs: Mapping[str, Any]) -> list[Part] | None:

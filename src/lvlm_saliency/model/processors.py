@@ -1,8 +1,8 @@
 """Loading a checkpoint's processor: images and text together, or a tokenizer alone for a text model.
 
 Several families (Qwen-VL, InternVL, OneVision, SmolVLM) carry a video processor that transformers only builds when
-torchvision is installed. This package reads pictures, not videos, and those families must load without torchvision too:
-the video processor is then replaced by one that keeps the settings and refuses videos.
+torchvision is installed. Those families must load for pictures without torchvision too: the video processor is then
+replaced by one that keeps the settings and refuses videos.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class PicturesOnly(VideoProcessorMixin):
             setattr(self, name, value)
 
     def __call__(self, videos: Any, **kwargs: Any) -> Any:  # type: ignore[override]
-        raise InputError("videos need torchvision: install it, or pass the frames as pictures")
+        raise InputError("videos need torchvision: pip install 'lvlm-saliency[video]', or give frames as pictures")
 
     def to_dict(self) -> dict[str, Any]:
         return dict(self.__dict__)

@@ -1,8 +1,8 @@
-"""Prompts as text: a user's words in the model's chat template, with a placeholder for every picture.
+"""Prompts as text: a user's words in the model's chat template, with a placeholder for every picture and video.
 
-Templates differ in what they accept. Most take a list of parts (pictures and text); some, mainly those stored with the
-tokenizer alone, take the words as one string. Both are tried, and the result is checked: it must contain the words, and
-a placeholder for each picture.
+Templates differ in what they accept. Most take a list of parts (pictures, videos and text); some, mainly those stored
+with the tokenizer alone, take the words as one string. Both are tried, and the result is checked: it must contain the
+words, and a placeholder for each picture and video.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 from jinja2.exceptions import TemplateError
@@ -18,33 +20,74 @@ from lvlm_saliency.errors import PromptError
 from lvlm_saliency.model.thinking import answered_at_once
 
 PLACEHOLDER = "<image>"  # understood in any prompt, whatever the family's own placeholder is
+VIDEO_PLACEHOLDER = "<video>"
 
 
-def prompt_text(processor: Any, tokenizer: Any, prompt: str, pictures: int, chat: str) -> str:
+class Shown(Enum):
+    """What stands in a message where no text does; the values are those of chat templates."""
+
+    PICTURE = "image"
+    VIDEO = "video"
+
+
+Part = str | None | Shown
+"""A stretch of a message: text, or `Shown`; None stands for a picture."""
+
+
+@dataclass(frozen=True)
+class _Own:
+    """A family's own placeholders."""
+
+    picture: str
+    video: str
+
+    @classmethod
+    def of(cls, processor: Any) -> _Own:
+        names = ((name, getattr(processor, name, None)) for name in ("image_token", "video_token"))
+        found = {name: token for name, token in names if token}
+        return cls(found.get("image_token", PLACEHOLDER), found.get("video_token", VIDEO_PLACEHOLDER))
+
+    def __getitem__(self, part: Shown | None) -> str:
+        return self.video if part is Shown.VIDEO else self.picture
+
+    def split(self, prompt: str, videos: bool) -> list[str | Shown]:
+        """Text and placeholders by turns, beginning and ending with a text. Without `videos` theirs are plain text."""
+        marks = {PLACEHOLDER: Shown.PICTURE, self.picture: Shown.PICTURE}
+        marks |= {VIDEO_PLACEHOLDER: Shown.VIDEO, self.video: Shown.VIDEO} if videos else {}
+        longest = sorted(marks, key=len, reverse=True)
+        return [marks.get(piece, piece) for piece in re.split(f"({'|'.join(map(re.escape, longest))})", prompt)]
+
+
+def prompt_text(processor: Any, tokenizer: Any, prompt: str, pictures: int, chat: str, videos: int = 0) -> str:
     """The prompt in the chat template, or as it stands where there is none or chat is "never".
 
     Raises:
-        PromptError: placeholders that do not match the pictures, no template where chat is "always", or a template that
-            refuses the prompt, or loses its words or its pictures.
+        PromptError: placeholders that do not match the pictures or videos, no template where chat is "always", or a
+            template that refuses the prompt, or loses its words, its pictures or its videos.
     """
-    own = getattr(processor, "image_token", None) or PLACEHOLDER
-    pieces = prompt.replace(own, PLACEHOLDER).split(PLACEHOLDER)
-    placed = len(pieces) - 1
+    own = _Own.of(processor)
+    parts = own.split(prompt, bool(videos))
     template = _template(processor, tokenizer)
     if chat == "always" and not template:
         raise PromptError("this processor has no chat template: use chat='auto' or 'never'")
-    if placed != pictures and (placed or (chat == "never" and pictures)):
-        raise PromptError(
-            f"the prompt has {placed} image placeholders for {pictures} pictures: write {PLACEHOLDER} once for each"
-        )
-    plain = own.join(pieces) if placed else f"{own}\n" * pictures + prompt
+    first: list[str | Shown] = []
+    kinds = ((Shown.PICTURE, PLACEHOLDER, "image", pictures, "pictures"),
+             (Shown.VIDEO, VIDEO_PLACEHOLDER, "video", videos, "videos"))  # fmt: skip
+    for kind, mark, singular, count, plural in kinds:
+        placed = parts.count(kind)
+        if placed != count and (placed or (chat == "never" and count)):
+            raise PromptError(
+                f"the prompt has {placed} {singular} placeholders for {count} {plural}: write {mark} once for each"
+            )
+        first += [] if placed else [kind] * count
+    plain = "".join(f"{own[kind]}\n" for kind in first if isinstance(kind, Shown))
+    plain += "".join(own[part] if isinstance(part, Shown) else part for part in parts)
     if chat == "never" or not template:
         return plain
-    content: list[dict[str, str]] = [] if placed else [{"type": "image"}] * pictures
-    for number, piece in enumerate(pieces):
-        content += [{"type": "image"}] if number else []
-        content += [{"type": "text", "text": piece}] if piece.strip() else []
-    return _first_that_holds(processor, tokenizer, [("user", content)], [("user", plain)], pieces, pictures)
+    content = [_part(part) for part in [*first, *parts] if isinstance(part, Shown) or part.strip()]
+    words = [part for part in parts if isinstance(part, str)]
+    counts = pictures, videos
+    return _first_that_holds(processor, tokenizer, [("user", content)], [("user", plain)], words, counts)
 
 
 def question_text(processor: Any, tokenizer: Any, question: str, pictures: int) -> str:
@@ -56,8 +99,11 @@ def question_text(processor: Any, tokenizer: Any, question: str, pictures: int) 
     return answered_at_once(processor, prompt_text(processor, tokenizer, question, pictures, "auto"))
 
 
-Part = str | None
-"""A stretch of a message: text, or None for a picture."""
+def _part(part: Part) -> dict[str, str]:
+    """A stretch of a message as templates take it."""
+    if isinstance(part, str):
+        return {"type": "text", "text": part}
+    return {"type": (part or Shown.PICTURE).value}
 
 
 def conversation_text(processor: Any, tokenizer: Any, turns: Sequence[tuple[str, Sequence[Part]]]) -> str:
@@ -70,26 +116,28 @@ def conversation_text(processor: Any, tokenizer: Any, turns: Sequence[tuple[str,
         PromptError: no turn of a user, an empty one, a text that holds a special token or a placeholder for a picture
             (it would be read as one), no template, or one that refuses the conversation or loses a part of it.
     """
-    own = getattr(processor, "image_token", None) or PLACEHOLDER
-    texts = [part for _, parts in turns for part in parts if part is not None]
+    own = _Own.of(processor)
+    texts = [part for _, parts in turns for part in parts if isinstance(part, str)]
+    shown = [part for _, parts in turns for part in parts if not isinstance(part, str)]
     if not any(role == "user" for role, _ in turns):
         raise PromptError("the conversation has no message of a user: say what the model should do")
-    if not any(part is None or part.strip() for part in turns[-1][1]):
+    if not any(not isinstance(part, str) or part.strip() for part in turns[-1][1]):
         raise PromptError("the last message is empty: say what the model should do")
-    special = {own, PLACEHOLDER, *tokenizer.all_special_tokens}
+    special = {own.picture, PLACEHOLDER, *tokenizer.all_special_tokens}
+    special |= {own.video, VIDEO_PLACEHOLDER} if Shown.VIDEO in shown else set()
     for text in texts:
         if found := next((token for token in sorted(special) if token and token in text), None):
             raise PromptError(f"a message holds {found!r}, which the model does not read as text: write it without it")
     if not _template(processor, tokenizer):
         if len(turns) > 1:
             raise PromptError("this model has no chat template, so it takes one message and no conversation")
-        return "".join(f"{own}\n" if part is None else part for part in turns[0][1])
+        return "".join(part if isinstance(part, str) else f"{own[part]}\n" for part in turns[0][1])
     parts, plain = [], []
     for role, given in turns:
-        parts.append((role, [{"type": "image"} if part is None else {"type": "text", "text": part} for part in given]))
-        plain.append((role, "".join(f"{own}\n" if part is None else part for part in given)))
-    pictures = sum(part is None for _, given in turns for part in given)
-    return _first_that_holds(processor, tokenizer, parts, plain, texts, pictures)
+        parts.append((role, [_part(part) for part in given]))
+        plain.append((role, "".join(part if isinstance(part, str) else f"{own[part]}\n" for part in given)))
+    videos = shown.count(Shown.VIDEO)
+    return _first_that_holds(processor, tokenizer, parts, plain, texts, (len(shown) - videos, videos))
 
 
 def _template(processor: Any, tokenizer: Any) -> Any:
@@ -100,14 +148,15 @@ def _template(processor: Any, tokenizer: Any) -> Any:
 
 
 def _first_that_holds(
-    processor: Any, tokenizer: Any, parts: list, plain: list, pieces: Sequence[str], pictures: int
+    processor: Any, tokenizer: Any, parts: list, plain: list, pieces: Sequence[str], counts: tuple[int, int]
 ) -> str:
-    """The rendered conversation, from lists of parts or from strings, whichever loses nothing.
+    """The rendered conversation, from lists of parts or from strings, whichever loses nothing. `counts`: of pictures
+    and videos.
 
     Raises:
         PromptError: neither does.
     """
-    own = getattr(processor, "image_token", None) or PLACEHOLDER
+    own = _Own.of(processor)
     parts_first = hasattr(processor, "image_processor")
     faults = []
     for turns in (parts, plain) if parts_first else (plain, parts):
@@ -116,13 +165,14 @@ def _first_that_holds(
         except (TemplateError, TypeError, ValueError, KeyError, AttributeError) as error:
             faults.append(" ".join(str(error).split()))
             continue
-        fault = _fault(processor, text, pieces, pictures, own)
+        fault = _fault(processor, text, pieces, counts, own)
         if fault is None:
             return text
         faults.append(fault)
     raise PromptError(
         f"the chat template does not take this prompt ({faults[0]}): "
-        f"use chat='never' and write the whole prompt yourself, with {own} for each picture"
+        f"use chat='never' and write the whole prompt yourself, with {own.picture} for each picture"
+        + (f" and {own.video} for each video" if counts[1] else "")
     )
 
 
@@ -141,7 +191,7 @@ _MARKS = ("boi_token", "image_placeholder", "fake_image_token", "start_image_tok
 """Names under which processors keep what a template writes where the processor then puts the image tokens."""
 
 
-def _fault(processor: Any, text: str, pieces: Sequence[str], pictures: int, own: str) -> str | None:
+def _fault(processor: Any, text: str, pieces: Sequence[str], counts: tuple[int, int], own: _Own) -> str | None:
     """What is wrong with a rendered prompt; None where nothing is."""
     words = " ".join(pieces)
     if any(mark in text and mark not in words for mark in ("{'type'", '{"type"')):
@@ -149,9 +199,12 @@ def _fault(processor: Any, text: str, pieces: Sequence[str], pictures: int, own:
     written = text.casefold()
     if not all(word in written for word in re.findall(r"\w+", words.casefold())):
         return "it leaves words of the prompt out"
-    marks = {own, PLACEHOLDER, *(getattr(processor, name, None) for name in _MARKS)}
-    if not any(text.count(mark) - words.count(mark) >= pictures for mark in marks if isinstance(mark, str) and mark):
+    marks = {own.picture, PLACEHOLDER, *(getattr(processor, name, None) for name in _MARKS)}
+    if not any(text.count(mark) - words.count(mark) >= counts[0] for mark in marks if isinstance(mark, str) and mark):
         return "it leaves the pictures out"
+    filmed = max(text.count(mark) - words.count(mark) for mark in (own.video, VIDEO_PLACEHOLDER))
+    if counts[1] and filmed < counts[1]:
+        return "it leaves the videos out"
     return None
 
 

@@ -11,7 +11,8 @@ from ..tracing.words import Context, candidate_texts, context_of, tokenizer_of
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from lvlm_saliency.model.layout import ImageLayout
+    from lvlm_saliency.model.layout import ImageLayout, VideoLayout
+    from lvlm_saliency.model.video import Video
 
     from ..tracing.result import SaliencyTrace
 
@@ -34,6 +35,7 @@ class Run:
         tokens: the texts of the generated tokens; joined they are the answer.
         steps: the decisions of SGRS (`GenerateOutput.steps[sample]`), where it was used.
         layouts: one `ImageLayout` per picture of the case.
+        films: one `VideoLayout` per video of the case.
         risk: of every token, where a risk model was given (NaN: not an object word).
         cut: whether the limit on new tokens ended the text.
         guard: what a guard did to the text (`guard.events.Event`).
@@ -52,6 +54,7 @@ class Run:
     risk: Sequence[float] | None = None
     cut: bool = False
     guard: Sequence[Any] = ()
+    films: Sequence[VideoLayout] = ()
 
     @property
     def length(self) -> int:
@@ -61,13 +64,14 @@ class Run:
 
 @dataclass(frozen=True)
 class Case:
-    """One prompt with its pictures, and one or more texts written about them."""
+    """One prompt with its pictures and videos, and one or more texts written about them."""
 
     title: str
     runs: Sequence[Run]
     images: Sequence[Image] = ()
     prompt: str = ""
     note: str = ""
+    videos: Sequence[Video] = ()
 
 
 @dataclass(frozen=True)

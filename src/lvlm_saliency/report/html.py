@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from ..model.output import TokenRecord
     from ..tracing.result import SaliencyTrace
 
-STYLES = ("page.css", "text.css", "figures.css")
+STYLES = ("page.css", "text.css", "figures.css", "film.css")
 __all__ = ["about", "fragment", "render_html", "write_html", "write_trace"]
-SCRIPTS = ("data.js", "text.js", "picture.js", "curves.js", "detail.js", "main.js")
+SCRIPTS = ("data.js", "text.js", "picture.js", "film.js", "curves.js", "detail.js", "main.js")
 
 
 def write_html(path: str | os.PathLike[str], report: Report, *, budget: int = ROW_BUDGET) -> Path:

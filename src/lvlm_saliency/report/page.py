@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from lvlm_saliency.model.cut_off import CUT, LEGEND
+from lvlm_saliency.model.video import stamp
 
 from .chips import chips, shown
 from .colours import palettes
@@ -21,8 +22,12 @@ from .pack import ROW_BUDGET, layer_groups, pack_floats, pack_rows
 REGIONS = ("output", "previous", "image", "prompt", "prompt+output")
 PARTS = ("thinking", "answer")
 """Regions that only texts of models with thinking have."""
+VIDEO = "video"
+"""A region of its own on pages with pictures as well; elsewhere "image" is the video."""
 SMALL_PICTURE = 200
 LARGEST_SIDE = 1024
+FRAME_SIDE, FRAME_PIXELS = 480, 3_000_000
+"""The longest side of a frame, and the pixels that all frames of a video may have together."""
 
 
 def regions_of(thinks: bool) -> list[str]:
@@ -34,9 +39,11 @@ def page_data(report: Report, budget: int = ROW_BUDGET) -> dict[str, Any]:
     """The data of the whole page. `budget`: bytes of rows for the whole page before base64 (see `pack`)."""
     every = [run for case in report.cases for run in case.runs]
     runs = len(every)
-    regions = regions_of(any(run.trace.parts is not None for run in every))
+    filmed, pictured = any(case.videos for case in report.cases), any(case.images for case in report.cases)
+    regions = regions_of(any(run.trace.parts is not None for run in every)) + ([VIDEO] if filmed and pictured else [])
     return {
         "regions": regions,
+        "seen": "pictures and video" if filmed and pictured else "video" if filmed else "picture",
         "palettes": palettes(),
         "cut": {"mark": CUT, "legend": LEGEND},
         "alpha": ALPHA,
@@ -53,6 +60,7 @@ def case_data(case: Case, budget: int, regions: Sequence[str] = REGIONS) -> dict
         "prompt": case.prompt,
         "note": case.note,
         "images": [_picture(image) for image in case.images],
+        "videos": [_video(video) for video in case.videos],
         "runs": [_run(run, regions, budget) for run in case.runs],
     }
 
@@ -86,6 +94,10 @@ def _run(run: Run, regions: Sequence[str], budget: int) -> dict[str, Any]:
         "spans": _spans(run),
         "parts": [list(part) for part in trace.parts[run.sample]] if trace.parts is not None else [],
         "pictures": [_tiles(layout) for layout in run.layouts],
+        "films": [
+            [{"frames": list(step.frames), "tiles": _tiles(step.layout)} for step in film.steps] for film in run.films
+        ],
+        "seen": _seen(run),
         "steps": None if run.steps is None else [_step(step, run) for step in run.steps[:length]],
     }
 
@@ -126,6 +138,30 @@ def _spans(run: Run) -> list[list[Any]]:
     return sorted(spans)
 
 
+def _seen(run: Run) -> dict[int, str]:
+    """What each stretch of the prompt that is no text shows, by its first position; pictures are left out."""
+    steps = [(set(step.layout.positions.tolist()), step) for film in run.films for step in film.steps]
+    found = {}
+    for first, end, region in _spans(run) if steps else ():
+        seen = [step for positions, step in steps if not positions.isdisjoint(range(first, end))]
+        if region == "image" and seen:
+            times = ", ".join(stamp(time) for time in seen[0].times)
+            found[first] = "video" if len(seen) > 1 else f"frame{'s' * (len(seen[0].frames) > 1)} {times}"
+    return found
+
+
+def _video(video: Any) -> dict[str, Any]:
+    """The frames as pictures, with the times at which they were shown."""
+    share = (FRAME_PIXELS / max(len(video.frames) * video.size[0] * video.size[1], 1)) ** 0.5
+    side = min(FRAME_SIDE, max(32, int(max(video.size) * share)))
+    return {
+        "frames": [_picture(frame, side) for frame in video.frames],
+        "times": [stamp(time) for time in video.times],
+        "length": stamp(video.duration),
+        "timed": video.timed,
+    }
+
+
 def _tiles(layout: Any) -> list[dict[str, Any]]:
     return [
         {
@@ -163,10 +199,10 @@ def _numbers(values: Any) -> list[float | None]:
     return [_number(value) for value in values.tolist()]
 
 
-def _picture(image: Any) -> dict[str, Any]:
-    """A data URI: small drawings as PNG, photographs scaled to at most 1,024 pixels a side, whichever is smaller."""
+def _picture(image: Any, largest: int = LARGEST_SIDE) -> dict[str, Any]:
+    """A data URI: small drawings as PNG, photographs of at most `largest` pixels a side as whichever is smaller."""
     shown = image.convert("RGB")
-    shown.thumbnail((LARGEST_SIDE, LARGEST_SIDE))
+    shown.thumbnail((largest, largest))
     files = {"png": io.BytesIO(), "jpeg": io.BytesIO()}
     shown.save(files["png"], "PNG", optimize=True)
     shown.save(files["jpeg"], "JPEG", quality=88)

@@ -20,9 +20,11 @@ from .falls import falls, thresholds
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
     from PIL.Image import Image
 
     from lvlm_saliency.model.layout import ImageLayout
+    from lvlm_saliency.model.video import Video
 
     from ..tracing.result import SaliencyTrace
 
@@ -81,11 +83,12 @@ def plot_run(
     token: int | None = None,
     *,
     images: Sequence[Image] | None = None,
+    videos: Sequence[Video] | None = None,
     layers: Sequence[int] | None = None,
     region: str = "output",
     measure: str = "saliency",
 ) -> Path:
-    """As `plot_trace`, for a `Run`, with its marks and layouts."""
+    """As `plot_trace`, for a `Run`, with its marks and layouts, and the frames of its videos."""
     if Path(path).suffix.lower() not in KINDS:
         raise InputError(f"cannot draw {str(path)!r}; end the file name in {', '.join(KINDS)}")
     require("plots", "matplotlib", what="a plot")
@@ -102,7 +105,13 @@ def plot_run(
         if token is None:
             figure = draw_map(run, rows, scores[run.sample, : run.length].tolist(), measure, region)
         else:
-            figure = draw_token(run, rows, token % run.length, images or (), measure)
+            drawn = token % run.length
+            if run.films and videos:
+                from .plot_film import draw_token_on_film
+
+                figure = draw_token_on_film(run, rows[drawn], drawn, images or (), videos, measure)
+            else:
+                figure = draw_token(run, rows, drawn, images or (), measure)
         figure.savefig(temporary, dpi=160, bbox_inches="tight", metadata=metadata)
     return Path(path)
 
@@ -136,7 +145,7 @@ def draw_map(run: Run, rows: np.ndarray, scores: Sequence[float], measure: str, 
     for t in range(1, count):
         values[t, :t] = rows[t, start : start + t]
     side = float(np.clip(0.19 * count + 2.2, 5.5, 22))
-    figure, (top, below) = _figure(side + 0.9, side + 2.4, 2, height_ratios=[side, 1.9])
+    figure, (top, below) = new_figure(side + 0.9, side + 2.4, 2, height_ratios=[side, 1.9])
     # The square root makes weaker values visible beside the one strong neighbour that each word has.
     picture = top.imshow(np.sqrt(values), cmap="Blues", interpolation="nearest", vmin=0)
     bar = figure.colorbar(picture, ax=top, fraction=0.035, pad=0.015)
@@ -166,28 +175,33 @@ def draw_curve(axes: Axes, run: Run, scores: Sequence[float], label: str) -> Non
 def draw_token(run: Run, rows: np.ndarray, token: int, images: Sequence[Image], measure: str) -> Figure:
     """One token's row: over each picture, and its strongest earlier words."""
     shown = [(image, layout) for image, layout in zip(images, run.layouts, strict=False)]
-    figure, axes = _figure(3.9 * len(shown) + 4.6, 4.2, 1, columns=len(shown) + 1)
+    figure, axes = new_figure(3.9 * len(shown) + 4.6, 4.2, 1, columns=len(shown) + 1)
     panels = np.atleast_1d(axes)
     for panel, (image, layout) in zip(panels, shown, strict=False):
         heat = layout.heatmap(rows[token])
-        size = (layout.width, layout.height)
-        panel.imshow(np.asarray(image), extent=(0, size[0], size[1], 0))
-        # Small values are transparent, so that the picture can be recognised under the map.
-        veil = 0.3 + 0.6 * np.sqrt(heat / max(float(heat.max()), 1e-30))
-        drawn = panel.imshow(heat, cmap="inferno", alpha=veil, extent=(0, size[0], size[1], 0), vmin=0)
+        drawn = draw_heat(panel, image, heat, float(heat.max()))
         figure.colorbar(drawn, ax=panel, fraction=0.045, pad=0.02)
-        panel.set_axis_off()
         panel.set_title(f"{measure} on the picture", loc="left", fontsize=10)
-    _bars(panels[-1], run, rows[token], token, measure)
-    word = _label(run.tokens[token]) or "end of text"
+    draw_bars(panels[-1], run, rows[token], token, measure)
+    word = label_of(run.tokens[token]) or "end of text"
     figure.suptitle(f"What \u201c{word}\u201d (token {token}) depends on", x=0.02, ha="left", fontsize=12)
     return figure
 
 
-def _bars(axes: Axes, run: Run, row: np.ndarray, token: int, measure: str) -> None:
+def draw_heat(panel: Axes, image: Image, heat: np.ndarray, largest: float) -> AxesImage:
+    """A picture under its heat map, whose brightest colour stands for `largest`."""
+    extent = (0, heat.shape[1], heat.shape[0], 0)
+    panel.imshow(np.asarray(image), extent=extent)
+    # Small values are transparent, so that the picture can be recognised under the map.
+    veil = 0.3 + 0.6 * np.sqrt(heat / max(largest, 1e-30))
+    panel.set_axis_off()
+    return panel.imshow(heat, cmap="inferno", alpha=veil, extent=extent, vmin=0, vmax=max(largest, 1e-30))
+
+
+def draw_bars(axes: Axes, run: Run, row: np.ndarray, token: int, measure: str) -> None:
     start = run.trace.prompt_length
-    texts = {item.position: f"{_label(item.text)} ({item.region})" for item in run.context}
-    texts |= {start + t: f"{_label(text)} ({t})" for t, text in enumerate(run.tokens[:token])}
+    texts = {item.position: f"{label_of(item.text)} ({item.region})" for item in run.context}
+    texts |= {start + t: f"{label_of(text)} ({t})" for t, text in enumerate(run.tokens[:token])}
     strongest = sorted(texts, key=lambda position: -row[position])[:TOP_WORDS]
     places = np.arange(len(strongest))
     axes.barh(places, row[strongest], color=[BLUE if at >= start else GREY for at in strongest], height=0.72)
@@ -200,7 +214,7 @@ def _bars(axes: Axes, run: Run, row: np.ndarray, token: int, measure: str) -> No
 
 def _word_ticks(axes: Axes, run: Run, count: int) -> None:
     size = 8 if count <= 60 else 6
-    labels = [_label(text) for text in run.tokens[:count]]
+    labels = [label_of(text) for text in run.tokens[:count]]
     axes.set_xticks(range(count), labels, rotation=90, fontsize=size)
     axes.set_yticks(range(count), labels, fontsize=size)
     hallucinated = {t for mark in run.marks if mark.kind == "hallucinated" for t in range(mark.start, mark.end)}
@@ -208,13 +222,13 @@ def _word_ticks(axes: Axes, run: Run, count: int) -> None:
         axes.get_yticklabels()[t].set_color(RED)
 
 
-def _label(text: str) -> str:
+def label_of(text: str) -> str:
     # "$" would start a formula, control characters have no glyph.
     shown = "".join(character if character.isprintable() else " " for character in text).strip()
     return shown.replace("$", r"\$")[:24]
 
 
-def _figure(width: float, height: float, rows: int, columns: int = 1, **grid: Any) -> tuple[Figure, Any]:
+def new_figure(width: float, height: float, rows: int, columns: int = 1, **grid: Any) -> tuple[Figure, Any]:
     # pyplot would choose a window system and keep every figure; a Figure on the Agg canvas does neither.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

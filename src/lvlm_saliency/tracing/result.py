@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -14,9 +14,14 @@ from lvlm_saliency.errors import SettingError, did_you_mean
 from lvlm_saliency.model.regions import Regions
 from lvlm_saliency.short import shown, some
 
+if TYPE_CHECKING:
+    from lvlm_saliency.model.layout import VideoLayout
+
 REGIONS = ("output", "previous", "image", "prompt", "system", "prompt+output")
 PARTS = ("thinking", "answer")
 """Regions of the output of models that think before they answer; a trace has them after `with_thinking`."""
+VIDEO = "video"
+"""The part of the region "image" that holds videos; a trace has it after `with_videos`."""
 
 
 @dataclass
@@ -43,6 +48,8 @@ class SaliencyTrace:
         settings: how the trace was made (JSON-ready).
         parts: of each text, (kind, first token, one past the last) in order; kinds are "thinking", "answer" and "mark"
             (the tokens that open and close them). None before `with_thinking`, or where the model does not think.
+        videos: of each prompt, (first position, one past the last) of every span of video tokens, in order. None before
+            `with_videos`.
     """
 
     rows: Tensor
@@ -56,6 +63,7 @@ class SaliencyTrace:
     entropy: Tensor
     settings: dict[str, Any] = field(default_factory=dict)
     parts: list[list[tuple[str, int, int]]] | None = None
+    videos: list[list[tuple[int, int]]] | None = None
 
     def __repr__(self) -> str:
         # The default would print megabytes of numbers.
@@ -94,7 +102,8 @@ class SaliencyTrace:
 
         Args:
             region: "output" (earlier generated tokens; the paper's S, Eq. 6), "previous" (the one before, Table 4),
-                "image", "prompt", "system" or "prompt+output" (the paper's index formula read literally).
+                "image" (pictures and videos), "prompt", "system" or "prompt+output" (the paper's index formula read
+                literally); "video" where `with_videos` was told of some.
             layers: decoder layer numbers, default all traced ones.
 
         Returns:
@@ -120,6 +129,8 @@ class SaliencyTrace:
                 raise SettingError(
                     f"this trace has no region {region!r}: call with_thinking(processor), of a model that thinks"
                 )
+            if region == VIDEO:
+                raise SettingError("this trace has no region 'video': explain a query with videos, or call with_videos")
             raise SettingError(f"unknown region {region!r}{did_you_mean(str(region), self.region_names)}")
         length, count = self.rows.shape[-1], self.rows.shape[-2]
         keys = torch.arange(length)
@@ -129,14 +140,15 @@ class SaliencyTrace:
             return own.expand(len(self.sequences), -1, -1)
         members = torch.zeros(len(self.sequences), length, dtype=torch.bool)
         for name in region.split("+"):
-            mask = self._part(name) if name in PARTS else getattr(self.regions, name)
+            own = self._part(name) if name in PARTS else self._filmed() if name == VIDEO else None
+            mask = getattr(self.regions, name) if own is None else own
             members |= mask[:, :length].to("cpu")
         return members[:, None] & (keys <= queries)
 
     @property
     def region_names(self) -> tuple[str, ...]:
         """The regions that `scores` knows for this trace."""
-        return REGIONS if self.parts is None else (*REGIONS, *PARTS)
+        return (*REGIONS, *(() if self.parts is None else PARTS), *(() if self.videos is None else (VIDEO,)))
 
     def with_thinking(self, processor: Any) -> SaliencyTrace:
         """The same trace with "thinking" and "answer" as regions, where the model thinks before it answers.
@@ -159,6 +171,27 @@ class SaliencyTrace:
             given = self.sequences[number, self.padding(number) : self.prompt_length].tolist()
             parts.append(parts_of_ids(marks, tokenizer, given, tokens))
         return replace(self, parts=parts)
+
+    def with_videos(self, layouts: Sequence[Sequence[VideoLayout]]) -> SaliencyTrace:
+        """The same trace with "video" as a region.
+
+        Args:
+            layouts: of each sample, where the tokens of its videos lie (`lvlm_saliency.video_layouts`).
+
+        Raises:
+            SettingError: not one list per sample.
+        """
+        if len(layouts) != len(self.sequences):
+            raise SettingError(f"layouts of {len(layouts)} samples for a trace of {len(self.sequences)}")
+        return replace(self, videos=[_stretches(own) for own in layouts])
+
+    def _filmed(self) -> Tensor:
+        """bool `[batch, N]`: the features of videos."""
+        mask = torch.zeros(self.sequences.shape, dtype=torch.bool)
+        for number, stretches in enumerate(self.videos or ()):
+            for first, end in stretches:
+                mask[number, first:end] = True
+        return mask
 
     def _part(self, name: str) -> Tensor:
         """bool `[batch, N]`: the generated tokens of this part."""
@@ -225,6 +258,7 @@ class SaliencyTrace:
             logprobs=self.logprobs[one, :count],
             entropy=self.entropy[one, :count],
             parts=None if self.parts is None else [_cut_parts(self.parts[number], count)],
+            videos=None if self.videos is None else [[(a - start, b - start) for a, b in self.videos[number]]],
         )
 
     def padding(self, number: int) -> int:
@@ -279,6 +313,7 @@ class SaliencyTrace:
             "entropy": plain(self.entropy[sample]),
             "settings": self.settings,
             **({} if self.parts is None else {"parts": [list(part) for part in self.parts[sample]]}),
+            **({} if self.videos is None else {"video_positions": [list(stretch) for stretch in self.videos[sample]]}),
         }
 
     def to_html(self, path: str | Path, processor: Any = None, **options: Any) -> None:
@@ -316,6 +351,14 @@ def token_text(tokenizer: Any, ids: list[int]) -> str:
     # An incomplete character belongs to the token that completes it; a token may end one and begin another.
     before, text = before.rstrip("\ufffd"), text.rstrip("\ufffd")
     return text[len(before) :] if text.startswith(before) else text
+
+
+def _stretches(layouts: Sequence[VideoLayout]) -> list[tuple[int, int]]:
+    """[first, end) of the positions of videos that follow one another."""
+    positions = sorted(int(position) for layout in layouts for position in layout.positions)
+    starts = [at for at, position in enumerate(positions) if not at or positions[at - 1] != position - 1]
+    ends = [*starts[1:], len(positions)] if starts else []
+    return [(positions[start], positions[end - 1] + 1) for start, end in zip(starts, ends, strict=True)]
 
 
 def _cut_parts(parts: Sequence[tuple[str, int, int]], count: int) -> list[tuple[str, int, int]]:

@@ -46,6 +46,7 @@ def written(trace: Any, form: str | None = None) -> tuple[dict[str, np.ndarray],
     arrays = {name: values.cpu().numpy() for name, values in tensors.items()}
     about = {"layers": trace.layers, "prompt_length": trace.prompt_length, "settings": trace.settings}
     about |= {} if trace.parts is None else {"parts": trace.parts}
+    about |= {} if trace.videos is None else {"videos": trace.videos}
     if form is None:
         return arrays, {KEY: str(FORMAT), "about": json.dumps(about)}
     return _packed(arrays, trace.prompt_length, form), {KEY: str(COMPACT), "about": json.dumps({**about, "form": form})}
@@ -94,6 +95,8 @@ def fields_of(path: str | Path, arrays: dict[str, np.ndarray], metadata: Mapping
     regions = Regions(**{name: tensors.pop(f"regions.{name}") for name in REGIONS})
     if "parts" in about:
         about["parts"] = [[tuple(part) for part in parts] for parts in about["parts"]]
+    if "videos" in about:
+        about["videos"] = [[tuple(stretch) for stretch in own] for own in about["videos"]]
     return {**tensors, **about, "regions": regions}
 
 
@@ -144,7 +147,7 @@ def _compact_fault(arrays: Mapping[str, np.ndarray], about: Any) -> str:
 
 def _fault(arrays: Mapping[str, np.ndarray], about: Any, sheets: Sequence[str] = SHEETS) -> str:
     """What is wrong with these as a trace; "" where nothing is. `sheets`: the arrays that are not in compact form."""
-    if not isinstance(about, dict) or set(about) - {"parts"} != {"layers", "prompt_length", "settings"}:
+    if not isinstance(about, dict) or set(about) - {"parts", "videos"} != {"layers", "prompt_length", "settings"}:
         return "it does not say its layers, its prompt's length and its settings"
     types = {name: kind for name, kind in _TYPES.items() if name in sheets or name not in SHEETS}
     types |= {"sequences": "int64"} | {f"regions.{name}": "bool" for name in REGIONS}
@@ -155,7 +158,9 @@ def _fault(arrays: Mapping[str, np.ndarray], about: Any, sheets: Sequence[str] =
     return _shape_fault(arrays, about, sheets) or _value_fault(arrays, sheets)
 
 
-def _shape_fault(arrays: Mapping[str, np.ndarray], about: Mapping[str, Any], sheets: Sequence[str]) -> str:
+def _shape_fault(  # noqa: PLR0911
+    arrays: Mapping[str, np.ndarray], about: Mapping[str, Any], sheets: Sequence[str]
+) -> str:
     layers, start = about["layers"], about["prompt_length"]
     known = isinstance(layers, list) and layers and all(type(n) is int and n >= 0 for n in layers)
     if not known or len(set(layers)) != len(layers):
@@ -176,7 +181,18 @@ def _shape_fault(arrays: Mapping[str, np.ndarray], about: Mapping[str, Any], she
     for name, shape in shapes.items():
         if arrays[name].shape != shape:
             return f"{name} is {list(arrays[name].shape)}, not {list(shape)}"
-    return "" if _are_parts(about.get("parts", [[]] * batch), batch, count) else "its parts are no parts of its texts"
+    if not _are_parts(about.get("parts", [[]] * batch), batch, count):
+        return "its parts are no parts of its texts"
+    return "" if _are_videos(about.get("videos", [[]] * batch), batch, start) else "its videos lie outside its prompts"
+
+
+def _are_videos(videos: Any, batch: int, start: int) -> bool:
+    """Whether these are stretches of each prompt of `start` tokens, one after the other."""
+    if not isinstance(videos, list) or not all(isinstance(own, list) for own in videos):
+        return False
+    if not all(isinstance(stretch, list) for own in videos for stretch in own):
+        return False
+    return _are_parts([[["video", *stretch] for stretch in own] for own in videos], batch, start)
 
 
 def _are_parts(parts: Any, batch: int, count: int) -> bool:

@@ -11,11 +11,17 @@ import numpy as np
 from lvlm_saliency.errors import InputError, UnsupportedModelError
 from lvlm_saliency.model import families
 from lvlm_saliency.model.layout.facts import Cursor, Facts
+from lvlm_saliency.model.layout.films import video_layouts
 from lvlm_saliency.model.layout.tiles import ImageLayout
+from lvlm_saliency.model.video import Video
 
 
 def image_layouts(
-    processor: Any, inputs: Mapping[str, Any], images: Sequence[Any], model: Any = None
+    processor: Any,
+    inputs: Mapping[str, Any],
+    images: Sequence[Any],
+    model: Any = None,
+    videos: Sequence[Sequence[Video]] | None = None,
 ) -> list[list[ImageLayout]]:
     """The part of the picture that each image token of a batch stands for.
 
@@ -25,6 +31,7 @@ def image_layouts(
         images: the pictures of every sample, `[[PIL image, ...], ...]`, as they were given to the processor; a single
             picture or a flat list stands for one sample.
         model: helps where a processor does not know its own patch size or image token.
+        videos: those of every sample, where there are any: some families show frames by the token of pictures.
 
     Returns:
         One list per sample with one ImageLayout per picture; the positions of a sample's layouts are exactly its image
@@ -43,11 +50,14 @@ def image_layouts(
     config = getattr(model, "config", None)
     place = _kind_of_grid(processor, config)
     token = _image_token(processor, config)
+    films = video_layouts(processor, inputs, videos, model) if videos else [[] for _ in samples]
 
     layouts: list[list[ImageLayout]] = []
     number = 0
-    for row, pictures in zip(ids, samples, strict=True):
+    for row, pictures, films_of_row in zip(ids, samples, films, strict=True):
         positions = np.flatnonzero(row == token)
+        for film in films_of_row:
+            positions = np.setdiff1d(positions, film.positions)
         layouts.append([])
         used = 0
         for picture in pictures:

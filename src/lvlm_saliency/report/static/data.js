@@ -2,8 +2,8 @@
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const MEASURES = ["saliency", "attention"];
 const REGION_NAMES = {
-  "output": "earlier words", "previous": "previous word", "image": "picture", "prompt": "prompt",
-  "prompt+output": "prompt + words", "thinking": "thinking", "answer": "answer",
+  "output": "earlier words", "previous": "previous word", "image": DATA.seen, "prompt": "prompt",
+  "prompt+output": "prompt + words", "thinking": "thinking", "answer": "answer", "video": "video",
 };
 
 const bytesOf = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));

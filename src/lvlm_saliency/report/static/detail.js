@@ -37,16 +37,17 @@ class DetailView {
   // How a row's mass divides over the regions.
   shares(run, rows) {
     const regions = ["system", "image", "prompt", "output"];
+    const named = (region) => region === "image" && run.films.length && !run.pictures.length ? "video" : region;
     const bars = MEASURES.map((measure) => {
       const sums = Object.fromEntries(regions.map((region) => [region, 0]));
       let total = 0;
       rows[measure].forEach((value, key) => { if (run.kinds[key]) { sums[run.kinds[key]] += value; total += value; } });
       const parts = regions.map((region) => [region, total > 0 ? sums[region] / total : 0]);
       return element("div", {class: "share"}, element("span", {}, measure), element("div", {class: "stack", role: "img",
-        "aria-label": parts.map(([region, part]) => `${region} ${Math.round(100 * part)} %`).join(", ")},
+        "aria-label": parts.map(([region, part]) => `${named(region)} ${Math.round(100 * part)} %`).join(", ")},
       ...parts.filter(([, part]) => part > 0).map(([region, part]) => {
-        const bar = element("i", {class: region, title: `${region} ${(100 * part).toFixed(1)} %`},
-          part > 0.22 ? `${region} ${Math.round(100 * part)} %` : "");
+        const bar = element("i", {class: region, title: `${named(region)} ${(100 * part).toFixed(1)} %`},
+          part > 0.22 ? `${named(region)} ${Math.round(100 * part)} %` : "");
         bar.style.flexGrow = part;
         return bar;
       })));

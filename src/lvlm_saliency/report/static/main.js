@@ -37,13 +37,15 @@ class Section {
     this.curves = new CurveView((t) => this.pick(t), (t) => this.hover(t));
     this.detail = new DetailView();
     this.pictures = data.images.map((image, at) => new PictureView(image, at, this.opacity()));
+    this.films = data.videos.map((video, at) => new FilmView(video, at, this.opacity()));
     this.note = element("p", {class: "note"});
     this.guard = element("div", {class: "guard"});
     this.tabs = element("div", {class: "choice runs"}, ...data.runs.map((run, at) => this.tab(run, at)));
     this.tabs.hidden = data.runs.length < 2;
-    this.node = element("section", {class: `case ${data.images.length ? "" : "no-picture"}`, id: `case-${index + 1}`},
+    this.node = element("section", {class: `case ${data.images.length ? "" : "no-picture"} ${data.videos.length ? "filmed" : ""}`, id: `case-${index + 1}`},
       element("header", {},
         element("div", {}, element("h2", {}, data.title), data.note ? element("p", {class: "note"}, data.note) : ""), this.tabs),
+      ...this.films.map((film) => film.node),
       element("div", {class: "look"}, ...this.pictures.map((picture) => picture.node)),
       element("div", {class: "read"}, this.note, this.text.node, this.guard, this.detail.node, this.curves.node));
     this.node.addEventListener("focusin", () => { current = this; });
@@ -84,7 +86,7 @@ class Section {
     this.text.paint(state, scores, bounds);
     this.curves.paint(this.run, state, scores, bounds);
     this.detail.paint(this.run, state, scores, bounds);
-    await Promise.all(this.pictures.map((picture) => picture.paint(this.run, state, shared.strength)));
+    await Promise.all([...this.pictures, ...this.films].map((view) => view.paint(this.run, state, shared.strength)));
     this.node.dataset.shown = `${this.data.runs.indexOf(this.run)}:${this.chosen ?? "all"}`;
   }
 
@@ -163,7 +165,13 @@ async function begin() {
   const alpha = document.getElementById("alpha");
   alpha.value = shared.alpha;
   alpha.addEventListener("input", () => { shared.alpha = Number(alpha.value); repaint(); });
-  document.getElementById("bar").addEventListener("submit", (event) => event.preventDefault());
+  const bar = document.getElementById("bar");
+  bar.addEventListener("submit", (event) => event.preventDefault());
+  // What sticks below the bar begins where it ends, however many lines it takes.
+  new ResizeObserver(() => {
+    const covered = getComputedStyle(bar).position === "sticky" ? bar.offsetHeight : 0;
+    document.documentElement.style.setProperty("--bar", `${covered}px`);
+  }).observe(bar);
   document.addEventListener("keydown", keys);
   const main = document.getElementById("cases");
   CASES.forEach((data, index) => sections.push(new Section(data, index)));

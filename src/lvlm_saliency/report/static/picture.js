@@ -21,6 +21,31 @@ function loadImage(source) {
 // Square pixels that one position stands for. Coarse grids are drawn first, so that finer ones replace them.
 const cellArea = ({box, rows, columns}) => (box[2] - box[0]) * (box[3] - box[1]) / (rows * columns);
 
+// The heat map of a picture alone, of the canvas's size; transparent where no position looks.
+function heatSheet(picture, canvas, tiles, row, top, strength) {
+  const sheet = element("canvas", {width: canvas.width, height: canvas.height});
+  const context = sheet.getContext("2d");
+  const x = canvas.width / picture.width, y = canvas.height / picture.height;
+  context.imageSmoothingEnabled = false;
+  for (const tile of tiles) {
+    const [left, up, right, down] = [tile.box[0] * x, tile.box[1] * y, tile.box[2] * x, tile.box[3] * y];
+    context.clearRect(left, up, right - left, down - up);
+    context.drawImage(heatGrid(tile, row, top, strength), left, up, right - left, down - up);
+  }
+  return sheet;
+}
+
+function heatGrid(tile, row, top, strength) {
+  const cells = new ImageData(tile.columns, tile.rows);
+  tile.positions.forEach((position, cell) => {
+    const share = (row[position] ?? 0) / top;
+    cells.data.set([...heatColour(share), 255 * strength * (0.3 + 0.65 * Math.sqrt(share))], 4 * cell);
+  });
+  const sheet = element("canvas", {width: tile.columns, height: tile.rows});
+  sheet.getContext("2d").putImageData(cells, 0, 0);
+  return sheet;
+}
+
 class PictureView {
   constructor(data, index, strength) {
     this.data = data;
@@ -53,36 +78,11 @@ class PictureView {
       context.imageSmoothingEnabled = !this.data.small;
       context.clearRect(0, 0, canvas.width, canvas.height);
       context.drawImage(image, 0, 0, canvas.width, canvas.height);
-      if (top > 0) context.drawImage(this.overlay(canvas, tiles, row, top, strength), 0, 0);
+      if (top > 0) context.drawImage(heatSheet(this.data, canvas, tiles, row, top, strength), 0, 0);
       caption.lastChild.textContent = tiles.length ? ` max ${figure(top)}` : " no place known";
       const word = state.chosen === null ? "all words" : `\u201c${run.shown(state.chosen)}\u201d`;
       canvas.setAttribute("aria-label", `Picture with the ${measure} of ${word}; largest value ${figure(top)}`);
       canvas.title = `largest value in the picture ${figure(top)}, in the whole row ${figure(best)}`;
     }
-  }
-
-  // The heat map alone, of the canvas's size; transparent where no position looks.
-  overlay(canvas, tiles, row, top, strength) {
-    const sheet = element("canvas", {width: canvas.width, height: canvas.height});
-    const context = sheet.getContext("2d");
-    const x = canvas.width / this.data.width, y = canvas.height / this.data.height;
-    context.imageSmoothingEnabled = false;
-    for (const tile of tiles) {
-      const [left, up, right, down] = [tile.box[0] * x, tile.box[1] * y, tile.box[2] * x, tile.box[3] * y];
-      context.clearRect(left, up, right - left, down - up);
-      context.drawImage(this.grid(tile, row, top, strength), left, up, right - left, down - up);
-    }
-    return sheet;
-  }
-
-  grid(tile, row, top, strength) {
-    const cells = new ImageData(tile.columns, tile.rows);
-    tile.positions.forEach((position, cell) => {
-      const share = (row[position] ?? 0) / top;
-      cells.data.set([...heatColour(share), 255 * strength * (0.3 + 0.65 * Math.sqrt(share))], 4 * cell);
-    });
-    const sheet = element("canvas", {width: tile.columns, height: tile.rows});
-    sheet.getContext("2d").putImageData(cells, 0, 0);
-    return sheet;
   }
 }

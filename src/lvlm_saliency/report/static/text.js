@@ -37,7 +37,8 @@ class TextView {
     const groups = [];
     let next = 0;
     for (const [position, text] of run.context) {
-      if (run.kinds.slice(next, position).includes("image")) groups.push(element("span", {class: "chip"}, "picture"));
+      const seen = run.kinds.slice(next, position).indexOf("image");
+      if (seen >= 0) groups.push(element("span", {class: "chip"}, run.seen[next + seen] ?? "picture"));
       next = position + 1;
       const span = element("span", {class: "given"}, text);
       this.context.push({position, span, text});

@@ -1,0 +1,236 @@
+"""Every token of a video shows the frames and the place that its layout says: proven by painting one frame."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import pytest
+import torch
+
+import lvlm_saliency as ls
+from lvlm_saliency.errors import InputError, PromptError, SettingError, UnsupportedModelError
+from lvlm_saliency.model.inputs import check_inputs
+from lvlm_saliency.model.regions import token_regions
+from zoo import FAMILIES, MORE
+from zoo.family import in_float32, picture
+from zoo.paint import PAINT, REACH, STRONGEST, noise, touched
+from zoo.videos import FILMED, MORE_FILMED, filming, video
+from zoo.vision import decoder_input, see_patches_alone
+
+ALL = {**FAMILIES, **MORE}
+TELLING = ("qwen3_vl", "glm46v", "smolvlm", "internvl")
+"""Families whose processors write text between the frames."""
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in MORE_FILMED]
+
+
+@functools.cache
+def patchwise(name):
+    model, processor = fresh(name)
+    return see_patches_alone(model), processor
+
+
+def fresh(name):
+    if ALL[name].needs:
+        pytest.importorskip(ALL[name].needs)
+    model, processor = ALL[name].fresh()
+    return model, filming(processor)
+
+
+def built(name):
+    if ALL[name].needs:
+        pytest.importorskip(ALL[name].needs)
+    model, processor = ALL[name].build()
+    return model, filming(processor)
+
+
+def films_of(name, width, height, frames=5):
+    """A video of noise, large enough that a cell has many pixels."""
+    return ls.Video.of([noise(width, height, seed) for seed in range(frames)], rate=2.0)
+
+
+@pytest.mark.parametrize(("width", "height"), [(420, 260), (200, 330)])
+@pytest.mark.parametrize("name", [*FILMED, *SLOW])
+def test_paint_in_a_frame_changes_the_tokens_that_show_it_there(name, width, height):
+    model, processor = patchwise(name)
+    film = films_of(name, width, height)
+    before, layout = run(model, processor, film)
+    together = 2 if len(layout.steps) == 3 else 1
+    assert [step.frames for step in layout.steps] == [
+        tuple(range(first, min(first + together, 5))) for first in range(0, 5, together)
+    ]
+    random = np.random.default_rng(7)
+    side = min(width, height) // 15
+    for frame in (0, 1, 3, 4):
+        x, y = int(random.integers(width - side)), int(random.integers(height - side))
+        paint = x, y, x + side, y + side
+        painted = [sheet.copy() for sheet in film.frames]
+        painted[frame].paste(PAINT, paint)
+        change = (run(model, processor, ls.Video.of(painted, rate=2.0))[0] - before).abs().amax(-1).numpy()
+        changed = set(np.flatnonzero(change > 1e-4).tolist())
+        (tile,) = layout.step_of(frame).layout.tiles
+        assert changed
+        assert changed <= touched(tile, paint, REACH.get(name, 1 / 3))
+        if inside := touched(tile, paint, -0.1):
+            assert inside <= changed
+            strongest = tile.positions.ravel()[change[tile.positions].argmax()]
+            assert strongest in touched(tile, paint, STRONGEST.get(name, 0.15))
+
+
+def run(model, processor, film):
+    """What enters the language model, and the layout."""
+    inputs = in_float32(ls.build_inputs(processor, None, "What happens?", model, videos=film))
+    return decoder_input(model, inputs)[0], ls.video_layouts(processor, inputs, [[film]], model)[0][0]
+
+
+@pytest.mark.parametrize("name", [*FILMED, *SLOW])
+def test_a_batch_of_videos(name):
+    """Left-padded, with one or two videos to a sample: the layouts hold each sample's features, each once, and say
+    when they were shown; text that the processor wrote between frames is text."""
+    model, processor = built(name)
+    films = [[video(0, 3)], [video(1, 3), video(2, 3)]]
+    prompts = ["What happens?", "Which of the two is longer, and why do you think so?"]
+    inputs = ls.build_inputs(processor, None, prompts, model, videos=films)
+    regions = token_regions(model, inputs)
+    assert regions.padding.any()
+    for helper in (model, None) if name not in ("internvl", "smolvlm", "llava_onevision") else (model,):
+        layouts = ls.video_layouts(processor, inputs, films, helper)
+        assert [len(own) for own in layouts] == [1, 2]
+        for row, sample in enumerate(layouts):
+            positions = np.concatenate([layout.positions for layout in sample])
+            assert positions.tolist() == torch.nonzero(regions.image[row])[:, 0].tolist()
+            for layout, film in zip(sample, films[row], strict=True):
+                assert sorted(frame for step in layout.steps for frame in step.frames) == [0, 1, 2]
+                assert [time for step in layout.steps for time in step.times] == film.times == [0.0, 1.5, 3.0]
+                assert len({position for position, _, _ in layout.cells()}) == len(layout.positions) - len(layout.extra)
+                for _, _, (left, top, right, bottom) in layout.cells():
+                    assert 0 <= left < right <= film.size[0]
+                    assert 0 <= top < bottom <= film.size[1]
+
+
+@pytest.mark.parametrize("name", [name for name in (*FILMED, *MORE_FILMED) if name in TELLING])
+def test_times_between_frames_belong_to_the_prompt(name):
+    model, processor = built(name)
+    film = ls.Video.of([picture(seed, (70, 44)) for seed in range(4)], times=[0.0, 21.0, 42.5, 84.0])
+    inputs = ls.build_inputs(processor, None, "What happens?", model, videos=film)
+    image = token_regions(model, inputs).image[0]
+    told = processor.tokenizer.decode(inputs["input_ids"][0][~image])
+    wanted = {
+        "qwen3_vl": ["<10.5 seconds>", "<63.2 seconds>"],
+        "glm46v": ["0.0 seconds", "42.5 seconds"],
+        "smolvlm": ["from 00:00:", "from 00:21:", "from 00:42:", "from 01:24:", "from a 0:02:05"],
+        "internvl": ["Frame1: ", "Frame4: "],
+    }
+    assert all(text in told for text in wanted[name]), told
+
+
+@pytest.mark.parametrize("name", ["qwen2_vl", "qwen3_vl", "internvl", "llava_onevision", "gemma4", "glm4v"])
+def test_a_picture_beside_a_video(name):
+    """Both lie where they lie alone, whichever comes first, and each has its own tokens."""
+    model, processor = built(name)
+    film, image = video(0, 3), picture(3)
+    inputs = ls.build_inputs(processor, None, "Now?", model, videos=film)
+    (alone,) = ls.video_layouts(processor, inputs, [[film]], model)[0]
+    for prompt in ("<image> and <video>: which is it?", "<video> and <image>: which is it?"):
+        inputs = ls.build_inputs(processor, image, prompt, model, videos=film)
+        (layout,) = ls.video_layouts(processor, inputs, [[film]], model)[0]
+        (still,) = ls.image_layouts(processor, inputs, [[image]], model, videos=[[film]])[0]
+        both = np.sort(np.concatenate([layout.positions, still.positions]))
+        assert both.tolist() == torch.nonzero(token_regions(model, inputs).image[0])[:, 0].tolist()
+        assert (layout.positions[0] < still.positions[0]) == prompt.startswith("<video>")
+        assert [step.layout.tiles[0].positions.shape for step in layout.steps] == [
+            step.layout.tiles[0].positions.shape for step in alone.steps
+        ]
+
+
+def test_heat_of_a_frame_and_how_it_divides():
+    model, processor = built("qwen2_vl")
+    film = video(0, 5)
+    inputs = ls.build_inputs(processor, None, "What happens?", model, videos=film)
+    (layout,) = ls.video_layouts(processor, inputs, [[film]], model)[0]
+    values = np.zeros(inputs["input_ids"].shape[1])
+    position, step, box = list(layout.cells())[-1]
+    values[position] = 2.0
+    assert step.frames == (4,)
+    lit = np.argwhere(layout.heatmap(values, 4) == 2.0) + 0.5
+    assert len(lit)
+    assert (lit >= (box[1], box[0])).all()
+    assert (lit <= (box[3], box[2])).all()
+    assert not layout.heatmap(values, 3).any()
+    assert np.array_equal(layout.heatmap(values, 2), layout.heatmap(values, 3))  # one grid shows both
+    assert layout.shares(values).tolist() == [0, 0, 1]
+    assert layout.shares(values * 0).tolist() == [0, 0, 0]
+    assert layout.moved(3).positions.tolist() == (layout.positions - 3).tolist()
+    with pytest.raises(SettingError, match="no frame 5; the video has 5"):
+        layout.heatmap(values, 5)
+
+
+@pytest.mark.parametrize("name", ["llava", "idefics3", "gemma3", "llava_next"])
+def test_models_of_pictures_take_no_videos(name):
+    model, processor = FAMILIES[name].build()
+    with pytest.raises(UnsupportedModelError, match="takes pictures and no videos: give frames of it as pictures"):
+        ls.build_inputs(processor, None, "What happens?", model, videos=video())
+
+
+def test_text_models_take_no_videos():
+    with pytest.raises(PromptError, match="text model, which takes no videos"):
+        ls.build_inputs(FAMILIES["llama"].build()[1], None, "What happens?", videos=video())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["minicpmv4_6", "ernie4_5_vl_moe"])
+def test_families_whose_videos_are_not_known(name):
+    model, processor = MORE[name].build()
+    with pytest.raises(UnsupportedModelError, match="are not supported: it is not known here which of its tokens"):
+        ls.build_inputs(processor, None, "What happens?", model, videos=video())
+    with pytest.raises(UnsupportedModelError, match="not known here which tokens"):
+        ls.video_layouts(processor, {"input_ids": [[1]]}, [[video()]], model)
+
+
+def test_smolvlm_takes_pictures_or_videos():
+    """Its processor keeps both under one name: one would be lost."""
+    model, processor = built("smolvlm")
+    with pytest.raises(UnsupportedModelError, match="pictures or videos, not both in one batch"):
+        ls.build_inputs(processor, picture(1), "What happens?", model, videos=video())
+    with pytest.raises(UnsupportedModelError, match="not both in one batch"):
+        ls.Chat(model, processor).encode([ls.Query("a?", [picture(1)]), ls.Query("b?", videos=[video()])])
+
+
+@pytest.mark.parametrize("name", [*FILMED, *SLOW])
+def test_a_part_that_is_missing_is_named(name):
+    model, processor = built(name)
+    inputs = dict(ls.build_inputs(processor, None, "What happens?", model, videos=video(0, 3)))
+    parts = {"video_grid_thw", "mm_token_type_ids", "video_position_ids", "num_frames_per_video", "second_per_grid_ts"}
+    for part in parts & set(inputs):
+        with pytest.raises(InputError, match=f"the inputs lack {part}"):
+            check_inputs(model, {k: v for k, v in inputs.items() if k != part})
+    first = int(token_regions(model, inputs).image[0].int().argmax())
+    sheets = ("input_ids", "attention_mask", "mm_token_type_ids")  # three of the video's tokens are cut out
+    cut = {k: torch.cat([v[:, :first], v[:, first + 3 :]], 1) if k in sheets else v for k, v in inputs.items()}
+    with pytest.raises(PromptError, match=r"tokens but its (videos|pictures) make"):
+        check_inputs(model, cut)
+
+
+def test_mistakes_are_named():
+    model, processor = built("qwen2_vl")
+    film = video(0, 4)
+    inputs = ls.build_inputs(processor, None, "What happens?", model, videos=film)
+    with pytest.raises(InputError, match="a video of 8 frames has 2 grids in the inputs"):
+        ls.video_layouts(processor, inputs, [[video(0, 8)]], model)
+    with pytest.raises(InputError, match="videos of 2 samples for 1 prompts"):
+        ls.video_layouts(processor, inputs, [[film], [film]], model)
+    with pytest.raises(InputError, match="no input_ids"):
+        ls.video_layouts(processor, {}, [[film]], model)
+    with pytest.raises(InputError, match="no video_grid_thw"):
+        ls.video_layouts(processor, {"input_ids": inputs["input_ids"]}, [[film]], model)
+    with pytest.raises(PromptError, match="1 video placeholders for 2 videos: write <video> once for each"):
+        ls.build_inputs(processor, None, "<video> What?", model, videos=[film, film])
+    with pytest.raises(InputError, match="1 entries of videos for 2 prompts"):
+        ls.build_inputs(processor, None, ["a?", "b?"], model, videos=film)
+    processor.chat_template, template = "{% for m in messages %}{% for p in m.content %}{{ p.text }}{% endfor %}"\
+        "{% endfor %}", processor.chat_template  # fmt: skip
+    try:
+        with pytest.raises(PromptError, match=r"leaves the videos out.*<\|video_pad\|> for each video"):
+            ls.build_inputs(processor, None, "What happens?", model, videos=film)
+    finally:
+        processor.chat_template = template
