@@ -61,12 +61,13 @@ types: setup
 types-lower: setup
 	$(BIN)/python .ci/type_check.py --lower
 
-# The tests of the families beside those of `make test`, with torchvision, which a third of their processors need, in a folder
-# of its own: the other tests run without.
+# The tests of the families beside those of `make test`, and those of videos, with torchvision (and PyAV), which a third of
+# their processors need, in a folder of its own: the other tests run without.
 families: setup
-	$(PIP) --upgrade --no-deps --target .families torchvision
+	$(PIP) --upgrade --no-deps --target .families torchvision av
 	PYTHONPATH=.families $(BIN)/python -m pytest -m slow $(PARALLEL) tests/engine/test_more_families.py tests/test_layout.py \
 		tests/test_regions.py
+	PYTHONPATH=.families $(BIN)/python -m pytest $(PARALLEL) tests/test_video.py tests/test_films.py tests/engine/test_video_rows.py
 
 # The documentation site, in docs/_build/html: tutorials are executed, a warning is an error, links are followed within it.
 # Its tools stand in an environment of their own, on top of .venv, so that torch is there once.
