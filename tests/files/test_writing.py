@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from lvlm_saliency.errors import InputError
-from lvlm_saliency.files import append_bytes, check_writable, replacing, write_text
+from lvlm_saliency.files import append_bytes, check_writable, make_folder, replacing, write_text
+from lvlm_saliency.files.json_lines import locked
 
 
 def test_writes_into_folders_that_did_not_exist(tmp_path):
@@ -89,3 +90,19 @@ def test_a_pipe_is_no_place_for_a_result(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(InputError, match="no ordinary file"):
         check_writable(tmp_path / "pipe")
+
+
+def test_a_pipe_is_neither_appended_to_nor_locked(tmp_path):
+    """Opening one for writing would wait for ever."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="no ordinary file"):
+        append_bytes(tmp_path / "pipe", b"x")
+    with pytest.raises(InputError, match="no ordinary file"), locked(tmp_path / "pipe"):
+        pass
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("x")
+    for path in (tmp_path / "file" / "below", tmp_path / "file", f"{tmp_path}/\0"):
+        with pytest.raises(InputError, match="cannot make"):
+            make_folder(path)

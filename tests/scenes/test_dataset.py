@@ -70,3 +70,12 @@ def test_no_scenes_are_refused_before_anything_is_written(tmp_path: Path) -> Non
 def test_the_world_needs_no_torch() -> None:
     code = "import sys, lvlm_saliency.scenes.dataset; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("out", ["file/below", "set"])
+def test_a_place_where_nothing_can_be_written_is_one_line(tmp_path, out):
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "settings.json").write_bytes(b"\xff\xfe")
+    with pytest.raises(InputError, match=r"cannot make|not empty and holds no data set"):
+        write_dataset(1, 0, tmp_path / out)

@@ -15,7 +15,7 @@ from lvlm_saliency.evaluation import rows
 from lvlm_saliency.evaluation.settings import Shard
 from lvlm_saliency.evaluation.systems import System
 from lvlm_saliency.files import json_lines as store
-from lvlm_saliency.files import read_json
+from lvlm_saliency.files import make_folder, read_json
 
 FORMAT = 1
 FREE = ("machine",)  # parts of a configuration that may differ between processes of one run
@@ -41,10 +41,7 @@ class RunFolder:
         """
         config = store.plain({"format": FORMAT, **config})
         target = self.path / "config.json"
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"cannot make {self.path}: {error.strerror or error}") from error
+        make_folder(self.path)
         if not target.exists():
             if any(entry.name[0] != "." for entry in self.path.iterdir()):
                 raise InputError(f"{self.path} is not empty and holds no run; give another --out")

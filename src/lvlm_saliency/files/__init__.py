@@ -6,7 +6,7 @@ to a size, as UTF-8, with JSON, YAML and tensors looked at before they are used.
 
 from .json_values import parse_json, read_json
 from .opening import UnreadableError, check_file, decoded, open_file, read_bytes, read_text
-from .writing import append_bytes, check_writable, replacing, write_bytes, write_text
+from .writing import append_bytes, check_writable, make_folder, replacing, write_bytes, write_text
 from .yaml_values import read_mapping
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "check_file",
     "check_writable",
     "decoded",
+    "make_folder",
     "open_file",
     "parse_json",
     "read_bytes",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lvlm_saliency.errors import InputError
-from lvlm_saliency.files import append_bytes, parse_json, read_bytes, write_text
+from lvlm_saliency.files import append_bytes, check_writable, parse_json, read_bytes, write_text
 
 try:
     import fcntl
@@ -85,9 +85,9 @@ def locked(path: Path) -> Iterator[None]:
     """Hold the lock file, which the system releases when the process ends in any way.
 
     Raises:
-        InputError: another process holds it.
+        InputError: another process holds it, or no file can be there.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    check_writable(path)
     with path.open("w") as file:
         if fcntl is not None:
             try:

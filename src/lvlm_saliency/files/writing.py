@@ -33,6 +33,16 @@ def check_writable(path: str | os.PathLike[str]) -> Path:
     return target
 
 
+def make_folder(path: str | os.PathLike[str]) -> Path:
+    """The folder, made with those above it where they are missing. Raises `InputError`."""
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise InputError(f"cannot make {str(folder)!r}: {getattr(error, 'strerror', None) or error}") from error
+    return folder
+
+
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary path beside `path`, with its suffix; moved over `path` when the block ends without an error.
@@ -66,7 +76,9 @@ def append_bytes(path: str | os.PathLike[str], content: bytes) -> None:
     """Append `content` and flush it to disk; where that fails, nothing of it remains. Raises `InputError`."""
     target = Path(path)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists() and not target.is_file():
+            raise InputError(f"cannot write {str(target)!r}: it is no ordinary file; give another name")
+        make_folder(target.parent)
         with target.open("ab", buffering=0) as file:
             before = os.fstat(file.fileno()).st_size
             try:

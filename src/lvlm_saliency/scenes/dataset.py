@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lvlm_saliency.errors import InputError, SettingError
+from lvlm_saliency.files import make_folder, read_bytes, write_bytes, write_text
 from lvlm_saliency.scenes.captions import write_caption
 from lvlm_saliency.scenes.draw import draw_scene
 from lvlm_saliency.scenes.questions import pope_questions
@@ -45,9 +47,10 @@ def write_dataset(n: int, seed: int, out: str | Path, split: str = "test") -> Wr
     _claim(folder, settings)
 
     names = [f"{scene.index:06d}.png" for scene in scenes]
-    (folder / "images").mkdir(exist_ok=True)
     for name, scene in zip(names, scenes, strict=True):
-        draw_scene(scene).save(folder / "images" / name, optimize=False)
+        picture = io.BytesIO()
+        draw_scene(scene).save(picture, "PNG", optimize=False)
+        write_bytes(folder / "images" / name, picture.getvalue())
     _write_lines(
         folder / "captions.jsonl",
         ({"image": name, "caption": write_caption(scene)} for name, scene in zip(names, scenes, strict=True)),
@@ -55,7 +58,7 @@ def write_dataset(n: int, seed: int, out: str | Path, split: str = "test") -> Wr
     questions = pope_questions(scenes, names)
     _write_lines(folder / "questions.jsonl", questions)
     objects = {name: _ground_truth(scene) for name, scene in zip(names, scenes, strict=True)}
-    _write_text(folder / "objects.json", json.dumps(objects, indent=1) + "\n")
+    write_text(folder / "objects.json", json.dumps(objects, indent=1) + "\n")
     return Written(folder, len(scenes), len(questions))
 
 
@@ -65,10 +68,10 @@ def _claim(folder: Path, settings: dict[str, Any]) -> None:
         raise InputError(f"{folder} is a file; name a new or empty folder")
     if folder.exists() and any(folder.iterdir()):
         marker = folder / "settings.json"
-        if not marker.is_file() or marker.read_text(encoding="utf-8") != _settings_text(settings):
+        if not marker.is_file() or read_bytes(marker) != _settings_text(settings).encode():
             raise InputError(f"{folder} is not empty and holds no data set of these settings; name a new folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    _write_text(folder / "settings.json", _settings_text(settings))
+    make_folder(folder)
+    write_text(folder / "settings.json", _settings_text(settings))
 
 
 def _settings_text(settings: dict[str, Any]) -> str:
@@ -88,8 +91,4 @@ def _object(item: SceneObject) -> dict[str, Any]:
 
 
 def _write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    _write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8", newline="\n")
+    write_text(path, "".join(json.dumps(row) + "\n" for row in rows))

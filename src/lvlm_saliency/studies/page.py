@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lvlm_saliency.files import json_lines as store
+from lvlm_saliency.files import make_folder
 from lvlm_saliency.pages.markdown import escaped, fenced, paragraph, table_lines
 from lvlm_saliency.pages.tables import Cell, Table
 
@@ -118,7 +119,7 @@ def _draw(picture: Picture, folder: Path) -> str:
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     FigureCanvasAgg(picture.figure)
     picture.figure.savefig(folder / f"{picture.stem}.png", dpi=150, metadata={"Software": None})
     text = io.StringIO()
