@@ -215,7 +215,7 @@ def test_one_page_is_built_of_the_reports_own_files():
     from importlib import resources
 
     own = [file.name for file in resources.files("lvlm_saliency.serve").joinpath("static").iterdir()]
-    assert sorted(own) == ["labels.js", "live.js", "play.css", "play.js"]
+    assert sorted(own) == ["calibrate.js", "files.js", "labels.js", "live.js", "pictures.js", "play.css", "play.js"]
     text = "".join(resources.files("lvlm_saliency.serve").joinpath("static", name).read_text() for name in own)
     for name in ("class TextView", "class PictureView", "class Run ", "function heatColour"):
         assert name not in text, f"{name} belongs to the report"

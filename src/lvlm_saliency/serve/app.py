@@ -102,7 +102,8 @@ class Server:
 
         own = {"methods": methods(), "detectors": detectors(), "risk": self.risk is not None}
         own |= {"guards": sorted(self.guards), "calibrates": self.calibrations is not None}
-        own |= {"max_tokens": self.settings.max_tokens, "version": __version__}
+        own |= {"max_tokens": self.settings.max_tokens, "max_pictures": self.settings.max_pictures}
+        own |= {"version": __version__}
         own["thinks"] = marks_of(self.chat.processor) is not None
         head = {"id": self.settings.shown, "object": "model", "created": self.created, "owned_by": "lvlm-saliency"}
         return {**head, "lvlm_saliency": own}

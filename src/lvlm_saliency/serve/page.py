@@ -10,8 +10,9 @@ from typing import Any
 from lvlm_saliency.report.content import Report
 from lvlm_saliency.report.html import SCRIPTS, STYLES, script_json, static
 from lvlm_saliency.report.page import page_data, regions_of
+from lvlm_saliency.serve.ways import way_of
 
-OWN_SCRIPTS = ("live.js", "labels.js", "play.js")
+OWN_SCRIPTS = ("files.js", "pictures.js", "live.js", "labels.js", "calibrate.js", "play.js")
 
 
 def page(model: dict[str, Any], keyed: bool) -> tuple[str, str]:
@@ -30,7 +31,7 @@ def page(model: dict[str, Any], keyed: bool) -> tuple[str, str]:
         f"default-src 'none'; connect-src 'self'; img-src data: blob:; style-src 'unsafe-inline'; "
         f"script-src 'nonce-{nonce}'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
     )
-    own = {**model["lvlm_saliency"], "name": model["id"], "keyed": keyed, "samples": samples()}
+    own = {**model["lvlm_saliency"], **kinds(), "name": model["id"], "keyed": keyed, "samples": samples()}
     content = environment.get_template("play.html.j2").render(
         model=model["id"],
         nonce=nonce,
@@ -43,6 +44,16 @@ def page(model: dict[str, Any], keyed: bool) -> tuple[str, str]:
 
 def _own(name: str) -> str:
     return resources.files("lvlm_saliency.serve").joinpath("static", name).read_text(encoding="utf-8")
+
+
+@lru_cache(maxsize=1)
+def kinds() -> dict[str, list[str]]:
+    """The methods that search, and so draw nothing, and those whose drafts can be shown."""
+    from lvlm_saliency.interventions.registry import methods
+
+    ways = {name: way_of([name], False, 1.0, 1.0) for name in methods()}
+    searching = [name for name, way in ways.items() if way.alone and not way.settles]
+    return {"searching": searching, "settling": [name for name, way in ways.items() if way.settles]}
 
 
 @lru_cache(maxsize=1)

@@ -65,57 +65,77 @@ class Labels {
   }
 }
 
-const CRC = Uint32Array.from({length: 256}, (_, value) => {
-  for (let bit = 0; bit < 8; bit++) value = value & 1 ? (value >>> 1) ^ 0xEDB88320 : value >>> 1;
-  return value >>> 0;
+const labels = new Labels((section, run) => {
+  if (section.run === run) {
+    const t = section.chosen;
+    section.text.show(run);
+    section.paint();
+    if (t !== null) section.text.focus(t);
+  }
+  labelState();
 });
 
-function crc32(bytes) {
-  let sum = 0xFFFFFFFF;
-  for (const byte of bytes) sum = CRC[(sum ^ byte) & 255] ^ (sum >>> 8);
-  return (sum ^ 0xFFFFFFFF) >>> 0;
+function labelState() {
+  const lines = labels.lines(sections), spans = lines.flatMap((line) => line.spans);
+  const wrong = spans.filter((span) => span.hallucinated).length;
+  at("label-count").textContent = spans.length
+    ? `${spans.length} ${spans.length === 1 ? "word" : "words"} marked in ${lines.length} ${lines.length === 1 ? "text" : "texts"}, ${wrong} hallucinated`
+    : "Choose a word and mark it.";
+  const pictures = new Set(lines.map((line) => line.image)).size;
+  at("undo").disabled = !labels.past.length;
+  at("save-labels").disabled = at("save-zip").disabled = !lines.length;
+  at("calibrate").disabled = !lines.length || calibrating !== null;
+  at("labelled").value = pictures;
+  at("labelled-count").textContent = `${pictures} ${pictures === 1 ? "picture" : "pictures"} labelled`;
 }
 
-// Files as a ZIP archive that stores them as they are: [{name, bytes}] to a Blob.
-function zipped(files) {
-  const parts = [], directory = [];
-  let offset = 0;
-  for (const {name, bytes} of files) {
-    const label = new TextEncoder().encode(name), sum = crc32(bytes);
-    const head = (signature, more) => {
-      const view = new DataView(new ArrayBuffer(more ? 46 : 30));
-      view.setUint32(0, signature, true);
-      const at = more ? 6 : 4;
-      if (more) view.setUint16(4, 20, true);
-      view.setUint16(at, 20, true);
-      view.setUint16(at + 2, 0x0800, true);
-      view.setUint16(at + 8, 0x21, true);
-      view.setUint32(at + 10, sum, true);
-      view.setUint32(at + 14, bytes.length, true);
-      view.setUint32(at + 18, bytes.length, true);
-      view.setUint16(at + 22, label.length, true);
-      if (more) view.setUint32(42, offset, true);
-      return new Uint8Array(view.buffer);
-    };
-    const local = head(0x04034B50, false);
-    directory.push(head(0x02014B50, true), label);
-    parts.push(local, label, bytes);
-    offset += local.length + label.length + bytes.length;
-  }
-  const size = directory.reduce((sum, part) => sum + part.length, 0);
-  const end = new DataView(new ArrayBuffer(22));
-  end.setUint32(0, 0x06054B50, true);
-  end.setUint16(8, files.length, true);
-  end.setUint16(10, files.length, true);
-  end.setUint32(12, size, true);
-  end.setUint32(16, offset, true);
-  return new Blob([...parts, ...directory, new Uint8Array(end.buffer)], {type: "application/zip"});
+function markChosen(kind) {
+  const section = current;
+  if (!section?.run || section.chosen === null) return state("choose a word first");
+  if (section.data.files.length !== 1) return state("labels are for questions about one picture");
+  if (!labels.mark(section, section.chosen, kind)) return state("this is no word");
+  state("");
 }
 
-function download(name, blob) {
-  const link = element("a", {href: URL.createObjectURL(blob), download: name});
-  document.body.append(link);
-  link.click();
-  link.remove();
-  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+// The first word of the next text that nothing is marked in.
+function nextUnlabelled() {
+  const shown = [...document.querySelectorAll(".case")].map((node) => sections.find((section) => section.node === node));
+  const from = shown.indexOf(current) + 1;
+  const next = [...shown.slice(from), ...shown.slice(0, from)].find(({data}) => data.runs.every((run) => !run.marks.length));
+  if (!next) return state("every text has labels");
+  if (next.chosen !== null) next.pick(next.chosen);
+  next.move(1);
+  next.node.scrollIntoView({block: "center"});
+}
+
+function labelFile() {
+  return new TextEncoder().encode(`${labels.lines(sections).map((line) => JSON.stringify(line)).join("\n")}\n`);
+}
+
+function saveZip() {
+  const wanted = new Set(labels.lines(sections).map((line) => line.image));
+  const files = new Map(sections.flatMap((section) => section.data.files).filter((file) => wanted.has(file.name)).map((file) => [file.name, file]));
+  const pictures = [...files.values()].map(({name, url}) => ({name: `labels/${name}`, bytes: fileBytes(url)}));
+  download("labels.zip", zipped([{name: "labels/labels.jsonl", bytes: labelFile()}, ...pictures]));
+}
+
+function offerLabels() {
+  for (const button of document.querySelectorAll("[data-mark]")) button.addEventListener("click", () => markChosen(button.dataset.mark));
+  at("undo").addEventListener("click", () => labels.undo());
+  at("next").addEventListener("click", nextUnlabelled);
+  at("save-labels").addEventListener("click", () => download("labels.jsonl", new Blob([labelFile()], {type: "application/jsonl"})));
+  at("save-zip").addEventListener("click", saveZip);
+  at("commands").textContent = [
+    `lvlm-saliency study detect --model ${SERVER.name} --labels labels/labels.jsonl --out study`,
+    `lvlm-saliency guard calibrate --model ${SERVER.name} --labels labels/labels.jsonl --out guard`,
+  ].join("\n");
+  document.addEventListener("keydown", (event) => {
+    if (event.target.closest("input, select, textarea") || event.altKey || event.ctrlKey || event.metaKey) return;
+    const kind = {r: "correct", h: "hallucinated", c: ""}[event.key];
+    if (kind !== undefined && current?.chosen !== null && current !== null) markChosen(kind);
+    else if (event.key === "u") labels.undo();
+    else if (event.key === "n" && sections.length) nextUnlabelled();
+    else return;
+    event.preventDefault();
+  });
 }

@@ -1,4 +1,5 @@
-// Answers as they are written: events of the server, and words that are coloured as soon as something is known of them.
+// Answers as they are written: events of the server, words that are coloured as soon as something is known of them, and
+// what a guard is about to say, takes back, and says instead.
 
 // The data of a stream of server-sent events, one JSON value after the other.
 async function* eventsOf(response) {
@@ -18,15 +19,50 @@ async function* eventsOf(response) {
   }
 }
 
+// A guarded text on its way. What is settled never changes; what stands behind it is a draft.
+class Drafts {
+  constructor() {
+    this.settled = "";
+    this.taken = [];
+    this.sentence = element("span", {class: "settled"});
+    this.draft = element("span", {class: "draft"});
+    this.log = element("div", {class: "guard", role: "log", "aria-label": "What the guard takes back"});
+  }
+
+  take(moment, shown) {
+    const open = this.taken.find(({action}) => action === "writing again");
+    if (moment.kind === "taken back") {
+      const {text, word, risk, why} = moment;
+      if (!open) this.taken.push({action: "writing again", now: "", tries: []});
+      this.taken.at(-1).tries.push([text, word, risk, why]);
+      this.draft.classList.add("wrong");
+    } else if (moment.kind === "draft") {
+      if (open) open.now = moment.text.trim();
+      this.draft.classList.remove("wrong");
+    } else {
+      this.settled += moment.text;
+      if (open) Object.assign(open, {action: moment.action, now: moment.text.trim()});
+    }
+    this.draft.textContent = moment.kind === "settled" ? "" : moment.text;
+    this.show(shown);
+    this.log.replaceChildren(...takenBack({guard: this.taken}));
+  }
+
+  // What is settled stands in grey until the words come that are coloured.
+  show(shown) {
+    this.sentence.textContent = this.settled.trimStart().slice(shown.length);
+  }
+}
+
 class LiveText {
   constructor(name) {
     this.name = name;
     this.words = [];
     this.text = "";
-    this.answer = element("p", {class: "answer writing"});
+    this.drafts = new Drafts();
+    this.answer = element("p", {class: "answer writing"}, this.drafts.sentence, this.drafts.draft);
     this.count = element("small", {});
-    this.events = element("ul", {class: "events", hidden: true});
-    this.node = element("article", {}, element("h2", {}, name, this.count), this.answer, this.events);
+    this.node = element("article", {}, element("h2", {}, name, this.count), this.answer, this.drafts.log);
   }
 
   add(entries, colour) {
@@ -35,8 +71,9 @@ class LiveText {
       const {before, word, after} = wordParts(entry.token);
       const span = element("span", {class: "word"}, word);
       this.words.push({span, note: entry.lvlm_saliency ?? {}});
-      this.answer.append(before, span, after);
+      this.drafts.sentence.before(before, span, after);
     }
+    this.drafts.show(this.text);
     this.count.textContent = ` ${this.words.length} tokens`;
     this.paint(colour);
   }
@@ -58,19 +95,8 @@ class LiveText {
     }
   }
 
-  // What a guard did, word by word.
-  tell(events) {
-    this.events.hidden = !events.length;
-    this.events.replaceChildren(...events.map((event) => element("li", {}, eventLine(event))));
-  }
-
   end() {
     this.answer.classList.remove("writing");
+    this.drafts.draft.textContent = "";
   }
-}
-
-function eventLine(event) {
-  const risk = isNumber(event.risk ?? null) ? `, risk ${percent(event.risk)}` : "";
-  const tries = event.tries ? `, ${event.tries} ${event.tries === 1 ? "try" : "tries"}` : "";
-  return `\u201c${event.word ?? event.object ?? ""}\u201d: ${event.action ?? "seen"}${risk}${tries}`;
 }

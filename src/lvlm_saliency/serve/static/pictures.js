@@ -1,0 +1,64 @@
+// The pictures of the question: chosen, dropped, pasted, or samples.
+const LARGEST_NAME = 80;
+const chosenPictures = [];
+
+const fileBytes = (url) => bytesOf(url.slice(url.indexOf(",") + 1));
+
+function freeName(name) {
+  const taken = new Set([...sections.flatMap((section) => section.data.files), ...chosenPictures].map((file) => file.name));
+  const clean = name.replace(/[^\p{L}\p{N}._-]+/gu, "-").slice(-LARGEST_NAME) || "picture.png";
+  const [, stem, end] = clean.match(/^(.*?)(\.[^.]*)?$/);
+  let found = clean;
+  for (let number = 2; taken.has(found); number++) found = `${stem}-${number}${end ?? ""}`;
+  return found;
+}
+
+// The same picture keeps its name, so that its texts stand under one picture in the label file.
+function knownName(name, url) {
+  const same = [...sections.flatMap((section) => section.data.files), ...chosenPictures].find((file) => file.url === url);
+  return same ? same.name : freeName(name);
+}
+
+function addPicture(name, url) {
+  chosenPictures.push({name: knownName(name, url), url});
+  showPictures();
+}
+
+function showPictures() {
+  at("thumbs").replaceChildren(...chosenPictures.map((file, number) => element("li", {},
+    element("img", {src: file.url, alt: file.name}),
+    element("button", {type: "button", "aria-label": `Remove ${file.name}`, onclick: () => {
+      chosenPictures.splice(number, 1);
+      showPictures();
+    }}, "\u00d7"))));
+  at("apart-field").hidden = chosenPictures.length < 2;
+  at("apart").checked ||= chosenPictures.length > SERVER.max_pictures;
+}
+
+function readFile(file) {
+  if (!file.type.startsWith("image/")) return problem(`${file.name} is not a picture`);
+  const reader = new FileReader();
+  reader.addEventListener("load", () => addPicture(file.name || "pasted.png", reader.result));
+  reader.readAsDataURL(file);
+}
+
+function offerPictures() {
+  at("file").addEventListener("change", (event) => {
+    [...event.target.files].forEach(readFile);
+    event.target.value = "";
+  });
+  const drop = at("drop");
+  for (const [name, over] of [["dragenter", true], ["dragover", true], ["dragleave", false], ["drop", false]]) {
+    document.addEventListener(name, (event) => {
+      event.preventDefault();
+      drop.classList.toggle("over", over && event.relatedTarget !== null);
+      if (name === "drop") [...event.dataTransfer.files].forEach(readFile);
+    });
+  }
+  document.addEventListener("paste", (event) => [...event.clipboardData.files].forEach(readFile));
+  at("samples").append(...SERVER.samples.map(({name, title, url}) => element("button", {type: "button", title,
+    "aria-label": `Use ${title}`, onclick: () => {
+      chosenPictures.length = 0;
+      addPicture(name, url);
+    }}, element("img", {src: url, alt: ""}))));
+}
