@@ -1,29 +1,39 @@
-"""A server under load: `python -m bench.serve [requests] [clients]`.
+"""A server under load: `python -m bench.serve [requests] [clients]`, on the shipped model.
 
-Mixed requests (streamed or not, greedy or sampled, methods, notes, stops, several choices) against the shipped model,
-many clients at once. Every answer is compared with that of the same request sent alone. Then throughput at 16 waiting
-clients against one at a time. Prints one JSON object.
+The server is a process of its own. Mixed requests (streamed or not, greedy or sampled, methods, notes, stops, several
+choices) come from many clients at once; every answer is compared with that of the same request sent alone, and the
+server's memory is watched. Then throughput at 16 waiting clients against one at a time. Then the server is killed
+(SIGKILL) while it answers, and started again. With `--beside` it asks `transformers serve` and this server the same
+questions about the same model instead, in turns, methods off. Prints one JSON object.
 """
 
 from __future__ import annotations
 
+import argparse
 import base64
+import contextlib
 import io
+import itertools
 import json
+import os
+import re
+import signal
 import statistics
+import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
 import psutil
 
-import lvlm_saliency as ls
+from lvlm_saliency.model.checkpoints import SCENES
 from lvlm_saliency.scenes import demo_scenes, draw_scene
-from lvlm_saliency.serve.run import bound, prepared
-from lvlm_saliency.serve.settings import ServeSettings
 
 PATH = "/v1/chat/completions"
 KINDS: list[dict[str, Any]] = [
@@ -38,6 +48,74 @@ KINDS: list[dict[str, Any]] = [
     {"lvlm_saliency": {"methods": ["locore"]}},
     {"lvlm_saliency": {"methods": ["sgrs"]}, "seed": 4},
 ]
+PICTURES = 8
+DIFFERENT = PICTURES * len(KINDS) // 2  # numbers repeat their picture and kind after so many
+TOKENS = 32
+TOGETHER = 16
+ROUNDS = 3
+QUIET: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"), "HF_HUB_OFFLINE": "1"}
+
+
+@dataclass
+class Server:
+    """A process that answers at `url`."""
+
+    process: subprocess.Popen
+    url: str
+
+    @property
+    def memory(self) -> float:
+        """Resident, in MiB."""
+        return psutil.Process(self.process.pid).memory_info().rss / 2**20
+
+    @property
+    def seconds(self) -> float:
+        """Processor time so far."""
+        times = psutil.Process(self.process.pid).cpu_times()
+        return times.user + times.system
+
+
+@contextlib.contextmanager
+def started(command: Sequence[str], port: int) -> Iterator[Server]:
+    """A server of this command, when it answers, until the block ends."""
+    process = subprocess.Popen([*command, "--port", str(port)], env=ENVIRONMENT, **QUIET)
+    server = Server(process, f"http://localhost:{port}")
+    try:
+        while True:
+            if process.poll() is not None:
+                raise RuntimeError(f"{command[0]} ended with status {process.returncode}")
+            with contextlib.suppress(httpx.TransportError):
+                httpx.get(f"{server.url}/health", timeout=5)
+                break
+            time.sleep(0.2)
+        yield server
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+OURS = (sys.executable, "-m", "lvlm_saliency", "serve", "--model", "scenes", "--max-waiting", "1000")
+THEIRS = (str(Path(sys.executable).with_name("transformers")), "serve", "--device", "cpu")
+
+
+def urls() -> list[str]:
+    """Drawn scenes as data URLs."""
+    found = []
+    for scene in demo_scenes(PICTURES):
+        file = io.BytesIO()
+        draw_scene(scene).save(file, "PNG")
+        found.append(f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}")
+    return found
+
+
+def asking(pictures: Sequence[str], number: int, **more: Any) -> dict[str, Any]:
+    """The body of a request about one of the pictures."""
+    parts = [
+        {"type": "image_url", "image_url": {"url": pictures[number % PICTURES]}},
+        {"type": "text", "text": "Describe the image."},
+    ]
+    return {"messages": [{"role": "user", "content": parts}], "max_tokens": TOKENS, **more}
 
 
 def texts(client: httpx.Client, body: dict[str, Any]) -> tuple[list[str], float]:
@@ -56,64 +134,129 @@ def texts(client: httpx.Client, body: dict[str, Any]) -> tuple[list[str], float]
     return [text], time.perf_counter() - begin
 
 
-def main(count: int, clients: int) -> dict[str, Any]:
-    """The measurement."""
-    urls = []
-    for scene in demo_scenes(8):
-        file = io.BytesIO()
-        draw_scene(scene).save(file, "PNG")
-        urls.append(f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}")
+def mixed(server: Server, pictures: Sequence[str], count: int, clients: int) -> dict[str, Any]:
+    """Whether anything differs from alone, how long answers take, what memory does."""
 
     def body(number: int) -> dict[str, Any]:
-        parts = [
-            {"type": "image_url", "image_url": {"url": urls[number % 8]}},
-            {"type": "text", "text": "Describe the image."},
-        ]
-        return {"messages": [{"role": "user", "content": parts}], "max_tokens": 32, **KINDS[number % len(KINDS)]}
+        return asking(pictures, number, **KINDS[number % len(KINDS)])
 
-    settings = ServeSettings(port=0, max_waiting=10 * clients, max_batch=16)
-    with bound(settings) as listener:
-        server = prepared(settings, ls.Chat.load("scenes", device="cpu"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-        thread.start()
-        while not server.started:
-            time.sleep(0.01)
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        limits = httpx.Limits(max_connections=clients)
-        with httpx.Client(base_url=url, timeout=600, limits=limits) as client, ThreadPoolExecutor(clients) as pool:
-            different = 8 * len(KINDS) // 2  # numbers repeat their picture and kind after so many
-            alone = {number: texts(client, body(number))[0] for number in range(min(different, count))}
-            before = psutil.Process().memory_info().rss
-            found = list(pool.map(lambda number: texts(client, body(number)), range(count)))
-            after = psutil.Process().memory_info().rss
-            wrong = [number for number, (said, _) in enumerate(found) if said != alone[number % different]]
-            seconds = sorted(took for _, took in found)
-            plain = {**body(0), "temperature": 1.0}
-            begin = time.perf_counter()
-            for seed in range(16):
-                texts(client, {**plain, "seed": seed})
-            single = time.perf_counter() - begin
-            begin = time.perf_counter()
-            with ThreadPoolExecutor(16) as sixteen:
-                list(sixteen.map(lambda seed: texts(client, {**plain, "seed": seed}), range(64)))
-            together = time.perf_counter() - begin
-        server.should_exit = True
-        thread.join(60)
+    limits = httpx.Limits(max_connections=clients)
+    with httpx.Client(base_url=server.url, timeout=600, limits=limits) as client, ThreadPoolExecutor(clients) as pool:
+        alone = {number: texts(client, body(number))[0] for number in range(min(DIFFERENT, count))}
+        memory = [server.memory]
+        lock, done = threading.Lock(), itertools.count(1)
+
+        def one(number: int) -> tuple[list[str], float]:
+            found = texts(client, body(number))
+            with lock:
+                if next(done) % max(count // 10, 1) == 0:
+                    memory.append(server.memory)
+            return found
+
+        begin = time.perf_counter()
+        found = list(pool.map(one, range(count)))
+        whole = time.perf_counter() - begin
+    wrong = [number for number, (said, _) in enumerate(found) if said != alone[number % DIFFERENT]]
+    seconds = sorted(took for _, took in found)
     return {
         "requests": count,
         "clients": clients,
         "differ_from_alone": len(wrong),
         "first_different": wrong[:5],
+        "seconds": round(whole, 1),
         "median_seconds": round(statistics.median(seconds), 3),
         "p95_seconds": round(seconds[int(0.95 * (len(seconds) - 1))], 3),
-        "memory_growth_mb": round((after - before) / 2**20, 1),
-        "throughput_at_16_clients": round((64 / together) / (16 / single), 2),
+        "memory_mb_at_each_tenth": [round(value) for value in memory],
     }
 
 
-if __name__ == "__main__":
-    import torch
+def rate(server: Server, bodies: Sequence[dict[str, Any]], clients: int) -> float:
+    """Requests a second, so many at a time."""
+    with httpx.Client(base_url=server.url, timeout=600) as client, ThreadPoolExecutor(clients) as pool:
+        begin = time.perf_counter()
+        list(pool.map(lambda body: texts(client, body), bodies))
+        return len(bodies) / (time.perf_counter() - begin)
 
-    torch.set_num_threads(1)
-    given = [int(argument) for argument in sys.argv[1:3]]
-    print(json.dumps(main(*(given + [1000, 32][len(given) :]))))
+
+def throughput(server: Server, pictures: Sequence[str]) -> dict[str, Any]:
+    """At 16 clients against one, in turns; medians of the rounds."""
+    bodies = [asking(pictures, 0, temperature=1.0, seed=seed) for seed in range(4 * TOGETHER)]
+    rate(server, bodies[:TOGETHER], TOGETHER)
+    rounds = [(rate(server, bodies[:TOGETHER], 1), rate(server, bodies, TOGETHER)) for _ in range(ROUNDS)]
+    single, together = (statistics.median(values) for values in zip(*rounds, strict=True))
+    ratios = [round(many / one, 2) for one, many in rounds]
+    return {
+        "one_at_a_time_per_second": round(single, 2),
+        f"at_{TOGETHER}_clients_per_second": round(together, 2),
+        "ratio": round(statistics.median(ratios), 2),
+        "ratios": ratios,
+    }
+
+
+def killed(server: Server, pictures: Sequence[str], again: Callable[[], Any]) -> dict[str, Any]:
+    """SIGKILL while it answers; what clients see, and whether a new one on the same port serves."""
+    seen: list[str] = []
+
+    def one(number: int) -> None:
+        try:
+            httpx.post(f"{server.url}{PATH}", json=asking(pictures, number, max_tokens=500, stop=["never"]), timeout=60)
+            seen.append("an answer")
+        except httpx.TransportError as error:
+            seen.append(type(error).__name__)
+
+    threads = [threading.Thread(target=one, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.3)
+    server.process.send_signal(signal.SIGKILL)
+    begin = time.perf_counter()
+    for thread in threads:
+        thread.join()
+    waited = time.perf_counter() - begin
+    with again() as other, httpx.Client(base_url=other.url, timeout=60) as client:
+        served = bool(texts(client, asking(pictures, 0))[0][0])
+    return {"clients_saw": sorted(seen), "after_seconds": round(waited, 2), "served_again": served}
+
+
+def beside(port: int, pictures: Sequence[str]) -> dict[str, Any]:
+    """This server and `transformers serve` with the same greedy questions, in turns."""
+    bodies = [asking(pictures, number, temperature=0.0) for number in range(2 * TOGETHER)]
+    found: dict[str, Any] = {}
+    with started(OURS, port) as ours, started(THEIRS, port + 1) as theirs:
+        sides = {"lvlm-saliency": (ours, "scenes"), "transformers": (theirs, str(SCENES))}
+        rates: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
+        for turn in range(ROUNDS + 1):
+            for name, (server, model) in sides.items():
+                named = [{**body, "model": model} for body in bodies]
+                one, many = rate(server, named[:PICTURES], 1), rate(server, named, TOGETHER)
+                if turn:  # the first turn loads and warms
+                    rates[name].append((one, many))
+        with httpx.Client(base_url=ours.url, timeout=60) as one, httpx.Client(base_url=theirs.url, timeout=60) as other:
+            same = [
+                texts(one, body)[0] == texts(other, {**body, "model": str(SCENES)})[0] for body in bodies[:PICTURES]
+            ]
+        for name, values in rates.items():
+            single, together = (statistics.median(column) for column in zip(*values, strict=True))
+            found[name] = {"one_client": round(single, 2), f"{TOGETHER}_clients": round(together, 2)}
+    return {"requests_per_second": found, "same_texts": f"{sum(same)} of {len(same)}"}
+
+
+def main(given: argparse.Namespace) -> dict[str, Any]:
+    """The measurement."""
+    pictures, port = urls(), given.port
+    if given.beside:
+        return beside(port, pictures)
+    with started(OURS, port) as server:
+        found = mixed(server, pictures, given.requests, given.clients)
+        found["throughput"] = throughput(server, pictures)
+        found["killed"] = killed(server, pictures, lambda: started(OURS, port))
+    return found
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=re.sub(r"\s+", " ", __doc__ or ""))
+    parser.add_argument("requests", type=int, nargs="?", default=1000)
+    parser.add_argument("clients", type=int, nargs="?", default=32)
+    parser.add_argument("--port", type=int, default=8765)
+    parser.add_argument("--beside", action="store_true", help="compare with `transformers serve` instead")
+    print(json.dumps(main(parser.parse_args()), indent=1))

@@ -111,12 +111,15 @@ class Server:
     async def complete(self, request: Request) -> Response:
         """Chat completions."""
         content = await body_of(request, self.settings)
-        asked = await asyncio.to_thread(lambda: chat_request(parsed(content), self.settings, self.risk, self.guards))
-        events: asyncio.Queue[Any] = asyncio.Queue()
-        rows = self._rows(asked, events)
-        replies = Replies(self.settings.shown, asked.wishes, asked.choices)
-        self._say(request, asked.query.question, len(rows), asked.stream)
-        self.worker.submit(rows)
+        with self.worker.expecting():
+            asked = await asyncio.to_thread(
+                lambda: chat_request(parsed(content), self.settings, self.risk, self.guards)
+            )
+            events: asyncio.Queue[Any] = asyncio.Queue()
+            rows = self._rows(asked, events)
+            replies = Replies(self.settings.shown, asked.wishes, asked.choices)
+            self._say(request, asked.query.question, len(rows), asked.stream)
+            self.worker.submit(rows)
         if not asked.stream:
             return await self._whole(request, rows, events, replies)
         try:

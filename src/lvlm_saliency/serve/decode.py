@@ -152,10 +152,11 @@ class Reader:
         return self.risk if any(row.wishes.risk for row in rows) else None
 
 
-def write(chat: Chat, rows: Sequence[Row], reader: Reader) -> list[Answer]:
-    """Write the rows' texts as one batch; tells their tokens where they are streamed."""
+def write(chat: Chat, rows: Sequence[Row], reader: Reader, inputs: Any = None) -> list[Answer]:
+    """Write the rows' texts as one batch; tells their tokens where they are streamed. inputs: of `chat.encode`, where
+    that was done before."""
     way = rows[0].way
-    inputs = chat.encode([row.query for row in rows])
+    inputs = chat.encode([row.query for row in rows]) if inputs is None else inputs
     odds = Odds(chat.tokenizer) if any(row.wishes.logprobs for row in rows) and way.live else None
     writing = Writing(chat, rows, inputs, odds, reader)
     more: dict[str, Any] = {} if odds is None else {"logits_processor": [odds]}

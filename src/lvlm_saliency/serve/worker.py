@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -21,8 +22,8 @@ from lvlm_saliency.serve.rows import Row
 from lvlm_saliency.serve.settings import ServeSettings
 
 log = logging.getLogger("lvlm_saliency.serve")
-LINGER = 0.004
-"""Seconds that a lone row waits for company."""
+LINGER, MOST_LINGER = 0.004, 0.04
+"""Seconds that rows wait for company: as long as others come within the first, or are being read, up to the second."""
 
 
 class Errand(Protocol):
@@ -41,11 +42,24 @@ class Worker(threading.Thread):
         self.chat, self.settings, self.metrics, self.reports = chat, settings, metrics, reports
         self.reader = Reader(chat, risk)
         self._waiting: list[Row] = []
+        self._arriving = 0
         self._errands: list[Errand] = []
         self._change = threading.Condition()
         self._stopping = False
 
     # --- from any thread ---
+
+    @contextlib.contextmanager
+    def expecting(self) -> Iterator[None]:
+        """While this is open a request is being read, whose rows may share the next batch."""
+        with self._change:
+            self._arriving += 1
+        try:
+            yield
+        finally:
+            with self._change:
+                self._arriving -= 1
+                self._change.notify()
 
     def submit(self, rows: Sequence[Row]) -> None:
         """Put the rows of one request into the queue, all or none.
@@ -112,9 +126,17 @@ class Worker(threading.Thread):
                 if self._stopping:
                     return False
                 self._change.wait()
-            if len(self._waiting) == 1 and not self._stopping:
-                self._change.wait(LINGER)
+            self._linger()
             return bool(self._waiting) or not self._stopping
+
+    def _linger(self) -> None:
+        """Let others come, who may share the batch."""
+        last, seen = time.monotonic() + MOST_LINGER, 0
+        while 0 < len(self._waiting) < self.settings.max_batch and not self._stopping:
+            if (len(self._waiting) == seen and not self._arriving) or time.monotonic() > last:
+                return
+            seen = len(self._waiting)
+            self._change.wait(LINGER)
 
     def _next(self) -> list[Row]:
         """The longest waiting row and others that may share its batch; none where nobody waits."""
@@ -130,13 +152,12 @@ class Worker(threading.Thread):
             return batch
 
     def _work(self, batch: list[Row]) -> None:
-        known: dict[int, int] = {}
-        rows = [row for row in batch if not row.cancelled and self._fits(row, known)]
+        rows, inputs = self._read([row for row in batch if not row.cancelled])
         if not rows:
             return
         begin = time.perf_counter()
         try:
-            self._answer(rows)
+            self._answer(rows, inputs)
         # The thread must outlive whatever a model, a driver or a picture does: the rows fail, the server goes on.
         except Exception as error:
             self._recover(rows, error)
@@ -145,6 +166,22 @@ class Worker(threading.Thread):
                 self.metrics.count("cancelled_total")
         self.metrics.count("tokens_total", sum(len(row.ids) for row in rows if row.brought is None))
         log.debug("batch", extra={"told": {"rows": len(rows), "seconds": round(time.perf_counter() - begin, 4)}})
+
+    def _read(self, rows: list[Row]) -> tuple[list[Row], Any]:
+        """The rows that the model can take, and their inputs; None where these are yet to be made."""
+        if len(rows) > 1 and rows[0].brought is None:
+            try:
+                inputs = self.chat.encode([row.query for row in rows], max(row.max_tokens for row in rows))
+            # Whatever it is, it may be the fault of one of them: they are read one by one.
+            except Exception as error:
+                log.debug("a batch could not be encoded: %s", type(error).__name__)
+            else:
+                for row, length in zip(rows, inputs["attention_mask"].sum(1).tolist(), strict=True):
+                    row.prompt_tokens = length
+                self.metrics.count("prompt_tokens_total", sum(row.prompt_tokens for row in rows))
+                return rows, inputs
+        known: dict[int, int] = {}
+        return [row for row in rows if self._fits(row, known)], None
 
     def _fits(self, row: Row, known: dict[int, int]) -> bool:
         """Whether the model can take the row by itself; tells its client why not, so that it spoils no batch.
@@ -167,9 +204,9 @@ class Worker(threading.Thread):
         self.metrics.count("prompt_tokens_total", row.prompt_tokens)
         return True
 
-    def _answer(self, rows: list[Row]) -> None:
+    def _answer(self, rows: list[Row], inputs: Any) -> None:
         if rows[0].brought is None:
-            answers = write(self.chat, rows, self.reader)
+            answers = write(self.chat, rows, self.reader, inputs)
         else:
             answers = self.chat.given(
                 [row.query for row in rows], [str(row.brought) for row in rows], rows[0].way.methods, name="given text"
