@@ -12,9 +12,14 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
+from lvlm_saliency.scenes import demo_scenes, draw_scene, generate_scenes
+from lvlm_saliency.scenes.classes import PLURALS
 from lvlm_saliency.studies.label_files import read_labelled
 from report.browser import browser, complaints, requests, wait_until
 
+from .conftest import running
+
+NAMES = set(PLURALS)
 LOCAL = ("data:", "blob:", "chrome:", "chrome-untrusted:")
 CONTRASTS = """
 const linear = (c) => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
@@ -81,6 +86,12 @@ def one(driver, css):
     return driver.find_element(By.CSS_SELECTOR, css)
 
 
+def choose(driver, word):
+    """Click a word where no bar lies over it."""
+    driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", word)
+    word.click()
+
+
 def words(driver):
     return driver.find_elements(By.CSS_SELECTOR, ".case .answer .word")
 
@@ -123,7 +134,7 @@ def test_upload_ask_compare_click_label_and_save(page, server, folder, tmp_path,
     before = page.execute_script(canvas)
     at = next(at for at, word in enumerate(words(page)) if at > 4 and word.text.isalpha())
     chosen = words(page)[at]
-    chosen.click()
+    choose(page, chosen)
     wait_until(
         page, f"return document.querySelector('.case').dataset.shown === '0:{chosen.get_attribute('data-token')}'"
     )
@@ -137,6 +148,7 @@ def test_upload_ask_compare_click_label_and_save(page, server, folder, tmp_path,
     ActionChains(page).send_keys("u").perform()
     assert one(page, "#label-count").text == "Choose a word and mark it."
     ActionChains(page).send_keys("r").send_keys(Keys.ARROW_RIGHT).send_keys("h").perform()
+    page.execute_script("document.querySelector('.steps details').open = true")
     one(page, "#save-labels").click()
     lines = [json.loads(line) for line in downloaded(folder, "labels.jsonl").read_text().splitlines()]
     assert [line["image"] for line in lines] == ["my-picture.png"]
@@ -168,10 +180,10 @@ def test_letters_can_be_read_and_nothing_overflows(page, server, tmp_path, pictu
             ask(page, tmp_path, pictures)
         assert page.execute_script(CONTRASTS) == [], scheme
         assert page.execute_script("return document.documentElement.scrollWidth <= innerWidth")
-        words(page)[3].click()
+        choose(page, words(page)[3])
         time.sleep(0.3)
         assert page.execute_script(CONTRASTS) == [], f"{scheme}, chosen"
-        words(page)[3].click()
+        choose(page, words(page)[3])
 
 
 def test_samples_stop_and_problems(page):
@@ -219,3 +231,132 @@ def test_one_page_is_built_of_the_reports_own_files():
     text = "".join(resources.files("lvlm_saliency.serve").joinpath("static", name).read_text() for name in own)
     for name in ("class TextView", "class PictureView", "class Run ", "function heatColour"):
         assert name not in text, f"{name} belongs to the report"
+
+
+@pytest.fixture
+def calibrating(driver, chat, tmp_path):
+    """The page of a server that calibrates."""
+    with running(chat, calibrations=tmp_path / "guards") as server:
+        look(driver, 1280, 900, "light")
+        driver.get(f"{server.url}/")
+        wait_until(driver, "return document.body.dataset.ready === 'true'")
+        yield driver
+        assert [url for url in requests(driver) if not url.startswith((*LOCAL, server.url))] == []
+        # A refusal that a test provokes is told on the console as well.
+        assert [line for line in complaints(driver) if "status of 400" not in line] == []
+
+
+def test_a_guards_rewriting_is_shown_as_it_happens(page, tmp_path):
+    page.execute_script(
+        "window.drafts = []; window.fixed = []; new MutationObserver(() => {"
+        "const live = document.querySelector('#live article'); if (!live) return;"
+        "const text = (css) => [...live.querySelectorAll(css)].map((node) => node.textContent).join(' ');"
+        "window.drafts.push(text('.draft'));"
+        "const answer = live.querySelector('.answer').textContent;"
+        "window.fixed.push(answer.slice(0, answer.length - text('.draft').length));"
+        "window.logged = text('.guard .taken s'); window.instead = text('.guard .instead'); })"
+        ".observe(document.getElementById('live'), {subtree: true, childList: true, characterData: true});"
+        "document.querySelector('.more').open = true"
+    )
+    file = tmp_path / "beach.png"
+    draw_scene(demo_scenes(6)[5]).save(file)
+    one(page, "#file").send_keys(str(file))
+    for way in ("plain", "guard"):
+        one(page, f"#ways input[value={way}]").send_keys(Keys.SPACE)
+    one(page, "#prompt").send_keys(Keys.CONTROL, Keys.ENTER)
+    wait_until(page, "return document.querySelector('.case')?.dataset.shown !== undefined", 120)
+    drafts, fixed = page.execute_script("return [window.drafts, window.fixed]")
+    assert len(set(drafts)) > 20, "words are seen while their sentence may still be taken back"
+    assert "boat" in page.execute_script("return window.logged")
+    assert page.execute_script("return window.instead").startswith("written instead: ")
+    text = one(page, ".case .answer").text
+    flat = " ".join(text.split())
+    for before in fixed:
+        assert flat.startswith(" ".join(before.split())), "what is settled never changes"
+    taken = one(page, ".case .guard")
+    assert "boat" in taken.text
+    assert "written instead" in taken.text
+    assert "boat" not in text
+
+
+def test_a_calibration_that_cannot_be_is_refused_in_a_line(calibrating, tmp_path, pictures):
+    page = calibrating
+    ask(page, tmp_path, pictures)
+    page.execute_script("document.querySelector('.steps details').open = true")
+    assert one(page, "#calibrate").get_attribute("disabled")
+    choose(page, words(page)[4])
+    ActionChains(page).send_keys("h").perform()
+    assert one(page, "#labelled-count").text == "1 picture labelled"
+    one(page, "#calibrate").click()
+    wait_until(page, "return !document.getElementById('problem').hidden")
+    assert "1 labelled pictures: too few (at least 40" in one(page, "#problem").text
+    assert not one(page, "#calibrating").is_displayed()
+    assert one(page, "#calibrate").is_enabled()
+    assert page.execute_script(CONTRASTS) == []
+
+
+def test_no_calibration_is_offered_where_there_is_none(page, tmp_path, pictures):
+    ask(page, tmp_path, pictures)
+    page.execute_script("document.querySelector('.steps details').open = true")
+    assert not one(page, "#calibrate-here").is_displayed()
+    assert "guard calibrate" in one(page, "#commands").text
+
+
+@pytest.mark.slow
+def test_from_pictures_to_a_calibrated_guard_without_leaving_the_page(calibrating, tmp_path, folder):
+    page, scenes = calibrating, generate_scenes(44, 4711)
+    files = []
+    for number, scene in enumerate(scenes):
+        files.append(tmp_path / f"own-{number}.png")
+        draw_scene(scene).save(files[-1])
+    one(page, "#file").send_keys("\n".join(map(str, files)))
+    wait_until(page, f"return document.querySelectorAll('#thumbs img').length === {len(files)}")
+    assert one(page, "#apart").is_selected(), "more than a question may hold are asked about one by one"
+    page.execute_script("document.getElementById('max').value = 20; document.querySelector('.more').open = true")
+    one(page, "#go").click()
+    wait_until(page, "return /^picture 3 of 44/.test(document.getElementById('state').textContent)", 120)
+    wait_until(page, f"return document.querySelectorAll('.case').length === {len(files)}", 500)
+    wait_until(page, "return !document.getElementById('go').disabled")
+    there = {file.name: {one.name for one in scene.objects} for file, scene in zip(files, scenes, strict=True)}
+    page.execute_script("document.querySelector('.steps details').open = true; document.activeElement.blur()")
+    for _ in files:
+        ActionChains(page).send_keys("n").perform()
+        name, found = page.execute_script(
+            "const at = document.querySelector('.word[tabindex=\"0\"].chosen, .word.chosen')?.closest('.case');"
+            "return [at.querySelector('h2').textContent.split(':')[0],"
+            " [...at.querySelectorAll('.answer .word')].map((word) => [Number(word.dataset.token), word.textContent])]"
+        )
+        for token, word in found:
+            if word.strip(".,").lower() in NAMES:
+                page.execute_script(
+                    "document.querySelectorAll('.case').forEach((node) => { if"
+                    " (node.querySelector('h2').textContent.startsWith(arguments[0] + ':'))"
+                    ' node.querySelector(`.answer .word[data-token="${arguments[1]}"]:not(.chosen)`)?.click(); })',
+                    name,
+                    token,
+                )
+                ActionChains(page).send_keys("r" if word.strip(".,").lower() in there[name] else "h").perform()
+    assert int(one(page, "#labelled-count").text.split()[0]) >= 40
+    loss = one(page, "#recall-loss")
+    loss.clear()
+    loss.send_keys("10")
+    page.execute_script(
+        "window.stages = new Set(); new MutationObserver(() => window.stages.add("
+        "document.getElementById('calibrate-state').textContent))"
+        ".observe(document.getElementById('calibrate-state'), {childList: true})"
+    )
+    one(page, "#calibrate").click()
+    wait_until(page, "return document.getElementById('guard-made').textContent", 300)
+    assert "guard-1 is ready" in one(page, "#guard-made").text
+    assert any("questions" in stage for stage in page.execute_script("return [...window.stages]"))
+    assert one(page, "#ways input[value=guard-1]").is_selected()
+    one(page, "#guard-made button").click()
+    with zipfile.ZipFile(downloaded(folder, "guard-1.zip")) as archive:
+        assert "guard-1/guard.yaml" in archive.namelist()
+    page.execute_script("document.querySelector('#ways input[value=plain]').click()")
+    page.find_elements(By.CSS_SELECTOR, "#thumbs button")[0].click()
+    for _ in range(42):
+        page.find_elements(By.CSS_SELECTOR, "#thumbs button")[0].click()
+    one(page, "#go").click()
+    wait_until(page, f"return document.querySelectorAll('.case').length === {len(files) + 1}", 120)
+    assert one(page, "#problem").is_displayed() is False

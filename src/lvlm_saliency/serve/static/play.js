@@ -124,7 +124,7 @@ async function askOne(question, pictures, ways, many) {
 // The finished answers as a section of the report.
 async function show(question, pictures, done, many) {
   at("shown").hidden = false;
-  at("label-bar").hidden = false;
+  at("label-bar").hidden = at("steps").hidden = false;
   const names = pictures.map(({name}) => name).join(", ");
   const section = await addCase({...done[0].data, title: `${names}: ${question}`, prompt: question, runs: done.map(({run}) => run),
     files: pictures});
