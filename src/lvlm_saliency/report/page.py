@@ -52,11 +52,6 @@ def page_data(report: Report, budget: int = ROW_BUDGET) -> dict[str, Any]:
     }
 
 
-def regions_of(thinks: bool) -> list[str]:
-    """The regions of a page of texts, which may be of models that think."""
-    return [*REGIONS, *(PARTS if thinks else ())]
-
-
 def case_data(case: Case, budget: int, regions: Sequence[str] = REGIONS) -> dict[str, Any]:
     """The data of a section of a page. `budget`: bytes of rows for each of its texts, before base64; `regions`: those
     of the page."""
