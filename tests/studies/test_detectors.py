@@ -15,12 +15,13 @@ from lvlm_saliency.errors import InputError, SettingError
 from lvlm_saliency.studies.areas import Draws, simultaneous
 from lvlm_saliency.studies.detect.mentions import NEAR
 from lvlm_saliency.studies.detect.published import fits
+from lvlm_saliency.studies.detect.published.compare import ALL, FIRST
 from lvlm_saliency.studies.detect.published.cost import Cost
 from lvlm_saliency.studies.detect.published.gather import Words
 from lvlm_saliency.studies.detect.published.judge import POOLED, Sample
 from lvlm_saliency.studies.detect.published.page import page
 from lvlm_saliency.studies.detect.published.rows import CLASSES, Row, chosen, rows_of
-from lvlm_saliency.studies.detect.published.study import ALL, FIRST, Published, judged
+from lvlm_saliency.studies.detect.published.study import Published, judged
 
 LAB = SimpleNamespace(setup=lambda: {"model": "made up"})
 
@@ -60,7 +61,7 @@ def words(seed: int, pictures: int = 80, each: int = 6) -> Words:
             "svar at A": truth + 0.3 * random.normal(size=count),
             "pas": place + 0.01 * random.normal(size=count),
             "nll": random.normal(size=count),
-            "risk": truth,
+            "risk": expit(2 * truth + 0.8 * place - 4),
         },
         features={"probe": features},
     )
@@ -87,9 +88,21 @@ def test_a_detector_that_reads_position_alone_falls_to_chance_within_it(planted)
 
 def test_where_it_is_read_and_who_is_above_whom(planted):
     assert planted.places["svar"].low > 0
-    assert planted.ours["svar"].low > 0
-    assert planted.ours["pas"].low > 0
-    assert "risk" not in planted.ours
+    assert planted.ours["risk", "svar"].low > 0
+    assert planted.ours["risk", "pas"].low > 0
+    assert planted.ours_overall["risk", "nll"].low > 0
+    assert {own for own, _ in planted.ours} == {"risk"}
+    assert "risk" not in {other for _, other in planted.ours}
+
+
+def test_the_shipped_risk_is_judged_as_it_stands(planted):
+    assert set(planted.shipped) == {"greedy", "sample", "locore"}
+    assert all(one.ece.value < 1.3 * one.by_chance[1] for one in planted.shipped.values())
+    loud = words(5)
+    loud.scores["risk"][:] = np.where(loud.scores["risk"] > 0.5, 1.0, 0.0)
+    found = judged([row("risk")], {"greedy": loud}, ["greedy"], 50, 0, costs={})
+    assert found.shipped["greedy"].ece.value > 0.08
+    assert "as it stands" in page(LAB, found).findings[-1].text
 
 
 def test_missing_scores_lower_the_coverage_and_nothing_else(planted):

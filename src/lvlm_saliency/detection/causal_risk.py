@@ -11,6 +11,7 @@ from lvlm_saliency.detection.base import Depth, Needs
 from lvlm_saliency.detection.fitted import Cases, Trained, logistic_or_trees
 from lvlm_saliency.detection.mention import Mention
 from lvlm_saliency.detection.reading import Reading
+from lvlm_saliency.detection.self_check import answer_of
 
 BEFORE = 2
 
@@ -24,7 +25,7 @@ class CausalRisk(Trained):
     layer the head-averaged attention over earlier answer tokens, the one before, prompt, system and picture, and how
     far it is spread over the picture, at the state that predicts the word and at the word; entropy (of the 100 largest
     logits) behind the word. `hidden` adds hidden states L / 2 and L at the word (as `probe`): no further pass, but more
-    to capture.
+    to capture. `asked` adds the model's answer to a question about the object (as `self-check`): a short pass for each.
 
     Ours. `risk` is the shipped one, which also reads saliency and the six tokens behind the word.
     """
@@ -36,10 +37,12 @@ class CausalRisk(Trained):
 
     where: str = "P and A"
     hidden: bool = False
+    asked: bool = False
 
     def needs(self, depth: Depth) -> Needs:
         states = frozenset([depth.count // 2, depth.count]) if self.hidden else frozenset()
-        return Needs(logits=True, attention=frozenset(depth.attention), text=states)
+        extra = frozenset(["self-check"]) if self.asked else frozenset()
+        return Needs(logits=True, attention=frozenset(depth.attention), text=states, extra=extra)
 
     def features(self, reading: Reading, mention: Mention) -> np.ndarray:
         token = self.token(mention)
@@ -56,7 +59,8 @@ class CausalRisk(Trained):
         states = []
         if self.hidden:
             states = [reading.state(i, token + 1) for i in (reading.depth.count // 2, reading.depth.count)]
-        return np.concatenate([told, place, *looks, *states])
+        answers = [[answer_of(reading, mention)]] if self.asked else []
+        return np.concatenate([told, place, *looks, *states, *answers])
 
     def learn(self, cases: Cases, seed: int) -> Any:
         return logistic_or_trees(cases, seed)

@@ -33,5 +33,10 @@ class SelfCheck(Detector):
         return Needs(extra=frozenset(["self-check"]))
 
     def at(self, reading: Reading, token: int, mention: Mention) -> float:
-        answers = reading.part("extra", "self-check", "answers to questions")
-        return float(answers.get(mention.name, float("nan")))
+        return answer_of(reading, mention)
+
+
+def answer_of(reading: Reading, mention: Mention) -> float:
+    """log p(no) - log p(yes) about the object of a mention; NaN where the model was not asked."""
+    answers = reading.part("extra", "self-check", "answers to questions")
+    return float(answers.get(mention.name, float("nan")))

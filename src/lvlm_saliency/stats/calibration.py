@@ -77,15 +77,13 @@ def _bins(risk: np.ndarray, bins: int) -> list[np.ndarray]:
 def judged(risk: np.ndarray, y: np.ndarray, pictures: np.ndarray, resamples: int, seed: int) -> Calibration:
     """How well `risk` float `[N]` is calibrated for y bool `[N]`; intervals redraw pictures int `[N]`."""
     resampler = stats.Resampler(pictures, resamples, seed)
-    random = np.random.default_rng(seed)
-    perfect = np.array([ece(risk, random.random(len(risk)) < risk) for _ in range(500)])
     found = [
         Bin(float(risk[part].mean()), resampler.of(part).estimate(stats.mean(y[part]))) for part in _bins(risk, BINS)
     ]
     share = np.clip(risk, 1e-12, 1 - 1e-12)
     return Calibration(
         ece=resampler.estimate(error_of(risk, y)),
-        by_chance=(float(perfect.mean()), float(np.quantile(perfect, 0.95))),
+        by_chance=by_chance(risk, seed),
         brier=resampler.estimate(stats.mean((risk - y) ** 2)),
         constant=float(y.mean() * (1 - y.mean())),
         loss=float(-np.mean(np.where(y, np.log(share), np.log1p(-share)))),
@@ -94,6 +92,13 @@ def judged(risk: np.ndarray, y: np.ndarray, pictures: np.ndarray, resamples: int
         bins=tuple(found),
         n=len(y),
     )
+
+
+def by_chance(risk: np.ndarray, seed: int) -> tuple[float, float]:
+    """Mean and 95 % bound of the calibration error of a perfectly calibrated risk with these values, float `[N]`."""
+    random = np.random.default_rng(seed)
+    perfect = np.array([ece(risk, random.random(len(risk)) < risk) for _ in range(500)])
+    return float(perfect.mean()), float(np.quantile(perfect, 0.95))
 
 
 def isotonic(odds: np.ndarray, y: np.ndarray, new: np.ndarray) -> np.ndarray:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lvlm_saliency.studies.detect.published.compare import FIRST
 from lvlm_saliency.studies.detect.published.judge import POOLED
 from lvlm_saliency.studies.detect.published.rows import CLASSES
-from lvlm_saliency.studies.detect.published.tables import FIRST, ranked
+from lvlm_saliency.studies.detect.published.tables import ranked
 from lvlm_saliency.studies.figures import BLUE, GREEN, GREY, MARKERS, ORANGE, PURPLE, panels
 
 if TYPE_CHECKING:

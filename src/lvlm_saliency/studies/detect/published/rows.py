@@ -20,9 +20,11 @@ OTHER_MODES: dict[str, tuple[dict[str, Any], ...]] = {
     "sadt": ({"mode": "official_code"},),
     "blank-picture": ({"mode": "divergence"},),
     "overthinking-trained": ({"repeat": False},),
-    "causal-risk": ({"hidden": True},),
+    "causal-risk": ({"hidden": True}, {"asked": True}),
 }
 """Further settings that are rows of their own."""
+OURS = ("risk", "causal-risk")
+"""The detectors of this package: in each class of cost one row of theirs is held against the published ones."""
 REDUCTIONS = ("last", "mean", "max")
 CLASSES = (
     "free: one pass",
@@ -35,8 +37,8 @@ CLASSES = (
 
 @dataclass(frozen=True)
 class Row:
-    """A detector with settings. label: what tables call it; main: whether it is the detector as it is by default;
-    fits: whether it is fitted on other pictures."""
+    """A detector with settings. label: what tables call it; main: whether it stands in the main table: the detector as
+    it is by default, and every setting of ours; fits: whether it is fitted on other pictures."""
 
     label: str
     detector: Detector
@@ -47,6 +49,11 @@ class Row:
     def name(self) -> str:
         """The detector's registered name."""
         return self.detector.name
+
+    @property
+    def ours(self) -> bool:
+        """Whether it is of this package, and not published."""
+        return self.name in OURS
 
     @property
     def cost(self) -> str:
@@ -91,7 +98,7 @@ def rows_of(names: Sequence[str], several_tokens: bool) -> list[Row]:
                 found.append(Row(f"{name} at {where}", detector(name, where=where), fits=found[-1].fits))
         for settings in OTHER_MODES.get(name, ()):
             told = ", ".join(f"{key} {value}" for key, value in settings.items() if key != "subtokens")
-            found.append(Row(f"{name} ({told})", detector(name, **settings), fits=learns))
+            found.append(Row(f"{name} ({told})", detector(name, **settings), main=name in OURS, fits=learns))
         if name == "lens-cosine":
             found.append(Row(f"{name} (less class means)", one, fits=True))
         if several_tokens and one.granularity == "token" and not isinstance(one, Fittable):

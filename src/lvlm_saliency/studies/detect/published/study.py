@@ -14,31 +14,15 @@ import numpy as np
 
 from lvlm_saliency.errors import InputError, SettingError
 from lvlm_saliency.evaluation.systems import GREEDY, SAMPLED
+from lvlm_saliency.stats.calibration import Calibration
 from lvlm_saliency.stats.clusters import Estimate
-from lvlm_saliency.studies.areas import Draws, simultaneous
-from lvlm_saliency.studies.detect.published import fits
+from lvlm_saliency.studies.detect.published import compare, fits
 from lvlm_saliency.studies.detect.published.cost import Cost, measured
 from lvlm_saliency.studies.detect.published.gather import Words, gather, words_of
-from lvlm_saliency.studies.detect.published.judge import POOLED, Reached, Sample, labelled
+from lvlm_saliency.studies.detect.published.judge import POOLED, Reached, labelled
 from lvlm_saliency.studies.detect.published.rows import Row, chosen, rows_of
 from lvlm_saliency.studies.lab import Lab
 from lvlm_saliency.studies.page import Page
-
-FIRST, ALL = "first mentions", "all mentions"
-OURS = "risk"
-
-
-@dataclass(frozen=True)
-class Transfer:
-    """A score that was fitted or calibrated on one way of decoding and judged on another (first mentions)."""
-
-    label: str
-    trained: str
-    tested: str
-    auroc: Estimate
-    ece: Estimate
-    risk: float
-    rate: float
 
 
 @dataclass(frozen=True)
@@ -48,8 +32,10 @@ class Results:
     rows: of the table, in order; controls: names of the trivial rows; ways: of decoding; trained: those that are
     trained on; reached: by label, by (way or "pooled", first or all mentions); over: by label, AUROC over each control,
     position-matched or not, intervals that hold for all rows at once; places: by detector, AUROC at A less that at P;
-    ours: by label, AUROC of the risk less that of the row, position-matched; costs; transfers; counts: of words,
-    hallucinated words and pictures by (way, kind); several: whether any word has several tokens.
+    ours, ours_overall: by a row of ours and a published one of no higher cost class, AUROC of ours less the other's,
+    within position and over all pairs, intervals that hold for all these pairs at once; shipped: by way of decoding,
+    the calibration of the shipped risk as it stands; costs; transfers; counts: of words, hallucinated words and
+    pictures by (way, kind); several: whether any word has several tokens.
     """
 
     rows: Sequence[Row]
@@ -59,15 +45,17 @@ class Results:
     reached: Mapping[str, Mapping[tuple[str, str], Reached]]
     over: Mapping[str, Mapping[str, Estimate]]
     places: Mapping[str, Estimate]
-    ours: Mapping[str, Estimate]
+    ours: Mapping[tuple[str, str], Estimate]
+    ours_overall: Mapping[tuple[str, str], Estimate]
+    shipped: Mapping[str, Calibration]
     costs: Mapping[str, Cost]
-    transfers: Sequence[Transfer]
+    transfers: Sequence[compare.Transfer]
     counts: Mapping[tuple[str, str], tuple[int, int, int]]
     several: bool
     missing: Sequence[str] = field(default=())
 
     def main(self) -> list[Row]:
-        """The detectors as they are by default, those that have scores."""
+        """The rows of the main table that have scores."""
         return [row for row in self.rows if row.main and row.label in self.reached]
 
 
@@ -101,9 +89,9 @@ class Published:
         several = any(one.end - one.start > 1 for some in texts.values() for words in words_of(some) for one in words)
         names = chosen(self.names)
         missing = []
-        if OURS in names and (reason := _unfit(lab)):
-            names = [name for name in names if name != OURS]
-            missing.append(f"{OURS}: {reason}")
+        if compare.SHIPPED in names and (reason := _unfit(lab)):
+            names = [name for name in names if name != compare.SHIPPED]
+            missing.append(f"{compare.SHIPPED}: {reason}")
         rows = rows_of(names, several)
         words = {way: gather(lab, way, rows, extra) for way in ways}
         trained = [way for way in (GREEDY, SAMPLED) if way in ways]
@@ -154,7 +142,7 @@ def judged(
             left.append(f"{row.label}: too few hallucinated words to learn from")
         else:
             risks[row.label] = found
-    samples = _samples(words, trained, resamples, seed)
+    samples = compare.samples_of(words, trained, resamples, seed)
     main = {*fits.CONTROLS, *(row.label for row in rows if row.main)}
     reached: dict[str, dict[tuple[str, str], Reached]] = {}
     for label, by_way in risks.items():
@@ -162,12 +150,12 @@ def judged(
         reached[label] = {
             key: sample.reach(labelled(by_way, ways, masks), labelled(shares, ways, masks))
             for key, (sample, ways, masks) in samples.items()
-            if label in main or key == (POOLED, FIRST)
+            if label in main or key == (POOLED, compare.FIRST)
         }
-    sample, ways, masks = samples[POOLED, FIRST]
+    sample, ways, masks = samples[POOLED, compare.FIRST]
     flat = {label: labelled(by_way, ways, masks) for label, by_way in risks.items()}
     labels = [row.label for row in rows if row.main and row.label in flat]
-    over = _over(sample, flat, labels)
+    over = compare.over(sample, flat, labels)
     return Results(
         rows=[row for row in rows if row.label in risks],
         controls=list(fits.CONTROLS),
@@ -175,113 +163,13 @@ def judged(
         trained=list(trained),
         reached=reached,
         over=over,
-        places=_places(sample, flat, rows),
-        ours=_ours(sample, flat, labels),
+        places=compare.places(sample, flat, rows),
+        ours=compare.ours(sample, flat, rows, sample.position),
+        ours_overall=compare.ours(sample, flat, rows),
+        shipped=compare.shipped(samples, risks, words),
         costs=costs,
-        transfers=_transfers(rows, words, risks, trained, folds, samples, seed),
+        transfers=compare.transfers(rows, words, risks, trained, folds, samples, seed),
         counts={key: (len(one), int(one.y.sum()), len(np.unique(one.group))) for key, (one, _, _) in samples.items()},
         several=several,
         missing=left,
     )
-
-
-Samples = dict[tuple[str, str], tuple[Sample, list[str], list[np.ndarray]]]
-
-
-def _samples(words: Mapping[str, Words], trained: Sequence[str], resamples: int, seed: int) -> Samples:
-    """The words by (way of decoding or "pooled", first or all mentions)."""
-    found: Samples = {}
-    for kind in (FIRST, ALL):
-        for key, ways in [*((way, [way]) for way in words), (POOLED, list(trained))]:
-            parts = [words[way] for way in ways]
-            masks = [part.first if kind == FIRST else np.ones(len(part), dtype=bool) for part in parts]
-            found[key, kind] = Sample.of(parts, masks, resamples, seed), list(ways), masks
-    return found
-
-
-def _over(sample: Sample, flat: Mapping[str, np.ndarray], labels: Sequence[str]) -> dict[str, dict[str, Estimate]]:
-    """By row, AUROC over each control (plain), and over chance among words of equal position ("in position"): intervals
-    for all rows at once, family by family."""
-    families: dict[str, dict[str, Draws]] = {
-        control: {label: sample.gain(flat[label], flat[control]) for label in labels} for control in fits.CONTROLS
-    }
-    families["in position"] = {
-        label: _less(sample.areas(np.isfinite(flat[label])).auroc(*_in_position(sample, flat[label])), 0.5)
-        for label in labels
-    }
-    families["wording in position"] = {
-        label: sample.gain(flat[label], flat["wording"], sample.position) for label in labels
-    }
-    together = {family: simultaneous(found) for family, found in families.items()}
-    return {label: {family: found[label] for family, found in together.items()} for label in labels}
-
-
-def _in_position(sample: Sample, risk: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    rows = np.isfinite(risk)
-    return risk[rows], sample.position[rows]
-
-
-def _less(one: Draws, value: float) -> Draws:
-    return Draws(one.value - value, one.draws - value, one.n, one.enough)
-
-
-def _places(sample: Sample, flat: Mapping[str, np.ndarray], rows: Sequence[Row]) -> dict[str, Estimate]:
-    """Where both were read: position-matched AUROC at the word less that at the state that predicts it."""
-    found = {}
-    for name in dict.fromkeys(row.name for row in rows):
-        both = {
-            place: label
-            for row in rows
-            if row.name == name and (label := row.label) in flat
-            for place in ("P", "A")
-            if row.detector.where == place and (row.main or label == f"{name} at {place}")
-        }
-        if len(both) == 2:
-            found[name] = sample.gain(flat[both["A"]], flat[both["P"]], sample.position)
-    return simultaneous(found)
-
-
-def _ours(sample: Sample, flat: Mapping[str, np.ndarray], labels: Sequence[str]) -> dict[str, Estimate]:
-    """Position-matched AUROC of the risk less that of every other row, intervals for all at once."""
-    if OURS not in flat:
-        return {}
-    others = [label for label in labels if label != OURS]
-    return simultaneous({label: sample.gain(flat[OURS], flat[label], sample.position) for label in others})
-
-
-def _transfers(
-    rows: Sequence[Row],
-    words: Mapping[str, Words],
-    risks: Mapping[str, Mapping[str, np.ndarray]],
-    trained: Sequence[str],
-    folds: fits.Folds,
-    samples: Samples,
-    seed: int,
-) -> list[Transfer]:
-    """Every default row, fitted and calibrated on one way of decoding (pictures apart), tested on each."""
-    found = []
-    for row in rows:
-        if not row.main or row.label not in risks:
-            continue
-        for source in trained:
-            own = risks[row.label] if not row.fits else fits.cross_fitted(row, words, [source], folds, seed)
-            if own is None:
-                continue
-            shares = fits.calibrated(own, words, [source], folds)
-            for tested in words:
-                sample, _, masks = samples[tested, FIRST]
-                risk, share = own[tested][masks[0]], shares[tested][masks[0]]
-                one = sample.reach(risk, share)
-                known = np.isfinite(share)
-                found.append(
-                    Transfer(
-                        row.label,
-                        source,
-                        tested,
-                        one.auroc.estimate(),
-                        one.ece,
-                        float(share[known].mean()) if known.any() else float("nan"),
-                        float(sample.y[known].mean()) if known.any() else float("nan"),
-                    )
-                )
-    return found
