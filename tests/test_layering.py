@@ -27,7 +27,7 @@ FLOORS = (
     ("report",),
     ("chat",),
     ("checks", "evaluation"),
-    ("studies",),
+    ("annotation", "studies"),
     ("reproduce", "serve"),
     ("cli",),
     ("demo", "integrations"),

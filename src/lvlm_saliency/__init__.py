@@ -15,6 +15,8 @@ __version__ = "0.1.0"
 _HOMES = {
     "generate": "decoding.loop",
     "GenerateOutput": "model.output",
+    "annotate": "annotation.run",
+    "AnnotateSettings": "annotation.settings",
     "Answer": "chat.answer",
     "Chat": "chat.model",
     "Explanation": "chat.explanation",

@@ -351,3 +351,34 @@ def test_summary_of_a_run_is_not_clipped(driver, tmp_path, width):
         "return [...document.querySelectorAll('.panels svg .panel')].map((n) => n.getBoundingClientRect().height)"
     )
     assert min(letters) >= 9
+
+
+def test_page_with_detectors_opens_coloured_by_the_first_and_offers_all(driver, tmp_path):
+    trace, words = fabricated()
+    nan = float("nan")
+    risk, svar, ads = [nan] * 49, [nan] * 49, [nan] * 49
+    risk[7], svar[7:9], svar[10], svar[12], ads[20] = 0.05, [-2.0, -2.0], 3.0, 0.5, 7.0
+    open_page(driver, page(tmp_path / "a.html", [trace], words, risk=risk, detectors={"svar": svar, "ads": ads}))
+    kinds = "return [...document.querySelectorAll('.answer .word')].map((word) => word.dataset.fill)"
+    shares = (
+        "return [...document.querySelectorAll('.answer .word')].map((word) => word.style.getPropertyValue('--share'))"
+    )
+    filled = [t for t, kind in enumerate(driver.execute_script(kinds)) if kind == "risk"]
+    assert filled == [7, 8, 10, 12]
+    found = driver.execute_script(shares)
+    assert [found[t] for t in filled] == ["0.0%", "0.0%", "100.0%", "50.0%"]
+    legend = driver.find_element(By.CSS_SELECTOR, ".legend").text
+    assert "svar: \u22122.000" in legend
+    assert "3.000: more likely hallucinated" in legend
+    assert "svar 3.000" in words_of(driver)[10].get_attribute("title")
+    driver.find_element(By.CSS_SELECTOR, "#colour label:has(input[value='detector:ads'])").click()
+    assert [t for t, kind in enumerate(driver.execute_script(kinds)) if kind == "risk"] == [20]
+    driver.find_element(By.CSS_SELECTOR, "#colour label:has(input[value=risk])").click()
+    assert [t for t, kind in enumerate(driver.execute_script(kinds)) if kind == "risk"] == [7]
+    assert "risk that the object is not there" in driver.find_element(By.CSS_SELECTOR, ".legend").text
+    driver.find_element(By.CSS_SELECTOR, "#colour label:has(input[value=hold])").click()
+    assert set(driver.execute_script(kinds)[1:]) == {"score"}
+    click_word(driver, 10)
+    facts = driver.find_element(By.CSS_SELECTOR, ".facts").text
+    assert "svar" in facts
+    assert "3.000" in facts

@@ -14,7 +14,8 @@ from lvlm_saliency.errors import InputError
 from lvlm_saliency.studies.lab import Lab, StudySettings
 from lvlm_saliency.studies.label_files import read_labelled
 from lvlm_saliency.studies.labels import labelled
-from lvlm_saliency.studies.texts import Span, first_mentions, overlapping, text_pieces, tokenised
+from lvlm_saliency.studies.texts import Span, first_mentions
+from lvlm_saliency.tracing.pieces import overlapping, text_pieces, tokenised
 from zoo.tokenizer import build_tokenizer
 
 TOKENIZER = build_tokenizer(image_token="<image>")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,7 +13,9 @@ from sklearn.metrics import log_loss as their_log_loss
 from sklearn.metrics import roc_auc_score
 
 from lvlm_saliency.errors import InputError
-from lvlm_saliency.risk.fitting import LOGISTIC, Data, Trees, fit, log_loss, platt
+from lvlm_saliency.risk.fitting import KNOTS, LOGISTIC, Data, Trees, fit, log_loss, platt
+from lvlm_saliency.risk.fitting import calibration as calibration_of
+from lvlm_saliency.risk.model import RiskModel
 from lvlm_saliency.stats import calibration
 
 
@@ -135,3 +139,39 @@ def test_isotonic_keeps_the_order():
     risk = calibration.isotonic(odds, y, new)
     assert (np.diff(risk) >= 0).all()
     assert 0 <= risk.min() <= risk.max() <= 1
+
+
+def planted_odds(ceiling, seed=0, count=6000):
+    """Log-odds, and labels that they would fit but for a ceiling: the surest words are hallucinated no more often."""
+    random = np.random.default_rng(seed)
+    odds = random.normal(-3, 4, count)
+    y = random.random(count) < ceiling * expit(odds)
+    return odds, Data(odds[:, None], y, np.arange(count) // 5)
+
+
+def test_a_calibration_bends_where_that_holds_on_other_pictures():
+    odds, data = planted_odds(ceiling=0.9)
+    line, straight = calibration_of(odds, data, may_bend=True), calibration_of(odds, data)
+    assert len(line.bends) == 2 * len(KNOTS)
+    new, test = planted_odds(ceiling=0.9, seed=1)
+    assert calibration.ece(expit(line(new)), test.y) < calibration.ece(expit(straight(new)), test.y) / 1.5
+    assert calibration.ece(expit(line(new)), test.y) < 1.3 * calibration.by_chance(expit(line(new)), 0)[1]
+    assert (np.diff(line(np.linspace(-30, 30, 400))) > 0).all()  # no order changes
+    assert (straight.slope, straight.offset) == platt(odds, data.y)
+    assert not len(straight.bends)
+
+
+def test_a_saved_model_bends_as_the_fitted_one(tmp_path):
+    odds, data = planted_odds(ceiling=0.9)
+    values = np.stack([odds, np.zeros_like(odds)], axis=1)
+    kept = {"groups": (), "layers": ()}
+    model = fit(Data(values, data.y, data.picture, ("a", "b")), may_bend=True, **kept).model
+    assert len(model.bends)
+    np.testing.assert_allclose(model.probability(values), expit(model.calibrated(model.log_odds(values))))
+    model.save(tmp_path / "risk.safetensors")
+    again = RiskModel.load(tmp_path / "risk.safetensors")
+    np.testing.assert_array_equal(again.probability(values), model.probability(values))
+    for bends in ([1.0], [3.0, 0.1, 1.0, 0.1], [0.0, -5.0]):
+        dataclasses.replace(model, bends=np.array(bends)).save(tmp_path / "bad.safetensors")
+        with pytest.raises(InputError, match="bends"):
+            RiskModel.load(tmp_path / "bad.safetensors")

@@ -162,6 +162,7 @@ class Explanation:
             risk=guarded_risk(events, len(self.tokens)) if risk is None and events else risk,
             cut=self.cut,
             guard=events,
+            detectors=self.detectors,
             **more,
         )
 

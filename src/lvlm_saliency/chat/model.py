@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -25,6 +26,9 @@ from lvlm_saliency.model.templates import answer_ids
 from lvlm_saliency.tracing.one_pass import trace
 from lvlm_saliency.tracing.result import SaliencyTrace
 from lvlm_saliency.tracing.words import context_of, tokenizer_of
+
+if TYPE_CHECKING:
+    from lvlm_saliency.detection.mention import Mention
 
 SETTINGS = {"num_beams": 1, "do_sample": False, "temperature": None, "top_p": None, "top_k": None}
 """Greedy decoding, in place of the checkpoint's own defaults."""
@@ -189,6 +193,7 @@ class Chat:
         normalise: str = "row",
         risk: Any = None,
         detectors: Sequence[Any] = (),
+        mentions: Mapping[int, Sequence[Mention]] | None = None,
         layouts: bool = True,
     ) -> list[Explanation]:
         """What each answer's words depend on; answers of one batch share one pass.
@@ -197,6 +202,7 @@ class Chat:
             layers, normalise: as in `lvlm_saliency.trace`.
             risk: a `RiskModel`, None for none.
             detectors: published scores of words, by name or as detectors (`lvlm_saliency.detectors()`).
+            mentions: by number of the answer, from 0, the words that they judge; default every word.
             layouts: whether to compute the layout of image tokens in the pictures, which heat maps need. That of videos
                 is always computed.
 
@@ -209,16 +215,26 @@ class Chat:
             batch = answer.batch
             if id(batch) not in shared:
                 places = _Places(self.layouts(batch) if layouts else [[] for _ in batch.queries], self.films(batch))
-                mates = [one for one in answers if one.batch is batch]
-                scores = self.detect(mates, detectors) if detectors else {}
+                mates = {at: one for at, one in enumerate(answers) if one.batch is batch}
+                words = None if mentions is None else [mentions.get(at, ()) for at in mates]
+                scores = self.detect(list(mates.values()), detectors, words) if detectors else {}
                 shared[id(batch)] = (self.trace(batch, layers, normalise), places, scores)
             whole, places, scores = shared[id(batch)]
             found.append(self._explained(answer, whole, places, risk, scores.get(answer.sample, {})))
         return found
 
-    def detect(self, answers: Sequence[Answer], detectors: Sequence[Any]) -> dict[int, dict[str, list[float]]]:
+    def detect(
+        self,
+        answers: Sequence[Answer],
+        detectors: Sequence[Any],
+        mentions: Sequence[Sequence[Mention]] | None = None,
+    ) -> dict[int, dict[str, list[float]]]:
         """By sample and detector, for answers of one batch, a score for every token: that of its word, NaN between
         words.
+
+        Args:
+            answers, detectors: as in `explain`.
+            mentions: the words of each answer that are judged; default every word.
 
         Raises:
             LvlmSaliencyError: as `detection.capture.reading`.
@@ -229,7 +245,12 @@ class Chat:
 
         batch = answers[0].batch
         chosen = [detector(one) if isinstance(one, str) else one for one in detectors]
-        words = {answer.sample: every_word(answer.answered(self.processor), answer.sample) for answer in answers}
+        words = {
+            answer.sample: every_word(answer.answered(self.processor), answer.sample)
+            if mentions is None
+            else [dataclasses.replace(one, sample=answer.sample) for one in mentions[at]]
+            for at, answer in enumerate(answers)
+        }
         readings = reading(
             self.model,
             batch.inputs,

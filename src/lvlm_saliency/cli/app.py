@@ -27,6 +27,7 @@ COMMANDS = {
     "explain": ("explain:explain", "Show what every word of an answer depends on: earlier words, picture, prompt."),
     "generate": ("generate:generate", "Answer with LocoRE, SGRS or both, and compare with greedy and sampled answers."),
     "evaluate": ("evaluate:evaluate", "Whole benchmarks under methods, with baselines, intervals and controls."),
+    "annotate": ("annotate:annotate", "Read texts that any system wrote: a row for every word, with risk and scores."),
     "study": ("study:study", "The paper's claims, measured again on any model and labelled texts."),
     "reproduce": ("reproduce:reproduce", "The paper's tables on your own checkpoints, its figures beside yours."),
     "tune": ("tune:tune", "Find a method's settings for a model on a budget, and write them to a preset file."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from . import completion
 from .asked import Asked
 from .options import Layers, debug_option, decoding_options, input_options, json_option
 from .quiet import quiet
-from .risk import OWN_RISK, check_risk, open_risk
+from .risk import OWN_RISK, check_risk, open_detector, open_risk
 
 if TYPE_CHECKING:
     from ..chat import Explanation
@@ -47,9 +48,11 @@ Examples:
 )
 @click.option(
     "--detector",
+    "detectors",
+    multiple=True,
     metavar="NAME",
     shell_complete=completion.detector_names,
-    help="Colour words by a published hallucination score (lvlm-saliency detectors lists them).",
+    help="Colour words by a published hallucination score (lvlm-saliency detectors lists them). Repeatable.",
 )
 @click.option("--html", type=click.Path(path_type=Path), help="Write one self-contained page.")
 @click.option(
@@ -64,7 +67,7 @@ Examples:
 )
 @json_option
 @debug_option
-def explain(text, layers, normalise, region, risk, detector, html, png, token, save, compact, as_json, **shared):
+def explain(text, layers, normalise, region, risk, detectors, html, png, token, save, compact, as_json, **shared):
     """Print an answer with every token coloured by its saliency, and mark where saliency falls.
 
     The model writes the answer, by greedy decoding unless told otherwise, or --text gives it. The saliency of a token
@@ -79,29 +82,13 @@ def explain(text, layers, normalise, region, risk, detector, html, png, token, s
         paged = risk is None and bool(html) and asked.model == "scenes" and normalise == "row" and layers is None
         risk = OWN_RISK if paged else risk
         risky = None if risk is None else open_risk(risk, asked.model, layers, normalise)
-        scoring = None if detector is None else open_detector(detector, asked.model)
+        scoring = [open_detector(name, asked.model) for name in dict.fromkeys(detectors)]
         explained, written = run(asked, files, text, layers, normalise, risky, scoring)
         explained = dataclasses.replace(explained, risk=None) if paged else explained
     if as_json:
         show_json(asked, explained, region, written)
     else:
         show(explained, region, written)
-
-
-def open_detector(name: str, model: str) -> Any:
-    """The detector of this name, before a model is loaded.
-
-    Raises:
-        SettingError: there is none, it has to be fitted first, or it is the risk of another model.
-    """
-    from ..detection.registry import detector
-    from ..detection.words import check_ready
-
-    found = detector(name.strip().lower())
-    check_ready(found)
-    if found.name == "risk":
-        open_risk(OWN_RISK, model, None, "row")
-    return found
 
 
 @dataclass(frozen=True)
@@ -141,7 +128,7 @@ def run(
     layers: list[int] | None,
     normalise: str,
     risk: Any = None,
-    detector: Any = None,
+    detectors: Sequence[Any] = (),
 ) -> tuple[Explanation, list[str]]:
     """The explanation, and the paths written."""
     from ..interventions.parsing import parse_methods
@@ -159,14 +146,8 @@ def run(
     places = (
         bool(files.html) or files.token is not None
     )  # only the page and the picture of a token need layouts, and not every family has them
-    scorers = {}
-    if detector is not None:
-        from ..detection.words import scorer
-
-        scorers[detector.name] = scorer(detector, chat.model, chat.processor)
-    explained = chat.explain(answers, layers=layers, normalise=normalise, risk=risk, detectors=scorers, layouts=places)[
-        0
-    ]
+    reading = {"risk": risk, "detectors": detectors, "layouts": places}
+    explained = chat.explain(answers, layers=layers, normalise=normalise, **reading)[0]
     if files.token is not None:
         check_token(files.token, len(explained.tokens))
     return explained, write_files(explained, files)
@@ -210,6 +191,7 @@ def show(explained: Explanation, region: str, written: list[str]) -> None:
     """The coloured words on stdout, the files' names on stderr."""
     from .output import console, say
 
-    explained.show(console(), region, next(iter(explained.detectors), None))
+    for detector in explained.detectors or (None,):
+        explained.show(console(), region, detector)
     for path in written:
         say(f"wrote {path}", err=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -10,10 +12,12 @@ import click
 from lvlm_saliency.model.cut_off import CUT, LEGEND
 
 from ..plain_text import one_line, printable
+from . import completion
 from .asked import Asked
 from .options import debug_option, decoding_options, input_options, json_option
 from .output import say
 from .quiet import quiet
+from .risk import open_detector
 
 COMPARED = ("locore", "sgrs", "sgrs+locore")
 EXAMPLE = """\b
@@ -22,6 +26,7 @@ Examples:
   lvlm-saliency generate --image photo.jpg --prompt "Describe this picture." --compare --seed 7
   lvlm-saliency generate --image photo.jpg --prompt "Describe it." --method sgrs:alpha=0.9,layers=4-6 --explain
   lvlm-saliency generate --image photo.jpg --prompt "Describe it." --method guard
+  lvlm-saliency generate --image photo.jpg --prompt "Describe it." --explain --detector svar --html page.html
 """
 
 
@@ -30,23 +35,55 @@ Examples:
 @decoding_options
 @click.option("--compare", is_flag=True, help="Greedy, sampled and each --method side by side (default: all methods).")
 @click.option("--explain", is_flag=True, help="Colour the words by saliency; for SGRS, list what it rejected and why.")
+@click.option(
+    "--detector",
+    "detectors",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=completion.detector_names,
+    help="With --explain: colour them by a published hallucination score instead. Repeatable.",
+)
+@click.option(
+    "--html", type=click.Path(path_type=Path), help="With --explain: write one self-contained page of the answers."
+)
 @json_option
 @debug_option
-def generate(compare, explain, as_json, **shared):
+def generate(compare, explain, detectors, html, as_json, **shared):
     """Write an answer; several --method act together, or with --compare one after the other.
 
     Without --temperature and --top-p decoding is greedy (SGRS draws by its own rule and seed).
     """
     asked = Asked(**shared)
+    if (detectors or html) and not explain:
+        raise click.UsageError("--detector and --html show what --explain finds; give --explain as well")
     streaming = not (compare or explain or as_json)
     with quiet(as_json):
-        answers, traces = _write(asked, compare, explain, streaming)
+        if html:
+            from ..files import check_writable
+
+            check_writable(html)
+        scoring = [open_detector(name, asked.model) for name in dict.fromkeys(detectors)]
+        answers, found = _write(asked, compare, explain, scoring, streaming, places=bool(html))
+        if html:
+            _write_page(html, found)
     if as_json:
-        _print_json(asked, answers, traces)
+        _print_json(asked, answers, found)
     elif not streaming:
-        _print(answers, traces, compare)
+        _print(answers, found, compare)
     else:
         _print_after(asked, answers[0])
+    if html:
+        say(f"wrote {html}", err=True)
+
+
+def _write_page(path: Path, found: list) -> None:
+    """The answers of all runs about the same pictures, side by side."""
+    from ..report.content import Report
+    from ..report.html import write_html
+
+    case = found[0].case("The answers" if len(found) > 1 else "The answer")
+    case = dataclasses.replace(case, runs=[one.run() for one in found])
+    write_html(path, Report("What every word depends on", [case]))
 
 
 def _print_after(asked: Asked, answer: Any) -> None:
@@ -61,22 +98,24 @@ def _print_after(asked: Asked, answer: Any) -> None:
         say(f"{LEGEND}; --max-new-tokens gives it more than {asked.max_new_tokens}", err=True)
 
 
-def _write(asked: Asked, compare: bool, explain: bool, streaming: bool) -> tuple[list, list]:
-    """Every answer, and its explanation or None."""
+def _write(
+    asked: Asked, compare: bool, explain: bool, detectors: list, streaming: bool, places: bool
+) -> tuple[list, list]:
+    """Every answer, and its explanation or None. places: also find out where image tokens lie in the pictures."""
     from .session import begin
 
     planned = _runs(asked, compare)
     chat, query = begin(asked)
     inputs = chat.encode([query])
-    answers, traces = [], []
+    answers, found = [], []
     for name, chosen, how in planned:
         if compare and sys.stderr.isatty():
             say(f"writing: {name}", err=True)
         streamer = _streamer(chat.processor) if streaming else None
         settings = {"max_new_tokens": asked.max_new_tokens, "inputs": inputs, "streamer": streamer, **how}
         answers += chat.ask([query], chosen, seed=asked.seed, name=name, **settings)
-        traces.append(chat.explain(answers[-1:], layouts=False)[0].trace if explain else None)
-    return answers, traces
+        found.append(chat.explain(answers[-1:], detectors=detectors, layouts=places)[0] if explain else None)
+    return answers, found
 
 
 def _runs(asked: Asked, compare: bool) -> list[tuple[str, list[Any], dict[str, Any]]]:
@@ -109,29 +148,30 @@ def _streamer(processor: Any) -> Any:
     return PlainStreamer(getattr(processor, "tokenizer", processor), skip_prompt=True, skip_special_tokens=True)
 
 
-def _print_json(asked: Asked, answers: list, traces: list) -> None:
+def _print_json(asked: Asked, answers: list, found: list) -> None:
     from .output import print_json
 
-    runs = [
-        {**answer.to_dict(), **({} if trace is None else {"trace": trace.to_dict(0)})}
-        for answer, trace in zip(answers, traces, strict=True)
-    ]
+    runs = []
+    for answer, one in zip(answers, found, strict=True):
+        traced = {} if one is None else {"trace": one.trace.to_dict(0)}
+        scored = {} if one is None or not one.detectors else {"detectors": dict(one.detectors)}
+        runs.append({**answer.to_dict(), **traced, **scored})
     about = {"model": asked.model, **asked.shown, "seed": asked.seed}
     print_json({**about, "runs": runs})
 
 
-def _print(answers: list, traces: list, compare: bool) -> None:
-    from ..report.terminal import print_trace
+def _print(answers: list, found: list, compare: bool) -> None:
     from .output import console
 
     out = console()
-    for answer, trace in zip(answers, traces, strict=True):
+    for answer, one in zip(answers, found, strict=True):
         if compare:
             out.print(one_line(answer.name), style="bold")
-        if trace is None:
+        if one is None:
             out.print(f"{answer.text} {CUT}" if answer.cut else answer.text, soft_wrap=False)
         else:
-            print_trace(out, answer.tokens, trace.scores("output")[0, : len(answer.tokens)].tolist(), cut=answer.cut)
+            for detector in one.detectors or (None,):
+                one.show(out, detector=detector)
             _print_rejections(out, answer)
         if answer.output.guard is not None:
             from ..report.guard import print_guard
@@ -139,7 +179,7 @@ def _print(answers: list, traces: list, compare: bool) -> None:
             print_guard(out, answer.tokens, answer.guard)
         if compare:
             out.print()
-    if any(answer.cut and trace is None for answer, trace in zip(answers, traces, strict=True)):
+    if any(answer.cut and one is None for answer, one in zip(answers, found, strict=True)):
         out.print(LEGEND, style="dim")
     if compare:
         _print_table(out, answers)

@@ -1,4 +1,4 @@
-"""`--risk`: opens the risk model, and checks that it fits the model."""
+"""`--risk` and `--detector`: opens what reads an answer, and checks that it fits the model."""
 
 from __future__ import annotations
 
@@ -30,6 +30,22 @@ def open_risk(given: str, model: str, layers: list[int] | None, normalise: str) 
     found = RiskModel.load(SHIPPED if given == OWN_RISK else Path(given))
     if layers is not None and (missing := [layer for layer in found.layers if layer not in layers]):
         raise SettingError(f"--risk reads layers {list(found.layers)}, and --layers leaves {missing} out: leave it out")
+    return found
+
+
+def open_detector(name: str, model: str) -> Any:
+    """The detector of this name, before a model is loaded.
+
+    Raises:
+        SettingError: there is none, it has to be fitted first, or it is the risk of another model.
+    """
+    from ..detection.fitted import check_ready
+    from ..detection.registry import detector
+
+    found = detector(name.strip().lower())
+    check_ready(found)
+    if found.name == "risk":
+        open_risk(OWN_RISK, model, None, "row")
     return found
 
 

@@ -69,6 +69,24 @@ class Fittable(Detector):
         )
 
 
+def is_ready(one: Detector) -> bool:
+    """Whether it can score words as it is."""
+    return not isinstance(one, Fittable) or one.fit == "none" or one.ready
+
+
+def check_ready(one: Detector) -> None:
+    """Refuse a detector that has to be fitted first.
+
+    Raises:
+        SettingError: what is to be done instead.
+    """
+    if not is_ready(one):
+        raise SettingError(
+            f"{one.name} is fitted on labelled pictures, and nothing fitted ships: choose another one, or see the "
+            f"table of study detect --detector {one.name}"
+        )
+
+
 @dataclass(frozen=True)
 class Trained(Fittable):
     """A detector with trained weights. Before it is fitted it has no score; `fitted(cases)` returns a fitted one."""

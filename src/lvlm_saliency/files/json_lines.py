@@ -81,8 +81,9 @@ def plain(value: Any) -> Any:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold the lock file, which the system releases when the process ends in any way.
+def locked(path: Path, instead: str = "give each its own --shard i/k") -> Iterator[None]:
+    """Hold the lock file, which the system releases when the process ends in any way. instead: what the other process's
+    user can do.
 
     Raises:
         InputError: another process holds it, or no file can be there.
@@ -93,7 +94,5 @@ def locked(path: Path) -> Iterator[None]:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise InputError(
-                    f"another process works on this part of {path.parent}; give each its own --shard i/k"
-                ) from None
+                raise InputError(f"another process works on this part of {path.parent}; {instead}") from None
         yield

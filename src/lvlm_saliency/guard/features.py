@@ -114,4 +114,4 @@ class Reader:
         }
         values = np.concatenate([np.asarray(groups[name], dtype=np.float64) for name in self.model.groups])
         found = self.model.log_odds(values[None].astype(np.float32))
-        return float(self.model.slope * found[0] + self.model.offset)
+        return float(self.model.calibrated(found)[0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -39,6 +39,7 @@ class Run:
         risk: of every token, where a risk model was given (NaN: not an object word).
         cut: whether the limit on new tokens ended the text.
         guard: what a guard did to the text (`guard.events.Event`).
+        detectors: by name a score per token (higher: more likely hallucinated; NaN: none).
     """
 
     name: str
@@ -55,6 +56,7 @@ class Run:
     cut: bool = False
     guard: Sequence[Any] = ()
     films: Sequence[VideoLayout] = ()
+    detectors: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     @property
     def length(self) -> int:
@@ -106,6 +108,7 @@ def run_of(
     note: str = "",
     risk: Sequence[float] | None = None,
     cut: bool = False,
+    detectors: Mapping[str, Sequence[float]] | None = None,
 ) -> Run:
     """Gather one sample of a trace. Without a processor, tokens are shown by their ids."""
     ids = [int(token) for token in trace.token_ids[sample][trace.valid[sample]]]
@@ -122,6 +125,7 @@ def run_of(
         note=note,
         risk=risk,
         cut=cut,
+        detectors=detectors or {},
     )
 
 

@@ -88,6 +88,7 @@ def _run(run: Run, regions: Sequence[str], budget: int) -> dict[str, Any]:
         "entropy": _numbers(trace.entropy[run.sample, :length]),
         "cut": run.cut,
         "risk": None if run.risk is None else [_number(value) for value in run.risk],
+        "detectors": [[name, [_number(value) for value in values]] for name, values in run.detectors.items()],
         "guard": [_taken_back(event, run) for event in run.guard if event.tries],
         "marks": [[mark.start, mark.end, mark.kind] for mark in run.marks],
         "context": [[item.position, item.text, item.region] for item in run.context],

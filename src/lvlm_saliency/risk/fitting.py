@@ -77,6 +77,10 @@ class Trees:
         return "trees", arrays, model
 
 
+KNOTS = (-3.0, 0.0, 3.0)
+"""Log-odds at which a calibration may bend: about 5, 50 and 95 % of risk."""
+RISE = 0.007
+"""The least slope of a calibration: so it changes no order."""
 LOGISTIC = (Logistic(0.003), Logistic(0.03), Logistic(0.3))
 TREES = Trees()
 ALL = (*LOGISTIC, TREES)
@@ -139,10 +143,18 @@ class Data:
         return fill, fill, np.where(scale > 1e-9, scale, 1.0)
 
 
-def fit(data: Data, candidates: Sequence[Logistic | Trees] = LOGISTIC, *, seed: int = 0, **kept: Any) -> Fitted:
+def fit(
+    data: Data,
+    candidates: Sequence[Logistic | Trees] = LOGISTIC,
+    *,
+    seed: int = 0,
+    may_bend: bool = False,
+    **kept: Any,
+) -> Fitted:
     """The candidate with the smallest held-out log loss, fitted to all rows, with Platt's calibration.
 
     Choice and calibration use predictions by models that have not seen the picture (grouped cross-validation).
+    `may_bend`: the calibration's line may bend at `KNOTS` where that lowers the held-out log loss of the calibration.
     `kept`: groups, layers, objects and about of the model.
     """
     require("studies", "sklearn", what="fitting a risk model")
@@ -154,8 +166,8 @@ def fit(data: Data, candidates: Sequence[Logistic | Trees] = LOGISTIC, *, seed: 
         found[candidate] = odds
     losses = {candidate: log_loss(odds, data.y) for candidate, odds in found.items()}
     best = min(losses, key=losses.__getitem__)
-    slope, offset = platt(found[best], data.y)
-    model = _model(data, np.arange(len(data.y)), best, seed, slope=slope, offset=offset, **kept)
+    line = calibration(found[best], data, may_bend)
+    model = _model(data, np.arange(len(data.y)), best, seed, **vars(line), **kept)
     return Fitted(best, model, found[best], {str(candidate): loss for candidate, loss in losses.items()})
 
 
@@ -183,3 +195,53 @@ def platt(odds: np.ndarray, y: np.ndarray) -> tuple[float, float]:
 
     model = LogisticRegression(C=1e6).fit(odds[:, None], y)
     return float(model.coef_[0, 0]), float(model.intercept_[0])
+
+
+@dataclass(frozen=True)
+class Line:
+    """A calibration: log-odds to calibrated log-odds, as `RiskModel.calibrated` has it."""
+
+    slope: float
+    offset: float
+    bends: np.ndarray = field(default_factory=lambda: np.zeros(0))
+
+    def __call__(self, odds: np.ndarray) -> np.ndarray:
+        found = self.slope * odds + self.offset
+        for knot, change in self.bends.reshape(-1, 2):
+            found = found + change * np.maximum(odds - knot, 0)
+        return found
+
+
+def bent(odds: np.ndarray, y: np.ndarray) -> Line:
+    """The line with the smallest log loss that may bend at `KNOTS` and rises everywhere, by at least `RISE`."""
+    from scipy.optimize import minimize
+
+    above = np.stack([odds, *(np.maximum(odds - knot, 0) for knot in KNOTS)], axis=1)
+
+    def changes(logs: np.ndarray) -> np.ndarray:
+        return np.diff(np.exp(logs), prepend=0)
+
+    def loss(values: np.ndarray) -> float:
+        return log_loss(above @ changes(values[1:]) + values[0], y)
+
+    start = np.zeros(len(KNOTS) + 2)
+    limits = [(None, None), *[(np.log(RISE), 3.0)] * (len(KNOTS) + 1)]
+    offset, *logs = minimize(loss, start, method="L-BFGS-B", bounds=limits).x
+    slope, *rest = changes(np.array(logs))
+    return Line(float(slope), float(offset), np.array([KNOTS, rest]).T.ravel())
+
+
+def calibration(odds: np.ndarray, data: Data, may_bend: bool = False) -> Line:
+    """Calibration of log-odds `[N]` of rows by models that have not seen their pictures: Platt's, unless the line may
+    bend, and one that does has a smaller log loss on pictures that it was not fitted on."""
+    straight = Line(*platt(odds, data.y))
+    if not may_bend:
+        return straight
+    losses = [
+        sum(log_loss(make(train)(odds[held]), data.y[held]) * len(held) for train, held in data.folds)
+        for make in (
+            lambda rows: Line(*platt(odds[rows], data.y[rows])),
+            lambda rows: bent(odds[rows], data.y[rows]),
+        )
+    ]
+    return bent(odds, data.y) if losses[1] < losses[0] else straight

@@ -53,6 +53,8 @@ class RiskModel:
         slope: of Platt's calibration, risk = sigmoid(slope x log-odds + offset).
         offset: likewise.
         objects: int64 `[K]`, the tokens that began object words in the training texts.
+        bends: float64 `[2 K]`, knot and change of slope by turns: above each knot the calibrated log-odds also grow by
+            change x (log-odds - knot).
         about: how it was made (model, weights, architecture, pictures, figures), as JSON values.
     """
 
@@ -68,6 +70,7 @@ class RiskModel:
     offset: float
     objects: np.ndarray
     about: Mapping[str, Any] = field(default_factory=dict)
+    bends: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
     def __repr__(self) -> str:
         return shown(
@@ -165,9 +168,16 @@ class RiskModel:
 
     def probability(self, values: np.ndarray) -> np.ndarray:
         """Calibrated risk, float64 `[N]`."""
-        odds = self.slope * self.log_odds(values) + self.offset
+        odds = self.calibrated(self.log_odds(values))
         with np.errstate(over="ignore"):  # exp overflows to infinity above 709; the risk is then 0, as it should be
             return 1 / (1 + np.exp(-odds))
+
+    def calibrated(self, log_odds: np.ndarray) -> np.ndarray:
+        """Calibrated log-odds, float64 `[N]`, of those that `log_odds` gives."""
+        found = self.slope * log_odds + self.offset
+        for knot, change in self.bends.reshape(-1, 2):
+            found = found + change * np.maximum(log_odds - knot, 0)
+        return found
 
     def _boosted(self, values: np.ndarray) -> np.ndarray:
         """Log-odds of the trees: all rows descend all trees together, and a leaf is its own child."""
@@ -188,6 +198,8 @@ class RiskModel:
 
         numbers = {"fill": self.fill, "mean": self.mean, "scale": self.scale, "objects": self.objects, **self.arrays}
         numbers["calibration"] = np.array([self.slope, self.offset])
+        if len(self.bends):
+            numbers["bends"] = self.bends
         head = {"groups": self.groups, "layers": self.layers, "features": self.features, "kind": self.kind}
         arrays = {name: np.ascontiguousarray(values) for name, values in numbers.items()}
         metadata = {KEY: json.dumps({"format": FORMAT, **head, "about": self.about})}
@@ -240,7 +252,7 @@ def _checked(head: dict[str, Any], numbers: dict[str, np.ndarray]) -> RiskModel:
     _check_head(head)
     width, kind = len(head["features"]), head["kind"]
     arrays = {name: numbers[name] for name in KINDS[kind]}
-    shared = ("fill", "mean", "scale", "objects", "calibration")
+    shared = ("fill", "mean", "scale", "objects", "calibration", *(["bends"] if "bends" in numbers else []))
     if strange := set(numbers) - {*shared, *arrays}:
         raise ValueError(f"an array that no {kind} model has: {sorted(strange)[0]!r}")
     for name, values in {**{name: numbers[name] for name in shared}, **arrays}.items():
@@ -258,6 +270,9 @@ def _checked(head: dict[str, Any], numbers: dict[str, np.ndarray]) -> RiskModel:
         raise ValueError(f"{width} features, and arrays of {lengths}")
     if not (numbers["scale"] > 0).all() or not (numbers["objects"] >= 0).all() or slope == 0:
         raise ValueError("a scale or the calibration's slope that is 0, or a scale or an object's token below 0")
+    bends = numbers.get("bends", np.zeros(0))
+    if "bends" in numbers and not _rises(slope, bends):
+        raise ValueError("the calibration's bends are no pairs of rising knots and of changes that leave it rising")
     return RiskModel(
         groups=tuple(head["groups"]),
         layers=tuple(head["layers"]),
@@ -268,7 +283,15 @@ def _checked(head: dict[str, Any], numbers: dict[str, np.ndarray]) -> RiskModel:
         slope=slope,
         offset=offset,
         about=head["about"],
+        bends=bends,
     )
+
+
+def _rises(slope: float, bends: np.ndarray) -> bool:
+    """Whether a calibration's line rises everywhere, knots in order."""
+    if not len(bends) or len(bends) % 2:
+        return False
+    return bool((np.diff(bends[::2]) > 0).all() and (slope + np.cumsum([0.0, *bends[1::2]]) > 0).all())
 
 
 def _check_head(head: Mapping[str, Any]) -> None:

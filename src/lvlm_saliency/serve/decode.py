@@ -12,9 +12,9 @@ from torch import Tensor
 from transformers import LogitsProcessor, StoppingCriteria
 
 from lvlm_saliency.chat import Answer, Batch, Chat, Explanation
+from lvlm_saliency.chat.notes import number, token_notes
 from lvlm_saliency.guard.events import Moment, Watcher
 from lvlm_saliency.model import families
-from lvlm_saliency.serve.notes import number, token_notes
 from lvlm_saliency.serve.rows import Drafted, Row
 
 LIVE_SHARE = 0.5

@@ -12,11 +12,11 @@ from typing import Any, Protocol
 import torch
 
 from lvlm_saliency.chat import Answer, Chat
+from lvlm_saliency.chat.notes import token_notes
 from lvlm_saliency.errors import LvlmSaliencyError
 from lvlm_saliency.serve.decode import Reader, write
 from lvlm_saliency.serve.faults import Fault
 from lvlm_saliency.serve.metrics import Metrics
-from lvlm_saliency.serve.notes import token_notes
 from lvlm_saliency.serve.reports import Reports
 from lvlm_saliency.serve.rows import Row
 from lvlm_saliency.serve.settings import ServeSettings

@@ -13,7 +13,8 @@ from lvlm_saliency.errors import InputError
 from lvlm_saliency.files.records import read_rows
 from lvlm_saliency.model.images import open_image
 from lvlm_saliency.studies.labels import LABELLED, spans_of
-from lvlm_saliency.studies.texts import LabelledText, Span, tokenised
+from lvlm_saliency.studies.texts import LabelledText, Span
+from lvlm_saliency.tracing.pieces import tokenised
 
 LAYOUT = '{"image", "prompt", "text", "spans": [{"start", "end", "hallucinated"}]}'
 

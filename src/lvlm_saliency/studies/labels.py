@@ -7,7 +7,8 @@ from typing import Any
 
 from lvlm_saliency.benchmarks.base import Benchmark, Item
 from lvlm_saliency.errors import InputError
-from lvlm_saliency.studies.texts import LabelledText, Span, first_mentions, text_pieces
+from lvlm_saliency.studies.texts import LabelledText, Span, first_mentions
+from lvlm_saliency.tracing.pieces import text_pieces
 
 LABELLED = ("scenes-caption", "chair")
 """The benchmarks whose answers are descriptions with known ground truth."""

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
-from lvlm_saliency.errors import InputError
-from lvlm_saliency.tracing.result import token_texts
+from lvlm_saliency.tracing.pieces import overlapping
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -49,48 +47,6 @@ class LabelledText:
     def span_tokens(self) -> list[list[int]]:
         """For every span the numbers of the tokens that share a character with it, ascending."""
         return overlapping(self.pieces, self.spans)
-
-
-def overlapping(pieces: Sequence[str], spans: Sequence[Span]) -> list[list[int]]:
-    """For every span the numbers of the pieces, of which the text is made, that share a character with it."""
-    bounds, end = [], 0
-    for piece in pieces:
-        bounds.append((end, end := end + len(piece)))
-    return [
-        [t for t, (start, stop) in enumerate(bounds) if start < span.end and stop > span.start and start < stop]
-        for span in spans
-    ]
-
-
-def text_pieces(tokenizer, token_ids: Sequence[int]) -> list[str]:
-    """The text of each token; special tokens are empty."""
-    special = set(tokenizer.all_special_ids)
-    pieces = token_texts(tokenizer, list(token_ids))
-    return ["" if token in special else piece for token, piece in zip(token_ids, pieces, strict=True)]
-
-
-def tokenised(tokenizer, text: str) -> tuple[list[int], list[str]]:
-    """The ids of a text that is given as text, and the text of each, which join to it character by character.
-
-    What a tokenizer leaves out or changes (blanks, above all) goes with the token behind it. A token that completes no
-    character yet has the empty text, as in `text_pieces`.
-
-    Raises:
-        InputError: a tokenizer that does not say where its tokens stand gives another text back.
-    """
-    if tokenizer.is_fast:
-        encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-        ids, offsets = list(encoded["input_ids"]), encoded["offset_mapping"]
-        # Tokens may share a character; the last of them has it.
-        ends = [min(end, start) for (_, end), (start, _) in pairwise(offsets)]
-        bounds = [0, *accumulate(ends, max), *([len(text)] if ids else [])]
-        return ids, [text[start:end] for start, end in pairwise(bounds)]
-    ids = list(tokenizer(text, add_special_tokens=False)["input_ids"])
-    pieces = text_pieces(tokenizer, ids)
-    if (joined := "".join(pieces)).lstrip() != text.lstrip() or not pieces:
-        raise InputError(f"the model's tokenizer gives a text back as {joined!r}, not as {text!r}: write it as it does")
-    pieces[0] = text[: len(text) - len(joined) + len(pieces[0])]
-    return ids, pieces
 
 
 def first_mentions(names: Sequence[str]) -> list[bool]:

@@ -17,12 +17,17 @@ async function inflate(text) {
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
+// A colouring by a detector is called by its name behind this.
+const BY_DETECTOR = "detector:";
+const detectorOf = (colour) => colour.startsWith(BY_DETECTOR) ? colour.slice(BY_DETECTOR.length) : null;
+
 class Run {
   constructor(data) {
     Object.assign(this, data);
     this.length = data.tokens.length;
     this.floats = new Float32Array(bytesOf(data.packed.scores).buffer);
     this.rows = null;
+    this.detectors = new Map(data.detectors);
     this.kinds = new Array(this.start + this.length).fill("");
     for (const [first, end, region] of data.spans) this.kinds.fill(region, first, end);
     // Tokens that are a character only together are drawn as one chip (chips.py).
@@ -85,6 +90,16 @@ class Run {
       history.push(score);
       return recent.length ? alpha * recent.reduce((sum, value) => sum + value, 0) / recent.length : NaN;
     });
+  }
+
+  // What words are coloured by in place of what they depend on: risk, or a detector's scores from the lowest to the
+  // highest of this text. Null where the text has no such values.
+  colouring(colour) {
+    if (colour === "risk") return this.risk && {values: this.risk, low: 0, high: 1, name: "risk"};
+    const name = detectorOf(colour), values = this.detectors.get(name);
+    if (!values) return null;
+    const known = values.filter(isNumber);
+    return {values, low: Math.min(...known), high: Math.max(...known), name};
   }
 
   mark(t) {

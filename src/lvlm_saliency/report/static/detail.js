@@ -25,6 +25,7 @@ class DetailView {
     const facts = [["score", figure(scores[t])], ["threshold", figure(bounds[t])], ["probability", figure(Math.exp(run.logprobs[t]))],
       ["log p", figure(run.logprobs[t])], ["entropy", figure(run.entropy[t])]];
     if (isNumber(run.risk?.[t] ?? null)) facts.push(["risk", figure(run.risk[t])]);
+    for (const [name, values] of run.detectors) if (isNumber(values[t])) facts.push([name, figure(values[t])]);
     const mark = run.mark(t);
     return element("div", {class: "facts"},
       element("h3", {}, element("span", {class: `sample ${mark}`}, run.shown(t)),

@@ -1,11 +1,15 @@
 // The page: one toolbar for all cases, one section per case.
 const hasRisk = () => CASES.some((data) => data.runs.some((run) => run.risk));
-const shared = {colour: hasRisk() ? "risk" : "hold", region: DATA.regions[0], measure: MEASURES[0], view: "", alpha: DATA.alpha, strength: 0.8};
+const detectorsHeld = () => [...new Set(CASES.flatMap((data) => data.runs.flatMap((run) => [...run.detectors.keys()])))];
+// Whoever asked for a detector wants to see it.
+const firstColour = () => detectorsHeld().length ? BY_DETECTOR + detectorsHeld()[0] : hasRisk() ? "risk" : "hold";
+const shared = {colour: firstColour(), region: DATA.regions[0], measure: MEASURES[0], view: "", alpha: DATA.alpha, strength: 0.8};
 const sections = [];
 let current = null;
 
 function choice(id, names, labels) {
   const box = document.getElementById(id);
+  box.replaceChildren();
   for (const name of names) {
     const input = element("input", {type: "radio", name: id, value: name, checked: shared[id] === name,
       onchange: () => {
@@ -129,9 +133,11 @@ function keys(event) {
 
 // What the toolbar offers, by what the cases hold.
 function offer() {
-  const risky = hasRisk();
-  document.getElementById("colour").parentNode.hidden = !risky;
-  if (risky) document.getElementById("region").previousElementSibling.textContent = "What they depend on";
+  const names = [...hasRisk() ? ["risk"] : [], ...detectorsHeld().map((name) => BY_DETECTOR + name)];
+  choice("colour", [...names, "hold"], {risk: "risk of being hallucinated", hold: "what they depend on",
+    ...Object.fromEntries(detectorsHeld().map((name) => [BY_DETECTOR + name, name]))});
+  document.getElementById("colour").parentNode.hidden = !names.length;
+  if (names.length) document.getElementById("region").previousElementSibling.textContent = "What they depend on";
   const views = [...new Set(CASES.flatMap((data) => data.runs.flatMap((run) => run.views)))];
   const select = document.getElementById("view");
   select.replaceChildren(...views.map((view) => element("option", {value: view}, view)));
@@ -148,7 +154,6 @@ async function addCase(data) {
   sections.push(section);
   document.getElementById("cases").prepend(section.node);
   if (!risky && hasRisk()) shared.colour = "risk";
-  for (const input of document.querySelectorAll("#colour input")) input.checked = input.value === shared.colour;
   offer();
   await section.show(0);
   current = section;
@@ -156,7 +161,6 @@ async function addCase(data) {
 }
 
 async function begin() {
-  choice("colour", ["risk", "hold"], {risk: "risk of being hallucinated", hold: "what they depend on"});
   choice("region", DATA.regions, REGION_NAMES);
   choice("measure", MEASURES, {});
   const select = document.getElementById("view");

@@ -64,7 +64,7 @@ class TextView {
   paint(state, scores, bounds) {
     const scale = colourScale(scores);
     const earlier = state.chosen === null ? null : this.rowShares(state.row);
-    const risks = state.colour === "risk" ? this.run.risk : null;
+    const colouring = this.run.colouring(state.colour);
     const mean = (tokens, values) => {
       const known = tokens.map((t) => values[t]).filter((value) => !Number.isNaN(value));
       return known.length ? known.reduce((sum, value) => sum + value, 0) / known.length : NaN;
@@ -73,19 +73,23 @@ class TextView {
       const fell = tokens.some((t) => scores[t] < bounds[t]);
       const chosen = tokens.includes(state.chosen);
       const score = mean(tokens, scores), bound = mean(tokens, bounds);
-      const known = tokens.map((t) => this.run.risk?.[t] ?? null).filter(isNumber);
-      const danger = known.length ? Math.max(...known) : null;
-      span.classList.toggle("fall", fell && !risks);
+      const largest = (values) => {
+        const known = tokens.map((t) => values?.[t] ?? null).filter(isNumber);
+        return known.length ? Math.max(...known) : null;
+      };
+      const danger = largest(this.run.risk), told = largest(colouring?.values);
+      span.classList.toggle("fall", fell && !colouring);
       span.classList.toggle("chosen", chosen);
       span.classList.toggle("later", state.chosen !== null && first > state.chosen);
       span.tabIndex = tokens.includes(state.chosen ?? 0) ? 0 : -1;
       if (earlier && first < state.chosen) this.fill(span, "row", Math.max(...tokens.filter((t) => t < state.chosen).map((t) => earlier[this.run.start + t])));
       else if (earlier) this.fill(span, "none", 0);
-      else if (risks) this.fill(span, danger === null ? "none" : "risk", danger ?? 0);
+      else if (colouring) this.fill(span, told === null ? "none" : "risk", told === null ? 0 : (told - colouring.low) / (colouring.high - colouring.low || 1));
       else if (Number.isNaN(score)) this.fill(span, "none", 0);
       else this.fill(span, "score", scale.share(score));
       span.setAttribute("aria-pressed", chosen);
-      const risk = danger === null ? "" : `, risk ${percent(danger)}`;
+      const scored = detectorOf(state.colour) && told !== null ? `, ${colouring.name} ${figure(told)}` : "";
+      const risk = (danger === null ? "" : `, risk ${percent(danger)}`) + scored;
       span.setAttribute("aria-label", `${span.textContent}, score ${figure(score)}${risk}${fell ? ", falls" : ""}${truth ? `, ${truth}` : ""}`);
       const logprob = tokens.reduce((sum, t) => sum + this.run.logprobs[t], 0);
       span.title = `score ${figure(score)}${isNumber(bound) ? `, threshold ${figure(bound)}` : ""}, log p ${figure(logprob)}${risk}`
@@ -125,9 +129,11 @@ class TextView {
   }
 
   paintLegend(state, scale) {
-    const kind = state.chosen !== null ? "row" : state.colour === "risk" && this.run.risk ? "risk" : "score";
-    const [weak, strong] = {row: ["weak dependence", "strong"], score: [`weak ${figure(scale.low)}`, `strong ${figure(scale.high)}`],
-      risk: ["risk that the object is not there: 0 %", "100 %; other words have none"]}[kind];
+    const colouring = this.run.colouring(state.colour);
+    const kind = state.chosen !== null ? "row" : colouring ? "risk" : "score";
+    const [weak, strong] = {row: () => ["weak dependence", "strong"], score: () => [`weak ${figure(scale.low)}`, `strong ${figure(scale.high)}`],
+      risk: () => state.colour === "risk" ? ["risk that the object is not there: 0 %", "100 %; other words have none"]
+        : [`${colouring.name}: ${figure(colouring.low)}`, `${figure(colouring.high)}: more likely hallucinated; other words have no score`]}[kind]();
     const parts = [element("span", {class: "ramp-row"}, weak, this.ramp(kind), strong)];
     if (kind !== "risk") parts.push(element("span", {}, element("span", {class: "fall-mark", "aria-hidden": true}, "\u25be"), " falls"));
     if (this.run.cut) parts.push(element("span", {}, DATA.cut.legend));

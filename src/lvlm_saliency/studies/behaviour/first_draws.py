@@ -11,7 +11,7 @@ import numpy as np
 from lvlm_saliency.benchmarks.base import Benchmark
 from lvlm_saliency.stats.clusters import Resampler
 from lvlm_saliency.studies.labels import Labeller
-from lvlm_saliency.studies.texts import text_pieces
+from lvlm_saliency.tracing.pieces import text_pieces
 
 CORRECT, HALLUCINATED, OTHER = "correct object", "hallucinated object", "other word"
 REACH = 80

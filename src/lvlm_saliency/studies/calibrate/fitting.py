@@ -57,7 +57,7 @@ def candidates(learn: Objects, hold: Objects, seed: int) -> list[Candidate]:
 
 def _calibrated(fitted: Fitted, rates: ClassRates, learn: Objects, hold: Objects) -> Calibration:
     risk = fitted.model
-    odds = risk.slope * fitted.out_of_fold + risk.offset  # of each training row by a model that has not seen it
+    odds = risk.calibrated(fitted.out_of_fold)  # of each training row by a model that has not seen it
     modes = {}
     for name in MODES:
         if name != "risk" and not (learn.asked and hold.asked):

@@ -17,7 +17,8 @@ from lvlm_saliency.attention.parts import Observer, Parts, Role, RowEditor, RunI
 from lvlm_saliency.attention.state import RowContext
 from lvlm_saliency.interventions.base import Method
 from lvlm_saliency.model.output import TokenRecord
-from lvlm_saliency.studies.texts import Span, overlapping
+from lvlm_saliency.studies.texts import Span
+from lvlm_saliency.tracing.pieces import overlapping
 from lvlm_saliency.tracing.result import token_text
 
 LEAST = 1e-3

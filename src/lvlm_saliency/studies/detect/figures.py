@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lvlm_saliency.studies.detect.names import AS_SAVED
 from lvlm_saliency.studies.detect.tables import NAMES
 from lvlm_saliency.studies.figures import BLUE, GREY, MARKERS, ORANGE, panels
 
@@ -48,10 +49,10 @@ def _forest(axes: Any, rows: np.ndarray, found: Sequence[Any], colour: str, mark
 
 def reliability(calibrated: Mapping[tuple[str, str], Calibration]) -> Any:
     """Mean risk against the share of hallucinated words, for every way of decoding."""
-    texts = [tested for kind, tested in calibrated if kind == "Platt"]
+    texts = [tested for kind, tested in calibrated if kind == AS_SAVED]
     figure, axes = panels(columns=len(texts), width=3.4 * len(texts) + 0.4, height=3.7, sharex=True, sharey=True)
     for one, tested in zip(axes, texts, strict=True):
-        bins = calibrated["Platt", tested].bins
+        bins = calibrated[AS_SAVED, tested].bins
         x = np.array([100 * each.risk for each in bins])
         y, low, high = 100 * np.array([(each.rate.value, each.rate.low, each.rate.high) for each in bins]).T
         one.plot([0, 100], [0, 100], color=GREY, linestyle=":", linewidth=1)

@@ -9,6 +9,7 @@ from lvlm_saliency.stats.clusters import Estimate
 from lvlm_saliency.studies.detect import figures
 from lvlm_saliency.studies.detect import tables as detect_tables
 from lvlm_saliency.studies.detect.mentions import COSTS, Mentions
+from lvlm_saliency.studies.detect.names import AS_SAVED
 from lvlm_saliency.studies.detect.tables import NAMES, signed
 from lvlm_saliency.studies.page import CANNOT_TELL, FAILS, HOLDS, Finding, Page, Part, Picture
 
@@ -152,7 +153,7 @@ def _alone(one) -> float:
 
 
 def _calibrated(results: Results) -> Finding:
-    found = {name: results.calibrated["Platt", name] for name in results.counts["train"]}
+    found = {name: results.calibrated[AS_SAVED, name] for name in results.counts["train"]}
     errors = [one.ece for one in found.values()]
     verdict = HOLDS if all(one.high < LOSS for one in errors) else CANNOT_TELL
     verdict = FAILS if any(one.low > LOSS for one in errors) else verdict
@@ -195,7 +196,7 @@ def _worth_caption(results: Results) -> str:
 def _reliability_caption(results: Results) -> str:
     counts = ", ".join(f"{NAMES.get(name, name)} n = {count}" for name, count in results.counts["held"].items())
     return (
-        "Mean risk (Platt) and share of hallucinated words in ten bins of equal width, held-out pictures, 95 % "
+        f"Mean risk ({AS_SAVED}) and share of hallucinated words in ten bins of equal width, held-out pictures, 95 % "
         "intervals over pictures; the number at a point is that of its mentions. On the dotted line risk is what it "
         "says. "
         f"{counts}."

@@ -13,7 +13,7 @@ import numpy as np
 from lvlm_saliency.errors import SettingError
 from lvlm_saliency.evaluation.systems import GREEDY
 from lvlm_saliency.model import provenance
-from lvlm_saliency.risk.fitting import ALL, FOLDS, TREES, Fitted, fit, pictures_of_each, plain
+from lvlm_saliency.risk.fitting import ALL, FOLDS, TREES, Fitted, fit, pictures_of_each, plain, platt
 from lvlm_saliency.risk.model import architecture
 from lvlm_saliency.risk.signals import FREE, GRADIENT
 from lvlm_saliency.stats import calibration
@@ -21,6 +21,7 @@ from lvlm_saliency.stats import clusters as stats
 from lvlm_saliency.studies.detect import page as detect_page
 from lvlm_saliency.studies.detect import worth
 from lvlm_saliency.studies.detect.mentions import Mentions, joined, numbered
+from lvlm_saliency.studies.detect.names import AS_SAVED
 from lvlm_saliency.studies.detect.split import firsts, split
 from lvlm_saliency.studies.lab import Lab
 from lvlm_saliency.studies.page import Page
@@ -93,6 +94,7 @@ class Detect:
             "trained on": f"first mentions of objects in {' and '.join(results.counts['train'])} texts; {results.how}",
             "mentions": results.counts["train"],
             "classifier": str(results.fitted.candidate),
+            "calibration": "a bent line" if len(results.fitted.model.bends) else "Platt's line",
             "held-out AUROC, greedy texts": str(area),
             "held-out AUROC, position-matched": str(matched),
             "seed": lab.settings.seed,
@@ -113,7 +115,8 @@ def measured(lab: Lab, train: dict[str, Mentions], held: dict[str, Mentions], ho
     chosen = lab.settings.resamples, lab.settings.seed
     judge, wide = worth.Judge(tested, *chosen), worth.Judge(both, *chosen)
     layers = pooled.layers
-    fitted = fit(pooled.data(free), ALL, seed=lab.settings.seed, groups=tuple(free), layers=tuple(layers))
+    kept = {"groups": tuple(free), "layers": tuple(layers)}
+    fitted = fit(pooled.data(free), ALL, seed=lab.settings.seed, may_bend=True, **kept)
 
     scores = {
         "risk": fitted.model.log_odds(tested.matrix(free)),
@@ -183,9 +186,11 @@ def _calibrated(fitted: Fitted, held, free, pooled, chosen) -> dict[tuple[str, s
     for tested, there in held.items():
         values = there.matrix(free)
         odds = model.log_odds(values)
+        slope, offset = platt(fitted.out_of_fold, pooled.y)
         risks = {
             "none": 1 / (1 + np.exp(-odds)),
-            "Platt": model.probability(values),
+            "Platt": 1 / (1 + np.exp(-(slope * odds + offset))),
+            AS_SAVED: model.probability(values),
             "isotonic": calibration.isotonic(fitted.out_of_fold, pooled.y, odds),
         }
         for kind, risk in risks.items():

@@ -67,9 +67,9 @@ READINGS = (
     "Modes in brackets: where paper and released code, or two papers, differ."
 )
 OURS = (
-    "`risk` is the one that ships, fitted on pictures of its own, with a backward pass; `causal-risk` is fitted here as "
-    "the published ones are: as it stands from one plain pass, with hidden states (hidden), and with the answer to one "
-    "question about each object (asked)."
+    "`risk` is the one that ships, fitted on pictures of its own, with a backward pass; `causal-risk` is fitted here, "
+    "as the published ones are: as it stands from one plain pass, with hidden states (hidden), and with the answer to "
+    "one question about each object (asked)."
 )
 COST_CAPTION = "Position-matched AUROC against cost, first mentions; texts one by one on this machine."
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from lvlm_saliency.chat import Explanation
+from lvlm_saliency.chat.explanation import Explanation
 from lvlm_saliency.tracing.result import PARTS
 
 REGIONS = ("output", "previous", "image", "prompt", "system")
