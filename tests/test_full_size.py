@@ -8,9 +8,11 @@ import pytest
 import torch
 from PIL import Image
 
+from lvlm_saliency.errors import UnsupportedModelError
 from lvlm_saliency.model import families
 from lvlm_saliency.model.layout import image_layouts
 from lvlm_saliency.model.regions import token_regions
+from zoo import FAMILIES, MORE
 from zoo.full_size import FULL_SIZE
 
 PHOTO, TALL, STRIP, SQUARE, LARGE = (1024, 768), (600, 1600), (1900, 300), (200, 200), (3000, 4000)
@@ -42,19 +44,83 @@ EXPECTED = {
     ("smolvlm2-2.2b", PHOTO): (13 * 81, {"tile": [(9, 9)] * 12, "thumbnail": [(9, 9)]}),
     ("smolvlm2-2.2b", STRIP): (5 * 81, {"tile": [(9, 9)] * 4, "thumbnail": [(9, 9)]}),
     ("gemma-3-4b", PHOTO): (256, {"full": [(16, 16)]}),
+    # sides to the nearest multiple of 2 x 16 pixels
+    ("Qwen3-VL-30B-A3B-Instruct", PHOTO): (24 * 32, {"full": [(24, 32)]}),
+    ("Qwen3.5-27B", STRIP): (9 * 59, {"full": [(9, 59)]}),
+    ("Qwen3.5-35B-A3B", PHOTO): (24 * 32, {"full": [(24, 32)]}),
+    # of 2 x 14 pixels
+    ("GLM-4.1V-9B-Thinking", PHOTO): (27 * 37, {"full": [(27, 37)]}),
+    ("GLM-4.6V", STRIP): (11 * 68, {"full": [(11, 68)]}),
+    ("GLM-4.5V", PHOTO): (27 * 37, {"full": [(27, 37)]}),
+    ("GLM-OCR", STRIP): (11 * 68, {"full": [(11, 68)]}),
+    ("EXAONE-4.5-33B", PHOTO): (27 * 37, {"full": [(27, 37)]}),
+    ("PaddleOCR-VL", PHOTO): (27 * 37, {"full": [(27, 37)]}),
+    ("ERNIE-4.5-VL-28B-A3B-PT", PHOTO): (27 * 37, {"full": [(27, 37)]}),
+    # 200 x 200 is below the least number of pixels of PaddleOCR-VL, 384 x 384: 14 x 28 pixels a side
+    ("PaddleOCR-VL", SQUARE): (14 * 14, {"full": [(14, 14)]}),
+    # 2 x 16 pixels; a newline after each row, a mark before and one behind
+    ("HunyuanOCR", PHOTO): (24 * 33 + 2, {"full": [(24, 32)]}),
+    # filled up to multiples of 28 pixels
+    ("Kimi-K2.6", PHOTO): (28 * 37, {"full": [(28, 37)]}),
+    ("GLM-5.3-Flash", PHOTO): (28 * 37, {"full": [(28, 37)]}),
+    # of the whole numbers about 768 / 28 and 1024 / 28 those with the ratio 3:4
+    ("Muse-Glimmer-30B", PHOTO): (27 * 36, {"full": [(27, 36)]}),
+    # at most 672 x 672 pixels: the sides over the root of 1024 x 768 / 672 x 672, to the multiple of 28 below
+    ("MiniMax-M3", PHOTO): (20 * 27, {"full": [(20, 27)]}),
+    ("gemma-3n-E4B", PHOTO): (256, {"full": [(16, 16)]}),
+    # 280 tokens of 48 x 48 pixels at most: the sides times the root of 280 x 48 x 48 / (1024 x 768), to the one below
+    ("gemma-4-e2b-it", PHOTO): (14 * 19, {"full": [(14, 19)]}),
+    ("gemma-4-e2b-it", SQUARE): (16 * 16, {"full": [(16, 16)]}),
+    ("gemma-4-12B-it", PHOTO): (14 * 19, {"full": [(14, 19)]}),
+    # no larger than 1540 pixels; sides up to the next 28
+    ("Mistral-Small-3.1-24B-Instruct-2503", PHOTO): (28 * 37, {"full": [(28, 37)]}),
+    ("Mistral-Small-3.1-24B-Instruct-2503", SQUARE): (8 * 8, {"full": [(8, 8)]}),
+    ("Mistral-Large-4-1T-A52B", STRIP): (9 * 55, {"full": [(9, 55)]}),
+    # 3 rows of 4 tiles of 336 pixels are the smallest canvas that holds it, and the whole
+    ("Llama-4-Scout-17B-16E", PHOTO): (13 * 144, {"tile": [(12, 12)] * 12, "thumbnail": [(12, 12)]}),
+    ("Llama-4-Scout-17B-16E", SQUARE): (144, {"full": [(12, 12)]}),
+    # 4 x 3 tiles for 4:3, and the whole
+    ("aya-vision-8b", PHOTO): (13 * 169, {"tile": [(13, 13)] * 12, "thumbnail": [(13, 13)]}),
+    # 2 x 2 tiles of 512 pixels are the smallest canvas that is as wide, and the whole
+    ("command-a-vision-07-2025", PHOTO): (5 * 256, {"tile": [(16, 16)] * 4, "thumbnail": [(16, 16)]}),
+    # 2 x 3 is the least number of tiles that fit into 448 pixels; 1 x 5 for the strip
+    ("Ovis2-1B-hf", PHOTO): (7 * 256, {"thumbnail": [(16, 16)], "tile": [(16, 16)] * 6}),
+    ("Ovis2-1B-hf", STRIP): (6 * 256, {"thumbnail": [(16, 16)], "tile": [(16, 16)] * 5}),
+    ("deepseek-vl-1.3b-chat", TALL): (576, {"full": [(24, 24)]}),
+    # windows of 504 pixels, 2 x 2 of them; of the strip's height, 7 of them
+    ("Step-3.7-Flash", PHOTO): (4 * 81 + 169, {"tile": [(9, 9)] * 4, "thumbnail": [(13, 13)]}),
+    ("Step-3.7-Flash", STRIP): (7 * 81 + 169, {"tile": [(9, 9)] * 7, "thumbnail": [(13, 13)]}),
+    # 2 rows of 3 crops; 1194 of 1344 pixels hold the picture: 43 of 48 columns; a separator after each row
+    ("Phi-4-multimodal-instruct", PHOTO): (
+        32 * 44 + 1 + 16 * 17,
+        {"tile": [(32, 43)], "thumbnail": [(16, 16)]},
+    ),
+    # 2 rows of 3 crops of 19 patches, 8 more at the edges, by 2: 23 x 33 behind the whole
+    ("Molmo2-8B", PHOTO): (14 * 14 + 23 * 33, {"thumbnail": [(14, 14)], "tile": [(23, 33)]}),
+    # 2 rows of 3 tiles; the whole at 256 tokens at most
+    ("LFM2-VL-1.6B", PHOTO): (6 * 256 + 13 * 18, {"tile": [(16, 16)] * 6, "thumbnail": [(13, 18)]}),
 }
 
 
 # Vision towers that can be run on the meta device, where shapes are all there is.
-SHAPED = {name for name, _ in EXPECTED if not name.startswith(("qwen", "idefics", "smolvlm"))}
+SHAPED = {name for name, _ in EXPECTED if FULL_SIZE[name].family in FAMILIES}
+SHAPED -= {"qwen2-vl-7b", "qwen2.5-vl-7b", "qwen3-vl-8b", "idefics3-8b", "smolvlm2-2.2b"}
+SHAPED |= {"aya-vision-8b", "command-a-vision-07-2025", "Ovis2-1B-hf", "deepseek-vl-1.3b-chat", "HunyuanOCR"}
 
 
 @functools.cache
 def built(name: str):
+    family = MORE.get(FULL_SIZE[name].family)
+    if family is not None and family.needs:
+        pytest.importorskip(family.needs)
     return FULL_SIZE[name].build()
 
 
-@pytest.mark.parametrize(("name", "size"), list(EXPECTED), ids=str)
+def listed(case):
+    return pytest.param(*case, marks=pytest.mark.slow if FULL_SIZE[case[0]].family in MORE else [])
+
+
+@pytest.mark.parametrize(("name", "size"), [listed(case) for case in EXPECTED], ids=str)
 def test_image_tokens_of_a_real_picture(name, size):
     model, processor = built(name)
     pictures = [Image.new("RGB", size, (90, 120, 60))]
@@ -70,9 +136,22 @@ def test_image_tokens_of_a_real_picture(name, size):
         assert features_of(model, inputs) == count
 
 
+@pytest.mark.slow
+def test_image_tokens_that_have_no_place():
+    """DeepSeek-OCR 2: 2 x 3 crops of 144 queries each for 4:3, then 256 of the whole, then a mark."""
+    model, processor = built("DeepSeek-OCR-2")
+    pictures = [Image.new("RGB", PHOTO, (90, 120, 60))]
+    inputs = FULL_SIZE["DeepSeek-OCR-2"].inputs(processor, pictures)
+    assert int(token_regions(model, inputs).image[0].sum()) == 6 * 144 + 256 + 1
+    with pytest.raises(UnsupportedModelError, match="order of their own"):
+        image_layouts(processor, inputs, [pictures], model)
+
+
 def features_of(model, inputs) -> int:
     """How many feature vectors the vision side makes for the language model."""
-    names = ("pixel_values", "pixel_attention_mask", "image_sizes", "batch_num_images")
+    names = ("pixel_values", "pixel_attention_mask", "image_sizes", "batch_num_images", "num_patches")
+    if model.config.model_type == "hunyuan_vl":
+        names = ("pixel_values", "image_grid_thw")
     given = {name: inputs[name] for name in names if name in inputs}
     given |= {name: value.to("meta") for name, value in given.items() if name.startswith("pixel_values")}
     features = model.model.get_image_features(**given).pooler_output
@@ -109,5 +188,6 @@ def test_every_listed_checkpoint_is_here():
     listed = {checkpoint.split("/")[1] for family in families.FAMILIES for checkpoint in family.checkpoints}
     assert len(listed) == len(FULL_SIZE)
     for name, full in FULL_SIZE.items():
-        family = families.find(full.family)
-        assert any(name.split("-")[0] in checkpoint.lower() for checkpoint in family.checkpoints)
+        family = families.find({**FAMILIES, **MORE}[full.family].model_type)
+        assert any(name.split("-")[0].lower() in checkpoint.lower() for checkpoint in family.checkpoints)
+    assert {name for name, _ in EXPECTED} == set(FULL_SIZE) - {"DeepSeek-OCR-2"}

@@ -1,7 +1,8 @@
 """Published checkpoints in full size, without weights: configurations as on the hub, parameters on the meta device.
 
 Classes and tokenizer are those of the family's small model; everything that decides how many image tokens there are,
-and where they lie, is as published.
+and where they lie, is as published. What is not said here is what transformers' classes take for the checkpoint that
+their documentation names.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import torch
 from PIL import Image
 from transformers import BatchFeature
 
-from . import FAMILIES
+from . import FAMILIES, MORE
 
 QWEN2_7B = {
     "model_type": "qwen2",
@@ -51,7 +52,12 @@ CLIP = {
 }
 SIGLIP = {"hidden_size": 1152, "intermediate_size": 4304, "num_attention_heads": 16, "patch_size": 14}
 MROPE = {"rope_type": "default", "mrope_section": [16, 24, 24], "rope_theta": 1e6}
+QWEN_3 = {"size": {"shortest_edge": 65536, "longest_edge": 16777216}, "patch_size": 16}
+PIXTRAL = {"size": {"longest_edge": 1540}, "patch_size": {"height": 14, "width": 14}}
 CROP_336 = {"size": {"shortest_edge": 336}, "crop_size": {"height": 336, "width": 336}}
+
+
+ZOO = {**FAMILIES, **MORE}
 
 
 @dataclass(frozen=True)
@@ -59,24 +65,29 @@ class FullSize:
     """How a published checkpoint differs from the family's small model."""
 
     family: str
-    config: dict[str, Any]
+    config: dict[str, Any] = field(default_factory=dict)
     images: dict[str, Any] = field(default_factory=dict)  # of the image processor
     processor: dict[str, Any] = field(default_factory=dict)
 
     def build(self) -> tuple[Any, Any]:
         """(model on the meta device, processor)."""
-        small, processor = FAMILIES[self.family].fresh()
+        small, processor = ZOO[self.family].fresh()
         processor.image_processor = type(processor.image_processor)(**self.images)
         for name, value in self.processor.items():
             setattr(processor, name, value)
-        names = ("image_token_id", "video_token_id", "image_token_index", "video_token_index")
-        ids = {name: getattr(small.config, name) for name in names if name in small.config.to_dict()}
+        names = ("image_token_id", "video_token_id", "image_token_index", "video_token_index", "image_patch_id")
+        own = small.config.to_dict()
+        ids = {name: getattr(small.config, name) for name in names if name in own}
+        config = {**self.config, **ids}
+        vision = own.get("vision_config") or {}
+        if "image_token_id" in vision and not ids:  # Phi-4 keeps it there
+            config["vision_config"] = {**config.get("vision_config", {}), "image_token_id": vision["image_token_id"]}
         with torch.device("meta"):
-            return type(small)(type(small.config)(**self.config, **ids)), processor
+            return type(small)(type(small.config)(**config)), processor
 
     def inputs(self, processor: Any, pictures: list[Image.Image]) -> BatchFeature:
         """One prompt with all the pictures."""
-        text = FAMILIES[self.family].prompts(images=len(pictures))
+        text = ZOO[self.family].prompts(images=len(pictures))
         return processor(images=[pictures], text=text, return_tensors="pt", add_special_tokens=False)
 
 
@@ -84,6 +95,8 @@ def gemma_text(tokens: int) -> str:
     """What Gemma 3's processor writes for a picture."""
     return f"\n\n<start_of_image>{'<image_soft_token>' * tokens}<end_of_image>\n\n"
 
+
+GEMMA_3N = {"image_seq_length": 256, "full_image_sequence": gemma_text(256)}
 
 FULL_SIZE: dict[str, FullSize] = {
     "llava-1.5-7b": FullSize(
@@ -191,4 +204,71 @@ FULL_SIZE: dict[str, FullSize] = {
         {"size": {"height": 896, "width": 896}},
         {"image_seq_length": 256, "full_image_sequence": gemma_text(256)},
     ),
+    "Qwen3-VL-30B-A3B-Instruct": FullSize("qwen3_vl_moe", {}, QWEN_3),
+    "Qwen3.5-27B": FullSize("qwen3_5_vl", {}, QWEN_3),
+    "Qwen3.5-35B-A3B": FullSize("qwen3_5_moe_vl", {}, QWEN_3),
+    "GLM-4.1V-9B-Thinking": FullSize("glm4v"),
+    "GLM-4.6V": FullSize("glm46v"),
+    "GLM-4.5V": FullSize("glm4v_moe"),
+    "GLM-OCR": FullSize("glm_ocr"),
+    "EXAONE-4.5-33B": FullSize("exaone4_5"),
+    "PaddleOCR-VL": FullSize("paddleocr_vl"),
+    "ERNIE-4.5-VL-28B-A3B-PT": FullSize("ernie4_5_vl_moe"),
+    "HunyuanOCR": FullSize("hunyuan_vl", {"text_config": {"num_attention_heads": 16, "head_dim": 128}}),
+    "Kimi-K2.6": FullSize("kimi_k25"),
+    "MiniMax-M3": FullSize("minimax_m3_vl"),
+    "gemma-3n-E4B": FullSize("gemma3n", {}, {"size": {"height": 768, "width": 768}}, GEMMA_3N),
+    "gemma-4-e2b-it": FullSize("gemma4", {"vision_config": {}}),
+    "gemma-4-12B-it": FullSize("gemma4_unified", {"vision_config": {}}),
+    "Mistral-Small-3.1-24B-Instruct-2503": FullSize("mistral3", {}, PIXTRAL, {"patch_size": 14}),
+    "Mistral-Large-4-1T-A52B": FullSize("mistral_large4", {}, PIXTRAL, {"patch_size": 14}),
+    "GLM-5.3-Flash": FullSize("glm5_next"),
+    "Muse-Glimmer-30B": FullSize("muse_glimmer"),
+    "Llama-4-Scout-17B-16E": FullSize("llama4", {"vision_config": {"image_size": 336}}, {}, {"patch_size": 14}),
+    "aya-vision-8b": FullSize(
+        "aya_vision",
+        {"vision_config": {**SIGLIP, "model_type": "siglip_vision_model", "image_size": 364, "vision_use_head": False}},
+        {"size": {"height": 364, "width": 364}, "crop_to_patches": True, "max_patches": 12},
+        {"patch_size": 28, "img_size": 364},
+    ),
+    "command-a-vision-07-2025": FullSize("cohere2_vision", processor={"patch_size": 16}),
+    "Ovis2-1B-hf": FullSize(
+        "ovis2",
+        {"vision_config": {"image_size": 448, "hidden_stride": 2}},
+        {"size": {"height": 448, "width": 448}, "crop_to_patches": True, "max_patches": 9},
+        {"image_seq_length": 256},
+    ),
+    "deepseek-vl-1.3b-chat": FullSize(
+        "deepseek_vl", {"vision_config": {"image_size": 384}}, {}, {"num_image_tokens": 576}
+    ),
+    "DeepSeek-OCR-2": FullSize(
+        "deepseek_ocr2",
+        {
+            "vision_config": {
+                "sam_config": {"downsample_channels": [512, 896]},
+                "encoder_config": {"hidden_size": 896, "num_attention_heads": 14, "num_key_value_heads": 2},
+            },
+            "text_config": {
+                "hidden_size": 1280,
+                "num_hidden_layers": 12,
+                "num_attention_heads": 10,
+                "num_experts_per_tok": 6,
+                "mlp_layer_types": ["dense", *["sparse"] * 11],
+            },
+        },
+        {},
+        {"patch_size": 16},
+    ),
+    "Step-3.7-Flash": FullSize(
+        "step3p7",
+        processor={
+            "image_feature_placeholder": "<im_patch>" * 13**2,
+            "patch_feature_placeholder": "<im_patch>" * 9**2,
+            "num_image_feature_size": 13**2,
+            "num_patch_feature_size": 9**2,
+        },
+    ),
+    "Phi-4-multimodal-instruct": FullSize("phi4_multimodal"),
+    "Molmo2-8B": FullSize("molmo2"),
+    "LFM2-VL-1.6B": FullSize("lfm2_vl"),
 }

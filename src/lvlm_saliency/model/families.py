@@ -20,7 +20,8 @@ class FamilyInfo:
     model_type: transformers' name of the family (`config.model_type`).
     name: the name that people use.
     checkpoints: ids of public checkpoints whose full-size configuration and picture sizes the tests reproduce (with the
-        weights left out); empty where only the small test model stands for the family.
+        weights left out), from what was published of them, or else from what transformers' classes take for them;
+        empty where only the small test model stands for the family.
     processors: class names of its processors, by which its grid is found when no model is at hand.
     grid: "module:function" in `lvlm_saliency.model.layout` that places the image tokens; None for a text model.
     film: the same for the tokens of videos; None for a model that takes none, or whose videos are not supported.
@@ -75,6 +76,7 @@ _FILMS = {
     **dict.fromkeys(("glm4v", "glm46v", "glm4v_moe", "glm_ocr"), "films:typed_pairs"),
     **dict.fromkeys(("exaone4_5", "lfm3_vl"), "films:pairs"),
 }
+_NO_SHAPES = "; no full shapes: the sizes of a released processor are not known here"
 _Q_FORMER = "its pictures enter as queries of a Q-Former, which have no place in the picture"
 
 FAMILIES: tuple[FamilyInfo, ...] = (
@@ -141,6 +143,7 @@ FAMILIES: tuple[FamilyInfo, ...] = (
     FamilyInfo(
         "qwen3_vl_moe",
         "Qwen3-VL (experts)",
+        checkpoints=("Qwen/Qwen3-VL-30B-A3B-Instruct",),
         processors=("Qwen3VLProcessor",),
         grid="dynamic:dynamic",
         film="films:pairs",
@@ -151,6 +154,7 @@ FAMILIES: tuple[FamilyInfo, ...] = (
     FamilyInfo(
         "qwen3_5",
         "Qwen3.5, Qwen3.6",
+        checkpoints=("Qwen/Qwen3.5-27B",),
         processors=("Qwen3VLProcessor",),
         grid="dynamic:dynamic",
         film="films:pairs",
@@ -161,6 +165,7 @@ FAMILIES: tuple[FamilyInfo, ...] = (
     FamilyInfo(
         "qwen3_5_moe",
         "Qwen3.5, Qwen3.6 (experts)",
+        checkpoints=("Qwen/Qwen3.5-35B-A3B",),
         processors=("Qwen3VLProcessor",),
         grid="dynamic:dynamic",
         film="films:pairs",
@@ -206,6 +211,7 @@ FAMILIES: tuple[FamilyInfo, ...] = (
     FamilyInfo(
         "gemma3n",
         "Gemma 3n",
+        checkpoints=("google/gemma-3n-E4B",),
         processors=("Gemma3nProcessor",),
         grid="tiled:crops",
         needs=("token_type_ids",),
@@ -214,6 +220,7 @@ FAMILIES: tuple[FamilyInfo, ...] = (
     FamilyInfo(
         "gemma4",
         "Gemma 4",
+        checkpoints=("google/gemma-4-e2b-it",),
         processors=("Gemma4Processor",),
         grid="dynamic:pooled",
         film="films:pooled_frames",
@@ -223,6 +230,7 @@ FAMILIES: tuple[FamilyInfo, ...] = (
     FamilyInfo(
         "gemma4_unified",
         "Gemma 4 (12B, no vision tower)",
+        checkpoints=("google/gemma-4-12B-it",),
         processors=("Gemma4UnifiedProcessor",),
         grid="dynamic:placed",
         film="films:placed_frames",
@@ -231,30 +239,60 @@ FAMILIES: tuple[FamilyInfo, ...] = (
     ),
     *(
         FamilyInfo(
-            kind, name, (), (processor,), "dynamic:dynamic", _FILMS.get(kind), needs=needs, beta=0.20, notes=notes
+            kind, name, known, (processor,), "dynamic:dynamic", _FILMS.get(kind), needs=needs, beta=0.20, notes=notes
         )
-        for kind, name, processor, needs, notes in (
-            ("glm4v", "GLM-4.1V", "Glm4vProcessor", _GRID_AND_TYPES, "m-RoPE"),
-            ("glm46v", "GLM-4.6V", "Glm46VProcessor", _GRID_AND_TYPES, "as GLM-4.1V"),
-            ("glm4v_moe", "GLM-4.5V", "Glm4vProcessor", _GRID_AND_TYPES, "experts"),
-            ("glm_ocr", "GLM-OCR", "Glm46VProcessor", _GRID_AND_TYPES, "as GLM-4.6V"),
-            ("exaone4_5", "EXAONE 4.5", "Exaone4_5_Processor", _GRID, "sliding and full layers"),
-            ("paddleocr_vl", "PaddleOCR-VL", "PaddleOCRVLProcessor", _GRID_AND_TYPES, "m-RoPE"),
+        for kind, name, known, processor, needs, notes in (
+            ("glm4v", "GLM-4.1V", ("zai-org/GLM-4.1V-9B-Thinking",), "Glm4vProcessor", _GRID_AND_TYPES, "m-RoPE"),
+            ("glm46v", "GLM-4.6V", ("zai-org/GLM-4.6V",), "Glm46VProcessor", _GRID_AND_TYPES, "as GLM-4.1V"),
+            ("glm4v_moe", "GLM-4.5V", ("zai-org/GLM-4.5V",), "Glm4vProcessor", _GRID_AND_TYPES, "experts"),
+            ("glm_ocr", "GLM-OCR", ("zai-org/GLM-OCR",), "Glm46VProcessor", _GRID_AND_TYPES, "as GLM-4.6V"),
+            (
+                "exaone4_5",
+                "EXAONE 4.5",
+                ("LGAI-EXAONE/EXAONE-4.5-33B",),
+                "Exaone4_5_Processor",
+                _GRID,
+                "sliding and full layers",
+            ),
+            (
+                "paddleocr_vl",
+                "PaddleOCR-VL",
+                ("PaddlePaddle/PaddleOCR-VL",),
+                "PaddleOCRVLProcessor",
+                _GRID_AND_TYPES,
+                "m-RoPE",
+            ),
             (
                 "ernie4_5_vl_moe",
                 "ERNIE 4.5 VL",
+                ("baidu/ERNIE-4.5-VL-28B-A3B-PT",),
                 "Ernie4_5_VLMoeProcessor",
                 (*_GRID_AND_TYPES, "moe_mm_token_type_ids"),
                 "experts of their own for pictures",
             ),
-            ("minimax_m3_vl", "MiniMax M3", "MiniMaxM3VLProcessor", _GRID, "layers that attend to chosen blocks"),
-            ("muse_glimmer", "Muse Glimmer", "MuseGlimmerProcessor", _GRID, "sliding and full layers, output gate"),
-            ("lfm3_vl", "LFM3-VL", "Lfm3VlProcessor", _GRID, "hybrid: short convolutions"),
+            (
+                "minimax_m3_vl",
+                "MiniMax M3",
+                ("MiniMaxAI/MiniMax-M3",),
+                "MiniMaxM3VLProcessor",
+                _GRID,
+                "layers that attend to chosen blocks",
+            ),
+            (
+                "muse_glimmer",
+                "Muse Glimmer",
+                ("meta-models/Muse-Glimmer-30B",),
+                "MuseGlimmerProcessor",
+                _GRID,
+                "sliding and full layers, output gate",
+            ),
+            ("lfm3_vl", "LFM3-VL", (), "Lfm3VlProcessor", _GRID, "hybrid: short convolutions" + _NO_SHAPES),
         )
     ),
     FamilyInfo(
         "kimi_k25",
         "Kimi K2.5, K2.6",
+        checkpoints=("moonshotai/Kimi-K2.6",),
         processors=("Kimi_K25Processor",),
         grid="dynamic:padded",
         needs=("image_grid_thw",),
@@ -263,6 +301,7 @@ FAMILIES: tuple[FamilyInfo, ...] = (
     FamilyInfo(
         "glm5_next",
         "GLM-5V",
+        checkpoints=("zai-org/GLM-5.3-Flash",),
         processors=("Glm5NextProcessor",),
         grid="dynamic:cornered",
         film="films:cornered_pairs",
@@ -272,6 +311,7 @@ FAMILIES: tuple[FamilyInfo, ...] = (
     FamilyInfo(
         "hunyuan_vl",
         "Hunyuan-VL",
+        checkpoints=("tencent/HunyuanOCR",),
         processors=("HunYuanVLProcessor",),
         grid="dynamic:with_marks",
         needs=("image_grid_thw",),
@@ -280,6 +320,7 @@ FAMILIES: tuple[FamilyInfo, ...] = (
     FamilyInfo(
         "mistral3",
         "Mistral 3, Pixtral",
+        checkpoints=("mistralai/Mistral-Small-3.1-24B-Instruct-2503",),
         processors=("PixtralProcessor",),
         grid="dynamic:packed",
         needs=("image_sizes",),
@@ -288,6 +329,7 @@ FAMILIES: tuple[FamilyInfo, ...] = (
     FamilyInfo(
         "mistral_large4",
         "Mistral Large 4",
+        checkpoints=("mistralai/Mistral-Large-4-1T-A52B",),
         processors=("PixtralProcessor",),
         grid="dynamic:packed",
         needs=("image_sizes",),
@@ -296,6 +338,7 @@ FAMILIES: tuple[FamilyInfo, ...] = (
     FamilyInfo(
         "llama4",
         "Llama 4",
+        checkpoints=("meta-llama/Llama-4-Scout-17B-16E",),
         processors=("Llama4Processor",),
         grid="canvas:corner_tiles",
         notes="tiles of 12 x 12 tokens, then the whole picture; pad no prompts (one at a time)",
@@ -303,6 +346,7 @@ FAMILIES: tuple[FamilyInfo, ...] = (
     FamilyInfo(
         "phi4_multimodal",
         "Phi-4-multimodal",
+        checkpoints=("microsoft/Phi-4-multimodal-instruct",),
         processors=("Phi4MultimodalProcessor",),
         grid="canvas:joined_crops",
         needs=("image_sizes", "image_attention_mask"),
@@ -311,6 +355,7 @@ FAMILIES: tuple[FamilyInfo, ...] = (
     FamilyInfo(
         "molmo2",
         "Molmo 2",
+        checkpoints=("allenai/Molmo2-8B",),
         processors=("Molmo2Processor",),
         grid="canvas:overlapping_crops",
         needs=("image_grids", "image_token_pooling", "image_num_crops"),
@@ -319,6 +364,7 @@ FAMILIES: tuple[FamilyInfo, ...] = (
     FamilyInfo(
         "step3p7",
         "Step 3.7",
+        checkpoints=("stepfun-ai/Step-3.7-Flash",),
         processors=("Step3p7Processor",),
         grid="canvas:window_crops",
         needs=("num_local_patches",),
@@ -327,6 +373,7 @@ FAMILIES: tuple[FamilyInfo, ...] = (
     FamilyInfo(
         "aya_vision",
         "Aya Vision",
+        checkpoints=("CohereLabs/aya-vision-8b",),
         processors=("AyaVisionProcessor",),
         grid="tiled:numbered_tiles",
         notes="tiles, then the whole picture",
@@ -334,6 +381,7 @@ FAMILIES: tuple[FamilyInfo, ...] = (
     FamilyInfo(
         "cohere2_vision",
         "Command A Vision",
+        checkpoints=("CohereLabs/command-a-vision-07-2025",),
         processors=("Cohere2VisionProcessor",),
         grid="tiled:broken_tiles",
         notes="tiles, then the whole picture, a line break after each",
@@ -341,6 +389,7 @@ FAMILIES: tuple[FamilyInfo, ...] = (
     FamilyInfo(
         "ovis2",
         "Ovis 2",
+        checkpoints=("thisisiron/Ovis2-1B-hf",),
         processors=("Ovis2Processor",),
         grid="tiled:whole_then_tiles",
         notes="the whole picture, then its tiles",
@@ -348,6 +397,7 @@ FAMILIES: tuple[FamilyInfo, ...] = (
     FamilyInfo(
         "deepseek_vl",
         "DeepSeek-VL",
+        checkpoints=("deepseek-community/deepseek-vl-1.3b-chat",),
         processors=("DeepseekVLProcessor",),
         grid="crop:padded_square",
         notes="24 x 24 tokens over the picture padded to a square",
@@ -355,6 +405,7 @@ FAMILIES: tuple[FamilyInfo, ...] = (
     FamilyInfo(
         "deepseek_ocr2",
         "DeepSeek-OCR 2",
+        checkpoints=("deepseek-community/DeepSeek-OCR-2",),
         processors=("DeepseekOcr2Processor",),
         no_grid="its image tokens are what learned queries read one after the other, in an order of their own",
         tiny=True,
@@ -363,6 +414,7 @@ FAMILIES: tuple[FamilyInfo, ...] = (
     FamilyInfo(
         "lfm2_vl",
         "LFM2-VL",
+        checkpoints=("LiquidAI/LFM2-VL-1.6B",),
         processors=("Lfm2VlProcessor",),
         grid="sliced:tiles_then_shape",
         needs=("spatial_shapes", "pixel_attention_mask"),
@@ -374,7 +426,7 @@ FAMILIES: tuple[FamilyInfo, ...] = (
         processors=("MiniCPMV4_6Processor",),
         grid="sliced:shape_then_slices",
         needs=("target_sizes",),
-        notes="hybrid; the whole picture, then slices of it",
+        notes="hybrid; the whole picture, then slices of it" + _NO_SHAPES,
     ),
     FamilyInfo(
         "minicpmv4_7",
@@ -382,7 +434,7 @@ FAMILIES: tuple[FamilyInfo, ...] = (
         processors=("MiniCPMV4_7Processor",),
         grid="sliced:shape_then_slices",
         needs=("target_sizes", "mm_token_type_ids"),
-        notes="as MiniCPM-V 4.6, with positions on one canvas",
+        notes="as MiniCPM-V 4.6, with positions on one canvas" + _NO_SHAPES,
     ),
     FamilyInfo(
         "granite4_vision",
@@ -390,7 +442,7 @@ FAMILIES: tuple[FamilyInfo, ...] = (
         processors=("Granite4VisionProcessor",),
         grid="anyres:anyres",
         needs=("image_sizes",),
-        notes="as LLaVA-NeXT; features also enter behind later layers, past attention to image tokens",
+        notes="as LLaVA-NeXT; features also enter behind later layers, past attention to image tokens" + _NO_SHAPES,
     ),
     FamilyInfo("llama", "Llama", notes="text only"),
     FamilyInfo("mistral", "Mistral", notes="text only; sliding window"),
