@@ -15,7 +15,7 @@ import torch
 
 import lvlm_saliency as ls
 from lvlm_saliency import hf
-from lvlm_saliency.errors import SettingError
+from lvlm_saliency.errors import SettingError, UnsupportedModelError
 from lvlm_saliency.guard.verdicts import Random, Rates
 from lvlm_saliency.interventions.beam import Beam
 from lvlm_saliency.interventions.causalmm import CausalMM
@@ -117,11 +117,53 @@ def test_every_method_has_a_row():
         assert type(row.active) is type(row.neutral) is type(ls.method(row.active.name))
 
 
+def refusal(family, row):
+    """Words of the line in which this family refuses the method, from what its model is made of; None if it runs."""
+    model, _ = family.build()
+    if row.name == "memvr" and not all(hasattr(layer, "up_proj") for layer in feed_forwards(model, row.active)):
+        return "no plain feed-forward block"
+    if row.name == "tame" and shares_keys(model):
+        return "comes in pieces"
+    if row.name == "vcd" and family.name in SEEN_ELSEWHERE:
+        return "this model (also )?sees"
+    return None
+
+
+SEEN_ELSEWHERE = ("phi4_multimodal", "deepseek_ocr2", "step3p7")
+"""Families that see their pictures, or a part of them, under another name than `pixel_values`: noise would miss it."""
+ROUGH = ("gemma4",)
+"""Whose small models are so sensitive that float32 alone moves their logits by 1e-2; float64 moves them by 1e-6."""
+
+
+def feed_forwards(model, method):
+    """The feed-forward blocks of the layers that the method may act in."""
+    return [getattr(hf.decoder_layers(model)[number], "mlp", None) for number in method.layers(model)]
+
+
+def shares_keys(model):
+    return bool(getattr(hf.text_config(model), "num_kv_shared_layers", 0))
+
+
 @pytest.fixture(params=METHODS, ids=lambda row: row.name)
 def row(request, family):
     if request.param.pictures and family.text_only:
         pytest.skip("acts on pictures")
+    if words := refusal(family, request.param):
+        pytest.skip(f"refused ({words}); see test_what_a_family_refuses_is_said_in_one_line")
     return request.param
+
+
+def test_what_a_family_refuses_is_said_in_one_line(family):
+    refused = {row.name: (row, words) for row in METHODS if (words := refusal(family, row)) is not None}
+    if not refused:
+        pytest.skip("it refuses none")
+    model, _ = family.build()
+    before = state_of(model)
+    for row, words in refused.values():
+        with pytest.raises(SettingError, match=words) as told:
+            with_method(model, family.inputs(n=1), row.active)
+        assert "\n" not in str(told.value)
+        assert state_of(model) == before
 
 
 def plain(model, inputs):
@@ -202,6 +244,8 @@ def test_block_and_generate_agree(family, row):
 
 @pytest.mark.each_kind
 def test_a_batch_gives_what_single_calls_give(family, row):
+    if not family.padded:
+        pytest.skip("transformers itself gives padded prompts something else")
     model, _ = family.build()
     n = 3
     inputs = family.inputs(n=n)
@@ -224,11 +268,18 @@ def test_cached_decoding_gives_what_full_recomputation_gives(family, row):
         pytest.skip("edits earlier rows anew as the text grows")
     model, _ = family.build()
     inputs = family.inputs(n=1)
+    if family.name in ROUGH:
+        model, inputs = family.fresh()[0].double(), inputs.to(torch.float64)
+    if row.name.startswith("sgrs") and shares_keys(model):
+        with pytest.raises(UnsupportedModelError, match="leave use_cache on"):
+            with_method(model, inputs, row.active, use_cache=False)
+        return
     cached = with_method(model, inputs, row.active)
     full = with_method(model, inputs, row.active, use_cache=False)
     assert torch.equal(cached.sequences, full.sequences)
+    atol, rtol = (1e-4, 1e-5) if family.name in ROUGH else (2e-3, 1e-3)
     for a, b in zip(cached.logits, full.logits, strict=True):
-        torch.testing.assert_close(a, b, atol=2e-3, rtol=1e-3)
+        torch.testing.assert_close(a, b, atol=atol, rtol=rtol)
 
 
 @pytest.mark.each_kind

@@ -139,7 +139,11 @@ def ovis2() -> tuple[Any, Any]:
         image_seq_length=16,
         chat_template=chat("<image>"),
     )
-    return t.Ovis2ForConditionalGeneration(config), processor
+    model = t.Ovis2ForConditionalGeneration(config)
+    # A marker that the model writes gets the embedding of a picture's marker where the pictures are passed again
+    # (without a cache), and its own where they are not: plain transformers gives two texts then. It writes none here.
+    model.generation_config.suppress_tokens = tokenizer.convert_tokens_to_ids(["<image>", "<IMG_ATOM>", *marks])
+    return model, processor
 
 
 def deepseek_vl() -> tuple[Any, Any]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from lvlm_saliency import hf
 from lvlm_saliency.errors import PromptError, SettingError
 from lvlm_saliency.hf import caches
-from lvlm_saliency.model.regions import placeholder_ids
+from lvlm_saliency.model.regions import PIXELS, placeholder_ids
 
 if TYPE_CHECKING:
     from lvlm_saliency.attention.parts import PromptTraits
@@ -189,7 +189,7 @@ def check_pictures_in_cache(model: Any, given: Mapping[str, Any], held: int) -> 
         return
     image = torch.isin(ids, torch.tensor(known, dtype=ids.dtype, device=ids.device))
     before, behind = int(image[:, :held].sum()), int(image[:, held:].sum())
-    pictures = any(given.get(name) is not None for name in ("pixel_values", "pixel_values_videos"))
+    pictures = any(given.get(name) is not None for name in PIXELS)
     if pictures and before and not behind:
         raise PromptError(
             f"the cache already holds the prompt's {before} image tokens: leave their pictures out (pixel_values)"

@@ -21,6 +21,7 @@ from lvlm_saliency import hf
 from lvlm_saliency.attention.parts import Generation, RowEditor, Shaper
 from lvlm_saliency.attention.prompts import Prompt
 from lvlm_saliency.errors import SettingError
+from lvlm_saliency.model.regions import PIXELS
 from lvlm_saliency.tracing.logits import finite_logits
 
 
@@ -126,19 +127,21 @@ def whole_pictures(owner: str, inputs: Mapping[str, Any]) -> Tensor:
             which the method would leave unchanged.
     """
     pixels = with_pictures(owner, inputs)
-    others = [key for key in inputs if key != "pixel_values" and key.startswith("pixel_values")]
+    others = [key for key in inputs if key != "pixel_values" and key.startswith(("pixel_values", "image_pixel_values"))]
     if seen := [key for key in others if isinstance(inputs[key], Tensor) and inputs[key].numel()]:
-        raise SettingError(f"{owner} changes pixel_values, and this model also sees {', '.join(seen)}: leave it out")
+        also = "also sees" if isinstance(inputs.get("pixel_values"), Tensor) else "sees"
+        raise SettingError(f"{owner} changes pixel_values, and this model {also} {', '.join(seen)}: leave it out")
     return pixels
 
 
 def with_pictures(owner: str, inputs: Mapping[str, Any]) -> Tensor:
-    """The pictures as the processor made them.
+    """The pictures as the processor made them, under whatever name.
 
     Raises:
         SettingError: there are none.
     """
-    pixels = inputs.get("pixel_values")
-    if not isinstance(pixels, Tensor) or not pixels.numel():
-        raise SettingError(f"{owner} acts on the picture, and the inputs hold none (no pixel_values): leave it out")
-    return pixels
+    for name in PIXELS:
+        pixels = inputs.get(name)
+        if name != "pixel_values_videos" and isinstance(pixels, Tensor) and pixels.numel():
+            return pixels
+    raise SettingError(f"{owner} acts on the picture, and the inputs hold none (no pixel_values): leave it out")
