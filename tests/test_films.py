@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -209,6 +210,73 @@ def test_a_part_that_is_missing_is_named(name):
     cut = {k: torch.cat([v[:, :first], v[:, first + 3 :]], 1) if k in sheets else v for k, v in inputs.items()}
     with pytest.raises(PromptError, match=r"tokens but its (videos|pictures) make"):
         check_inputs(model, cut)
+
+
+def test_a_prompt_that_names_pictures_as_frames():
+    """InternVL's frames are known by their names, which a prompt may give to pictures: told apart, or refused."""
+    model, processor = built("internvl")
+    image, film = picture(2, (40, 40)), video(0, 3)
+    inputs = ls.build_inputs(processor, image, "Frame1: <image> or <video>?", model, videos=film)
+    (layout,) = ls.video_layouts(processor, inputs, [[film]], model)[0]
+    (still,) = ls.image_layouts(processor, inputs, [[image]], model, videos=[[film]])[0]
+    assert still.positions[-1] < layout.positions[0]
+    one = video(0, 1)
+    inputs = ls.build_inputs(processor, image, "Frame1: <image> or <video>?", model, videos=one)
+    with pytest.raises(InputError, match="itself names pictures as a video's frames"):
+        ls.video_layouts(processor, inputs, [[one]], model)
+
+
+def test_a_video_in_a_conversation():
+    model, processor = built("qwen3_vl")
+    film = video(0, 3)
+    turns = [
+        ls.Message("user", [film, "What happens?"]),
+        ls.Message("assistant", ["A dog runs."]),
+        ls.Message("user", ["Which colour is it?"]),
+    ]
+    query = ls.Query(messages=turns)
+    assert query.films == [film]
+    assert not query.pictures
+    inputs = ls.Chat(model, processor).encode([query])
+    (layout,) = ls.video_layouts(processor, inputs, [query.films], model)[0]
+    assert len(layout.steps) == 2
+    assert "A dog runs." in processor.tokenizer.decode(inputs["input_ids"][0])
+    with pytest.raises(PromptError, match="<video>"):
+        ls.Query(messages=[ls.Message("user", [film, "What is <video>?"])]).text(processor)
+
+
+# As published: what the video processor and the vision tower say, tokens of a frame, and the share of it that is seen.
+PUBLISHED = {
+    "LlavaOnevisionProcessor": ({"size": {"height": 384, "width": 384}}, {"num_image_tokens": 729}, 196, 378 / 384),
+    "InternVLProcessor": ({"size": {"height": 448, "width": 448}}, {"image_seq_length": 256}, 256, 1.0),
+    "SmolVLMProcessor": ({"max_image_size": {"longest_edge": 384}}, {"image_seq_len": 81}, 81, 378 / 384),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_frames_in_full_size(name):
+    """The rules on the numbers of published checkpoints: patches of 14 pixels leave a margin of 384 unseen."""
+    film, own, tokens, seen = PUBLISHED[name]
+    count, mark, start = 3, 7, 5
+    text = {index: f"Frame{index}: " for index in (1, 2, 3)}  # what stands before each frame, by its first id
+    ids = []
+    for frame in range(1, count + 1):
+        ids += [10 + frame, start] if name == "InternVLProcessor" else [] if "Onevision" in name else [start]
+        ids += [mark] * tokens
+    ids += [mark] if "Onevision" in name else [start]
+    tokenizer = SimpleNamespace(decode=lambda ids: text.get(ids[-1] - 10, "") if ids else "")
+    parts = {"video_processor": SimpleNamespace(**film), "tokenizer": tokenizer, "image_token_id": mark, **own}
+    processor = type(name, (), {**parts, "video_token_id": mark})()
+    vision = SimpleNamespace(patch_size=14)
+    model = SimpleNamespace(config=SimpleNamespace(model_type="", vision_config=vision))
+    frames = ls.Video.of([picture(frame, (1280, 720)) for frame in range(count)], rate=1.0)
+    (layout,) = ls.video_layouts(processor, {"input_ids": [ids]}, [[frames]], model)[0]
+    assert len(layout.steps) == count
+    for step in layout.steps:
+        (tile,) = step.layout.tiles
+        assert tile.positions.size == tokens
+        assert tile.box == pytest.approx((0, 0, 1280 * seen, 720 * seen))
+    assert layout.positions.tolist() == [at for at, token in enumerate(ids) if token == mark]
 
 
 def test_mistakes_are_named():

@@ -71,7 +71,7 @@ def _row(family: FamilyInfo) -> tuple[str, ...]:
         "" if family.refused else f"locore:beta={family.beta:g},window={family.window}",
         "" if family.refused else f"{family.depth[0]:.0%} to {family.depth[1]:.0%}",
         "\n".join(family.checkpoints),
-        family.refused or family.no_grid or family.notes,
+        family.refused or family.no_grid or "; ".join(filter(None, (family.notes, "videos" if family.film else ""))),
     )
 
 

@@ -248,18 +248,25 @@ def _placed(sample: Sample, pool: int) -> list[VideoLayout]:
 
 def named_frames(sample: Sample) -> list[VideoLayout]:
     """InternVL: "Frame1: " and one picture's worth of tokens, "Frame2: " and the next; pictures have no such names."""
-    side = edge(sample.setting("size"), "height")
-    runs = _runs(sample.pictured())
-    left = iter(runs)
-    found = []
+    runs, found = _runs(sample.pictured()), []
+    left, side = 0, edge(sample.setting("size"), "height")
     for video in sample.videos:
-        own = []
-        for frame in range(1, len(video.frames) + 1):
-            own.append(next((run for run in left if _named(sample, run, frame)), None))
-            if own[-1] is None:
-                raise InputError(f"the prompt names {frame - 1} frames of a video of {len(video.frames)}: {APART}")
-        found.append(_tiled(sample, video, own, int(sample.setting("image_seq_length")), side))
+        count = len(video.frames)
+        starts = (start for start in range(left, len(runs) - count + 1) if _are_named(sample, runs[start:], count))
+        start = next(starts, None)
+        if start is None:
+            raise InputError(f"the prompt does not name {count} frames one after the other, as a video's: {APART}")
+        left = start + count
+        found.append(_tiled(sample, video, runs[start:left], int(sample.setting("image_seq_length")), side))
+    if any(_are_named(sample, runs[start:], len(sample.videos[-1].frames)) for start in range(left, len(runs))):
+        raise InputError("the prompt itself names pictures as a video's frames (Frame1: ...): name them otherwise")
     return found
+
+
+def _are_named(sample: Sample, runs: Sequence[np.ndarray], count: int) -> bool:
+    """Whether the first of these runs are frames 1 to `count` of a video, and no more."""
+    own = len(runs) >= count and all(_named(sample, run, frame) for frame, run in enumerate(runs[:count], 1))
+    return own and not (len(runs) > count and _named(sample, runs[count], count + 1))
 
 
 def _named(sample: Sample, run: np.ndarray, frame: int) -> bool:

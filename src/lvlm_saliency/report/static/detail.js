@@ -38,7 +38,7 @@ class DetailView {
   // How a row's mass divides over the regions.
   shares(run, rows) {
     const regions = ["system", "image", "prompt", "output"];
-    const named = (region) => region === "image" && run.films.length && !run.pictures.length ? "video" : region;
+    const named = (region) => region === "image" && run.films?.length && !run.pictures.length ? "video" : region;
     const bars = MEASURES.map((measure) => {
       const sums = Object.fromEntries(regions.map((region) => [region, 0]));
       let total = 0;

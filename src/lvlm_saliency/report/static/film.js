@@ -35,7 +35,7 @@ class FilmView {
   }
 
   async paint(run, state, strength) {
-    const steps = run.films[this.index] ?? this.data.frames.map((_, frame) => ({frames: [frame], tiles: []}));
+    const steps = run.films?.[this.index] ?? this.data.frames.map((_, frame) => ({frames: [frame], tiles: []}));
     if (this.built !== steps && JSON.stringify(this.built) !== JSON.stringify(steps)) this.build(steps);
     const row = run.row(state.chosen, state.measure, state.view);
     let top = 0, all = 0;
@@ -50,7 +50,7 @@ class FilmView {
       return sum;
     });
     const word = state.chosen === null ? "all words" : `\u201c${run.shown(state.chosen)}\u201d`;
-    this.told.textContent = run.films.length ? `${state.measure} of ${word}, largest ${figure(top)}` : "no place known";
+    this.told.textContent = run.films?.length ? `${state.measure} of ${word}, largest ${figure(top)}` : "no place known";
     const most = Math.max(...sums);
     await Promise.all(this.steps.map(async (step, at) => {
       const share = all > 0 ? sums[at] / all : 0;

@@ -41,12 +41,12 @@ class Section {
     this.curves = new CurveView((t) => this.pick(t), (t) => this.hover(t));
     this.detail = new DetailView();
     this.pictures = data.images.map((image, at) => new PictureView(image, at, this.opacity()));
-    this.films = data.videos.map((video, at) => new FilmView(video, at, this.opacity()));
+    this.films = (data.videos ?? []).map((video, at) => new FilmView(video, at, this.opacity()));
     this.note = element("p", {class: "note"});
     this.guard = element("div", {class: "guard"});
     this.tabs = element("div", {class: "choice runs"}, ...data.runs.map((run, at) => this.tab(run, at)));
     this.tabs.hidden = data.runs.length < 2;
-    this.node = element("section", {class: `case ${data.images.length ? "" : "no-picture"} ${data.videos.length ? "filmed" : ""}`, id: `case-${index + 1}`},
+    this.node = element("section", {class: `case ${data.images.length ? "" : "no-picture"} ${data.videos?.length ? "filmed" : ""}`, id: `case-${index + 1}`},
       element("header", {},
         element("div", {}, element("h2", {}, data.title), data.note ? element("p", {class: "note"}, data.note) : ""), this.tabs),
       ...this.films.map((film) => film.node),

@@ -38,7 +38,7 @@ class TextView {
     let next = 0;
     for (const [position, text] of run.context) {
       const seen = run.kinds.slice(next, position).indexOf("image");
-      if (seen >= 0) groups.push(element("span", {class: "chip"}, run.seen[next + seen] ?? "picture"));
+      if (seen >= 0) groups.push(element("span", {class: "chip"}, run.seen?.[next + seen] ?? "picture"));
       next = position + 1;
       const span = element("span", {class: "given"}, text);
       this.context.push({position, span, text});
