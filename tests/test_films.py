@@ -50,7 +50,7 @@ def films_of(name, width, height, frames=5):
     return ls.Video.of([noise(width, height, seed) for seed in range(frames)], rate=2.0)
 
 
-@pytest.mark.parametrize(("width", "height"), [(420, 260), (200, 330)])
+@pytest.mark.parametrize(("width", "height"), [(420, 260), pytest.param(200, 330, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", [*FILMED, *SLOW])
 def test_paint_in_a_frame_changes_the_tokens_that_show_it_there(name, width, height):
     model, processor = patchwise(name)

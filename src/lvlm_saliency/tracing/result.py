@@ -140,10 +140,15 @@ class SaliencyTrace:
             return own.expand(len(self.sequences), -1, -1)
         members = torch.zeros(len(self.sequences), length, dtype=torch.bool)
         for name in region.split("+"):
-            own = self._part(name) if name in PARTS else self._filmed() if name == VIDEO else None
-            mask = getattr(self.regions, name) if own is None else own
-            members |= mask[:, :length].to("cpu")
+            members |= self._mask(name)[:, :length].to("cpu")
         return members[:, None] & (keys <= queries)
+
+    def _mask(self, name: str) -> Tensor:
+        """bool `[batch, N]`: the positions of one region."""
+        if name in PARTS:
+            return self._part(name)
+        found: Tensor = self._filmed() if name == VIDEO else getattr(self.regions, name)
+        return found
 
     @property
     def region_names(self) -> tuple[str, ...]:
