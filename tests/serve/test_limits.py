@@ -20,6 +20,7 @@ from lvlm_saliency.errors import InputError
 from lvlm_saliency.serve.faults import Fault
 from lvlm_saliency.serve.pictures import open_picture, public_address
 from lvlm_saliency.serve.settings import ServeSettings, api_keys
+from lvlm_saliency.serve.ways import way_of
 
 from .conftest import asking, data_url, running
 
@@ -324,3 +325,12 @@ def test_fetching_pins_the_checked_address_and_follows_redirects_within_allowed_
 def test_defaults_bind_to_loopback():
     assert ServeSettings().on_loopback
     assert not ServeSettings(host="0.0.0.0").on_loopback
+
+
+@pytest.mark.parametrize(
+    "spec", ["guard:samples=1000", "guard:total_tries=1000", "guard:local_tries=33", "guard:samples=100000"]
+)
+def test_a_request_may_not_ask_for_more_work_than_its_share(spec):
+    with pytest.raises(Fault, match=r"may be at most|must be a whole number from 1 to 1000"):
+        way_of([spec], False, 1.0, 1.0)
+    assert way_of(["guard:samples=32,total_tries=200,local_tries=32"], False, 1.0, 1.0).methods[0].samples == 32

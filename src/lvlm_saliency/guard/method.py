@@ -12,6 +12,7 @@ from lvlm_saliency.interventions.base import Method, choice, number
 
 ACTIONS = ("flag", "rewrite", "best_of")
 OFF = "off"
+MOST_TRIES = 1000
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class Guard(Method):
     def __post_init__(self) -> None:
         choice("Guard", "action", self.action, ACTIONS)
         for name in ("local_tries", "total_tries", "per_sentence", "samples"):
-            number("Guard", name, getattr(self, name), 1, whole=True)
+            number("Guard", name, getattr(self, name), 1, MOST_TRIES, whole=True)
         number("Guard", "recall_loss", self.recall_loss, 0, 1)
         if self.threshold is not None:
             number("Guard", "threshold", self.threshold, 0, 1)

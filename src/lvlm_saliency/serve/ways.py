@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -21,6 +22,8 @@ PARAM = "lvlm_saliency.methods"
 WORD = re.compile(r"[a-z][a-z0-9_-]{0,40}")
 MOST_ROWS = 32
 """Rows of a batch that one text may take (beams)."""
+MOST = {"samples": 32, "local_tries": 32, "total_tries": 200}
+"""Knobs by which one request could keep the others waiting, and how far it may turn them."""
 
 
 def way_of(
@@ -63,6 +66,8 @@ def _parsed(spec: str) -> list[Any]:
             # A setting that names a file would let clients read the server's.
             if isinstance(value, str) and (key not in fields or key == "risk" or not WORD.fullmatch(value)):
                 raise Fault(400, f"{name}: {key}={value[:40]!r} cannot be set by a request", PARAM)
+            if isinstance(value, (int, float)) and value > MOST.get(key, math.inf):
+                raise Fault(400, f"{name}: {key} may be at most {MOST[key]} here", PARAM)
         found.append(method(name, **settings))
     return found
 
