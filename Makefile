@@ -4,8 +4,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-input --constraint constraints.txt
-# Two settings of glibc that keep freed memory in the process: a step of several beams takes half the time.
-MALLOC := MALLOC_MMAP_THRESHOLD_=4000000000 MALLOC_TRIM_THRESHOLD_=4000000000
 # One worker a core; more than four only cost memory here.
 PARALLEL := --numprocesses logical --maxprocesses 4 --dist worksteal
 
@@ -97,23 +95,23 @@ studies: setup
 
 # Every method on the shipped model, captions and questions; what was written before is kept, not written again.
 results: setup
-	OMP_NUM_THREADS=1 $(MALLOC) $(BIN)/lvlm-saliency evaluate --model scenes --benchmark scenes-caption --method all \
+	OMP_NUM_THREADS=1 $(BIN)/lvlm-saliency evaluate --model scenes --benchmark scenes-caption --method all \
 		--method sgrs+locore --n 150 --max-new-tokens 128 --batch-size 16 --out runs/results/captions
-	OMP_NUM_THREADS=1 $(MALLOC) $(BIN)/lvlm-saliency evaluate --model scenes --benchmark scenes-pope --method all \
+	OMP_NUM_THREADS=1 $(BIN)/lvlm-saliency evaluate --model scenes --benchmark scenes-pope --method all \
 		--method sgrs+locore --n 40 --max-new-tokens 8 --batch-size 32 --out runs/results/questions
 	$(BIN)/python docs/publish_results.py
 
 # The guard on the shipped model: its calibrations, and the guard beside its controls on 500 unseen scenes.
 guard: setup
-	OMP_NUM_THREADS=1 $(MALLOC) $(BIN)/lvlm-saliency guard calibrate --n 1200 --out runs/guard/calibration
-	OMP_NUM_THREADS=1 $(MALLOC) $(BIN)/lvlm-saliency guard calibrate --no-risk --n 400 --out runs/guard/questions
-	OMP_NUM_THREADS=1 $(MALLOC) $(BIN)/lvlm-saliency evaluate --model scenes --benchmark scenes-caption --n 500 \
+	OMP_NUM_THREADS=1 $(BIN)/lvlm-saliency guard calibrate --n 1200 --out runs/guard/calibration
+	OMP_NUM_THREADS=1 $(BIN)/lvlm-saliency guard calibrate --no-risk --n 400 --out runs/guard/questions
+	OMP_NUM_THREADS=1 $(BIN)/lvlm-saliency evaluate --model scenes --benchmark scenes-caption --n 500 \
 		--max-new-tokens 128 --batch-size 16 --method guard --method guard:verdicts=oracle \
 		--method guard:verdicts=random --method guard:verdicts=position --out runs/guard/captions
-	OMP_NUM_THREADS=1 $(MALLOC) $(BIN)/lvlm-saliency evaluate --model scenes --benchmark scenes-caption --n 150 \
+	OMP_NUM_THREADS=1 $(BIN)/lvlm-saliency evaluate --model scenes --benchmark scenes-caption --n 150 \
 		--max-new-tokens 128 --batch-size 16 --method guard:recall_loss=0.005 --method guard:recall_loss=0.02 \
 		--method runs/guard/questions/guard.yaml --out runs/guard/thresholds
-	OMP_NUM_THREADS=1 $(MALLOC) $(BIN)/python -m bench.guard > runs/guard/cost.txt
+	OMP_NUM_THREADS=1 $(BIN)/python -m bench.guard > runs/guard/cost.txt
 	$(BIN)/python docs/publish_guard.py
 
 train-scenes: setup

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from lvlm_saliency.allocator import keep_freed_memory
 from lvlm_saliency.benchmarks.opening import open_benchmark
 from lvlm_saliency.chat import Chat, Query
 from lvlm_saliency.interventions.registry import method
@@ -34,6 +35,7 @@ def main() -> None:
     parser.add_argument("--batches", type=int, default=4)
     parser.add_argument("--batch-size", type=int, default=16)
     options = parser.parse_args()
+    keep_freed_memory()  # as the command line does
     chat = Chat.load("scenes")
     opened = open_benchmark("scenes-caption", n=options.batches * options.batch_size)
     queries = [Query(item.prompt, [opened.picture(item)]) for item in opened.items]

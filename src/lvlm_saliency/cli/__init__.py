@@ -12,4 +12,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     from .app import run
 
+    if arguments is None:  # the process is ours
+        from ..allocator import keep_freed_memory
+
+        keep_freed_memory()
     return run(arguments)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..allocator import keep_freed_memory
 from ..cli.output import console as open_console
 from ..cli.quiet import quiet
 from ..plain_text import one_line
@@ -33,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("demo"), help="folder for report.html and the plots")
     parser.add_argument("--scenes", type=int, default=6, help="how many pictures")
     options = parser.parse_args(arguments)
+    if arguments is None:  # the process is ours
+        keep_freed_memory()
     if not 1 <= options.scenes <= MOST_SCENES:
         parser.error(f"--scenes must be a whole number from 1 to {MOST_SCENES}")
 

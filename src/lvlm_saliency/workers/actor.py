@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from lvlm_saliency.allocator import keep_freed_memory
+
 
 class Worker:
     """Holds what `build` made, a model as a rule, and calls functions with it, one after the other.
@@ -16,6 +18,7 @@ class Worker:
 
     def __init__(self, folder: str):
         self.held: Any = None
+        keep_freed_memory()
         if os.path.isdir(folder):
             os.chdir(folder)
 

@@ -12,8 +12,6 @@ from lvlm_saliency.errors import SettingError
 
 STORE = 256 * 2**20
 """Bytes for objects on their way, of a cluster that is started here: pictures go by path and results are small."""
-KEEPS_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "4000000000", "MALLOC_TRIM_THRESHOLD_": "4000000000"}
-"""Settings of glibc that keep freed memory in a process: a step of several beams takes half the time on a CPU."""
 
 SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0", "RAY_DEDUP_LOGS_SKIP_REGEX": ".*"}
 """Of Ray: no figures of its use go to its makers, its workers are as urgent as this process (it would put them far
@@ -65,7 +63,7 @@ class Cluster:
     def options(self) -> dict[str, Any]:
         """Of a worker: its share, and its environment."""
         threads = str(max(1, int(self.cpus)))
-        settings = {"OMP_NUM_THREADS": threads, **KEEPS_MEMORY}
+        settings = {"OMP_NUM_THREADS": threads}
         # The same code as here, also where it was not installed.
         paths = [str(Path(__file__).parents[2]), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
         settings["PYTHONPATH"] = os.pathsep.join(os.path.abspath(path) for path in paths if path)
