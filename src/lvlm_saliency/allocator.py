@@ -1,7 +1,7 @@
-"""A setting of the C library: a process that runs models keeps the memory that it frees, because it needs it at once again.
+"""A setting of the C library: a process that runs models keeps the memory that it frees, as it soon needs it again.
 
-By default glibc gives large blocks back to the system when they are freed and fetches them anew, page by page. A step of
-several beams reorders the whole cache, so it spends its time in page faults.
+By default glibc gives large blocks back to the system when they are freed and fetches them anew, page by page. A step
+of several beams reorders the whole cache, so it spends its time in page faults.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ MOST = 2**31 - 1
 
 
 def keep_freed_memory() -> bool:
-    """Let this process keep what it frees, as `MALLOC_TRIM_THRESHOLD_` and `MALLOC_MMAP_THRESHOLD_` in the environment do
-    for one that is yet to start.
+    """Let this process keep what it frees, as `MALLOC_TRIM_THRESHOLD_` and `MALLOC_MMAP_THRESHOLD_` in the environment
+    do for one that is yet to start.
 
     Its peak memory is the same; what it holds after the peak is not given back before it ends.
 

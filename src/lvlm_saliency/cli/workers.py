@@ -33,7 +33,7 @@ worker_options = options(
     ),
     click.option(
         "--gpus-per-worker",
-        type=Number(0),
+        type=Number(0, 1024),
         metavar="G",
         help="With --ray: of each worker; 0.5 puts two on a GPU, 2 and --device spread give a large model two.",
     ),
