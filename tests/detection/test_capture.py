@@ -49,12 +49,14 @@ def read(family, n=1, **settings):
     return ls.reading(model, inputs, sequences, [Everything()], processor=processor)
 
 
-@pytest.mark.parametrize("name", ["llava", "qwen2_5_vl", "gemma3", "llama"])
-def test_a_plain_pass_says_the_same(name):
+@pytest.mark.parametrize(
+    ("name", "images"), [("llava", 1), ("qwen2_5_vl", 1), ("gemma3", 1), ("llama", 1), ("llava", 2), ("qwen2_5_vl", 2)]
+)
+def test_a_plain_pass_says_the_same(name, images):
     family = FAMILIES[name]
     model, _ = family.fresh() if hasattr(family, "fresh") else family.build()
     model.set_attn_implementation("eager")
-    _, processor, inputs, sequences = written(family)
+    _, processor, inputs, sequences = written(family, images=images)
     found = ls.reading(model, inputs, sequences, [Everything()], processor=processor)[0]
     length, count = inputs["input_ids"].shape[1], sequences.shape[1] - inputs["input_ids"].shape[1]
     more = {k: torch.nn.functional.pad(v, (0, count)) for k, v in inputs.items() if "token_type_ids" in k}

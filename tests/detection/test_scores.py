@@ -23,10 +23,10 @@ WORD = Mention(1, 3, "dog", "dog")
 VOCABULARY = 120
 
 
-def full(seed=0, depth=4, count=4, image=slice(1, 5), heads=2):
+def full(seed=0, depth=4, count=4, image=slice(1, 5), heads=2, prompt=6):
     """A text with random figures of every kind."""
     random = np.random.default_rng(seed)
-    reading = text(depth=depth, count=count, image=image)
+    reading = text(prompt, depth=depth, count=count, image=image)
     reading.attention = attention(reading, heads, seed)
     head = random.normal(size=(VOCABULARY, 8))
     reading.text = {i: random.normal(size=(count + 1, 8)) for i in range(depth + 1)}

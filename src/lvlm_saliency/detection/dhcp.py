@@ -19,8 +19,8 @@ class DHCP(Trained):
     (`side`).
 
     DHCP itself is about yes/no answers: the mean over all answer tokens, unpooled, of pictures of one size. This is its
-    idea for a word of a text: one row per word. Where a picture has several grids the first is read. Called DHCP-like
-    in tables.
+    idea for a word of a text: one row per word. Where a picture has several grids the first is read; several pictures
+    have no one map, and so no score. Called DHCP-like in tables.
 
     Paper: DHCP, ACM MM 2025; code btzyd/DHCP@855794f.
     """
@@ -39,7 +39,7 @@ class DHCP(Trained):
     def features(self, reading: Reading, mention: Mention) -> np.ndarray:
         row = self.row(self.token(mention))
         heads = np.concatenate([reading.headwise(layer, row)[:, reading.image] for layer in reading.depth.attention])
-        if not reading.tiles:
+        if not reading.tiles or reading.pictures > 1:
             return np.full(len(heads) * self.side**2, np.nan)
         return np.concatenate([pooled(one[reading.tiles[0]], self.side).ravel() for one in heads])
 

@@ -67,6 +67,7 @@ class Reading:
         text_top, text_entropy: `[R, L]`, of the lens of every layer.
         unembedding, embedding: token id to float32 `[D]`.
         tiles: where the picture's tokens lie: arrays `[height, width]` of indices into `image`.
+        pictures: how many pictures the prompt has, where `tiles` are known.
         extra: by name, what further passes found.
         piece: token id to its text. tied: whether input and output embeddings are one. max_new_tokens: the limit that
             the text was written under, where known.
@@ -97,6 +98,7 @@ class Reading:
     unembedding: dict[int, np.ndarray] = field(default_factory=dict)
     embedding: dict[int, np.ndarray] = field(default_factory=dict)
     tiles: Sequence[np.ndarray] | None = None
+    pictures: int = 1
     extra: dict[str, Any] = field(default_factory=dict)
     piece: Mapping[int, str] | None = None
     tied: bool = False
