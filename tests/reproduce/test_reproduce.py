@@ -74,6 +74,15 @@ def test_what_is_missing_is_said_before_anything_runs(coco, tmp_path, capsys):
     assert "no such folder" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("columns", [60, 80, 160])
+def test_the_list_keeps_within_the_terminal(capsys, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert run(["reproduce", "--list"]) == 0
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= columns
+    assert "questions, adversarial negatives" in " ".join(out.split())
+
+
 def test_list(capsys):
     assert run(["reproduce", "--list", "--json"]) == 0
     names = [row["name"] for row in json.loads(capsys.readouterr().out)]

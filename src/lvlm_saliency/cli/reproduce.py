@@ -10,7 +10,6 @@ import click
 
 from . import completion
 from .options import BATCH, RESAMPLES, SEED, TEXTS, TOKENS, debug_option, device_option, json_option
-from .output import say
 from .progress import progress_bar
 from .quiet import quiet
 
@@ -111,7 +110,13 @@ def _list(as_json: bool) -> None:
 
         print_json([{"name": name, "question": question, "needs": needs} for name, question, needs in rows])
         return
-    for name, question, needs in rows:
-        say(f"{name:<13}{question}")
-        if needs:
-            say(f"{'':<13}needs: {', '.join(dict.fromkeys(needs))}")
+    from .blocks import print_blocks
+    from .output import console
+    from .wide import fit
+
+    out = console()
+    fit(out)
+    print_blocks(
+        out,
+        [(name, [("", question), ("needs", "\n".join(dict.fromkeys(needs)))]) for name, question, needs in rows],
+    )
