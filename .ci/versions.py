@@ -21,7 +21,7 @@ TOOLS = ("pytest", "hypothesis", "accelerate", "num2words")
 EXTRAS = ("plots", "studies")
 FAMILIES = "llava,qwen2_5_vl,gemma3,gemma2,qwen3_5"
 ENGINE = ("call", "rows", "confident", "blockwise", "compact", "unit_rows", "logits", "stand_ins", "more_families")
-ENGINE += ("contract", "prompts", "locore", "sgrs")
+ENGINE += ("contract", "prompts", "blocks", "locore", "sgrs")
 RIVALS = ("beam", "beam_state", "opera", "over_trust", "contrast", "noise", "dola", "counterfactual", "memvr", "edits")
 TESTS = [
     *(f"tests/engine/test_{name}.py" for name in ENGINE),
@@ -30,8 +30,8 @@ TESTS = [
     "tests/detection/test_capture.py",
 ]
 """The tests of exactness (what is read and done against its definition) and of what every method promises."""
-# `test_prompts.py` tries every method in every way to bring a prompt: here one method of each kind will do.
-LEFT_OUT = ["any_way_to_bring_a_prompt", "test_prompts and (horizon or unnormalised or tame)"]
+# These files try every method in every way to bring a prompt: here one method of each kind will do.
+LEFT_OUT = ["any_way_to_bring_a_prompt", "(test_prompts or test_blocks) and (horizon or unnormalised or tame)"]
 
 
 def floors() -> dict[str, str]:

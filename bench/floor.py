@@ -61,7 +61,7 @@ def of_token(model, limits: dict[str, float], context: int, layers: list[int]) -
 
 
 def sentence(model, limits: dict[str, float], context: int, layers: list[int], token_seconds: list[float]) -> str:
-    """The floor in words, beside what a token of plain generation took."""
+    """A sentence that compares the floor with the time of a token of plain generation."""
     at = of_token(model, limits, context, layers)
     took = statistics.median(token_seconds) * 1e3
     least = max(at["read_milliseconds"], at["compute_milliseconds"])

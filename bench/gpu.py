@@ -88,7 +88,7 @@ def remark(model, inputs, tokens: int, limits: dict[str, float]) -> str:
 
 
 def freed() -> None:
-    """Give the memory of a model that nobody holds back to the card."""
+    """Free the GPU memory of a model that is no longer referenced."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -3,94 +3,32 @@
 from __future__ import annotations
 
 import copy
-import pickle
-import threading
 from contextlib import nullcontext
 
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from transformers import DynamicCache, GenerationMixin, LlamaConfig, LlamaForCausalLM, StaticCache
+from transformers import DynamicCache, StaticCache
 
 import lvlm_saliency as ls
 from lvlm_saliency import hf
-from lvlm_saliency.errors import PromptError, SettingError, UnsupportedModelError
-from lvlm_saliency.hf import watch
+from lvlm_saliency.errors import PromptError, SettingError
 from zoo import FAMILIES
 
-FIXED = {"max_new_tokens": 10, "min_new_tokens": 10, "do_sample": False}
-TEXT = {
-    "locore": ls.LocoRE(beta=3.0, window=6),
-    "locore-logit": ls.LocoRE(beta=3.0, window=6, space="logit"),
-    "locore-unnormalised": ls.LocoRE(beta=3.0, window=6, space="unnormalised"),
-    "farsight": ls.method("farsight", sigma=0.05),
-    "farsight-horizon": ls.method("farsight", sigma=0.05, horizon=64),
-    "tame": ls.method("tame", gain=4.0),
-}
-PICTURE = {
-    "locore": TEXT["locore"],
-    "pai": ls.method("pai", alpha=3.0, gamma=1),
-    "eah": ls.method("eah", threshold=1e-4),
-    "memvr": ls.method("memvr", alpha=0.9, gamma=0.5),
-}
-IN_PIECES = "looks at the prompt as a whole"
-
-
-def llama(seed=0, layers=3):
-    torch.manual_seed(seed)
-    config = LlamaConfig(
-        vocab_size=200, hidden_size=32, intermediate_size=48, num_hidden_layers=layers, num_attention_heads=4,
-        num_key_value_heads=2, max_position_embeddings=512, bos_token_id=1, eos_token_id=2, pad_token_id=0,
-    )  # fmt: skip
-    model = LlamaForCausalLM(config).eval()
-    with torch.no_grad():
-        for name, weights in model.named_parameters():
-            if weights.dim() > 1:
-                weights.copy_(torch.randn_like(weights) * (1.0 if "embed" in name else 0.5))
-    return model
-
-
-MODEL = llama()
-ASSISTANT = llama(seed=0, layers=2)
-
-
-def prompt(length=20, batch=1, seed=1):
-    ids = torch.randint(5, 190, (batch, length), generator=torch.Generator().manual_seed(seed))
-    ids[:, length // 2 :] = ids[:, : length - length // 2].clone()  # something to look up
-    return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-
-
-def cached(ids, length, model=MODEL):
-    """A cache that holds the first tokens of these ids."""
-    cache = DynamicCache(config=model.config)
-    if length:
-        with torch.no_grad():
-            model(input_ids=ids[:, :length], **{hf.CACHE: cache}, use_cache=True)
-    return cache
-
-
-def written(model, inputs, method, **more):
-    """The answer that `ls.generate` writes to these ids, without any cache of the caller's."""
-    made = ls.generate(model, inputs, [method] if method else [], **{**FIXED, **more}).sequences
-    return made[:, inputs["input_ids"].shape[1] :]
-
-
-def answered(model, inputs, **more):
-    """The answer that the model itself writes."""
-    made = model.generate(**inputs, **{**FIXED, **more})
-    return made[:, inputs["input_ids"].shape[1] :] if "input_ids" in inputs else made
-
-
-SETTINGS = {
-    "nothing": {},
-    "no cache": {"use_cache": False},
-    "chunks": {"prefill_chunk_size": 7},
-    "prompt lookup": {"prompt_lookup_num_tokens": 3},
-    "assistant": {"assistant_model": ASSISTANT},
-    "beams": {"num_beams": 3},
-    "static cache": {"cache_implementation": "static"},
-}
+from .prompt_cases import (
+    FIXED,
+    IN_PIECES,
+    MODEL,
+    PICTURE,
+    SETTINGS,
+    TEXT,
+    answered,
+    by_hand,
+    cached,
+    prompt,
+    written,
+)
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
@@ -203,19 +141,6 @@ def test_padding_that_only_the_ids_show():
         assert torch.equal(answered(MODEL, {"input_ids": inputs["input_ids"]}), want)
 
 
-# --- by hand --------------------------------------------------------------------------------------------------------
-
-
-def by_hand(model, ids, cache=None, **more):
-    """Greedy decoding by forward calls: the prompt at once, then token by token."""
-    out = model(input_ids=ids, **{hf.CACHE: cache}, use_cache=True, **more)
-    made = []
-    for _ in range(10):
-        made.append(out.logits[:, -1].argmax(-1, keepdim=True))
-        out = model(input_ids=made[-1], **{hf.CACHE: hf.cache_of(out)}, use_cache=True)
-    return torch.cat(made, dim=1)
-
-
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
 @pytest.mark.parametrize("name", TEXT)
 def test_forward_calls_by_hand(name, mode):
@@ -238,113 +163,6 @@ def test_by_hand_what_cannot_be_told_is_refused():
             MODEL(input_ids=ids[:, 13:], **{hf.CACHE: cache})
         with pytest.raises(SettingError, match="a cache that was filled outside of the block"):
             MODEL(input_ids=ids[:, 12:13], **{hf.CACHE: before})
-
-
-# --- copies, threads, other ways ------------------------------------------------------------------------------------
-
-
-def test_a_pickle_of_the_model_made_inside_a_block():
-    inputs, method = prompt(), TEXT["locore"]
-    plain, acting = answered(MODEL, inputs), written(MODEL, inputs, method)
-    with method(MODEL):
-        twin = pickle.loads(pickle.dumps(MODEL))
-    assert torch.equal(answered(twin, inputs), plain)
-    assert torch.equal(written(twin, inputs, method), acting)
-
-
-@pytest.mark.parametrize("copied", [copy.deepcopy, copy.copy])
-@pytest.mark.parametrize("name", ["locore", "memvr"])
-def test_a_copy_of_the_model_made_inside_a_block(name, copied):
-    method = PICTURE[name]
-    family = FAMILIES["llava"]
-    model, _ = family.build()
-    inputs = family.inputs(n=1)
-    plain = answered(model, inputs)
-    with method(model):
-        twin = copied(model)
-        if copied is not copy.copy:  # a shallow copy has the model's own layers
-            assert torch.equal(answered(twin, inputs), plain)
-        acting = answered(model, inputs)
-    assert not torch.equal(acting, plain)
-    assert torch.equal(answered(twin, inputs), plain)
-    assert twin.get_decoder().config._attn_implementation == "sdpa"
-    with method(twin):
-        assert torch.equal(answered(twin, inputs), acting)
-
-
-def test_nothing_is_left_on_the_class():
-    before = GenerationMixin.generate, dict(vars(LlamaForCausalLM)), sorted(vars(MODEL))
-    other = llama(seed=4)
-    plain = answered(other, prompt())
-    with TEXT["locore"](MODEL), TEXT["farsight"](MODEL), TEXT["tame"](other):
-        pass
-    with TEXT["locore"](MODEL):
-        assert torch.equal(answered(other, prompt()), plain)
-        generate = type(MODEL).generate
-        assert torch.equal(
-            generate(MODEL, **prompt(), **FIXED)[:, 20:], GenerationMixin.generate(MODEL, **prompt(), **FIXED)[:, 20:]
-        )
-    assert (GenerationMixin.generate, dict(vars(LlamaForCausalLM)), sorted(vars(MODEL))) == before
-    assert not watch._watchers
-    assert not watch._replaced
-
-
-def test_two_threads_with_prompts_of_their_own():
-    method, failures = TEXT["locore"], []
-    jobs = [(prompt(length), written(MODEL, prompt(length), method)) for length in (20, 11)]
-
-    def work(inputs, want):
-        for _ in range(4):
-            if not torch.equal(answered(MODEL, inputs), want):
-                failures.append(inputs["input_ids"].shape)
-
-    with method(MODEL):
-        threads = [threading.Thread(target=work, args=job) for job in jobs]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    assert not failures
-
-
-def test_nested_blocks():
-    outer, inner, inputs = TEXT["locore"], TEXT["farsight"], prompt()
-    want = ls.generate(MODEL, inputs, [outer, inner], **FIXED).sequences
-    with outer(MODEL), inner(MODEL):
-        assert torch.equal(MODEL.generate(**inputs, **FIXED, **{hf.CACHE: cached(inputs["input_ids"], 7)}), want)
-    with outer(MODEL):
-        assert torch.equal(ls.generate(MODEL, inputs, [inner], **FIXED).sequences, want)
-
-
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda: MODEL.generate(**prompt(), cache_implementation="paged"), "continuous batching"),
-        (lambda: MODEL.generate_batch([[5, 6, 7]]), "continuous batching"),
-        (lambda: MODEL.generate(**prompt(), token_healing=True), "token_healing"),
-        (lambda: MODEL.generate(**prompt(), guidance_scale=1.5, max_new_tokens=2), "guidance_scale"),
-    ],
-)
-def test_what_no_method_can_follow_is_refused(call, message):
-    with pytest.raises(SettingError, match=message), TEXT["locore"](MODEL):
-        call()
-
-
-@pytest.mark.slow
-def test_a_compiled_model():
-    method, inputs = TEXT["locore"], prompt()
-    torch.compiler.reset()
-    model = llama()
-    want, plain = written(model, inputs, method), answered(model, inputs)
-    model.forward = torch.compile(model.forward, backend="eager")
-    assert torch.equal(answered(model, inputs), plain)
-    with method(model):
-        assert torch.equal(answered(model, inputs), want)
-    assert torch.equal(answered(model, inputs), plain)
-    torch.compiler.reset()
-
-
-# --- pictures -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", PICTURE)
@@ -428,49 +246,6 @@ def test_a_trace_does_not_reuse_a_prompt_that_a_method_has_edited():
         torch.testing.assert_close(
             ls.trace(MODEL, inputs, out).rows, ls.trace(MODEL, inputs, out.sequences).rows, atol=1e-5, rtol=0
         )
-
-
-# --- custom_generate, and models made in inference mode -------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", TEXT)
-def test_attention_methods_as_custom_generate(name):
-    inputs, method = prompt(), TEXT[name]
-    assert torch.equal(answered(MODEL, inputs, custom_generate=method), written(MODEL, inputs, method))
-
-
-def test_every_method_as_custom_generate_acts_or_says_why_not():
-    family = FAMILIES["llava"]
-    model, _ = family.build()
-    inputs = family.inputs(n=1)
-    reasons = {"beam": "searches over texts", "opera": "searches over texts", "dopra": "searches over texts"}
-    reasons |= {"guard": "searches over texts"}
-    reasons |= dict.fromkeys(("vcd", "icd", "causalmm", "pai"), "needs the inputs themselves")
-    for name in ls.methods():
-        method = ls.method(name, **({"seed": 3} if name in ("sgrs", "sample") else {}))
-        if name in reasons:
-            with pytest.raises(SettingError, match=reasons[name]):
-                answered(model, inputs, custom_generate=method)
-        else:
-            assert torch.equal(answered(model, inputs, custom_generate=method), written(model, inputs, method)), name
-    with pytest.raises(SettingError, match="beams"):
-        answered(model, inputs, custom_generate=ls.LocoRE(), num_beams=2)
-
-
-def test_a_model_built_under_inference_mode():
-    with torch.inference_mode():
-        model = llama()
-    inputs, want = prompt(), written(MODEL, prompt(), TEXT["locore"])
-    assert torch.equal(written(model, inputs, TEXT["locore"]), want)
-    with TEXT["locore"](model):
-        assert torch.equal(answered(model, inputs), want)
-    with pytest.raises(UnsupportedModelError, match=r"weights .* were made under"):
-        ls.generate(model, inputs, [ls.SGRS(seed=0)], **FIXED)
-    with pytest.raises(UnsupportedModelError, match=r"weights .* were made under"):
-        ls.trace(model, inputs, torch.cat([inputs["input_ids"], want], dim=1))
-
-
-# --- any way --------------------------------------------------------------------------------------------------------
 
 
 @settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))

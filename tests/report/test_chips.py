@@ -13,7 +13,7 @@ from rich.console import Console
 from lvlm_saliency.report.chips import chips, shown
 from lvlm_saliency.report.risk import print_risk
 from lvlm_saliency.report.terminal import print_trace
-from lvlm_saliency.tracing.result import token_texts
+from lvlm_saliency.tracing.pieces import token_texts
 from lvlm_saliency.tracing.words import bytes_of, candidate_texts
 
 FAMILY = "\U0001f468\u200d\U0001f469\u200d\U0001f467"

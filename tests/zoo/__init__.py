@@ -11,7 +11,7 @@ from .torchvision_ops import declare  # isort: skip
 
 declare()  # before transformers imports it
 
-from . import crops, gemmas, llava, one_grid, qwen, refused, text, tiles  # noqa: E402
+from . import crops, gemmas, llava, one_grid, qwen, refused, shapes, text, tiles  # noqa: E402
 from .family import Family, picture  # noqa: E402
 
 FAMILIES: dict[str, Family] = {
@@ -57,8 +57,8 @@ MORE: dict[str, Family] = {
         Family("gemma4", gemmas.gemma4),
         Family("gemma4_large", gemmas.gemma4_large, kind="gemma4"),
         Family("gemma4_unified", gemmas.gemma4_unified, needs="torchvision"),
-        Family("mistral3", crops.mistral3, needs="torchvision"),
-        Family("mistral_large4", crops.mistral_large4, needs="torchvision"),
+        Family("mistral3", shapes.mistral3, needs="torchvision"),
+        Family("mistral_large4", shapes.mistral_large4, needs="torchvision"),
         Family("llama4", crops.llama4, needs="torchvision", padded=False),
         Family("aya_vision", crops.aya_vision),
         Family("cohere2_vision", crops.cohere2_vision, needs="torchvision"),
@@ -66,12 +66,12 @@ MORE: dict[str, Family] = {
         Family("deepseek_vl", crops.deepseek_vl),
         Family("deepseek_ocr2", crops.deepseek_ocr2),
         Family("step3p7", crops.step3p7, needs="torchvision"),
-        Family("phi4_multimodal", crops.phi4_multimodal, needs="torchvision", padded=False),
+        Family("phi4_multimodal", shapes.phi4_multimodal, needs="torchvision", padded=False),
         Family("molmo2", crops.molmo2, needs="torchvision"),
-        Family("lfm2_vl", crops.lfm2_vl, needs="torchvision"),
-        Family("minicpmv4_6", crops.minicpmv4_6),
-        Family("minicpmv4_7", crops.minicpmv4_7),
-        Family("granite4_vision", crops.granite4_vision),
+        Family("lfm2_vl", shapes.lfm2_vl, needs="torchvision"),
+        Family("minicpmv4_6", shapes.minicpmv4_6),
+        Family("minicpmv4_7", shapes.minicpmv4_7),
+        Family("granite4_vision", shapes.granite4_vision),
     )
 }
 """Families whose tests are slow ones; some have processors that need torchvision."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from lvlm_saliency.chat.query import Query
 from lvlm_saliency.model.thinking import answers_of, marks_of, parts_of_ids
 from lvlm_saliency.short import shown
-from lvlm_saliency.tracing.result import token_texts
+from lvlm_saliency.tracing.pieces import token_texts
 from lvlm_saliency.tracing.words import candidate_texts
 
 if TYPE_CHECKING:

@@ -5,14 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from lvlm_saliency.detection.base import Depth, Detector, Needs
-from lvlm_saliency.detection.mention import Mention
-from lvlm_saliency.detection.output_saliency import saliency
-from lvlm_saliency.detection.reading import Reading
+from lvlm_saliency.detection.output_saliency import RegionSaliency
 
 
 @dataclass(frozen=True)
-class ImageSaliency(Detector):
+class ImageSaliency(RegionSaliency):
     """-mean over layers of the mean saliency on the picture's tokens. Not in the paper, which leaves the picture out.
     NaN without a picture.
     """
@@ -20,11 +17,4 @@ class ImageSaliency(Detector):
     name: ClassVar[str] = "image-saliency"
     title: ClassVar[str] = "saliency on the picture"
     paper: ClassVar[str] = "ours"
-    passes: ClassVar[str] = "a backward pass"
-    places: ClassVar[tuple[str, ...]] = ("P",)
-
-    def needs(self, depth: Depth) -> Needs:
-        return Needs(gradient=True)
-
-    def at(self, reading: Reading, token: int, mention: Mention) -> float:
-        return -saliency(reading, "image", token)
+    region: ClassVar[str] = "image"

@@ -12,7 +12,22 @@ from lvlm_saliency.errors import SettingError
 
 
 @dataclass(frozen=True)
-class OutputSaliency(Detector):
+class RegionSaliency(Detector):
+    """-mean over layers of the mean saliency |A x dL/dA| (rows of unit length) on `region`."""
+
+    region: ClassVar[str]
+    passes: ClassVar[str] = "a backward pass"
+    places: ClassVar[tuple[str, ...]] = ("P",)
+
+    def needs(self, depth: Depth) -> Needs:
+        return Needs(gradient=True)
+
+    def at(self, reading: Reading, token: int, mention: Mention) -> float:
+        return -saliency(reading, self.region, token)
+
+
+@dataclass(frozen=True)
+class OutputSaliency(RegionSaliency):
     """-mean over layers of the mean saliency |A x dL/dA| (rows of unit length) on earlier answer tokens: the paper's S
     (Eq. 6), low where a word is hallucinated. NaN for the first token of an answer.
 
@@ -22,14 +37,7 @@ class OutputSaliency(Detector):
     name: ClassVar[str] = "output-saliency"
     title: ClassVar[str] = "saliency on earlier answer tokens"
     paper: ClassVar[str] = "arXiv 2601.20279"
-    passes: ClassVar[str] = "a backward pass"
-    places: ClassVar[tuple[str, ...]] = ("P",)
-
-    def needs(self, depth: Depth) -> Needs:
-        return Needs(gradient=True)
-
-    def at(self, reading: Reading, token: int, mention: Mention) -> float:
-        return -saliency(reading, "output", token)
+    region: ClassVar[str] = "output"
 
 
 def saliency(reading: Reading, region: str, token: int) -> float:

@@ -12,7 +12,7 @@ from lvlm_saliency.scenes.world import Scene, SceneObject
 
 _CAPTION = 1  # the purpose number of this module's generators
 
-# How early a thing is spoken of, before noise: what is hard to see comes late.
+# How early an object is mentioned, before noise: objects that are hard to see come late.
 _SALIENCE = {"plain": 1.0, "occluded": 0.8, "pale": 0.65, "small": 0.6}
 _HIDDEN_SALIENCE = 0.7
 

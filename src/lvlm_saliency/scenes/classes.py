@@ -40,7 +40,7 @@ PLURALS: dict[str, str] = {
 }
 CLASSES: tuple[str, ...] = tuple(PLURALS)
 
-# The first colour of a class is drawn half of the time: a prior that a model can lean on.
+# The first colour of a class is drawn half of the time, so that a model can learn a prior.
 CLASS_COLOURS: dict[str, tuple[str, ...]] = {
     "apple": ("red", "green", "yellow"),
     "ball": ("red", "blue", "orange", "yellow", "white"),

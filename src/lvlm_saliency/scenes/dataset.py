@@ -63,7 +63,7 @@ def write_dataset(n: int, seed: int, out: str | Path, split: str = "test") -> Wr
 
 
 def _claim(folder: Path, settings: dict[str, Any]) -> None:
-    """Make the folder ours, or refuse it: nothing of the user's is ever overwritten or mixed with other settings."""
+    """Make the folder, or refuse it: a user's files are never overwritten, and settings never mixed."""
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; name a new or empty folder")
     if folder.exists() and any(folder.iterdir()):

@@ -1,4 +1,4 @@
-"""From labelled texts to the table of tokens: traces in batches, each kept on disk as soon as it is made."""
+"""Makes the table of tokens from labelled texts: traces in batches, each saved to disk as soon as it is made."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the studies' figures look: one palette, quiet axes, the same on every machine."""
+"""The style of the studies' figures: one palette and plain axes, the same on every machine."""
 
 from __future__ import annotations
 

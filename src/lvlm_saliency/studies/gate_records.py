@@ -1,4 +1,4 @@
-"""What SGRS did at every step of many texts, kept text by text."""
+"""Records of SGRS at every step of many texts, saved text by text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What every study works with: the model, texts with labels, tables of tokens, and whole runs, each made once."""
+"""The lab, which all studies share: the model, labelled texts, tables of tokens, and evaluation runs, each made
+once."""
 
 from __future__ import annotations
 
@@ -70,7 +71,7 @@ class StudySettings:
 
 
 class Lab:
-    """Everything is made when it is first asked for, and kept under `out/kept` for whoever asks again.
+    """Everything is made on first use and saved under `out/kept` for later use.
 
     With a `pool` its workers write the texts and trace them; what a study does beyond that, this process does.
     """
@@ -263,4 +264,4 @@ def _intervals(resamples: int) -> str:
 
 
 FREE = ("out", "methods", "batch_size", "device", "resamples", "shard", "skip_errors")
-"""Settings that decide nothing of what is written, and so do not name a run."""
+"""Settings that do not affect the texts, and so are not part of a run's name."""

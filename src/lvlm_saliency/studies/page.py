@@ -1,4 +1,4 @@
-"""A study's result as people read it: what holds and what does not first, then tables, figures, and how it was made."""
+"""The page of a study: verdicts first, then tables and figures, and how it was made."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Self-check: the model is asked, as POPE asks, whether what it named is in the picture. One short pass per object."""
+"""Self-check: the model is asked POPE's question about each object that it named. One short pass per object."""
 
 from __future__ import annotations
 

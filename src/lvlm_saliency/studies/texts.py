@@ -1,4 +1,4 @@
-"""Texts whose object words are labelled: correct or hallucinated, where, and for the first time or again."""
+"""Texts with labelled object words: where they stand, correct or hallucinated, first or repeated mention."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of tokens: for every generated token of many texts, what a trace says of it and how it is labelled."""
+"""The table of tokens: for every generated token of many texts, its figures from a trace and its label."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From intervals to verdicts, by rules that are stated once and hold for every model."""
+"""Verdicts from intervals, by fixed rules for every model."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from lvlm_saliency.stats.clusters import Estimate
 from lvlm_saliency.studies.page import CANNOT_TELL, FAILS, HOLDS
 
 MARGIN = 0.05
-"""An area under the ROC curve this near to 0.5 separates too little to matter."""
+"""Areas under the ROC curve closer to 0.5 than this count as no separation."""
 
 
 def directional(found: Estimate, null: float = 0.5, margin: float = MARGIN) -> str:

@@ -1,4 +1,4 @@
-"""A text as the pieces that its tokens are, and which of them a stretch of characters covers."""
+"""A text as pieces, one per token: the text that each token adds, and the pieces that a span of characters covers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,25 @@ from itertools import accumulate, pairwise
 from typing import Any, Protocol
 
 from lvlm_saliency.errors import InputError
-from lvlm_saliency.tracing.result import token_texts
+
+
+def token_texts(tokenizer: Any, ids: list[int]) -> list[str]:
+    """The text that each token adds when the ids are decoded together, so that the pieces join to the decoded whole.
+
+    A token that completes no character yet (byte-level tokenizers) adds the empty string; the character belongs to the
+    token that completes it.
+    """
+    # A few tokens of context are enough: decoding depends on no more, and decoding whole texts would cost T^2.
+    return [token_text(tokenizer, ids[max(0, end - 16) : end]) for end in range(1, len(ids) + 1)]
+
+
+def token_text(tokenizer: Any, ids: list[int]) -> str:
+    """The text that the last id adds to that of the ids before it; see `token_texts`."""
+    before: str = tokenizer.decode(ids[:-1], skip_special_tokens=False) if len(ids) > 1 else ""
+    text: str = tokenizer.decode(ids, skip_special_tokens=False)
+    # An incomplete character belongs to the token that completes it; a token may end one and begin another.
+    before, text = before.rstrip("\ufffd"), text.rstrip("\ufffd")
+    return text[len(before) :] if text.startswith(before) else text
 
 
 class Stretch(Protocol):

@@ -13,6 +13,9 @@ from torch import Tensor
 from lvlm_saliency.errors import SettingError, did_you_mean
 from lvlm_saliency.model.regions import Regions
 from lvlm_saliency.short import shown, some
+from lvlm_saliency.tracing.pieces import token_text, token_texts
+
+__all__ = ["PARTS", "REGIONS", "SaliencyTrace", "token_text", "token_texts"]
 
 if TYPE_CHECKING:
     from lvlm_saliency.model.layout import VideoLayout
@@ -241,7 +244,6 @@ class SaliencyTrace:
             number: the row of the batch.
             length: number of tokens of its text, where the rest is known to be padding; default as `valid` counts.
 
-
         Raises:
             SettingError: there is no such sample.
         """
@@ -337,25 +339,6 @@ class SaliencyTrace:
         from lvlm_saliency.report import html
 
         return html.fragment(self)
-
-
-def token_texts(tokenizer: Any, ids: list[int]) -> list[str]:
-    """The text that each token adds when the ids are decoded together, so that the pieces join to the decoded whole.
-
-    A token that completes no character yet (byte-level tokenizers) adds the empty string; the character belongs to the
-    token that completes it.
-    """
-    # A few tokens of context are enough: decoding depends on no more, and decoding whole texts would cost T^2.
-    return [token_text(tokenizer, ids[max(0, end - 16) : end]) for end in range(1, len(ids) + 1)]
-
-
-def token_text(tokenizer: Any, ids: list[int]) -> str:
-    """The text that the last id adds to that of the ids before it; see `token_texts`."""
-    before: str = tokenizer.decode(ids[:-1], skip_special_tokens=False) if len(ids) > 1 else ""
-    text: str = tokenizer.decode(ids, skip_special_tokens=False)
-    # An incomplete character belongs to the token that completes it; a token may end one and begin another.
-    before, text = before.rstrip("\ufffd"), text.rstrip("\ufffd")
-    return text[len(before) :] if text.startswith(before) else text
 
 
 def _stretches(layouts: Sequence[VideoLayout]) -> list[tuple[int, int]]:

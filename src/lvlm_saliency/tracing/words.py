@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from lvlm_saliency.tracing.pieces import token_texts
+
 if TYPE_CHECKING:
     from lvlm_saliency.tracing.result import SaliencyTrace
 
@@ -48,9 +50,6 @@ def bytes_of(piece: str) -> str:
 
 def context_of(trace: SaliencyTrace, processor: Any, sample: int = 0) -> list[Context]:
     """The text tokens of the prompt; each stretch between pictures is decoded as a whole."""
-    # Imported here: the module imports torch, which callers that only render pages do not need.
-    from lvlm_saliency.tracing.result import token_texts
-
     tokenizer = tokenizer_of(processor)
     system = trace.regions.system[sample].tolist()
     prompt = trace.regions.prompt[sample].tolist()

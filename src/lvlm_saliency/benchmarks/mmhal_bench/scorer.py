@@ -13,6 +13,7 @@ from typing import Any
 from lvlm_saliency.benchmarks.judged import mean_of, named, result
 from lvlm_saliency.errors import InputError
 from lvlm_saliency.files.records import Problems, read_json
+from lvlm_saliency.judge.replay import text_of
 from lvlm_saliency.stats.bootstrap import Bootstrap
 from lvlm_saliency.stats.counts import CountTable, tabulate
 
@@ -114,15 +115,4 @@ def _entry(index: int, kind: str, rating: int | None) -> dict[str, Any]:
 def _texts(replies: Any, file: str) -> list[str]:
     if isinstance(replies, str) or not isinstance(replies, Sequence):
         raise InputError(f"{file}: expected a list of texts, one for each question")
-    return [_text(reply, f"{file}[{index}]") for index, reply in enumerate(replies)]
-
-
-def _text(reply: Any, where: str) -> str:
-    if isinstance(reply, Mapping):
-        try:
-            reply = reply["choices"][0]["message"]["content"]
-        except (KeyError, IndexError, TypeError):
-            raise InputError(f"{where}: no text at choices[0].message.content") from None
-    if not isinstance(reply, str):
-        raise InputError(f"{where}: expected a text, found {type(reply).__name__}")
-    return reply
+    return [text_of(reply, f"{file}[{index}]") for index, reply in enumerate(replies)]

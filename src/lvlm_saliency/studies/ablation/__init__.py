@@ -1,1 +1,1 @@
-"""The settings of SGRS and LocoRE, and the controls that they have to beat."""
+"""The settings of SGRS and LocoRE against controls."""

@@ -1,4 +1,4 @@
-"""The control that refuses as often as SGRS does, and knows nothing: its rates, its gate, and the method."""
+"""The control that refuses draws at random, as often as SGRS does: its rates, its selector, and the method."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What SGRS and LocoRE must beat: the same machinery with what is said to matter taken away. In studies only."""
+"""Controls for SGRS and LocoRE: the same procedure without the part that is claimed to matter. For studies only."""
 
 from __future__ import annotations
 

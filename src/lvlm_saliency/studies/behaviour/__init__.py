@@ -1,1 +1,1 @@
-"""What SGRS refuses, draw by draw, and what that does to the text."""
+"""Which draws SGRS refuses, and the effect on the text."""

@@ -26,9 +26,9 @@ PAPER = (
     "often it refuses, what, or what it does to the wording. Its reviewers asked for that."
 )
 RARE = 0.01
-"""A fallback in fewer than one step in a hundred is an exception."""
+"""Share of steps with a fallback below which fallbacks count as exceptions."""
 MATTERS = 0.01
-"""Repeated 4-grams that are fewer than one in a hundred more are no change worth a word."""
+"""Increase of repeated 4-grams below which there is no change to report."""
 
 
 def page(study: Behaviour, found: Found, resamples: int, seed: int, setup: Mapping[str, str]) -> Page:

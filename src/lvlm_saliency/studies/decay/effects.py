@@ -1,4 +1,4 @@
-"""What weakening did: figures of every arm, differences paired over pictures, and trends."""
+"""The effect of weakening: figures of every arm, differences paired over pictures, and trends."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ class Effects:
     def per_attention(
         self, figure: str, equal_length: bool = False
     ) -> tuple[stats.Estimate, stats.Estimate, stats.Estimate]:
-        """Fitted rise per hundredth of attention taken (a line through r = 1): treatment, control, and their
-        difference. The control cannot always take as much as it should; set against what was really taken, that is of
-        no account."""
+        """Fitted rise per hundredth of attention taken away (a line through r = 1): treatment, control, and their
+        difference. The control cannot always take away as much as the treatment; dividing by the amount really taken
+        corrects for that."""
         slopes = [self._per_attention(figure, arms, equal_length) for arms in (self.treated, self.control)]
         return (*map(self.resampler.estimate, slopes), self.resampler.difference(*slopes))
 

@@ -18,11 +18,11 @@ CLAIM = (
     "saliency was scaled is left open."
 )
 QUARTER = (PAPER[0.2] - PAPER[1.0]) / 4
-"""A rise below a quarter of the paper's is taken for none."""
+"""A rise below a quarter of the paper's counts as none."""
 
 
 def page(effects: Effects, study: Any, setup: dict[str, str]) -> Page:
-    """Everything that was found."""
+    """All results."""
     where = "all layers" if study.layers is None else f"layers {', '.join(map(str, study.layers))}"
     how = (
         "Saliency is attention times gradient, and a factor on attention is a factor on saliency, so r is "

@@ -1,4 +1,4 @@
-"""Weaker attention to confident correct words while a text is being written; as much taken elsewhere as a control."""
+"""Weakens attention to confident correct words while a text is written; the control weakens other words equally."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ from lvlm_saliency.attention.state import RowContext
 from lvlm_saliency.interventions.base import Method
 from lvlm_saliency.model.output import TokenRecord
 from lvlm_saliency.studies.texts import Span
-from lvlm_saliency.tracing.pieces import overlapping
-from lvlm_saliency.tracing.result import token_text
+from lvlm_saliency.tracing.pieces import overlapping, token_text
 
 LEAST = 1e-3
 """The least factor of the control: attention is never shut off altogether."""
@@ -62,7 +61,7 @@ class Written:
     ended: bool = False
 
     def append(self, token: int, probability: float, piece: str, confidence: float) -> None:
-        """Take the next token in; a word counts once something stands behind it, so that it is known to be whole."""
+        """Add the next token; a word counts once another token follows it, so that it is known to be complete."""
         self.ids.append(token)
         self.probabilities.append(probability)
         self.pieces.append(piece)
@@ -149,7 +148,7 @@ class Weakening(Method, RowEditor, Observer):
         self.heard = True
 
     def _look_up(self) -> None:
-        """Bring the masks to the texts as they stand."""
+        """Update the masks to the present texts."""
         self.heard = False
         self.places = self._mask([[] if sample.ended else sample.held for sample in self.samples])
         if self.strength.elsewhere and self.places is not None:

@@ -10,7 +10,7 @@ from scipy.stats import binomtest, rankdata, spearmanr
 from lvlm_saliency.stats import clusters as stats
 
 LEAST = 10
-"""Words that a bin must hold to take part in the rank correlation; a rate of fewer is noise."""
+"""Smallest number of words of a bin for the rank correlation; rates over fewer are noise."""
 
 
 @dataclass(frozen=True)

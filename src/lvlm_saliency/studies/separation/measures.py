@@ -31,7 +31,7 @@ class Measured:
     resamples: int
     seed: int
     asked: int = field(default=0)
-    """How many areas were asked for: how many chances luck had."""
+    """Number of areas that were tested, for the correction for multiple comparisons."""
 
     def __post_init__(self) -> None:
         self.y = self.table.hallucinated
