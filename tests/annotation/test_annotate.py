@@ -18,11 +18,9 @@ import lvlm_saliency as ls
 from lvlm_saliency.annotation import AnnotateSettings, Annotator, annotate, read_items
 from lvlm_saliency.annotation.items import batches
 from lvlm_saliency.annotation.ledger import Ledger
-from lvlm_saliency.annotation.run import worker
 from lvlm_saliency.cli import main
 from lvlm_saliency.errors import ImageError, InputError, PromptError, SettingError
 from lvlm_saliency.evaluation.runner import Silent
-from lvlm_saliency.guard.vocabulary import open_vocabulary
 from lvlm_saliency.risk.model import SHIPPED, RiskModel
 from lvlm_saliency.scenes import demo_scenes, draw_scene
 
@@ -59,8 +57,8 @@ def settings(folder, out, **more):
     return AnnotateSettings(input=folder / "in.jsonl", out=out, **chosen)
 
 
-def run(folder, out, loaded, work=None, **more):
-    return annotate(settings(folder, out, **more), model=loaded[0], processor=loaded[1], work=work)
+def run(folder, out, loaded, listener=None, **more):
+    return annotate(settings(folder, out, **more), model=loaded[0], processor=loaded[1], listener=listener)
 
 
 def lines(file):
@@ -113,24 +111,27 @@ class Killed(Exception):
     """Stands for a kill."""
 
 
-def dying(folder, loaded, after):
-    """Work that is killed behind so many batches."""
-    chosen = settings(folder, folder)
-    chat = ls.Chat(*loaded)
-    own = worker(Annotator(chat, chosen.detectors, RiskModel.load(SHIPPED), open_vocabulary("scenes")), Silent())
+class Dying(Silent):
+    """Ends the run behind so many batches."""
 
-    def work(some):
-        yield from own(some[:after])
-        raise Killed
+    def __init__(self, after: int):
+        self.left = after
 
-    return work
+    def begin(self, label, total, done):
+        if not self.left:
+            raise Killed
+
+    def advance(self, label, count):
+        self.left -= 1
+        if not self.left:
+            raise Killed
 
 
 @pytest.mark.parametrize("after", [0, 1, 2])
 def test_a_killed_run_goes_on_to_the_same_bytes(folder, loaded, whole, tmp_path, after):
     out = tmp_path / "out"
     with pytest.raises(Killed):
-        run(folder, out, loaded, work=dying(folder, loaded, after))
+        run(folder, out, loaded, listener=Dying(after))
     for name in ("rows.jsonl", "items.jsonl"):  # what a kill in the midst of a write leaves
         with (out / name).open("ab") as file:
             file.write(b'{"index": 4, "id"')
@@ -330,3 +331,26 @@ def test_the_command(folder, tmp_path, capsys):
     scores = lines(tmp_path / "out" / "rows.jsonl")[0]["detectors"]
     assert {"nll", "svar", "self-check", "risk", "cgc"} <= set(scores)
     assert "probe" not in scores
+
+
+def test_two_workers_write_what_one_process_writes(folder, whole, tmp_path):
+    pytest.importorskip("ray")
+    words = [
+        "annotate",
+        "--input",
+        str(folder / "in.jsonl"),
+        "--detector",
+        "svar",
+        "--detector",
+        "nll",
+        "--device",
+        "cpu",
+    ]
+    words += ["--batch-size", "2", "--out", str(tmp_path / "out"), "--ray", "--workers", "2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    run = [sys.executable, "-m", "lvlm_saliency", *words]
+    subprocess.run(run, env=environment, check=True, capture_output=True, timeout=300)
+    alone = tmp_path / "alone"
+    subprocess.run([*run[: run.index("--out")], "--out", str(alone)], env=environment, check=True, timeout=300)
+    for name in ("rows.jsonl", "items.jsonl", "config.json"):
+        assert (tmp_path / "out" / name).read_bytes() == (alone / name).read_bytes()

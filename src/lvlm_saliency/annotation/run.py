@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lvlm_saliency.annotation.annotator import Annotated, Annotator
 from lvlm_saliency.annotation.items import Item, batches, read_items
 from lvlm_saliency.annotation.ledger import ROWS, Ledger
+from lvlm_saliency.annotation.readers import ManyProcesses, OneProcess, Readers, checked
 from lvlm_saliency.annotation.settings import EVERY, AnnotateSettings
-from lvlm_saliency.chat import Chat
-from lvlm_saliency.detection.fitted import check_ready
-from lvlm_saliency.detection.registry import detector
 from lvlm_saliency.errors import InputError
-from lvlm_saliency.evaluation.decoding import Batches
 from lvlm_saliency.evaluation.folder import RunFolder
 from lvlm_saliency.evaluation.runner import Listener, Silent
 from lvlm_saliency.files import json_lines as store
 from lvlm_saliency.files import read_bytes
-from lvlm_saliency.guard.vocabulary import SOURCES, Vocabulary, open_vocabulary
-from lvlm_saliency.model import provenance
-from lvlm_saliency.risk.model import SHIPPED, RiskModel
+from lvlm_saliency.guard.vocabulary import SOURCES
+
+if TYPE_CHECKING:
+    from lvlm_saliency.annotation.annotator import Annotated
+    from lvlm_saliency.workers import Pool
 
 LABEL = "annotated texts"
-Work = Callable[[Sequence[Sequence[Item]]], Iterator[list[Annotated]]]
-"""Batches of items in, what was found of each out, in the same order, whoever reads them."""
 
 
 def annotate(
@@ -34,8 +30,8 @@ def annotate(
     *,
     model: Any = None,
     processor: Any = None,
+    pool: Pool | None = None,
     listener: Listener | None = None,
-    work: Work | None = None,
 ) -> dict[str, Any]:
     """Annotate the texts of a file (or finish doing so) into a folder.
 
@@ -45,8 +41,8 @@ def annotate(
     Args:
         settings: what to read, and the folder.
         model, processor: loaded already; default `load_model(settings.model)`.
+        pool: workers that read in place of this process (`annotation.readers.reader_pool`), entered already.
         listener: told how it goes.
-        work: who reads the batches; default this process, one after the other.
 
     Returns:
         `{"items", "rows", "skipped", "errors": {reason: count}, "file"}`.
@@ -58,21 +54,15 @@ def annotate(
     """
     listener = listener or Silent()
     items = read_items(settings.input, settings.images)
-    for name in settings.detectors:
-        check_ready(detector(name))
-    risk = None if settings.risk is None else RiskModel.load(settings.risk)
-    vocabulary = None if settings.words == EVERY else open_vocabulary(settings.words)
-    if model is None:
-        from lvlm_saliency.model.load import load_model
-
-        chosen = {"dtype": settings.dtype, "device": settings.device, "revision": settings.revision}
-        model, processor = load_model(settings.model, **chosen)
-    readers = [RiskModel.load(SHIPPED)] if "risk" in settings.detectors else []
-    for one in [*readers, *([] if risk is None else [risk])]:
-        if note := one.check(model):
-            listener.note(note)
+    checked(settings)
+    readers: Readers = (
+        OneProcess(settings, model, processor, listener) if pool is None else ManyProcesses(settings, pool, listener)
+    )
+    described = readers.describe()
+    for line in described.notes:
+        listener.note(line)
     folder = RunFolder(settings.out)
-    folder.open(_config(settings, items, model))
+    folder.open({**_config(settings, items), **described.config})
     with store.locked(folder.path / ".lock", "wait until it is done, or give another --out"):
         ledger = Ledger(folder.path, settings.batch_size, len(items))
         done = ledger.mend()
@@ -80,8 +70,7 @@ def annotate(
         rest = [
             [items[at] for at in batch] for batch in batches(len(items), settings.batch_size) if batch.start >= done
         ]
-        read = work or worker(annotator(settings, model, processor, risk, vocabulary), listener)
-        for found in read(rest):
+        for found in readers.read(rest):
             ledger.add([(_line(one), one.rows) for one in found])
             listener.advance(LABEL, len(found))
             for one in found:
@@ -90,41 +79,17 @@ def annotate(
         return _summary(ledger, folder.path / ROWS)
 
 
-def annotator(
-    settings: AnnotateSettings, model: Any, processor: Any, risk: RiskModel | None, vocabulary: Vocabulary | None
-) -> Annotator:
-    """Who reads the items of a run."""
-    chat = Chat(model, processor, dtype=model.dtype)
-    return Annotator(chat, settings.detectors, risk, vocabulary, settings.per, settings.skip_errors)
-
-
-def worker(reader: Annotator, listener: Listener) -> Work:
-    """`Work` in this process: batches that do not fit into memory are halved."""
-    sizes: list[int] = []
-
-    def read(batches: Sequence[Sequence[Item]]) -> Iterator[list[Annotated]]:
-        for batch in batches:
-            parts = Batches(min([*sizes, len(batch)]), listener.note)
-            yield [one for part in parts.run(batch, reader.annotate) for one in part]
-            sizes.append(parts.size)
-
-    return read
-
-
 def _line(found: Annotated) -> dict[str, Any]:
     line = {"index": found.item.index, "id": found.item.id, "tokens": found.tokens}
     return {**line, "error": found.error} if found.error else line
 
 
-def _config(settings: AnnotateSettings, items: Sequence[Item], model: Any) -> dict[str, Any]:
+def _config(settings: AnnotateSettings, items: Sequence[Item]) -> dict[str, Any]:
     risk = None if settings.risk is None else _sha256(settings.risk)
     named = {} if settings.words in (*SOURCES, EVERY) else {"words_sha256": _sha256(settings.words)}
     return {
         "annotation": {**settings.record(), "risk": risk, **named},
         "input": {"items": len(items), "sha256": _sha256(settings.input)},
-        "model": provenance.model_record(model),
-        "versions": provenance.versions(),
-        "machine": provenance.machine(),
     }
 
 

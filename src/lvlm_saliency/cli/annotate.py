@@ -12,6 +12,7 @@ from .options import BATCH, debug_option, device_option, dtype_option, json_opti
 from .output import say
 from .quiet import quiet
 from .risk import open_detector, open_risk
+from .workers import split, worker_options, workers
 
 EXAMPLE = """\b
 Examples:
@@ -61,6 +62,7 @@ Examples:
 @dtype_option
 @device_option
 @revision_option
+@worker_options
 @json_option
 @debug_option
 def annotate(source, detectors, risk, words, as_json, **given: Any) -> None:
@@ -86,9 +88,11 @@ def annotate(source, detectors, risk, words, as_json, **given: Any) -> None:
 def _run(source: Path, detectors: tuple[str, ...], risk: str | None, words: str | None, given: dict[str, Any]) -> Any:
     from ..annotation import AnnotateSettings
     from ..annotation import annotate as run
+    from ..annotation.readers import reader_pool
     from ..risk.model import SHIPPED
     from .progress import progress_bar
 
+    over, given = split(given)
     model = given["model"]
     shipped = SHIPPED if model == "scenes" else None
     if risk is not None:
@@ -100,8 +104,8 @@ def _run(source: Path, detectors: tuple[str, ...], risk: str | None, words: str 
         words=("scenes" if model == "scenes" else "nouns") if words is None else words,
         **given,
     )
-    with progress_bar() as bar:
-        return run(settings, listener=bar)
+    with progress_bar() as bar, workers(over, settings, bar, reader_pool) as pool:
+        return run(settings, pool=pool, listener=bar)
 
 
 def _chosen(asked: tuple[str, ...], model: str) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,6 @@ import click
 from .options import Number, options
 
 if TYPE_CHECKING:
-    from lvlm_saliency.evaluation.settings import Settings
     from lvlm_saliency.workers import Pool
 
 HERE = "here"
@@ -41,8 +40,13 @@ worker_options = options(
 
 
 @contextmanager
-def workers(given: Mapping[str, Any], settings: Settings, listener: Any) -> Iterator[Pool | None]:
+def workers(
+    given: Mapping[str, Any], settings: Any, listener: Any, make: Callable[..., Pool] | None = None
+) -> Iterator[Pool | None]:
     """The pool that `worker_options` ask for, with the settings' model; None where nothing asks for one.
+
+    Args:
+        make: the pool of wanted workers, settings and a listener; default `decoder_pool`.
 
     Raises:
         UsageError: options of `--ray` without it.
@@ -59,7 +63,7 @@ def workers(given: Mapping[str, Any], settings: Settings, listener: Any) -> Iter
     from lvlm_saliency.workers import Workers
 
     wanted = Workers(None if address == HERE else address, count, gpus)
-    with decoder_pool(wanted, settings, listener) as pool:
+    with (make or decoder_pool)(wanted, settings, listener) as pool:
         yield pool
 
 
