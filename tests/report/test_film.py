@@ -139,9 +139,8 @@ def test_a_damaged_file_is_named(tmp_path, wrong, told, monkeypatch):
 
 def test_plot_of_a_token(tmp_path):
     pytest.importorskip("matplotlib")
-    for pairs in (False, True):
-        path = explained(pairs).plot(tmp_path / f"{pairs}.png", token=5)
-        assert path.read_bytes().startswith(b"\x89PNG")
+    path = explained(pairs=True).plot(tmp_path / "film.png", token=5)
+    assert path.read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.fixture(scope="module")

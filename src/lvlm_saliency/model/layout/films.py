@@ -122,8 +122,7 @@ def video_layouts(
     """
     if "input_ids" not in inputs:
         raise InputError("the inputs hold no input_ids: pass what the processor returned")
-    ids = inputs["input_ids"]
-    ids = np.asarray(ids.cpu().numpy() if hasattr(ids, "cpu") else ids, dtype=np.int64)
+    ids = _on_cpu(inputs["input_ids"]).astype(np.int64)
     if len(videos) != len(ids):
         raise InputError(f"videos of {len(videos)} samples for {len(ids)} prompts: pass one list of videos per prompt")
     if not any(videos):
@@ -179,8 +178,7 @@ def cornered_pairs(sample: Sample) -> list[VideoLayout]:
 
 
 def _typed(sample: Sample) -> np.ndarray:
-    types = sample.given("mm_token_type_ids")[sample.row]
-    return np.flatnonzero(np.asarray(types.cpu() if hasattr(types, "cpu") else types) == 2)
+    return np.flatnonzero(_on_cpu(sample.given("mm_token_type_ids")[sample.row]) == 2)
 
 
 def _stretched(sample: Sample, video: Video, rows: int, cols: int) -> Box:
@@ -238,7 +236,7 @@ def _placed(sample: Sample, pool: int) -> list[VideoLayout]:
     for number, video in enumerate(sample.videos, sample.first):
         if int(counts[number]) != len(video.frames):
             raise InputError(f"a video of {len(video.frames)} frames has {int(counts[number])} in the inputs: {APART}")
-        own = np.asarray(places[sum(int(count) for count in counts[:number])])  # all its frames are cut alike
+        own = _on_cpu(places[sum(int(count) for count in counts[:number])])  # all its frames are cut alike
         cols, rows = (int(last) + 1 for last in own.max(0))  # padding is -1
         steps = [cursor.step(video, [frame], rows // pool, cols // pool) for frame in range(len(video.frames))]
         found.append(VideoLayout(*video.size, tuple(steps), NONE))
@@ -299,6 +297,10 @@ def _tiled(sample: Sample, video: Video, runs: Sequence[np.ndarray], tokens: int
     cursor = Cursor(np.concatenate(runs))
     steps = [cursor.step(video, [frame], side, side, box) for frame in range(len(runs))]
     return VideoLayout(*video.size, tuple(steps), NONE)
+
+
+def _on_cpu(values: Any) -> np.ndarray:
+    return np.asarray(values.cpu() if hasattr(values, "cpu") else values)
 
 
 def _runs(positions: np.ndarray) -> list[np.ndarray]:
