@@ -41,7 +41,11 @@ def model_of(layers: int, device: str, dtype: torch.dtype) -> torch.nn.Module:
         tie_word_embeddings=False,
     )
     config = LlavaConfig(
-        vision, text, image_token_index=32000, vision_feature_layer=-1, vision_feature_select_strategy="default"
+        vision_config=vision,
+        text_config=text,
+        image_token_index=32000,
+        vision_feature_layer=-1,
+        vision_feature_select_strategy="default",
     )
     torch.manual_seed(0)
     before = torch.get_default_dtype()

@@ -12,10 +12,11 @@ import pytest
 
 from lvlm_saliency.benchmarks.opening import open_benchmark
 from lvlm_saliency.errors import InputError, SettingError
-from lvlm_saliency.guard.calibration import MODES, Calibration
+from lvlm_saliency.guard.calibration import MODES, Calibration, log_odds
+from lvlm_saliency.guard.judge import Judge
 from lvlm_saliency.risk.signals import CAUSAL, names_of
 from lvlm_saliency.studies.calibrate import study
-from lvlm_saliency.studies.calibrate.fitting import asked, candidates, missed
+from lvlm_saliency.studies.calibrate.fitting import SURE, asked, candidates, missed, questions
 from lvlm_saliency.studies.calibrate.objects import Objects
 from lvlm_saliency.studies.calibrate.page import page
 from lvlm_saliency.studies.calibrate.parts import FIT, REPORT, SHARES, parts_of, sizes
@@ -114,10 +115,26 @@ def test_the_guard_computes_the_risk_that_the_thresholds_are_of(made):
         for mode in MODES:
             together = candidate.final(mode, objects)
             low = candidate.calibration.mode(mode).pass_below
+            judge = Judge(mode, candidate.risk, candidate.calibration, candidate.calibration.mode(mode).threshold(0.05))
             for row, name in enumerate(objects.name):
-                alone = candidate.calibration.risk(mode, name, float(first[row]), float(objects.margin[row]))
-                expected = 0.0 if mode == "both" and first[row] < low else alone
-                assert together[row] == pytest.approx(expected, abs=1e-9)
+                odds, margin = log_odds(float(first[row])), float(objects.margin[row])
+                expected = 0.0 if mode == "both" and first[row] < low else judge.risk(name, odds, margin)
+                assert together[row] == pytest.approx(expected, abs=1e-6)
+
+
+def test_nobody_is_asked_where_the_answer_cannot_change_the_verdict(made):
+    new = planted(600, 9)
+    for candidate in made:
+        how = candidate.calibration.mode("both")
+        judge = Judge("both", candidate.risk, candidate.calibration, how.threshold(0.03))
+        first, final = candidate.risk.probability(new.values), candidate.final("both", new)
+        doubtful = np.array([judge.doubtful(log_odds(float(share))) for share in first])
+        assert doubtful.sum() == questions("both", how, judge.threshold, candidate.risk, new) < 0.7 * len(new)
+        surely = ~doubtful & (first >= how.pass_below)
+        assert surely.any()
+        assert (final[surely] > judge.threshold).all(), "what is acted on unasked would be, whatever the answer"
+        lost = [float(one.mean()) if len(one) else 0.0 for one in new.by_picture(surely.astype(float), ~new.y)]
+        assert np.mean(lost) <= 2.5 * SURE
 
 
 def test_few_absent_objects_pass_unasked(made):

@@ -99,7 +99,7 @@ def _attend(
         rows = call_rows(module, query, key, value, attention_mask, context, scaling, kwargs, edit)
         if capture.whole:
             return _whole(capture, layer, rows), None
-        capture.weights[layer], capture.contexts[layer] = rows.weights(slice(0, context.new)), context
+        capture.keep(layer, rows, context)
     if edit is None and not differentiate:
         if kind is not None:
             forward.masks[kind] = attention_mask, attention_mask

@@ -125,6 +125,14 @@ class Rows:
         mask = None if self.mask is None else rows_of(self.mask, block)
         return replace(self, query=self.query[:, :, block], mask=mask, own=self.own + (block.start or 0), edit=edit)
 
+    def weights_of(self, samples: Tensor) -> Tensor:
+        """The rows `[S, H, T, K]` of these samples of the batch, as `weights` gives them."""
+        whole = slice(0, self.query.shape[2])
+        if self.edit is not None:  # its parts may be of one sample, or of all
+            return self.weights(whole)[samples]
+        mask = self.mask if self.mask is None or len(self.mask) == 1 else self.mask[samples]
+        return replace(self, query=self.query[samples], key=self.key[samples], mask=mask).weights(whole)
+
     def with_one_head(self, head: Tensor) -> Rows:
         """The same rows where every head has the query and keys of head number `head` `[B]` (-1: its own); each keeps
         its own values."""

@@ -74,7 +74,7 @@ def session(
         forward = state.calls.forward = state.state_of_call(past, new, cache, kwargs.get(FORWARD_STATE))
         if forward.capture is None and not forward.acting:
             return None  # nothing to capture or change: the call stays as it came
-        if forward.capture is not None and cache is not None:
+        if forward.capture is not None and not forward.capture.later and cache is not None:
             cache_graph.keep_graph_out_of_cache(cache, forward.fresh, past)
         return args, {**kwargs, FORWARD_STATE: forward}
 

@@ -121,6 +121,8 @@ class Capture:
             `[B, H, T, K]`. This is the definition of saliency; it costs n x n memory per head.
         keys_only: the call ends with `PrefillComplete` at the first of `layers` to attend; the cache holds that layer's
             keys and values by then.
+        later: without `graph`, `rows[layer]` receives the rows' `Rows` in place of their weights, so that the caller
+            computes the weights of some samples only. They hold the call's keys and values for as long as they live.
         anchor: the scalar that starts the graph.
         weights: see `graph` and `whole`.
         outputs: each layer's attention output `[B, T, H, Dv]`, in the graph.
@@ -134,11 +136,20 @@ class Capture:
     graph: bool = True
     whole: bool = False
     keys_only: bool = False
+    later: bool = False
     anchor: Tensor | None = None
     weights: dict[int, Tensor] = field(default_factory=dict)
     outputs: dict[int, Tensor] = field(default_factory=dict)
     rows: dict[int, Rows] = field(default_factory=dict)
     contexts: dict[int, RowContext] = field(default_factory=dict)
+
+    def keep(self, layer: int, rows: Rows, context: RowContext) -> None:
+        """Take in what a layer's call does, where nothing is differentiated."""
+        self.contexts[layer] = context
+        if self.later:
+            self.rows[layer] = rows
+        else:
+            self.weights[layer] = rows.weights(slice(0, context.new))
 
     def wants(self, layer: int) -> bool:
         return self.layers is None or layer in self.layers

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from lvlm_saliency.guard.sentences import BEGINNERS
 from lvlm_saliency.guard.vocabulary import Vocabulary
 
 LEFT = (" a", "\n", ".", "(", '"')
@@ -29,6 +30,10 @@ class Spellings:
             name: frozenset(ids for form in forms for ids in behind[form] if unknown not in ids)
             for name, forms in words.items()
         }
+        before, *written = self._encoded([" a", *(f" a {form}" for word in BEGINNERS for form in (word, word.lower()))])
+        starts = [ids[len(before)] for ids in written]
+        # Where a tokenizer does not tell capital letters from small ones, nothing tells where a sentence begins.
+        self.beginners = set(starts[::2]) - set(starts[1::2]) - {unknown}
         self.firsts: dict[int, dict[str, int]] = {}
         for name, sequences in self.of_name.items():
             for ids in sequences:

@@ -36,8 +36,9 @@ _NEAR = 1e-6
 class Mode:
     """How one mode judges, and what it would have lost on the calibration pictures.
 
-    weights: of `TERMS`; pass_below: risks of the risk model below it pass without a question ("both"; 0: every object
-    is asked about). scores: the final risk of every correct object of the calibration pictures, 0 for one that passed;
+    weights: of `TERMS`. pass_below, act_above ("both"): risks of the risk model below the first pass without a question
+    (0: none does); from the second on, an object whose risk is above the threshold as well is acted on without one (1:
+    none is). scores: the final risk of every correct object of the calibration pictures, 0 for one that passed;
     picture: which picture each belongs to, from 0; pictures: how many there were, those without an object too.
     """
 
@@ -46,6 +47,7 @@ class Mode:
     scores: tuple[float, ...] = field(repr=False)
     picture: tuple[int, ...] = field(repr=False)
     pictures: int
+    act_above: float = 1.0
 
     def threshold(self, recall_loss: float) -> float:
         """The threshold t: objects with a final risk above it are acted on. In expectation at most the share
@@ -145,17 +147,20 @@ def expit(value: float) -> float:
 def _mode(name: str, given: Mapping[str, Any]) -> Mode:
     weights, scores, picture = given["weights"], given["scores"], given["picture"]
     pictures, low = given["pictures"], given["pass_below"]
+    high = given.get("act_above", 1.0)  # files without it ask about every likely object
     if not all(isinstance(values, list) for values in (weights, scores, picture)):
         raise ValueError(f"{name}: its weights, scores or their pictures are no lists")
     if len(weights) != len(TERMS[name]) or len(scores) != len(picture):
         raise ValueError(f"{name}: {len(weights)} weights, {len(scores)} scores, {len(picture)} pictures of them")
-    if not all(map(is_number, weights)) or not all(map(is_share, (*scores, low))):
+    if not all(map(is_number, weights)) or not all(map(is_share, (*scores, low, high))):
         raise ValueError(f"{name}: a number that no risk can be")
     if not is_whole(pictures) or pictures > MOST_PICTURES:
         raise ValueError(f"{name}: calibrated on {pictures!r} pictures")
     if not all(is_whole(one) and one < pictures for one in picture):
         raise ValueError(f"{name}: a score of no picture")
-    return Mode(tuple(map(float, weights)), float(low), tuple(map(float, scores)), tuple(picture), pictures)
+    return Mode(
+        tuple(map(float, weights)), float(low), tuple(map(float, scores)), tuple(picture), pictures, float(high)
+    )
 
 
 def _rates(given: Mapping[str, Any]) -> ClassRates:

@@ -18,7 +18,9 @@ class Try:
         word: that word.
         object: its canonical name.
         risk: its final risk, 0 to 1.
-        why: "absent", or "again" for an object that was introduced a second time.
+        why: "absent"; in a sentence that was rewritten also "again" for an object that was introduced a second time,
+            "number", "colour", "place" or "relation" for a phrase that the model, asked, does not confirm, and "no
+            sentence" for a text that is none.
     """
 
     text: str

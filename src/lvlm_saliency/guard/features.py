@@ -16,7 +16,8 @@ from lvlm_saliency.risk.model import RiskModel
 from lvlm_saliency.risk.signals import BEFORE, CAUSAL, concentration, names_of, place_of, repetition_of, shares
 
 if TYPE_CHECKING:
-    from lvlm_saliency.guard.row import Note, Row
+    from lvlm_saliency.guard.claims import Note
+    from lvlm_saliency.guard.row import Row
 
 
 def check_causal(model: RiskModel) -> None:
@@ -44,36 +45,41 @@ class Reader:
 
     def capture(self) -> Capture:
         """What a pass has to keep."""
-        return Capture(frozenset(self.model.layers), graph=False)
+        return Capture(frozenset(self.model.layers), graph=False, later=True)
 
     def features(
-        self, capture: Capture, shift: Sequence[int], total: int, first: Sequence[int]
-    ) -> list[tuple[np.ndarray, np.ndarray]]:
-        """For each sample the groups "attention" and "attention concentration" of the row that a pass over `total`
-        columns has added; `shift`: columns of padding left of each sample; `first`: the token with which its answer
-        begins: a thinking before it counts as a part of the prompt."""
-        rows = torch.stack([self._row(capture, layer, total) for layer in self.model.layers], dim=1)  # [B, L, K]
-        members = self._members(shift, total, first).to(rows.device)
+        self, capture: Capture, shift: Sequence[int], total: int, first: Sequence[int], samples: Sequence[int]
+    ) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+        """For these samples the groups "attention" and "attention concentration" of the row that a pass over `total`
+        columns has added. Of each of the batch's samples, `shift`: columns of padding on its left; `first`: the token
+        with which its answer begins: a thinking before it counts as a part of the prompt."""
+        if not samples:
+            return {}
+        chosen = torch.tensor(samples, device=self.regions.image.device)
+        rows = torch.stack([self._row(capture, layer, total, chosen) for layer in self.model.layers], dim=1)
+        members = self._members([shift[n] for n in samples], total, [first[n] for n in samples], chosen).to(rows.device)
         attention = shares(rows, members).float().cpu().numpy()
         spread = concentration(rows, members[:, None, -1]).flatten(1).float().cpu().numpy()
-        return list(zip(attention, spread, strict=True))
+        return dict(zip(samples, zip(attention, spread, strict=True), strict=True))
 
-    def _row(self, capture: Capture, layer: int, total: int) -> Tensor:
-        weights = capture.weights[layer].mean(1)[:, -1]  # over heads; the newest row
+    def _row(self, capture: Capture, layer: int, total: int, samples: Tensor) -> Tensor:
+        rows = capture.rows[layer]
+        weights = rows.weights_of(samples.to(rows.query.device)).mean(1)[:, -1]  # over heads; the newest row
         start = capture.contexts[layer].offset
         found = weights.new_zeros((len(weights), total))
         stop = min(start + weights.shape[1], total)
         found[:, start:stop] = weights[:, : stop - start]
         return found
 
-    def _members(self, shift: Sequence[int], total: int, first: Sequence[int]) -> Tensor:
-        """Which columns belong to output, previous, prompt, system and image, bool `[B, 5, K]`."""
+    def _members(self, shift: Sequence[int], total: int, first: Sequence[int], samples: Tensor) -> Tensor:
+        """Which columns belong to output, previous, prompt, system and image, bool `[S, 5, K]`."""
         device = self.regions.image.device
         position = torch.arange(total, device=device)[None] - torch.tensor(shift, device=device)[:, None]
         inside = (position >= 0) & (position < self.length)
         at = position.clamp(0, self.length - 1)
         prompt, system, image = (
-            region.gather(1, at) & inside for region in (self.regions.prompt, self.regions.system, self.regions.image)
+            region[samples].gather(1, at) & inside
+            for region in (self.regions.prompt, self.regions.system, self.regions.image)
         )
         answer = self.length + torch.tensor(first, device=device)[:, None]
         output = position >= answer
@@ -82,9 +88,12 @@ class Reader:
         previous[:, :-1] = False
         return torch.stack([output, previous, prompt, system, image], dim=1)
 
-    def odds(self, row: Row, token: int) -> float:
-        """The first stage's log-odds of the word whose first token has this number."""
+    def odds(self, row: Row, token: int) -> float | None:
+        """The first stage's log-odds of the word whose first token has this number; None where its rows were not read
+        (it begins with a token that no known name begins with)."""
         notes, first = row.notes, row.draft.first
+        if token and notes[token].features is None:
+            return None
         missing = (np.full(5 * len(self.model.layers), np.nan), np.full(2 * len(self.model.layers), np.nan))
 
         def note(at: int) -> Note | None:

@@ -25,17 +25,26 @@ class Judge:
     threshold: float
 
     def doubtful(self, odds: float | None) -> bool:
-        """Whether an object with these first-stage log-odds is to be asked about (None: nothing is known of it)."""
+        """Whether an object with these first-stage log-odds is to be asked about (None: nothing is known of it): not
+        where it passes, nor where it is to be acted on whatever the model would answer."""
         if self.mode == "risk":
             return False
         if self.mode == "ask" or odds is None:
             return True
-        low = DOUBT if self.calibration is None else self.calibration.mode("both").pass_below
-        return expit(odds) >= low
+        share = expit(odds)
+        return self._low <= share and not (share >= self._high and share > self.threshold)
+
+    @property
+    def _low(self) -> float:
+        return DOUBT if self.calibration is None else self.calibration.mode("both").pass_below
+
+    @property
+    def _high(self) -> float:
+        return 1.0 if self.calibration is None else self.calibration.mode("both").act_above
 
     def passes(self, odds: float | None, margin: float | None) -> bool:
         """Whether an object passes by the first stage alone: nobody asked about it, because there was no doubt."""
-        return self.mode == "both" and margin is None and odds is not None and not self.doubtful(odds)
+        return self.mode == "both" and margin is None and odds is not None and expit(odds) < self._low
 
     def risk(self, name: str, odds: float | None, margin: float | None) -> float | None:
         """The final risk of an object, None where there is nothing to judge it by."""
@@ -48,7 +57,8 @@ class Judge:
             return None
         if self.calibration is None:
             return share if self.mode == "risk" else expit(margin)
-        return self.calibration.risk(self.mode, name, share, margin)
+        found = self.calibration.risk(self.mode, name, share, margin)
+        return max(share, found) if self.mode == "both" and share >= self._high else found
 
     def _asked(self, name: str, margin: float) -> float:
         known = "ask" in self.calibration.modes

@@ -8,24 +8,26 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from lvlm_saliency import hf
 from lvlm_saliency.attention.parts import Generation, Loop
 from lvlm_saliency.decoding.draws import fresh_seed
 from lvlm_saliency.errors import SettingError
+from lvlm_saliency.guard.claims import Rules
+from lvlm_saliency.guard.composition import check_parts
 from lvlm_saliency.guard.draft import Draft
-from lvlm_saliency.guard.events import Events, Moment, Tally, Watcher
+from lvlm_saliency.guard.events import Moment, Tally, Watcher
 from lvlm_saliency.guard.features import Reader
+from lvlm_saliency.guard.outcome import Outcome
 from lvlm_saliency.guard.questions import Asker
-from lvlm_saliency.guard.row import Row, Rules, unwatched
+from lvlm_saliency.guard.row import Row, unwatched
 from lvlm_saliency.guard.setup import set_up, spellings, tokenizer_of
 from lvlm_saliency.guard.shaping import Shaping
 from lvlm_saliency.guard.strands import Alone, Start, Straight, Strand, Together
 from lvlm_saliency.guard.writer import Choice, Means, Writer
-from lvlm_saliency.hf import caches, prefixes
+from lvlm_saliency.hf import prefixes
 from lvlm_saliency.interventions.sampling import Drawing
-from lvlm_saliency.model.output import Cost, GenerateOutput, TokenRecord
+from lvlm_saliency.model.output import GenerateOutput
 from lvlm_saliency.model.regions import PIXELS, Regions, token_regions
 from lvlm_saliency.model.thinking import Ear, marks_of
 
@@ -46,44 +48,7 @@ class GuardLoop(Loop):
         check_parts(generation, self.guard)
         run = _Run(self.guard, generation)
         run.write()
-        return run.output(time.perf_counter() - begin)
-
-
-def check_parts(generation: Generation, guard: Any) -> None:
-    """Refuse what cannot be composed with a guard.
-
-    Raises:
-        SettingError: naming it and the reason.
-    """
-    parts, config = generation.parts, generation.config
-    if parts.selector is not None and not isinstance(parts.selector, Drawing):
-        raise SettingError(
-            "guard: the method that chooses the tokens goes by the tokens that it chose before, which a guard takes "
-            "back: leave one of the two out"
-        )
-    if any(observer.steers for observer in parts.observers):
-        raise SettingError(
-            "guard: a method beside it acts on each token as it is chosen, and a guard may take it back: leave one of "
-            "the two out"
-        )
-    changing = [hooks for hooks in parts.hooks if hooks.changes]
-    if changing and guard.ask and guard.verdicts is None:
-        raise SettingError(
-            f"guard: {changing[0].name} changes what lies between the layers of every call, and so would answer the "
-            "guard's questions as well: set ask=False, or leave it out"
-        )
-    if config.output_hidden_states:
-        raise SettingError("guard: output_hidden_states is kept step by step only: leave it out")
-    if config.guidance_scale not in (None, 1):
-        raise SettingError("guard: guidance_scale keeps a cache of its own, which cannot be taken back: leave it out")
-    cache = hf.cache_of(generation.model_kwargs)
-    if cache is None or getattr(cache, "is_compileable", False):
-        kind = "without a cache (use_cache=False)" if cache is None else f"with a {type(cache).__name__}"
-        raise SettingError(
-            f"the guard takes tokens back from the key/value cache, which {kind} cannot be done: leave the cache "
-            "settings out"
-        )
-    caches.forkable(cache)
+        return run.outcome.output(time.perf_counter() - begin)
 
 
 class _Run:
@@ -114,6 +79,7 @@ class _Run:
             judge=judge,
             verdicts=guard.verdicts,
             rewrite=guard.action == "rewrite" and self.setup.acts,
+            attributes=guard.attributes and judge is not None and judge.mode != "risk",
             local_tries=guard.local_tries,
             total_tries=guard.total_tries,
             per_sentence=guard.per_sentence,
@@ -157,10 +123,15 @@ class _Run:
         streamer = self.generation.streamer
         if streamer is not None:
             if not self.streams:
-                for column in self._answers().T:
+                for column in self.outcome.answers().T:
                     streamer.put(column)
             streamer.end()
-        self._tell()
+        self.outcome.tell()
+
+    @property
+    def outcome(self) -> Outcome:
+        """What has come of it so far."""
+        return Outcome(self.generation, self.start.ids, self.rows, self.writers, self.filler)
 
     @property
     def streams(self) -> bool:
@@ -241,6 +212,7 @@ class _Run:
             spellings(self.tokenizer, self.setup.vocabulary),
             Choice(bool(self.config.do_sample), self.config.temperature or 1.0, self.seed),
             reader,
+            self.setup.judge is None or self.setup.judge.mode == "risk",
             hf.end_tokens(self.config),
             (bool(self.config.output_scores or self.generation.parts.observers), bool(self.config.output_logits)),
         )
@@ -283,56 +255,3 @@ class _Run:
                 own or edited or isinstance(strand, Alone),
             )
         return self.asker
-
-    def _tell(self) -> None:
-        """Whoever listens hears the tokens that were kept, now that they are."""
-        scores = [scores for writer in self.writers for scores in writer.scores]
-        for sample, (row, kept) in enumerate(zip(self.rows, scores, strict=True)):
-            for observer in self.generation.parts.observers:
-                for at, (record, logits) in enumerate(zip(self._records(row), kept, strict=False)):
-                    observer.hear(sample, at, record, logits)
-
-    # --- what came of it ---
-
-    def _records(self, row: Row) -> list[TokenRecord]:
-        return [TokenRecord(token, rollbacks=row.returns.get(at, 0)) for at, token in enumerate(row.draft.ids)]
-
-    def output(self, seconds: float) -> GenerateOutput:
-        """The texts, and what was done to them."""
-        steps = [self._records(row) for row in self.rows]
-        cost = Cost(
-            forwards=self.session.forwards,
-            drafted=sum(writer.drafted for writer in self.writers),
-            kept=sum(map(len, steps)),
-            seconds=seconds,
-            rollbacks=sum(sum(row.returns.values()) for row in self.rows),
-        )
-        pad = hf.pad_token(self.config)
-        answers = self._answers().to(self.start.ids.device)
-        out = GenerateOutput(
-            torch.cat([self.start.ids, answers], dim=-1),
-            steps,
-            cost,
-            eos_token_id=hf.end_tokens(self.config),
-            pad_token_id=None if pad is None else int(pad),
-            guard=[Events(row.events, row.judged) for row in self.rows],
-        )
-        if self.config.output_scores:
-            out.scores = _by_step([scores for writer in self.writers for scores in writer.scores])
-        if self.config.output_logits:
-            out.logits = _by_step([logits for writer in self.writers for logits in writer.logits])
-        return out
-
-    def _answers(self) -> Tensor:
-        """int64 `[B, T]`, padded behind a text's end, on the CPU."""
-        width = max(len(row.draft) for row in self.rows)
-        answers = torch.full((len(self.rows), width), self.filler, dtype=self.start.ids.dtype)
-        for answer, row in zip(answers, self.rows, strict=True):
-            answer[: len(row.draft)] = torch.tensor(row.draft.ids, dtype=self.start.ids.dtype)
-        return answers
-
-
-def _by_step(samples: list[list[Tensor]]) -> tuple[Tensor, ...]:
-    """Per step float32 `[B, V]`; a text that has ended keeps its last row."""
-    longest = max(map(len, samples))
-    return tuple(torch.stack([steps[min(at, len(steps) - 1)] for steps in samples]) for at in range(longest))

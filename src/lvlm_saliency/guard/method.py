@@ -35,8 +35,10 @@ class Guard(Method):
         threshold: the risk above which the guard acts, 0 to 1; None takes it from the calibration.
         recall_loss: the share of correct objects that may be acted on, from which the calibration gives the threshold;
             0 never acts.
-        local_tries: how often one sentence may be taken back before it is dropped.
+        local_tries: how often one sentence may be taken back before it has to begin otherwise.
         total_tries: how often all sentences of a text together may be.
+        attributes: whether what a rewritten sentence says of an object (number, colour, place, how it lies to another)
+            has to be what the model answers when it is asked about it.
         per_sentence: how many objects of one sentence are asked about at most.
         words: the vocabulary of objects: "scenes", "nouns" or a file (one object a line, synonyms behind commas); None
             takes the one that the risk model was calibrated with, else the nouns that ship.
@@ -58,7 +60,8 @@ class Guard(Method):
     action: str = "rewrite"
     threshold: float | None = None
     recall_loss: float = 0.01
-    local_tries: int = 4
+    attributes: bool = True
+    local_tries: int = 2
     total_tries: int = 20
     per_sentence: int = 3
     words: str | None = None
@@ -75,8 +78,9 @@ class Guard(Method):
             number("Guard", "threshold", self.threshold, 0, 1)
         if self.seed is not None:
             number("Guard", "seed", self.seed, 0, 2**63 - 1, whole=True)
-        if not isinstance(self.ask, bool):
-            raise SettingError(f"Guard: ask must be true or false, got {self.ask!r}")
+        for name in ("ask", "attributes"):
+            if not isinstance(getattr(self, name), bool):
+                raise SettingError(f"Guard: {name} must be true or false, got {getattr(self, name)!r}")
         if self.words is not None and not isinstance(self.words, (str, Path)):
             raise SettingError(f"Guard: words must name a vocabulary or a file, got {self.words!r}")
         if self.risk == OFF and not self.ask and self.verdicts is None:

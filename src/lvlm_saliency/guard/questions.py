@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -19,10 +20,12 @@ from lvlm_saliency import hf
 from lvlm_saliency.attention.prompts import Prompt
 from lvlm_saliency.attention.session import Session
 from lvlm_saliency.errors import SettingError
+from lvlm_saliency.guard.own_prefix import Own
 from lvlm_saliency.guard.wording import Wording, split
-from lvlm_saliency.hf import caches, prefixes
+from lvlm_saliency.hf import prefixes
 from lvlm_saliency.hf.generation import TYPES
 from lvlm_saliency.model.regions import padding_id
+from lvlm_saliency.risk.asked import question
 from lvlm_saliency.tracing.logits import finite_logits
 
 _TRUE: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
@@ -84,7 +87,7 @@ class Asker:
         self.asked += len(wanted)
         found: list[float] = []
         size = ROWS * max(1, len(self.rows))
-        with torch.no_grad(), _without_methods(self.session):
+        with torch.no_grad(), self.alone():
             for start in range(0, len(wanted), size):
                 found += self._margins(wanted[start : start + size])
         return found
@@ -103,19 +106,34 @@ class Asker:
             return odds if known[way] else self._whole(wanted)
         return odds
 
+    @property
+    def shares(self) -> bool:
+        """Whether a question is read over the texts' own cache, and that has been found to give the right answer."""
+        if self.shared and "shared" not in _TRUE.get(self.model, {}):
+            self.margins([(0, question("dog"))])
+        return self.shared and _TRUE[self.model]["shared"]
+
+    def alone(self) -> AbstractContextManager:
+        """Inside the block no method edits attention and nothing is captured: what is asked is asked of the model."""
+        return _without_methods(self.session)
+
     # --- three ways to ask ---
 
     def _shared(self, wanted: Sequence[tuple[int, str]]) -> list[float]:
+        logits, last = self.behind([(sample, self.wording.tail(words)) for sample, words in wanted])
+        return self.odds(logits[torch.arange(len(last), device=logits.device), last.to(logits.device)]).tolist()
+
+    def behind(self, wanted: Sequence[tuple[int, list[int]]], last: int = 1) -> tuple[Tensor, Tensor]:
+        """For (sample, ids behind its last image token) the logits `[Q, T, V]` of their last tokens (at least `last`),
+        over the text's cache, and where in them each row's last token stands, int64 `[Q]`."""
         cache, shifts = self.source()
-        tails, starts, ends, common = [], [], [], []
-        for sample, words in wanted:
-            tail = self.wording.tail(words)
+        tails, starts, ends = [], [], []
+        for sample, tail in wanted:
             behind = self.rows[sample][self.spans[sample][1] :]
-            alike = min(_alike(tail, behind), len(tail) - 1)  # at least one token is fed: behind it is the answer
+            alike = min(_alike(tail, behind), len(tail) - last)  # at least one token is fed: behind it is the answer
             tails.append(tail[alike:])
             starts.append(self.starts[sample])
             ends.append(self.starts[sample] + self.spans[sample][1] + alike)
-            common.append(alike)
         rows = torch.tensor([sample for sample, _ in wanted], device=self.ids.device)
         shift = [shifts[sample] for sample, _ in wanted]
         taken = prefixes.stretch(
@@ -161,7 +179,7 @@ class Asker:
         return logits[:, self.wording.no].logsumexp(-1) - logits[:, self.wording.yes].logsumexp(-1)
 
     def _fed(self, cache, ids: Tensor, kwargs: dict, starts: list[int], ends: list[int], tails: list[list[int]]):
-        """The log-odds behind `tails` over the columns `starts` to `ends` of the rows of ids `[Q, n0]`."""
+        """The logits behind `tails` over the columns `starts` to `ends` of the rows of ids `[Q, n0]`."""
         width, new = max(end - start for start, end in zip(starts, ends, strict=True)), max(map(len, tails))
         columns = torch.arange(width, device=ids.device)[None] - width + torch.tensor(ends, device=ids.device)[:, None]
         columns = columns.masked_fill(columns < torch.tensor(starts, device=ids.device)[:, None], -1)
@@ -175,8 +193,7 @@ class Asker:
         with self.session.acting_on(prompt):
             logits = self.model(**inputs, return_dict=True).logits[:, -new:]
         self.passes += 1
-        last = torch.tensor([len(tail) - 1 for tail in tails], device=logits.device)
-        return self.odds(logits[torch.arange(len(tails), device=logits.device), last]).tolist()
+        return logits, torch.tensor([len(tail) - 1 for tail in tails])
 
     def prompts(self, tails: Sequence[list[int]]) -> dict:
         """Inputs of every sample's pictures in the question's own template, with these ids behind them.
@@ -220,64 +237,7 @@ def _alike(one: Sequence[int], other: Sequence[int]) -> int:
     return next((n for n in range(shorter) if one[n] != other[n]), shorter)
 
 
-class Own:
-    """A question's own prefix, read once for all samples: what stands before the pictures, and the pictures."""
-
-    def __init__(self, asker: Asker):
-        self.asker, model = asker, asker.model
-        hf.refuse_held_states(model)
-        self.common = asker.wording.common()
-        inputs = asker.prompts([self.common] * len(asker.rows))
-        self.ids, config, kwargs = hf.prepared_alone(model, inputs, 1, 1, use_cache=True)
-        self.repeat = len(asker.rows) // len(self.ids)
-        prompt = Prompt.read(model, self.ids, kwargs.get("attention_mask"), self.ids.shape[1])
-        with hf.offsets_kept(model), asker.session.acting_on(prompt):
-            out = hf.prefill(model, self.ids, config, kwargs)
-        asker.passes += 1
-        self.cache = hf.cache_of(out)
-        self.kwargs = hf.without_prompt_inputs(kwargs)
-
-    def margins(self, wanted: Sequence[tuple[int, str]]) -> list[float]:
-        asker = self.asker
-        tails = [self._behind(asker.wording.tail(words)) for _, words in wanted]
-        rows = torch.tensor([sample // self.repeat for sample, _ in wanted], device=self.ids.device)
-        new = max(map(len, tails))
-        if hf.is_hybrid(asker.model) and len({len(tail) for tail in tails}) > 1:
-            # A state goes over what stands behind the last word of a shorter question: each length by itself.
-            found: dict[int, float] = {}
-            for length in sorted({len(tail) for tail in tails}):
-                some = [n for n, tail in enumerate(tails) if len(tail) == length]
-                found |= dict(zip(some, self.margins([wanted[n] for n in some]), strict=True))
-            return [found[n] for n in range(len(wanted))]
-        cache = caches.forked_cache(self.cache, rows)
-        kwargs = hf.row_inputs(self.kwargs, rows, len(self.ids))
-        fed = torch.tensor([tail + [tail[-1]] * (new - len(tail)) for tail in tails], device=self.ids.device)
-        ids = torch.cat([self.ids[rows], fed], dim=1)
-        step = 1 if hf.is_hybrid(asker.model) else new
-        logits = []
-        for start in range(0, new, step):
-            kwargs = hf.extended(asker.model, {}, kwargs, step)
-            now = ids[:, : self.ids.shape[1] + start + step]
-            inputs = hf.next_inputs(asker.model, now, step, {**kwargs, hf.CACHE: cache})
-            if "logits_to_keep" in inputs:
-                inputs["logits_to_keep"] = step
-            prompt = Prompt.read(asker.model, now, kwargs.get("attention_mask"), now.shape[1])
-            with asker.session.acting_on(prompt):
-                logits.append(asker.model(**inputs, return_dict=True).logits[:, -step:])
-            asker.passes += 1
-        last = torch.tensor([len(tail) - 1 for tail in tails], device=self.ids.device)
-        whole = torch.cat(logits, dim=1)
-        return asker.odds(whole[torch.arange(len(tails), device=whole.device), last.to(whole.device)]).tolist()
-
-    def _behind(self, tail: list[int]) -> list[int]:
-        if tail[: len(self.common)] != self.common:
-            raise SettingError("the guard's questions do not begin alike in this model's template: set ask=False")
-        return tail[len(self.common) :]
-
-
-class _without_methods:
-    """Inside the block no method edits attention and nothing is captured: a question is asked of the model itself."""
-
+class _without_methods(AbstractContextManager):
     def __init__(self, session: Session):
         self.session = session
 

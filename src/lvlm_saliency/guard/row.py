@@ -1,62 +1,23 @@
-"""One sample under the guard: what it claims, what was decided about it, and where it goes back to."""
+"""One sample under the guard: what it claims, what was decided about it, and what has become of it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 
-import numpy as np
-
+from lvlm_saliency.guard import rewriting
+from lvlm_saliency.guard.attributes import said
+from lvlm_saliency.guard.claims import Check, Claim, Note, Rules
 from lvlm_saliency.guard.draft import Draft
 from lvlm_saliency.guard.events import Event, Moment, Tally, Try
-from lvlm_saliency.guard.judge import Judge
-from lvlm_saliency.guard.verdicts import Judged, Verdicts
+from lvlm_saliency.guard.sentences import is_sentence
+from lvlm_saliency.guard.verdicts import Judged
 from lvlm_saliency.guard.words import Mention
 
+NEVER = 10**9
+"""More tokens than any text has."""
 CAUTION = 10.0
 """How many supported objects a hallucinated one weighs, where texts are compared (HaloProbe's 1 / beta)."""
-
-
-@dataclass
-class Note:
-    """What one forward pass said as it chose a token: log p and entropy of the model's own distribution, and its
-    attention features (None without a risk model)."""
-
-    log_p: float
-    entropy: float
-    features: tuple[np.ndarray, np.ndarray] | None
-
-
-@dataclass
-class Claim:
-    """An object word that is being judged. token: its first token; known: the object was judged before; again: it is
-    introduced a second time, in a sentence that is being rewritten. odds: of the first stage; margin: of the question.
-    """
-
-    mention: Mention
-    token: int
-    known: bool
-    again: bool
-    odds: float | None = None
-    margin: float | None = None
-    waiting: bool = False
-    since: int = 0
-    risk: float | None = None
-    acts: bool | None = None
-
-
-@dataclass(frozen=True)
-class Rules:
-    """What a guard goes by. judge: its own, or None where a control decides (verdicts); rewrite: whether it goes back
-    (else it flags); end: the token that ends a text, if there is one; the others as of `ls.Guard`."""
-
-    judge: Judge | None
-    verdicts: Verdicts | None
-    rewrite: bool
-    local_tries: int
-    total_tries: int
-    per_sentence: int
-    end: int | None
 
 
 def unwatched(moment: Moment) -> None:
@@ -66,11 +27,13 @@ def unwatched(moment: Moment) -> None:
 @dataclass
 class Row:
     """number: names the sample to seeded draws. attempt: how often the sentence in question was taken back; boundary:
-    the token from which it is being written anew; banned: objects that it may not name; openers: the tokens that it
-    began with so far; first: those that it may not begin with; dropping: another sentence is to stand in its place;
-    lenient: it stays, whatever it says; unguarded: so does everything that follows; cut: object words that the limit on
-    new tokens cut off; candidate: of several texts of one sample, which this is (0 is drawn as ever); watch: is shown
-    what happens to it."""
+    the token from which it is being written anew; banned: objects that it may not name; barred: tokens that it may not
+    have at a position; openers: the tokens that it began with so far; first: those that it may not begin with;
+    checks: what it says of its objects, by question and value; mended: how often a phrase of it was written anew;
+    beginnings: how many others were tried; dropping: another sentence is to stand in its place; origin: the token from
+    which it is no longer what was written first; lenient: it stays, whatever it says; unguarded: so does everything
+    that follows; cut: object words that the limit on new tokens cut off; candidate: of several texts of one sample,
+    which this is (0 is drawn as ever); watch: is shown what happens to it."""
 
     number: int
     draft: Draft
@@ -80,6 +43,7 @@ class Row:
     claims: list[Claim] = field(default_factory=list)
     cut: list[Mention] = field(default_factory=list)
     margins: dict[str, float] = field(default_factory=dict)
+    checks: dict[tuple[str, str], Check] = field(default_factory=dict)
     verdicts: dict[str, Event] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     tries: list[Try] = field(default_factory=list)
@@ -90,9 +54,13 @@ class Row:
     attempt: int = 0
     total: int = 0
     boundary: int = 0
+    origin: int = NEVER
     banned: list[str] = field(default_factory=list)
+    barred: dict[int, set[int]] = field(default_factory=dict)
     openers: set[int] = field(default_factory=set)
     first: set[int] = field(default_factory=set)
+    mended: int = 0
+    beginnings: int = 0
     dropping: bool = False
     lenient: bool = False
     unguarded: bool = False
@@ -112,6 +80,17 @@ class Row:
         """The objects that the next token may not name, the newest ban last."""
         known = [name for name, event in self.verdicts.items() if event.action == "kept"]
         return [*(known if self.draft.introduces else ()), *self.banned]
+
+    @property
+    def fixed(self) -> set[int]:
+        """Tokens that may not come next where they would."""
+        here = self.barred.get(len(self.draft), set())
+        return here | self.first if len(self.draft) == self.draft.start else here
+
+    @property
+    def free(self) -> bool:
+        """Whether nothing is taken back (any more) in the sentence in question."""
+        return not self.rules.rewrite or self.lenient or self.unguarded
 
     # --- what was written ---
 
@@ -156,6 +135,11 @@ class Row:
 
     # --- what follows ---
 
+    @property
+    def waiting(self) -> bool:
+        """Whether a question of this sample has to be answered before it can be judged."""
+        return any(claim.waiting for claim in self.claims) or any(one.confirmed is None for one in self.checks.values())
+
     def resolve(self) -> int | None:
         """Judge what can be judged. Returns the length to which the text went back, None where it did not."""
         while True:
@@ -171,23 +155,48 @@ class Row:
                 if claim.waiting:
                     return None
                 if self._acts(claim):
-                    back = self._act(claim)
+                    back = rewriting.without_object(self, claim)
                     if back is not None:
                         return back
             if end is None:
                 return None
+            if self.attempt and not self.free:
+                wrong, back = self._wrong(end)
+                if wrong:
+                    return back
             self._commit(end)
             if self.ended is not None and self.draft.start >= len(self.draft):
                 self.done = True
                 return None
 
+    def _wrong(self, end: int) -> tuple[bool, int | None]:
+        """Whether the sentence up to `end`, which was written again, cannot stand as it is or still has to be asked
+        about; and the length to which the text went back, if it did."""
+        draft = self.draft
+        cut_off = end >= len(draft.text) and self.ended is not None and bool(draft.pieces[-1])
+        if not cut_off and not is_sentence(draft.text[draft.begin : end]):
+            back = rewriting.without_form(self, end)
+            return back is not None, back
+        if not self.rules.attributes:
+            return False, None
+        found = said(draft.text, draft.mentions(final=True), draft.begin, end)
+        new = [one for one in found if draft.token_at(one.end - 1) >= self.origin]
+        for one in new:
+            self.checks.setdefault(one.key, Check(one, None if one.question else False))
+        if any(self.checks[one.key].confirmed is None for one in new):
+            return True, None
+        for one in new:
+            if not self.checks[one.key].confirmed:
+                risk = next((c.risk for c in self.claims if c.mention.name == one.name and c.risk is not None), 1.0)
+                back = rewriting.without_attribute(self, one, risk)
+                return back is not None, back
+        return False, None
+
     def _acts(self, claim: Claim) -> bool:
         """Judge a claim, and say whether its sentence has to go."""
         if claim.acts is None and not claim.known:
             claim.acts = self._judged(claim)
-        if not self.rules.rewrite or self.lenient or self.unguarded:
-            return False
-        return claim.again or bool(claim.acts)
+        return not self.free and (claim.again or bool(claim.acts))
 
     def _judged(self, claim: Claim) -> bool:
         name, rules = claim.mention.name, self.rules
@@ -202,74 +211,17 @@ class Row:
         self.judged.append((word, acts))
         return acts
 
-    def _act(self, claim: Claim) -> int | None:
-        draft, mention = self.draft, claim.mention
-        self.tries.append(
-            Try(
-                draft.text[draft.begin : mention.end].strip(),
-                draft.text[mention.start : mention.end],
-                mention.name,
-                1.0 if claim.risk is None else claim.risk,
-                "again" if claim.again else "absent",
-            )
-        )
-        self.openers.add(draft.ids[draft.start])
-        self.total += 1
-        self.tally.taken_back += 1
-        if self.total > self.rules.total_tries:
-            self.unguarded = True
-            return None
-        if self.dropping and len(self.tries) < 2 * self.rules.local_tries:
-            self.first = set(self.openers)  # another way to begin may lead to a sentence that names nothing absent
-            return self._again(claim, draft.start)
-        if self.dropping or len(self.tries) >= self.rules.local_tries:
-            return self._drop(claim)
-        return self._again(claim, draft.start if self.attempt else draft.clause(mention))
-
-    def _drop(self, claim: Claim) -> int | None:
-        draft = self.draft
-        if draft.start == draft.first:
-            self.lenient = True
-            return None
-        if self.dropping and self.rules.end is not None:
-            return self._end()
-        if self.dropping:
-            self.lenient = True
-            return None
-        self.dropping, self.first = True, set(self.openers)
-        return self._again(claim, draft.start)
-
-    def _again(self, claim: Claim, length: int) -> int:
-        """Write anew from the token `length` on, without naming the claim's object."""
-        self.attempt += 1
-        if claim.mention.name not in self.banned:
-            self.banned.append(claim.mention.name)
-        return self._back(length)
-
-    def _back(self, length: int) -> int:
-        self.boundary = length
+    def back(self, length: int) -> int:
+        """Take back all but the first `length` tokens."""
+        self.boundary, self.origin = length, min(self.origin, length)
         self.returns[length] = self.returns.get(length, 0) + 1
         self.draft.cut(length)
         del self.notes[length:]
         self.claims = [claim for claim in self.claims if claim.token < length]
+        self.barred = {at: tokens for at, tokens in self.barred.items() if at <= length}
         self.ended = None
         self.watch(Moment("taken back", **asdict(self.tries[-1])))
         return length
-
-    def _end(self) -> int:
-        """End the text before the sentence in question."""
-        start = self.draft.start
-        self._back(start)
-        first = self.tries[0]
-        self.events.append(Event(first.word, first.object, None, first.risk, "dropped", tuple(self.tries)))
-        self.tries = []
-        self.tally.ended += 1
-        self.draft.append(self.rules.end)
-        self.notes.append(Note(float("nan"), float("nan"), None))
-        self.draft.settle(len(self.draft.text))
-        self.ended, self.done = "stop", True
-        self.watch(Moment("settled", "", action="dropped"))
-        return start
 
     def _commit(self, end: int) -> None:
         """The sentence up to the character `end` stands."""
@@ -294,8 +246,10 @@ class Row:
             self.events.append(Event(first.word, first.object, span, first.risk, action, tuple(self.tries)))
         self.watch(Moment("settled", draft.text[begin : draft.begin], action=action))
         self.claims = [claim for claim in self.claims if claim.mention.start >= end]
-        self.tries, self.banned, self.openers, self.first = [], [], set(), set()
-        self.attempt, self.dropping, self.lenient = 0, False, False
+        self.tries, self.banned, self.barred, self.openers, self.first = [], [], {}, set(), set()
+        self.attempt = self.mended = self.beginnings = 0
+        self.dropping = self.lenient = False
+        self.origin = NEVER
         self.sentence += 1
 
     def _record(self, claim: Claim) -> None:

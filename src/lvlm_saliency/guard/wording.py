@@ -36,6 +36,7 @@ class Wording:
         self.yes, self.no = words
         self.images = set(placeholder_ids(model))
         self.tails: dict[str, list[int]] = {}
+        self.answers: dict[str, list[int]] = {}
         self.head, first = self._made(question("dog"))
         # What the processor writes between the last image token and the words, the same for every question.
         plain = self._plain(question("dog"))
@@ -48,6 +49,17 @@ class Wording:
             plain = None if self.closing is None else self._plain(words)
             self.tails[words] = self._made(words)[1] if plain is None else [*self.closing, *plain]
         return self.tails[words]
+
+    def answer(self, words: str) -> list[int]:
+        """The ids of an answer where it begins: behind a blank, unless the prompt ends with one."""
+        if words not in self.answers:
+            last = self.tokenizer.decode(self.tail(question("dog"))[-1:])
+            left, glue = ("\n", "") if last[-1:].isspace() else (":", " ")
+            before, whole = (
+                self.tokenizer(text, add_special_tokens=False)["input_ids"] for text in (left, left + glue + words)
+            )
+            self.answers[words] = whole[len(before) :] if whole[: len(before)] == before else whole
+        return self.answers[words]
 
     def common(self) -> list[int]:
         """The ids behind the last image token with which every question of `risk.asked` begins."""

@@ -10,79 +10,40 @@ import torch
 from torch import Tensor
 
 from lvlm_saliency import hf
-from lvlm_saliency.decoding.draws import pick, uniform
+from lvlm_saliency.guard.answers import confirmed
 from lvlm_saliency.guard.bans import Spellings
+from lvlm_saliency.guard.choice import Choice
+from lvlm_saliency.guard.claims import Note
 from lvlm_saliency.guard.events import Moment
 from lvlm_saliency.guard.features import Reader
 from lvlm_saliency.guard.questions import Asker
-from lvlm_saliency.guard.row import Note, Row
+from lvlm_saliency.guard.row import Row
 from lvlm_saliency.guard.shaping import Shaping
 from lvlm_saliency.guard.strands import Alone, Straight, Strand, Together
 from lvlm_saliency.risk.asked import question
 from lvlm_saliency.tracing.logits import finite_logits, token_odds
 
-VARIED = 0.8, 0.95
-"""Temperature and top-p of the texts among which "best_of" chooses, where the base is not sampled."""
 PATIENCE = 4
 """Steps that a question may wait for others of its batch; one sample's is asked at once."""
 
 
-@dataclass(frozen=True)
-class Choice:
-    """How tokens are chosen: sampled, with the settings' temperature and seed, or the likeliest. A sentence that is
-    written again is drawn at a rising temperature, and at its first time (of a text that is not sampled) it is not."""
-
-    sampled: bool
-    temperature: float
-    seed: int | None
-
-    def tokens(self, processed: Tensor, rows: Sequence[Row], writing: Sequence[bool]) -> list[int | None]:
-        """The next token of every row that is writing, from processed logits `[B, V]`. Without a seed all are drawn at
-        once from torch's own generator, as `generate` draws them."""
-        if self.seed is None:
-            drawn = torch.multinomial(torch.softmax(processed, dim=-1), num_samples=1).squeeze(1).tolist()
-            return [token if alive else None for token, alive in zip(drawn, writing, strict=True)]
-        return [
-            self._token(processed[n], row, len(row.draft)) if alive else None
-            for n, (row, alive) in enumerate(zip(rows, writing, strict=True))
-        ]
-
-    def _token(self, processed: Tensor, row: Row, step: int) -> int:
-        """The next token of a sample, from its processed logits `[V]`."""
-        attempt = row.candidate or (row.attempt if row.redoing and not row.dropping else 0)
-        if not self.sampled and (attempt < 2 and not row.candidate):
-            return int(processed.argmax())
-        if row.candidate:
-            scale = 1.0
-            if not self.sampled:
-                processed = _nucleus(processed / VARIED[0], VARIED[1])
-        elif self.sampled:
-            scale = self.temperature / min(self.temperature + 0.05 * attempt, self.temperature + 0.5)
-        else:
-            scale = 1 / min(0.2 + 0.1 * (attempt - 1), 0.7)
-        weights = torch.softmax(processed.double() * scale, dim=-1).cpu().numpy()
-        return pick(weights, uniform(self.seed, row.number, step, attempt))
-
-
-def _nucleus(logits: Tensor, share: float) -> Tensor:
-    """The logits `[V]` with -inf outside the smallest set of likeliest tokens whose probability reaches `share`."""
-    order = logits.argsort(descending=True)
-    mass = torch.softmax(logits[order].double(), -1).cumsum(-1)
-    keep = torch.cat([mass.new_zeros(1), mass[:-1]]) < share
-    return logits.index_fill(0, order[~keep], -torch.inf)
+Read = Callable[[Sequence[int]], dict[int, Any]]
+"""The features of these samples' newest rows."""
 
 
 @dataclass(frozen=True)
 class Means:
     """What the rows of a generation are written with. processor, criteria: `generate`'s own; reader: of the risk
-    model's features, None without one; ends: tokens that end a text; wants: whether the scores and the logits of each
-    step are kept."""
+    model's features, None without one; reads_all: it reads every row, not only those of tokens that may begin a name
+    (nobody can be asked instead); ends: tokens that end a text; wants: whether the scores and the logits of each step
+    are kept."""
 
     processor: Any
     criteria: Any
     spellings: Spellings
     choice: Choice
     reader: Reader | None
+    reads_all: bool
     ends: tuple[int, ...]
     wants: tuple[bool, bool]
 
@@ -105,6 +66,7 @@ class Writer:
         self.asker, self.put, self.shaping = asker, put, shaping
         self.strands = (strand, *(() if shaping.first_only else shaping.strands))
         self.length = strand.texts.prompt_length
+        self.limits = hf.plain_limits(means.criteria)
         self.patience = 0 if len(rows) == 1 else PATIENCE
         self.step = self.drafted = self.streamed = 0
         self.scores: list[list[Tensor]] = [[] for _ in rows]
@@ -112,9 +74,11 @@ class Writer:
 
     def write(self, longest: int) -> None:
         """Every row to its end, of at most `longest` tokens."""
-        logits, features = self.strand.start.logits, None
+        logits: Tensor = self.strand.start.logits
+        read: Read | None = None
         while True:
-            self._choose(logits, features, longest)
+            self._choose(logits, read, longest)
+            read = None  # what it keeps of the cache is let go before the next pass makes it anew
             self._judge()
             self._stream()
             for row in self.rows:
@@ -124,35 +88,40 @@ class Writer:
                 return
             for strand in self.strands:
                 strand.settle([not row.done for row in self.rows])
-            logits, features = self._read()
+            logits, read = self._read()
 
     # --- one step ---
 
-    def _read(self) -> tuple[Tensor, list | None]:
+    def _read(self) -> tuple[Tensor, Read | None]:
         reader = self.means.reader
         if reader is None:
             return self.strand.logits(None), None
         capture = reader.capture()
         logits = self.strand.logits(capture)
-        total = int(self.strand.cache.get_seq_length())
-        return logits, reader.features(capture, self.strand.shift, total, [row.draft.first for row in self.rows])
+        shift, total = list(self.strand.shift), int(self.strand.cache.get_seq_length())
+        first = [row.draft.first for row in self.rows]
 
-    def _choose(self, logits: Tensor, features: list | None, longest: int) -> None:
+        def read(samples: Sequence[int]) -> dict[int, Any]:
+            return reader.features(capture, shift, total, first, samples)
+
+        return logits, read
+
+    def _choose(self, logits: Tensor, read: Read | None, longest: int) -> None:
         """The next token of every row that is not done or waiting at its end."""
         texts = self.strand.texts
         writing = [row.ended is None for row in self.rows]
         raw = finite_logits(logits.detach()).to(texts.ids.device, copy=True)
         shaped, processed = self._processed(raw, writing)
         chosen = self.means.choice.tokens(processed, self.rows, writing)
-        if features is None and self.means.reader is not None and self._names(chosen):
-            _, features = self._read_again()
-        notes = self._notes(raw, chosen, features)
+        if read is None and self.means.reader is not None and self._names(chosen):
+            _, read = self._read_again()
+        notes = self._notes(raw, chosen, read)
         for n, alive in enumerate(writing):
             if alive:
                 self._keep(n, shaped[n], processed[n])
         for strand in self.strands:
             strand.put(chosen)
-        ended = texts.by_length(texts.ends, lambda ids: self.means.criteria(ids, None)).tolist()
+        ended = self._ended(chosen)
         self.step += 1
         for n, (row, token) in enumerate(zip(self.rows, chosen, strict=True)):
             if token is None:
@@ -163,6 +132,14 @@ class Writer:
                 over = "length" if len(row.draft) + 1 >= longest else "stop"
             row.written(token, notes[n], over, self.step, self._odds)
 
+    def _ended(self, chosen: Sequence[int | None]) -> list[bool]:
+        """Whether the token that each text has now is its last."""
+        texts, limits = self.strand.texts, self.limits
+        if limits is None:
+            found: list[bool] = texts.by_length(texts.ends, lambda ids: self.means.criteria(ids, None)).tolist()
+            return found
+        return [end >= limits[0] or token in limits[1] for end, token in zip(texts.ends, chosen, strict=True)]
+
     def _processed(self, raw: Tensor, writing: Sequence[bool]) -> tuple[Tensor, Tensor]:
         """The logits that methods make of the model's own, and what processors, bans and warpers make of those."""
         texts, shaping = self.strand.texts, self.shaping
@@ -170,7 +147,7 @@ class Writer:
         before, behind = hf.warpers_apart(self.means.processor)
 
         def processed(logits: Tensor) -> Tensor:
-            return texts.by_length(texts.ends, lambda ids: before(ids, logits))
+            return texts.by_length(texts.ends, lambda ids: before(ids, logits)) if before else logits
 
         if shaping.late:
             shaped = found = shaping.shaped(processed(raw), beginning, self.step == 0)
@@ -178,14 +155,14 @@ class Writer:
             shaped = shaping.shaped(raw, beginning, self.step == 0)
             found = processed(shaped)
         found = self._banned(found, writing)
-        return shaped, texts.by_length(texts.ends, lambda ids: behind(ids, found))
+        return shaped, texts.by_length(texts.ends, lambda ids: behind(ids, found)) if behind else found
 
     def _names(self, chosen: Sequence[int | None]) -> bool:
         """Whether a text begins with what may be an object word, so that the row that chose it counts."""
         taken_back = isinstance(self.strand, Together) and not isinstance(self.strand, Straight)
         return taken_back and any(token in self.means.spellings.firsts for token in chosen)
 
-    def _read_again(self) -> tuple[Tensor, list | None]:
+    def _read_again(self) -> tuple[Tensor, Read | None]:
         """The row behind the prompt once more, for what the pass over all of the prompt did not keep of it."""
         self.strand.settle([True] * len(self.rows))
         return self._read()
@@ -193,13 +170,24 @@ class Writer:
     def _odds(self, row: Row, token: int) -> float | None:
         return None if self.means.reader is None else self.means.reader.odds(row, token)
 
-    def _notes(self, raw: Tensor, chosen: Sequence[int | None], features: list | None) -> list[Note]:
+    def _notes(self, raw: Tensor, chosen: Sequence[int | None], read: Read | None) -> list[Note]:
         if self.means.reader is None:
             return [Note(0.0, 0.0, None) for _ in chosen]
         targets = torch.tensor([0 if token is None else token for token in chosen], device=raw.device)
         _, log_p, entropy = token_odds(raw, targets)
-        features = features or [None] * len(chosen)
-        return [Note(*values) for values in zip(log_p.tolist(), entropy.tolist(), features, strict=True)]
+        counting = [n for n, _ in enumerate(chosen) if self._counts(n, chosen)]
+        features: dict[int, Any] = {} if read is None else read(counting)
+        return [
+            Note(*values, features.get(n))
+            for n, values in enumerate(zip(log_p.tolist(), entropy.tolist(), strict=True))
+        ]
+
+    def _counts(self, number: int, chosen: Sequence[int | None]) -> bool:
+        """Whether the row that chose this sample's token says something of an object's name: of the token that may
+        begin one, or of the one behind it."""
+        token, before = chosen[number], self.rows[number].draft.ids[-1:]
+        firsts = self.means.spellings.firsts
+        return token is not None and (self.means.reads_all or token in firsts or any(one in firsts for one in before))
 
     def _banned(self, scores: Tensor, writing: Sequence[bool]) -> Tensor:
         """The scores with -inf for what a sentence that is written again may not say."""
@@ -212,12 +200,13 @@ class Writer:
         return found
 
     def _without(self, scores: Tensor, row: Row) -> Tensor:
-        draft, names = row.draft, row.forbidden
-        fixed = set(row.first) if len(draft) == draft.start else set()
+        draft, names, fixed = row.draft, row.forbidden, set(row.fixed)
         if not draft.may_end:
             fixed |= set(self.means.ends)
         if draft.ends_in_word:
             fixed.add(draft.ids[-1])
+        if draft.text[-1:].isalpha():
+            fixed |= self.means.spellings.beginners  # a sentence begins behind the end of the last one
         while True:
             ids = sorted(fixed | self.means.spellings.banned(names, draft.ids))
             left = scores.index_fill(0, torch.tensor(ids, device=scores.device, dtype=torch.long), -torch.inf)
@@ -247,7 +236,7 @@ class Writer:
                 for strand in self.strands:
                     strand.back(went)
                     strand.put(last)
-            if not any(claim.waiting for row in self.rows if row.ended for claim in row.claims):
+            if not any(row.waiting for row in self.rows if row.ended and not row.done):
                 return
 
     def _resolve(self, row: Row) -> int | None:
@@ -260,9 +249,17 @@ class Writer:
         return back
 
     def _ask(self) -> None:
+        if self.asker is None:
+            return
+        checks = [
+            (n, check) for n, row in enumerate(self.rows) for check in row.checks.values() if check.confirmed is None
+        ]
+        if checks:  # a sentence stands or falls by them
+            found = confirmed(self.asker, [(self.numbers[n], check.said) for n, check in checks])
+            for (_, check), same in zip(checks, found, strict=True):
+                check.confirmed = same
         waiting = [(n, claim) for n, row in enumerate(self.rows) for claim in row.claims if claim.waiting]
-        due = any(self.step - claim.since >= self.patience or self.rows[n].ended for n, claim in waiting)
-        if not due or self.asker is None:
+        if not any(self.step - claim.since >= self.patience or self.rows[n].ended for n, claim in waiting):
             return
         pairs = list(dict.fromkeys((n, claim.mention.name) for n, claim in waiting))
         margins = self.asker.margins([(self.numbers[n], question(name)) for n, name in pairs])

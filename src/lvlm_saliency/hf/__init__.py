@@ -46,6 +46,7 @@ from lvlm_saliency.hf.generation import (
     offsets_kept,
     pad_token,
     picture_lengths,
+    plain_limits,
     prefill,
     prefill_calls,
     prefill_inputs,

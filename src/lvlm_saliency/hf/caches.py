@@ -99,11 +99,24 @@ def realign(cache, before: list[int], after: list[int], length: int) -> None:
 
 
 def _moved(states: Tensor, before: list[int], after: list[int], first: int, start: int, kept: int) -> Tensor:
+    # Most samples move by as much; those are moved together, and the others put in their places then.
+    steps = [new - old for old, new in zip(before, after, strict=True)]
+    most = max(set(steps), key=steps.count)
+    shift = first + most - start  # of the columns of `states` within the new ones
+    held = states.shape[-2]
+    begin, end = max(0, shift), min(kept, shift + held)
     out = states.new_zeros((*states.shape[:2], kept, states.shape[3]))
-    for sample, (old, new) in enumerate(zip(before, after, strict=True)):
+    if begin < end:
+        out[:, :, begin:end] = states[:, :, begin - shift : end - shift]
+    for sample, (old, new, step) in enumerate(zip(before, after, steps, strict=True)):
         left = max(start, first - old + new, new - old)
-        if left < new:
-            out[sample, :, left - start : new - start] = states[sample, :, left - new + old - first : old - first]
+        if step != most:
+            out[sample] = 0
+            if left < new:
+                out[sample, :, left - start : new - start] = states[sample, :, left - new + old - first : old - first]
+            continue
+        out[sample, :, : max(0, min(left, new) - start)] = 0
+        out[sample, :, max(0, new - start) :] = 0
     return out
 
 

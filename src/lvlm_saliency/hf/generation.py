@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import LogitsProcessorList
+from transformers.generation.stopping_criteria import EosTokenCriteria, MaxLengthCriteria
 
 from lvlm_saliency.errors import UnsupportedModelError
 from lvlm_saliency.hf import caches
@@ -243,6 +245,20 @@ def end_tokens(generation_config) -> tuple[int, ...]:
     """The ids that end a text, as this call of `generate` has them."""
     ends = generation_config._eos_token_tensor
     return () if ends is None else tuple(ends.flatten().tolist())
+
+
+def plain_limits(criteria) -> tuple[int, frozenset[int]] | None:
+    """The greatest length of a text, prompt included, and the tokens that end one, where nothing else ends it; None
+    where something else may, so that the criteria have to be called."""
+    longest, ends = sys.maxsize, set()
+    for one in criteria:
+        if type(one) is MaxLengthCriteria:
+            longest = min(longest, one.max_length)
+        elif type(one) is EosTokenCriteria:
+            ends |= set(one.eos_token_id.flatten().tolist())
+        else:
+            return None
+    return longest, frozenset(ends)
 
 
 def pad_token(generation_config) -> Tensor | None:

@@ -12,11 +12,18 @@ from lvlm_saliency.guard.calibration import MODES, TERMS, Calibration, Mode
 from lvlm_saliency.risk.fitting import ALL, Fitted, Logistic, Trees, fit
 from lvlm_saliency.risk.model import RiskModel
 from lvlm_saliency.risk.signals import CAUSAL
-from lvlm_saliency.stats.conformal import ClassRates, choose_kappa, class_rates, pass_threshold, summed
+from lvlm_saliency.stats.conformal import (
+    ClassRates,
+    choose_kappa,
+    class_rates,
+    pass_threshold,
+    picture_threshold,
+    summed,
+)
 from lvlm_saliency.studies.calibrate.objects import Objects
 
-DELTA = 0.02
-"""Share of the absent objects that may pass unasked."""
+DELTA, SURE = 0.04, 0.005
+"""Share of the absent objects that may pass unasked, and of a picture's correct ones that may be acted on unasked."""
 KINDS: Mapping[str, tuple[Logistic | Trees, ...]] = {
     "logistic": tuple(one for one in ALL if isinstance(one, Logistic)),
     "trees": tuple(one for one in ALL if isinstance(one, Trees)),
@@ -63,8 +70,8 @@ def _calibrated(fitted: Fitted, rates: ClassRates, learn: Objects, hold: Objects
         if name != "risk" and not (learn.asked and hold.asked):
             continue
         weights = _weights(name, odds[learn.greedy], learn.take(learn.greedy), rates)
-        low = _passes(risk, hold) if name == "both" else 0.0
-        mode = Mode(weights, low, (), (), hold.pictures)
+        low, high = (_passes(risk, hold), _sure(risk, hold)) if name == "both" else (0.0, 1.0)
+        mode = Mode(weights, low, (), (), hold.pictures, high)
         modes[name] = _scored(mode, final(name, mode, rates, risk, hold), hold)
     return Calibration(modes, rates)
 
@@ -110,7 +117,19 @@ def final(mode: str, how: Mode, rates: ClassRates, risk: RiskModel | None, objec
     first = np.full(len(objects), 0.5) if risk is None or mode == "ask" else risk.probability(objects.values)
     odds = np.log(np.clip(first, 1e-6, 1)) - np.log(np.clip(1 - first, 1e-6, 1))
     found = 1 / (1 + np.exp(-(terms_of(mode, odds, objects, rates) @ np.array(how.weights))))
-    return np.where(first < how.pass_below, 0.0, found) if mode == "both" else found
+    if mode != "both":
+        return found
+    # One score for both ends, rising in the threshold that it is held against, so that one threshold controls both.
+    found = np.where(first >= how.act_above, np.maximum(first, found), found)
+    return np.where(first < how.pass_below, 0.0, found)
+
+
+def questions(mode: str, how: Mode, threshold: float, risk: RiskModel | None, objects: Objects) -> int:
+    """About how many of the objects the model is asked."""
+    if mode == "risk" or risk is None or mode == "ask":
+        return 0 if mode == "risk" else len(objects)
+    first = risk.probability(objects.values)
+    return int(((first >= how.pass_below) & ~((first >= how.act_above) & (first > threshold))).sum())
 
 
 def _passes(risk: RiskModel, hold: Objects) -> float:
@@ -118,6 +137,13 @@ def _passes(risk: RiskModel, hold: Objects) -> float:
     scores = [one for one in hold.by_picture(risk.probability(hold.values), hold.y) if len(one)]
     found = pass_threshold(scores, DELTA) if scores else 0.0
     return float(np.clip(found, 0.0, 1.0))
+
+
+def _sure(risk: RiskModel, hold: Objects) -> float:
+    """The risk from which on an object is acted on unasked: at most `SURE` of a picture's correct ones."""
+    scores = hold.by_picture(risk.probability(hold.values), ~hold.y)
+    above = picture_threshold(scores, SURE)
+    return float(np.nextafter(np.clip(above, 0.0, 1.0), 1.0)) if above < 1 else 1.0
 
 
 def missed(candidate: Candidate, mode: str, objects: Objects, recall_loss: float) -> tuple[int, int, float]:

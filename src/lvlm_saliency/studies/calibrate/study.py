@@ -23,7 +23,7 @@ from lvlm_saliency.model import provenance
 from lvlm_saliency.risk.fitting import FOLDS, pictures_of_each
 from lvlm_saliency.risk.model import RiskModel, architecture
 from lvlm_saliency.stats.clusters import Estimate, Resampler, mean
-from lvlm_saliency.studies.calibrate.fitting import Candidate, asked, candidates, missed
+from lvlm_saliency.studies.calibrate.fitting import Candidate, asked, candidates, missed, questions
 from lvlm_saliency.studies.calibrate.objects import Objects, gather
 from lvlm_saliency.studies.calibrate.parts import ASKED_SHARES, CALIBRATE, FIT, REPORT, SHARES, TUNE, Part, parts_of
 from lvlm_saliency.studies.lab import Lab
@@ -223,7 +223,7 @@ def reached_by(chosen: Candidate, mode: str, objects: Objects, recall_loss: floa
     draws = lab.settings.resamples, lab.settings.seed
     lost = Resampler(np.arange(objects.pictures), *draws).estimate(mean(shares))
     absent = Resampler(objects.picture[objects.y], *draws).estimate(mean(above[objects.y].astype(float)))
-    questions = {"risk": 0, "ask": len(objects)}.get(mode, int((score > 0).sum()))
+    count = questions(mode, how, t, chosen.risk, objects)
     names, counts = np.unique(objects.name.astype(str), return_counts=True)
     common = names[np.argsort(-counts, kind="stable")][:COMMONEST]
     classes = []
@@ -238,4 +238,4 @@ def reached_by(chosen: Candidate, mode: str, objects: Objects, recall_loss: floa
                 int((here & objects.y & above).sum()),
             )
         )
-    return Reached(recall_loss, t, lost, absent, questions / max(objects.texts, 1), classes)
+    return Reached(recall_loss, t, lost, absent, count / max(objects.texts, 1), classes)
