@@ -24,6 +24,7 @@ GUARD, ORACLE, RANDOM, POSITION = (
     "guard:verdicts=random",
     "guard:verdicts=position",
 )
+SAMPLED, BEST = "sample+guard", "guard:action=best_of,verdicts=oracle"
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from guard_run import BENCHMARK, CAPTIONS, GUARD, ORACLE, POSITION, RANDOM, STATEMENTS, Measured, Value
+from guard_run import BENCHMARK, BEST, CAPTIONS, GUARD, ORACLE, POSITION, RANDOM, SAMPLED, STATEMENTS, Measured, Value
 
 from lvlm_saliency.evaluation.systems import GREEDY
 
@@ -109,6 +109,25 @@ def systems(run: Measured, labels: Mapping[str, str]) -> list[str]:
         cells.append(Value(entry["figures"]["false_statements"], *entry["intervals"]["false_statements"]).shown())
         cells += [f"{100 * entry['figures']['introduced_again']:.1f}", "–", "–", "–"]
         lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def sampled(run: Measured) -> list[str]:
+    """The guard on a sampled base, and the best of several texts by the labels, beside what they start from."""
+    names = {"CHAIR_s": CAPTIONS, "CHAIR_i": CAPTIONS, "recall": CAPTIONS, "length": CAPTIONS}
+    names |= dict.fromkeys(("false_statements", "introduced_again", "well_formed"), STATEMENTS)
+    lines = [
+        "|  | CHAIR\\_s | CHAIR\\_i | recall | words | false statements | introduced again | well-formed |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    titles = {GREEDY: "greedy", "sample": "sampled", SAMPLED: "sampled, with the guard"}
+    titles |= {BEST: "greedy and six samples, the best by the labels (oracle best-of-7)"}
+    for label, title in titles.items():
+        if label not in run.run.labels:
+            continue
+        found = {name: run.figure(label, name, part) for name, part in names.items()}
+        cells = [value.shown(1, 1.0) if name == "length" else value.shown() for name, value in found.items()]
+        lines.append(f"| {title} | " + " | ".join(cells) + " |")
     return lines
 
 

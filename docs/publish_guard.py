@@ -13,8 +13,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from guard_curve import above, curve, draw, rivals
-from guard_run import BENCHMARK, GUARD, ORACLE, POSITION, RANDOM, Measured
-from guard_tables import goals, rates, systems
+from guard_run import BENCHMARK, BEST, GUARD, ORACLE, POSITION, RANDOM, SAMPLED, Measured
+from guard_tables import goals, rates, sampled, systems
 from marks import between_marks
 
 from lvlm_saliency.evaluation.systems import GREEDY
@@ -71,6 +71,10 @@ def main() -> None:
                 extra += point
                 greedy, guarded = (100 * run.table(one, pictures=count).values()["CHAIR_i"] for one in (GREEDY, GUARD))
                 alone = (greedy - chair) / (greedy - guarded)
+            elif label == BEST:
+                extra += curve(more, {label: "oracle best-of-7"}, count)
+        if SAMPLED in more.run.labels:
+            between_marks(options.page, "sampled", sampled(more))
     others = {name: point for name, point in rivals(options.results).items() if name != "greedy"}
     draw(line, extra, others, options.figure, count)
     beyond = above(line, others)

@@ -16,7 +16,7 @@ from lvlm_saliency.guard.calibration import MODES, Calibration, log_odds
 from lvlm_saliency.guard.judge import Judge
 from lvlm_saliency.risk.signals import CAUSAL, names_of
 from lvlm_saliency.studies.calibrate import study
-from lvlm_saliency.studies.calibrate.fitting import SURE, asked, candidates, missed, questions
+from lvlm_saliency.studies.calibrate.fitting import DELTA, SURE, asked, candidates, missed, questions
 from lvlm_saliency.studies.calibrate.objects import Objects
 from lvlm_saliency.studies.calibrate.page import page
 from lvlm_saliency.studies.calibrate.parts import FIT, REPORT, SHARES, parts_of, sizes
@@ -143,7 +143,7 @@ def test_few_absent_objects_pass_unasked(made):
         low = candidate.calibration.mode("both").pass_below
         assert 0 < low < 0.5
         passed = candidate.risk.probability(new.values) < low
-        assert passed[new.y].mean() < 0.04
+        assert passed[new.y].mean() < 1.7 * DELTA
         assert passed[~new.y].mean() > 0.2, "or nothing is saved"
 
 

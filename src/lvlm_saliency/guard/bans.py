@@ -30,15 +30,20 @@ class Spellings:
             name: frozenset(ids for form in forms for ids in behind[form] if unknown not in ids)
             for name, forms in words.items()
         }
-        before, *written = self._encoded([" a", *(f" a {form}" for word in BEGINNERS for form in (word, word.lower()))])
-        starts = [ids[len(before)] for ids in written]
         # Where a tokenizer does not tell capital letters from small ones, nothing tells where a sentence begins.
-        self.beginners = set(starts[::2]) - set(starts[1::2]) - {unknown}
+        self.beginners = self._beginning(BEGINNERS) - self._beginning(map(str.lower, BEGINNERS))
         self.firsts: dict[int, dict[str, int]] = {}
         for name, sequences in self.of_name.items():
             for ids in sequences:
                 uses = self.firsts.setdefault(ids[0], {})
                 uses[name] = uses.get(name, 0) + 1
+
+    def _beginning(self, words: Iterable[str]) -> set[int]:
+        """The tokens with which these words begin, at a text's beginning and within it."""
+        words = list(words)
+        before, *written = self._encoded([" a", *(f" a {word}" for word in words)])
+        found = {ids[0] for ids in self._encoded(words)} | {ids[len(before)] for ids in written}
+        return found - {self.tokenizer.unk_token_id}
 
     def _behind(self, words: Sequence[str]) -> dict[str, set[tuple[int, ...]]]:
         """By word the ids that it adds behind each of `LEFT`: never those of the word alone, which may begin
