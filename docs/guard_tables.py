@@ -197,7 +197,7 @@ _TOKENIZERS: dict[str, Any] = {}
 
 def _pieces(run: Measured, ids: Sequence[int]) -> list[str]:
     from lvlm_saliency.model.load import load_model
-    from lvlm_saliency.studies.texts import text_pieces
+    from lvlm_saliency.tracing.pieces import text_pieces
 
     if "scenes" not in _TOKENIZERS:
         _TOKENIZERS["scenes"] = load_model("scenes")[1].tokenizer

@@ -60,6 +60,7 @@ class Rules:
     rewrite: bool
     attributes: bool
     local_tries: int
+    beginnings: int
     total_tries: int
     per_sentence: int
     end: int | None

@@ -81,6 +81,7 @@ class _Run:
             rewrite=guard.action == "rewrite" and self.setup.acts,
             attributes=guard.attributes and judge is not None and judge.mode != "risk",
             local_tries=guard.local_tries,
+            beginnings=guard.beginnings,
             total_tries=guard.total_tries,
             per_sentence=guard.per_sentence,
             end=ends[0] if ends else None,

@@ -36,6 +36,7 @@ class Guard(Method):
         recall_loss: the share of correct objects that may be acted on, from which the calibration gives the threshold;
             0 never acts.
         local_tries: how often one sentence may be taken back before it has to begin otherwise.
+        beginnings: how many other ways to begin it are tried then, before the text ends without it.
         total_tries: how often all sentences of a text together may be.
         attributes: whether what a rewritten sentence says of an object (number, colour, place, how it lies to another)
             has to be what the model answers when it is asked about it.
@@ -62,6 +63,7 @@ class Guard(Method):
     recall_loss: float = 0.01
     attributes: bool = True
     local_tries: int = 2
+    beginnings: int = 4
     total_tries: int = 20
     per_sentence: int = 3
     words: str | None = None
@@ -71,7 +73,7 @@ class Guard(Method):
 
     def __post_init__(self) -> None:
         choice("Guard", "action", self.action, ACTIONS)
-        for name in ("local_tries", "total_tries", "per_sentence", "samples"):
+        for name in ("local_tries", "beginnings", "total_tries", "per_sentence", "samples"):
             number("Guard", name, getattr(self, name), 1, MOST_TRIES, whole=True)
         number("Guard", "recall_loss", self.recall_loss, 0, 1)
         if self.threshold is not None:

@@ -11,9 +11,6 @@ from lvlm_saliency.guard.events import Event, Moment, Try
 if TYPE_CHECKING:
     from lvlm_saliency.guard.row import Row
 
-BEGINNINGS = 4
-"""How many other beginnings of a sentence are tried before the text ends without it."""
-
 
 def without_object(row: Row, claim: Claim) -> int | None:
     """The sentence names an object that it may not name. Returns the length to which the text went back, None where the
@@ -72,7 +69,7 @@ def _further(row: Row, length: int) -> int | None:
         row.lenient = True  # a text does not begin with nothing: its first sentence stays, flagged
         return None
     row.beginnings += 1
-    if row.beginnings <= BEGINNINGS:
+    if row.beginnings <= rules.beginnings:
         # Another way to begin may lead to a sentence that names nothing absent.
         row.dropping, row.first = True, set(row.openers)
         row.attempt += 1

@@ -22,7 +22,7 @@ PARAM = "lvlm_saliency.methods"
 WORD = re.compile(r"[a-z][a-z0-9_-]{0,40}")
 MOST_ROWS = 32
 """Rows of a batch that one text may take (beams)."""
-MOST = {"samples": 32, "local_tries": 32, "total_tries": 200}
+MOST = {"samples": 32, "local_tries": 32, "beginnings": 32, "total_tries": 200}
 """Knobs by which one request could keep the others waiting, and how far it may turn them."""
 
 
