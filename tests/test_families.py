@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -46,6 +47,22 @@ def test_grids_exist_for_families_that_see():
 def test_refused_families_say_why():
     assert "cross-attention" in families.find(REFUSED["mllama"].build()[0].config.model_type).refused
     assert families.find("paligemma").refused
+
+
+def test_the_document_says_how_each_row_is_proven():
+    lines = (Path(__file__).parents[1] / "docs" / "families.md").read_text(encoding="utf-8").splitlines()
+    rows = {line.split("`")[1]: line for line in lines if line.startswith("| ") and "`" in line}
+    assert list(rows) == [family.model_type for family in FAMILIES]
+    for family in FAMILIES:
+        _, name, _, proof, checkpoints, _ = (cell.strip() for cell in rows[family.model_type].split("|"))
+        assert name == family.name
+        assert checkpoints == ", ".join(one.split("/")[1] for one in family.checkpoints)
+        if family.refused:
+            assert proof == f"refused: {family.refused}"
+        elif family.proof:
+            assert proof == ", ".join(family.proof)
+        else:
+            assert family.no_grid in proof
 
 
 def test_presets():

@@ -42,7 +42,10 @@ def llama4() -> tuple[Any, Any]:
         patch_size=8,
         chat_template=chat("<|image|>", "{{ bos_token }}"),
     )
-    return t.Llama4ForConditionalGeneration(config), processor
+    model = t.Llama4ForConditionalGeneration(config)
+    # Without a cache transformers counts a picture's token that the model wrote among those of the prompt, and fails.
+    model.generation_config.suppress_tokens = [config.image_token_index]
+    return model, processor
 
 
 SIGLIP = {**VIT, "model_type": "siglip_vision_model", "image_size": 32, "patch_size": 4, "vision_use_head": False}
