@@ -13,22 +13,6 @@ from lvlm_saliency.interventions.parsing import parse_methods
 N = 60
 
 
-@pytest.fixture(scope="module")
-def coco(tmp_path_factory) -> Path:
-    """Scenes as `COCO_val2014_*.jpg`, their objects, and a list of synonyms, as CHAIR's files are."""
-    from lvlm_saliency.scenes import draw_scene, generate_scenes
-    from lvlm_saliency.scenes.classes import PLURALS
-
-    folder = tmp_path_factory.mktemp("coco")
-    scenes = generate_scenes(N, 77)
-    for number, scene in enumerate(scenes, 1):
-        draw_scene(scene).save(folder / f"COCO_val2014_{number:012d}.jpg", quality=95)
-    objects = {str(number): sorted(scene.present) for number, scene in enumerate(scenes, 1)}
-    (folder / "coco_objects.json").write_text(json.dumps(objects))
-    (folder / "synonyms.txt").write_text("".join(f"{one}, {many}\n" for one, many in PLURALS.items()))
-    return folder
-
-
 def calibrated(out: Path, *arguments: str) -> dict:
     given = ["--n", str(N), "--recall-loss", "0.2", "--resamples", "100", "--out", str(out), *arguments]
     assert main(["guard", "calibrate", *given]) == 0

@@ -248,3 +248,28 @@ def test_the_command_on_a_users_file(tmp_path):
     assert [one.stat().st_mtime_ns for one in kept] == before
     kept[0].write_bytes(b"nothing")
     assert main([*asked, *more]) == 2
+
+
+def rows_of_page(folder):
+    """The rows of data of a finished comparison, by (row, texts, words)."""
+    lines = (folder / "detectors" / "detectors.jsonl").read_text().splitlines()
+    return {(row["row"], row["texts"], row["words"]): row for row in map(json.loads, lines)}
+
+
+@pytest.mark.slow
+def test_all_detectors_on_files_in_cocos_format(coco, tmp_path):
+    """As for a large model on COCO: `--labels chair`, the official kinds of files, every detector."""
+    command = ["study", "detect", "--detector", "all", "--labels", "chair", "--n", "40", "--max-new-tokens", "64"]
+    command += ["--data", str(coco), "--images", str(coco), "--out", str(tmp_path), "--resamples", "20"]
+    assert main(command) == 0
+    found = rows_of_page(tmp_path)
+    labels = {row for row, *_ in found}
+    assert {"nll", "svar", "risk", "self-check", "haloprobe", "causal-risk", "causal-risk (asked True)"} <= labels
+    assert {texts for _, texts, _ in found} == {"greedy", "sample", "locore", POOLED}
+    for name in ("nll", "svar", "cgc", "self-check"):
+        assert found[name, POOLED, FIRST]["coverage"] == 1
+    # CHAIR's labels are those of the scenes, and the model knows what it sees.
+    assert found["self-check", POOLED, FIRST]["auroc"] > 0.9
+    assert found["risk", POOLED, FIRST]["auroc"] > 0.8
+    page = (tmp_path / "detectors" / "page.md").read_text()
+    assert "Ours beside the published ones" in page
