@@ -121,7 +121,7 @@ def test_a_number_of_keys_that_contradicts_the_tokens(name, way, monkeypatch):
     build, made, reason = CACHES[name]
     model = build()
     monkeypatch.setattr(caches, "new_cache", made)
-    brought = {} if way == "trace" else {"past_key_values": made(model)}
+    brought = {} if way == "trace" else {hf.CACHE: made(model)}
     with pytest.raises(UnsupportedModelError, match=reason):
         ALL[way](model, **brought)
 
@@ -131,11 +131,11 @@ def test_layers_of_a_kind_that_hold_their_keys_in_different_ways():
     model = llama()
     cache = DynamicCache(config=model.config)
     cache.layers = [DynamicSlidingWindowLayer(8), Forgetful(), DynamicSlidingWindowLayer(8)]
-    model.generate(**INPUTS, max_new_tokens=1, past_key_values=cache)
+    model.generate(**INPUTS, max_new_tokens=1, **{hf.CACHE: cache})
     cache.layers[1].keys = cache.layers[1].keys[:, :, -7:]
     cache.layers[1].values = cache.layers[1].values[:, :, -7:]
     with pytest.raises(UnsupportedModelError, match="layer 1 attends to 8 keys where there are 11"):
-        ls.generate(model, {"input_ids": IDS[:, :11]}, [ACTING], max_new_tokens=1, past_key_values=cache)
+        ls.generate(model, {"input_ids": IDS[:, :11]}, [ACTING], max_new_tokens=1, **{hf.CACHE: cache})
 
 
 @pytest.mark.parametrize("way", ["block", "trace"])
