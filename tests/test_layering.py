@@ -12,7 +12,8 @@ import lvlm_saliency
 
 ROOT = Path(lvlm_saliency.__file__).parent
 FLOORS = (
-    ("allocator", "errors", "plain_text", "short"),
+    ("allocator", "errors", "plain_text"),
+    ("short",),
     ("extras", "files"),
     ("stats", "workers"),
     ("hf", "judge", "pages", "scenes"),

@@ -157,3 +157,30 @@ def test_a_risk_model_of_an_impossible_model_is_refused(tmp_path, architecture, 
     write_sealed(tmp_path / "r.safetensors", arrays, {risk.KEY: json.dumps(head)})
     with pytest.raises(InputError, match=r"r\.safetensors is damaged"):
         ls.RiskModel.load(tmp_path / "r.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("methods", 3), ("methods", "locore"), ("methods", [1]), ("normalise", "column"), ("normalise", []), ("model", 7)],
+)
+def test_a_trace_with_settings_that_no_trace_has_is_refused(explanation, tmp_path, name, value):
+    path = tmp_path / "t.safetensors"
+    explanation.trace.save(path)
+    arrays, metadata = read_tensors(path, "a trace")
+    about = json.loads(metadata["about"])
+    about["settings"][name] = value
+    del metadata["sha256"]
+    write_sealed(path, arrays, {**metadata, "about": json.dumps(about)})
+    with pytest.raises(InputError, match=r"t\.safetensors is damaged"):
+        ls.SaliencyTrace.load(path)
+
+
+def test_what_a_file_says_steers_no_terminal_from_a_repr(explanation, tmp_path):
+    path = tmp_path / "t.safetensors"
+    explanation.trace.save(path)
+    arrays, metadata = read_tensors(path, "a trace")
+    about = json.loads(metadata["about"])
+    about["settings"] |= {"methods": ["\x1b]0;P\x07"], "model": "\x1b[2J\u202e"}
+    del metadata["sha256"]
+    write_sealed(path, arrays, {**metadata, "about": json.dumps(about)})
+    assert repr(ls.SaliencyTrace.load(path)).isprintable()

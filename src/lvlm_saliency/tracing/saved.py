@@ -165,8 +165,8 @@ def _shape_fault(  # noqa: PLR0911
     known = isinstance(layers, list) and layers and all(type(n) is int and n >= 0 for n in layers)
     if not known or len(set(layers)) != len(layers):
         return "its layers are no list of different layer numbers"
-    if not isinstance(about["settings"], dict):
-        return "its settings are no mapping"
+    if fault := _settings_fault(about["settings"]):
+        return fault
     if arrays["sequences"].ndim != 2:
         return f"sequences are {list(arrays['sequences'].shape)}, not [batch, N]"
     batch, length = arrays["sequences"].shape
@@ -193,6 +193,18 @@ def _are_videos(videos: Any, batch: int, start: int) -> bool:
     if not all(isinstance(stretch, list) for own in videos for stretch in own):
         return False
     return _are_parts([[["video", *stretch] for stretch in own] for own in videos], batch, start)
+
+
+def _settings_fault(settings: Any) -> str:
+    """What keeps these from being a trace's settings; whatever else a caller put there is the caller's own."""
+    if not isinstance(settings, dict):
+        return "its settings are no mapping"
+    methods = settings.get("methods", [])
+    if not isinstance(methods, list) or not all(isinstance(method, str) for method in methods):
+        return "its methods are no list of texts"
+    if settings.get("normalise", "row") not in ("row", "matrix"):
+        return "its rows are normalised in no known way"
+    return "" if isinstance(settings.get("model", ""), str | None) else "its model's name is no text"
 
 
 def _are_parts(parts: Any, batch: int, count: int) -> bool:
