@@ -63,7 +63,7 @@ shared = options(
 @click.option("--log-content", is_flag=True, help="Write prompts and answers into the log (never pictures).")
 @debug_option
 def serve(host, name, api_key_file, max_body_mb, **given):
-    """Serve chat completions as OpenAI's clients speak them, with what every word depends on.
+    """Serve an OpenAI-compatible chat API that also says what every word depends on.
 
     POST /v1/chat/completions, POST /v1/score, GET /v1/models, /health, /metrics, and a page at /.
     """

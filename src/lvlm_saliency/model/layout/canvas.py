@@ -7,13 +7,13 @@ import math
 from typing import Any
 
 from lvlm_saliency.model.layout.crop import Canvas
-from lvlm_saliency.model.layout.facts import Cursor, Facts, edge
-from lvlm_saliency.model.layout.tiles import whole
+from lvlm_saliency.model.layout.facts import Cursor, Facts, known_edge
+from lvlm_saliency.model.layout.tiles import Kind, whole
 
 
 def corner_tiles(facts: Facts, cursor: Cursor) -> None:
     """Llama 4: tiles of a canvas with the picture in its upper left corner, shape kept; then the whole picture."""
-    side = edge(facts.processor.image_processor.size, "height")
+    side = known_edge(facts.processor.image_processor.size, "height")
     marks = facts.tokens_until(int(cursor.positions[cursor.used]) if len(cursor.positions) else 0, "<|image_end|>")
     rows = max(1, marks.count("<|tile_y_separator|>"))
     columns = marks.count("<|tile_x_separator|>") // rows + 1
@@ -38,7 +38,7 @@ def joined_crops(facts: Facts, cursor: Cursor) -> None:
     """Phi-4-multimodal: the crops of a canvas joined to one grid without its padding, a separator behind every row and
     behind the grid; then the whole canvas in the same way."""
     settings = facts.processor.image_processor
-    side, patch = edge(settings.size, "height"), int(settings.patch_size)
+    side, patch = known_edge(settings.size, "height"), int(settings.patch_size)
     columns, rows = (math.ceil(length / side) for length in (facts.width, facts.height))
     if columns * rows > settings.dynamic_hd:
         columns, rows = _closest_ratio(settings, facts.width, facts.height, side)
@@ -73,15 +73,16 @@ def overlapping_crops(facts: Facts, cursor: Cursor) -> None:
     """
     settings = facts.processor.image_processor
     low_rows, low_cols, rows, cols = facts.row("image_grids")
-    side, patch = edge(settings.size, "height"), int(settings.patch_size)
+    side, patch = known_edge(settings.size, "height"), int(settings.patch_size)
     place = importlib.import_module(type(settings).__module__).compute_crop_geometry
     _, _, height, width = place(
         facts.height, facts.width, settings.max_crops, settings.overlap_margins, side, settings.patch_size
     )
-    for kind, down, across, of_rows, of_cols in (
+    grids: tuple[tuple[Kind, int, int, int, int], ...] = (
         ("thumbnail", side, side, low_rows, low_cols),
         ("tile", height, width, rows, cols),
-    ):
+    )
+    for kind, down, across, of_rows, of_cols in grids:
         canvas = Canvas(facts.width, facts.height)
         canvas.resize(across, down)
         top, bottom = _pooled(down // patch, of_rows, settings.pooling_size[0])
@@ -100,7 +101,7 @@ def window_crops(facts: Facts, cursor: Cursor) -> None:
     """Step 3.7: crops of a window that fits the picture's shape, row by row, then the whole picture."""
     settings = facts.processor.image_processor
     stride = settings.vision_patch_size * settings.downsampler_stride
-    size, side = edge(settings.size, "height"), settings.patch_size
+    size, side = known_edge(settings.size, "height"), settings.patch_size
     plan = settings._plan_patches(facts.width, facts.height, size, side)
     _, (width, height), window, columns, rows, squared = plan
     canvas = Canvas(facts.width, facts.height)

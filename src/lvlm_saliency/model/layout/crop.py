@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lvlm_saliency.errors import InputError
-from lvlm_saliency.model.layout.facts import Cursor, Facts, edge
+from lvlm_saliency.model.layout.facts import Cursor, Facts, edge, known_edge
 from lvlm_saliency.model.layout.tiles import Box, side_of, whole
 from lvlm_saliency.model.towers import beside_patches, packs_pictures
 
@@ -76,7 +76,7 @@ def crop(facts: Facts, cursor: Cursor) -> None:
         else:
             raise InputError(f"an image processor with size {dict(size)} is not understood: expected an edge or two")
     if getattr(settings, "do_center_crop", False) and settings.crop_size:
-        canvas.center_crop(edge(settings.crop_size, "width"), edge(settings.crop_size, "height"))
+        canvas.center_crop(known_edge(settings.crop_size, "width"), known_edge(settings.crop_size, "height"))
 
     patch = facts.patch_size()
     rows, cols = canvas.height // patch, canvas.width // patch
@@ -93,7 +93,7 @@ def crop(facts: Facts, cursor: Cursor) -> None:
 def padded_square(facts: Facts, cursor: Cursor) -> None:
     """DeepSeek-VL: the longer side resized to the encoder's, the picture centred on a square."""
     settings = facts.processor.image_processor
-    side = edge(settings.size, "height")
+    side = known_edge(settings.size, "height")
     canvas, scale = Canvas(facts.width, facts.height), side / max(facts.width, facts.height)
     canvas.resize(*(max(round(length * scale), settings.min_size) for length in (facts.width, facts.height)))
     if getattr(settings, "do_pad", True):

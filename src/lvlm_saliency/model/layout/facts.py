@@ -132,3 +132,15 @@ def edge(size: Any, name: str) -> int | None:
     """`size["height"]` and the like, from the dict or the object that image processors keep."""
     value = size.get(name) if isinstance(size, Mapping) else getattr(size, name, None)
     return None if value is None else int(value)
+
+
+def known_edge(size: Any, name: str) -> int:
+    """As `edge`, where the layout cannot be computed without it.
+
+    Raises:
+        ModelError: the image processor does not say it.
+    """
+    found = edge(size, name)
+    if found is None:
+        raise ModelError(f"the image processor does not say its {name}: its image tokens cannot be placed")
+    return found
