@@ -77,7 +77,7 @@ class Chair(Benchmark):
     @cached_property
     def objects(self) -> Mapping[str, Any]:
         if has(self.name, "objects", self.data):
-            known = {
+            known: Mapping[Any, Any] = {
                 image_key(image): words for image, words in read_json(find(self.name, "objects", self.data)).items()
             }
         else:

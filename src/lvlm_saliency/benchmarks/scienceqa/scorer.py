@@ -179,7 +179,8 @@ def _problem(problems: Mapping[str, Any], key: str, file: str) -> Mapping[str, A
     problem = problems.get(key) if isinstance(problems, Mapping) else None
     if not isinstance(problem, Mapping):
         raise InputError(f"{file}: no question {key}")
-    choices, answer = problem.get("choices"), problem.get("answer")
+    choices: Any = problem.get("choices")
+    answer: Any = problem.get("answer")
     # An answer of -1, which no option has, would be what an unreadable reply is taken for.
     if not isinstance(choices, list) or not is_whole(answer) or answer >= len(choices):
         raise InputError(f"{file}: question {key} needs 'choices', a list, and 'answer', the number of one")

@@ -167,7 +167,7 @@ def _annotated(annotations: Rows, variant: str, problems: Problems) -> list[tupl
     found = []
     for index, row in enumerate(rows):
         where = place(rows, index, "annotations")
-        people = row.get("answers") if isinstance(row, Mapping) else None
+        people: Any = row.get("answers") if isinstance(row, Mapping) else None
         usable = isinstance(people, list) and people and isinstance(row.get("image"), str)
         usable = usable and isinstance(row.get("answer_type"), str | None) and row.get("answerable") in (0, 1, None)
         if not usable or not all(isinstance(p, Mapping) and isinstance(p.get("answer"), str) for p in people):
