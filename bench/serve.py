@@ -3,8 +3,8 @@
 The server is a process of its own. Mixed requests (streamed or not, greedy or sampled, methods, notes, stops, several
 choices) come from many clients at once; every answer is compared with that of the same request sent alone, and the
 server's memory is watched. Then throughput at 16 waiting clients against one at a time. Then the server is killed
-(SIGKILL) while it answers, and started again. With `--beside` it asks `transformers serve` and this server the same
-questions about the same model instead, in turns, methods off. Prints one JSON object.
+(SIGKILL) while it answers, and started again. `--part beside` asks `transformers serve` and this server the same
+questions about the same model, in turns, methods off. Prints one JSON object.
 """
 
 from __future__ import annotations
@@ -170,27 +170,34 @@ def mixed(server: Server, pictures: Sequence[str], count: int, clients: int) -> 
     }
 
 
-def rate(server: Server, bodies: Sequence[dict[str, Any]], clients: int) -> float:
-    """Requests a second, so many at a time."""
+def rate(server: Server, bodies: Sequence[dict[str, Any]], clients: int) -> tuple[float, float]:
+    """So many at a time: requests a second, and the server's processor seconds a request, which do not depend on what
+    else the machine does."""
     with httpx.Client(base_url=server.url, timeout=600) as client, ThreadPoolExecutor(clients) as pool:
-        begin = time.perf_counter()
+        begin, before = time.perf_counter(), server.seconds
         list(pool.map(lambda body: texts(client, body), bodies))
-        return len(bodies) / (time.perf_counter() - begin)
+        return len(bodies) / (time.perf_counter() - begin), (server.seconds - before) / len(bodies)
+
+
+def of_rounds(single: Sequence[tuple[float, float]], together: Sequence[tuple[float, float]]) -> dict[str, Any]:
+    """Medians of the rounds."""
+    (one, alone), (many, shared) = (
+        [statistics.median(column) for column in zip(*rounds, strict=True)] for rounds in (single, together)
+    )
+    return {
+        "per_second": {"1 client": round(one, 2), f"{TOGETHER} clients": round(many, 2)},
+        "processor_seconds_each": {"1 client": round(alone, 4), f"{TOGETHER} clients": round(shared, 4)},
+        "ratio": round(statistics.median(b[0] / a[0] for a, b in zip(single, together, strict=True)), 2),
+        "ratio_of_processor_time": round(alone / shared, 2),
+    }
 
 
 def throughput(server: Server, pictures: Sequence[str]) -> dict[str, Any]:
-    """At 16 clients against one, in turns; medians of the rounds."""
+    """At 16 clients against one, in turns."""
     bodies = [asking(pictures, 0, temperature=1.0, seed=seed) for seed in range(4 * TOGETHER)]
     rate(server, bodies[:TOGETHER], TOGETHER)
     rounds = [(rate(server, bodies[:TOGETHER], 1), rate(server, bodies, TOGETHER)) for _ in range(ROUNDS)]
-    single, together = (statistics.median(values) for values in zip(*rounds, strict=True))
-    ratios = [round(many / one, 2) for one, many in rounds]
-    return {
-        "one_at_a_time_per_second": round(single, 2),
-        f"at_{TOGETHER}_clients_per_second": round(together, 2),
-        "ratio": round(statistics.median(ratios), 2),
-        "ratios": ratios,
-    }
+    return of_rounds(*zip(*rounds, strict=True))
 
 
 def killed(server: Server, pictures: Sequence[str], again: Callable[[], Any]) -> dict[str, Any]:
@@ -221,35 +228,40 @@ def killed(server: Server, pictures: Sequence[str], again: Callable[[], Any]) ->
 def beside(port: int, pictures: Sequence[str]) -> dict[str, Any]:
     """This server and `transformers serve` with the same greedy questions, in turns."""
     bodies = [asking(pictures, number, temperature=0.0) for number in range(2 * TOGETHER)]
-    found: dict[str, Any] = {}
     with started(OURS, port) as ours, started(THEIRS, port + 1) as theirs:
         sides = {"lvlm-saliency": (ours, "scenes"), "transformers": (theirs, str(SCENES))}
-        rates: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
-        for turn in range(ROUNDS + 1):
+        rounds: dict[str, list[tuple[Any, Any]]] = {name: [] for name in sides}
+        said: dict[str, list[str]] = {}
+        for name, (server, model) in sides.items():  # which also loads the model and warms it
+            with httpx.Client(base_url=server.url, timeout=120) as client:
+                said[name] = [texts(client, {**body, "model": model})[0][0] for body in bodies[:PICTURES]]
+        for _ in range(ROUNDS):
             for name, (server, model) in sides.items():
                 named = [{**body, "model": model} for body in bodies]
-                one, many = rate(server, named[:PICTURES], 1), rate(server, named, TOGETHER)
-                if turn:  # the first turn loads and warms
-                    rates[name].append((one, many))
-        with httpx.Client(base_url=ours.url, timeout=60) as one, httpx.Client(base_url=theirs.url, timeout=60) as other:
-            same = [
-                texts(one, body)[0] == texts(other, {**body, "model": str(SCENES)})[0] for body in bodies[:PICTURES]
-            ]
-        for name, values in rates.items():
-            single, together = (statistics.median(column) for column in zip(*values, strict=True))
-            found[name] = {"one_client": round(single, 2), f"{TOGETHER}_clients": round(together, 2)}
-    return {"requests_per_second": found, "same_texts": f"{sum(same)} of {len(same)}"}
+                rounds[name].append((rate(server, named[:PICTURES], 1), rate(server, named, TOGETHER)))
+    found = {name: of_rounds(*zip(*values, strict=True)) for name, values in rounds.items()}
+    same = sum(one == other for one, other in zip(*said.values(), strict=True))
+    return {**found, "same_texts": f"{same} of {PICTURES}"}
+
+
+PARTS = ("mixed", "throughput", "killed", "beside")
 
 
 def main(given: argparse.Namespace) -> dict[str, Any]:
     """The measurement."""
     pictures, port = urls(), given.port
-    if given.beside:
-        return beside(port, pictures)
-    with started(OURS, port) as server:
-        found = mixed(server, pictures, given.requests, given.clients)
-        found["throughput"] = throughput(server, pictures)
-        found["killed"] = killed(server, pictures, lambda: started(OURS, port))
+    parts = given.part or PARTS[:3]
+    found: dict[str, Any] = {}
+    if set(parts) - {"beside"}:
+        with started(OURS, port) as server:
+            if "mixed" in parts:
+                found["mixed"] = mixed(server, pictures, given.requests, given.clients)
+            if "throughput" in parts:
+                found["throughput"] = throughput(server, pictures)
+            if "killed" in parts:
+                found["killed"] = killed(server, pictures, lambda: started(OURS, port))
+    if "beside" in parts:
+        found["beside"] = beside(port, pictures)
     return found
 
 
@@ -258,5 +270,5 @@ if __name__ == "__main__":
     parser.add_argument("requests", type=int, nargs="?", default=1000)
     parser.add_argument("clients", type=int, nargs="?", default=32)
     parser.add_argument("--port", type=int, default=8765)
-    parser.add_argument("--beside", action="store_true", help="compare with `transformers serve` instead")
+    parser.add_argument("--part", action="append", choices=PARTS, help="repeat for several; default all but beside")
     print(json.dumps(main(parser.parse_args()), indent=1))

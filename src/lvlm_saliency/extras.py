@@ -14,6 +14,11 @@ INSTALLED_AS = {"sklearn": "scikit-learn"}
 """Names on the package index, for modules that are imported under another name."""
 
 
+def installed(*modules: str) -> bool:
+    """Whether all of these can be imported."""
+    return all(find_spec(name) is not None for name in modules)
+
+
 def require(extra: str, *modules: str, what: str) -> None:
     """Check that packages are installed, before a computation that needs them begins.
 
@@ -25,7 +30,7 @@ def require(extra: str, *modules: str, what: str) -> None:
     Raises:
         InputError: one is missing; the message says how to install it.
     """
-    missing = [INSTALLED_AS.get(name, name) for name in modules if find_spec(name) is None]
+    missing = [INSTALLED_AS.get(name, name) for name in modules if not installed(name)]
     if missing:
         names = " and ".join(missing)
         verb = "is" if len(missing) == 1 else "are"

@@ -21,6 +21,9 @@ Example:
 """
 NO_KEY = "note: this server can be reached from other machines and asks for no key; --api-key-file FILE makes it ask"
 
+STUDIES = ("matplotlib", "scipy", "sklearn")
+"""What a calibration takes beside the server."""
+
 shared = options(
     model_option,
     revision_option,
@@ -84,8 +87,11 @@ def playground(no_browser, calibrations, **given):
     """Open a page on which to ask about a picture, see what each word depends on, label words, calibrate a guard."""
     import tempfile
 
+    from ..extras import installed
+
     with tempfile.TemporaryDirectory(prefix="lvlm-saliency-") as folder:
-        run(given, browser=not no_browser, calibrations=calibrations or Path(folder))
+        own = Path(folder) if installed(*STUDIES) else None  # else the page gives the commands for elsewhere
+        run(given, browser=not no_browser, calibrations=calibrations or own)
 
 
 def run(given: dict[str, Any], *, key_file: Path | None = None, browser: bool = False, **more: Any) -> None:
@@ -93,6 +99,8 @@ def run(given: dict[str, Any], *, key_file: Path | None = None, browser: bool = 
     from ..extras import require
 
     require("serve", "fastapi", "uvicorn", what="serving")
+    if more.get("calibrations") or given.get("calibrations"):
+        require("studies", *STUDIES, what="--calibrations")
     from ..serve.settings import ServeSettings, api_keys
 
     loading = {name: given.pop(name) for name in ("device", "dtype", "revision")}
