@@ -10,7 +10,7 @@ from typing import Any
 from lvlm_saliency.chat import Query
 from lvlm_saliency.tracing.result import token_text
 
-UNTRACEABLE = ("eah", "memvr")
+UNTRACEABLE = ("eah", "memvr", "tame")
 """They look at the prompt as a whole, which a trace runs in pieces."""
 
 
