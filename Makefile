@@ -64,7 +64,7 @@ types-lower: setup
 families: setup
 	$(PIP) --upgrade --no-deps --target .families torchvision av
 	PYTHONPATH=.families $(BIN)/python -m pytest -m slow $(PARALLEL) tests/engine/test_more_families.py tests/test_layout.py \
-		tests/test_regions.py
+		tests/test_regions.py tests/test_full_size.py
 	PYTHONPATH=.families $(BIN)/python -m pytest $(PARALLEL) tests/test_video.py tests/test_films.py tests/engine/test_video_rows.py
 
 # The documentation site, in docs/_build/html: tutorials are executed, a warning is an error, links are followed within it.
