@@ -114,8 +114,8 @@ class Annotator:
         if item.words is not None:
             return list(item.words)
         if self.vocabulary is not None:
-            found = named_objects(item.answer, self.vocabulary, final=True)
-            return [Words(one.start, one.end, one.name, one.negated) for one in found]
+            objects = named_objects(item.answer, self.vocabulary, final=True)
+            return [Words(one.start, one.end, one.name, one.negated) for one in objects]
         ends = [0]
         for piece in pieces:
             ends.append(ends[-1] + len(piece))

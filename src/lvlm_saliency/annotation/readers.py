@@ -107,8 +107,8 @@ def opened(settings: AnnotateSettings, model: Any = None, processor: Any = None)
     if model is None:
         from lvlm_saliency.model.load import load_model
 
-        chosen = {"dtype": settings.dtype, "device": settings.device, "revision": settings.revision}
-        model, processor = load_model(settings.model, **chosen)
+        own = settings
+        model, processor = load_model(own.model, dtype=own.dtype, device=own.device, revision=own.revision)
     chat = Chat(model, processor, dtype=model.dtype)
     return Annotator(chat, settings.detectors, risk, vocabulary, settings.per, settings.skip_errors)
 

@@ -6,7 +6,7 @@ import gc
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -153,13 +153,16 @@ def queries(pictures: Sequence[Any], prompts: Sequence[str]) -> list[Query]:
     return [Query(prompt, [picture]) for picture, prompt in zip(pictures, prompts, strict=True)]
 
 
+Some = TypeVar("Some")
+
+
 class Batches:
     """Hands out batches; when one runs out of memory, halves the batch size from then on and repeats its items."""
 
     def __init__(self, size: int, notify: Callable[[str], None]):
         self.size, self.notify = size, notify
 
-    def run(self, items: Sequence[Item], work: Callable[[Sequence[Item]], Any]) -> Iterator[Any]:
+    def run(self, items: Sequence[Some], work: Callable[[Sequence[Some]], Any]) -> Iterator[Any]:
         """`work(batch)` of successive batches.
 
         Raises:
@@ -175,7 +178,7 @@ class Batches:
             yield result
             done += len(batch)
 
-    def _tried(self, batch: Sequence[Item], work: Callable[[Sequence[Item]], Any]) -> Any:
+    def _tried(self, batch: Sequence[Some], work: Callable[[Sequence[Some]], Any]) -> Any:
         try:
             return work(batch)
         except torch.OutOfMemoryError:
@@ -185,7 +188,7 @@ class Batches:
                 return None
             raise
 
-    def _halve(self, batch: Sequence[Item]) -> None:
+    def _halve(self, batch: Sequence[Any]) -> None:
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

@@ -90,8 +90,8 @@ def decoder_pool(wanted: Workers, settings: Settings, listener: Listener) -> Poo
 def _opened(settings: Settings) -> Decoder:
     from lvlm_saliency.model.load import load_model
 
-    chosen = {"dtype": settings.dtype, "device": settings.device, "revision": settings.revision}
-    return Decoder(*load_model(settings.model, **chosen), settings)
+    loaded = load_model(settings.model, dtype=settings.dtype, device=settings.device, revision=settings.revision)
+    return Decoder(*loaded, settings)
 
 
 def _introduced(decoder: Decoder) -> dict[str, Any]:

@@ -118,8 +118,8 @@ class Run:
         if model is None:
             from lvlm_saliency.model.load import load_model
 
-            chosen = {"dtype": self.settings.dtype, "device": self.settings.device, "revision": self.settings.revision}
-            model, processor = load_model(self.settings.model, **chosen)
+            own = self.settings
+            model, processor = load_model(own.model, dtype=own.dtype, device=own.device, revision=own.revision)
         return OneProcess(model, processor, self.settings, self.listener)
 
     def _rounds(self, work: list[Work]) -> Iterator[list[Work]]:

@@ -73,7 +73,7 @@ def said(text: str, mentions: Sequence[Mention], start: int, end: int) -> list[S
         subject = None if anchor is None else _subject([one for one in here if one is not anchor], match.start())
         if anchor is not None:
             anchors.add(anchor.start)
-        if subject is not None:
+        if subject is not None and anchor is not None:
             found.append(Said("relation", subject.name, match.start(), anchor.end, match.group().strip().lower()))
     own = [one for one in here if not one.negated and one.start not in anchors]
     for one in own:

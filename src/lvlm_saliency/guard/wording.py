@@ -40,14 +40,18 @@ class Wording:
         self.head, first = self._made(question("dog"))
         # What the processor writes between the last image token and the words, the same for every question.
         plain = self._plain(question("dog"))
-        fits = plain is not None and first[len(first) - len(plain) :] == plain
-        self.closing = first[: len(first) - len(plain)] if fits else None
+        self.closing: list[int] | None = None
+        if plain is not None and first[len(first) - len(plain) :] == plain:
+            self.closing = first[: len(first) - len(plain)]
 
     def tail(self, words: str) -> list[int]:
         """The ids behind the last image token of the prompt that asks `words`, to the point where the answer begins."""
         if words not in self.tails:
-            plain = None if self.closing is None else self._plain(words)
-            self.tails[words] = self._made(words)[1] if plain is None else [*self.closing, *plain]
+            plain = self._plain(words) if self.closing is not None else None
+            if self.closing is None or plain is None:
+                self.tails[words] = self._made(words)[1]
+            else:
+                self.tails[words] = [*self.closing, *plain]
         return self.tails[words]
 
     def answer(self, words: str) -> list[int]:

@@ -96,9 +96,9 @@ class Job:
         found, folder = self.found, self.found.folder
         labels, result = folder / "labels.jsonl", folder / RESULT
         write_text(labels, "".join(json.dumps(row) + "\n" for row in in_singular(found.rows)))
-        given = {"model": self.model, "labels": str(labels), "images": folder / "pictures", "n": None}
+        pictures = folder / "pictures"
         lab = Lab(
-            StudySettings(out=result, batch_size=BATCH, **given),
+            StudySettings(out=result, batch_size=BATCH, model=self.model, labels=str(labels), images=pictures, n=None),
             model=self.chat.model,
             processor=self.chat.processor,
             listener=listener,
