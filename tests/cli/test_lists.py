@@ -97,7 +97,9 @@ def test_models_can_be_read_at_any_width(run, monkeypatch, columns):
     for family in FAMILIES:
         for cell in (family.name, family.model_type, *family.checkpoints, family.refused or family.no_grid):
             assert "".join(cell.split()) in words or int(columns) >= 180, cell
-        assert all(any(checkpoint in line for line in lines) for checkpoint in family.checkpoints)
+        # Only what is longer than a line's room is folded.
+        whole = [one for one in family.checkpoints if len(one) <= int(columns) - 18]
+        assert all(any(checkpoint in line for line in lines) for checkpoint in whole)
     if int(columns) < 180:
         titles = [line for line in lines if line and not line.startswith(" ")]
         assert titles[: len(FAMILIES) + 1] == ["scenes (shipped)", *(family.name for family in FAMILIES)]

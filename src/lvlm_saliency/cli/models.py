@@ -80,7 +80,7 @@ def _print_table(out: Console, rows: Sequence[tuple[str, ...]]) -> None:
 
     table = Table(box=None, pad_edge=False)
     for column in COLUMNS:
-        table.add_column(column, overflow="fold", no_wrap=column != "notes")
+        table.add_column(column, overflow="fold", no_wrap=column not in ("notes", "state"))
     for row in rows:
         table.add_row(*row)
     out.print(table)

@@ -97,10 +97,7 @@ class RaggedBatch:
         right."""
         held = int(cache.get_seq_length())
         columns = max(self.ends) - 1
-        shift = [
-            columns + 1 - end if alive else min(now, columns + 1 - end)  # what is done is moved no more than it has to
-            for end, alive, now in zip(self.ends, active, self.shift, strict=True)
-        ]
+        shift = [columns + 1 - end if alive else 0 for end, alive in zip(self.ends, active, strict=True)]
         if shift == self.shift:
             caches.crop(cache, held - columns)
         else:
