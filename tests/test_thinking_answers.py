@@ -164,7 +164,7 @@ def test_the_guard_leaves_thinking_alone():
     _, text = written(
         ls.Guard(words="scenes", verdicts=Absent("dog")), lines=[*THINK, "There", "is", "a", "dog|cup", "."]
     )
-    assert text.endswith("Here is a cup.")
+    assert text.endswith("Here There is a cup.")
 
 
 def test_a_text_that_ends_in_its_thinking_comes_to_an_end():
@@ -173,15 +173,7 @@ def test_a_text_that_ends_in_its_thinking_comes_to_an_end():
         assert out.guard[0] == []
 
 
-@pytest.mark.parametrize(
-    "action",
-    [
-        "flag",
-        pytest.param(
-            "rewrite", marks=pytest.mark.xfail(reason="known fault: .54 for .60, docs/thinking.md", strict=True)
-        ),
-    ],
-)
+@pytest.mark.parametrize("action", ["flag", "rewrite"])
 def test_the_guards_risk_is_that_of_the_answer_after_its_thinking(action):
     _, _, _, inputs, (thought, mark, _) = thinker()
     answer = ["There", "is", "a", "cup", "and", "a", "dog", ".", "It", "is", "red", ".", "</s>"]

@@ -88,15 +88,19 @@ class Draft:
         return not self.sentence.strip() or (not closed(self.sentence) and not sentence_ends(self.text, self.begin))
 
     @property
+    def answer(self) -> str:
+        """The text behind the last thinking and its mark; all of it where there is none."""
+        return self.text[self.opening :]
+
+    @property
     def may_end(self) -> bool:
         """Whether a text may stop here."""
-        answer = self.text[self.opening :]
-        return bool(answer.strip()) and closed(answer)
+        return bool(self.answer.strip()) and closed(self.answer)
 
     @property
     def ends_in_word(self) -> bool:
-        """Whether the last token is a whole word by itself, which no sentence says twice in a row."""
-        return bool(self.pieces) and re.fullmatch(r"\s[^\W\d_]+", self.pieces[-1]) is not None
+        """Whether the last token of the answer is a whole word by itself, which no sentence says twice in a row."""
+        return len(self.pieces) > self.first and re.fullmatch(r"\s[^\W\d_]+", self.pieces[-1]) is not None
 
     @property
     def introduces(self) -> bool:

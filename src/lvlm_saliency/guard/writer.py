@@ -205,7 +205,7 @@ class Writer:
             fixed |= set(self.means.ends)
         if draft.ends_in_word:
             fixed.add(draft.ids[-1])
-        if draft.text[-1:].isalpha():
+        if draft.answer[-1:].isalpha():
             fixed |= self.means.spellings.beginners  # a sentence begins behind the end of the last one
         while True:
             ids = sorted(fixed | self.means.spellings.banned(names, draft.ids))
