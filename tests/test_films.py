@@ -11,7 +11,7 @@ import torch
 
 import lvlm_saliency as ls
 from lvlm_saliency.errors import InputError, PromptError, SettingError, UnsupportedModelError
-from lvlm_saliency.model.inputs import check_inputs
+from lvlm_saliency.model.input_checks import check_inputs
 from lvlm_saliency.model.regions import token_regions
 from zoo import FAMILIES, MORE
 from zoo.family import in_float32, picture

@@ -8,7 +8,8 @@ import torch
 import lvlm_saliency as ls
 from lvlm_saliency.errors import InputError, PromptError, SequenceError
 from lvlm_saliency.model import families
-from lvlm_saliency.model.inputs import build_inputs, check_inputs
+from lvlm_saliency.model.input_checks import check_inputs
+from lvlm_saliency.model.inputs import build_inputs
 from lvlm_saliency.model.regions import token_regions
 from zoo import FAMILIES, MORE, Family
 

@@ -16,7 +16,7 @@ from transformers import (
 
 import lvlm_saliency as ls
 from lvlm_saliency.errors import InputError, PromptError
-from lvlm_saliency.model.inputs import check_inputs
+from lvlm_saliency.model.input_checks import check_inputs
 from lvlm_saliency.model.placeholders import expected_image_tokens
 from zoo import FAMILIES
 from zoo.family import picture

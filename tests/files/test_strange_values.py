@@ -18,7 +18,8 @@ from lvlm_saliency.errors import InputError, LvlmSaliencyError
 from lvlm_saliency.files.tensors import read_tensors
 from lvlm_saliency.guard import setup
 from lvlm_saliency.report.console import PlainConsole
-from lvlm_saliency.risk import model as risk
+from lvlm_saliency.risk.model import SHIPPED
+from lvlm_saliency.risk.saved import KEY
 from lvlm_saliency.tracing.saved import write_sealed
 from strange import strange
 
@@ -32,7 +33,7 @@ def chat():
 def explanation(chat):
     query = ls.Query("Describe the image.", [Image.new("RGB", (64, 64), "red")])
     answers = chat.ask([query], [ls.SGRS(seed=0)], max_new_tokens=6)
-    return chat.explain(answers, risk=ls.RiskModel.load(risk.SHIPPED), detectors=["nll"])[0]
+    return chat.explain(answers, risk=ls.RiskModel.load(SHIPPED), detectors=["nll"])[0]
 
 
 def opened(make):
@@ -103,7 +104,7 @@ def test_an_explanation_with_a_wrong_value_is_refused(explanation, tmp_path, pla
 
 def guard_file() -> tuple[dict[str, np.ndarray], dict]:
     arrays, metadata = read_tensors(setup.SHIPPED, "a risk model")
-    head = json.loads(metadata[risk.KEY])
+    head = json.loads(metadata[KEY])
     for mode in head["about"]["guard"]["modes"].values():
         mode["scores"], mode["picture"] = mode["scores"][:5], mode["picture"][:5]
     return arrays, head
@@ -114,7 +115,7 @@ def test_a_guards_file_with_strange_values(chat, tmp_path):
     arrays, head = guard_file()
     path, refused = tmp_path / "g.safetensors", 0
     for place, values in strange(head, 0, 2):
-        write_sealed(path, arrays, {risk.KEY: json.dumps(values)})
+        write_sealed(path, arrays, {KEY: json.dumps(values)})
         found, told = opened(lambda: setup.set_up(ls.Guard(risk=path), chat.model).judge)
         if found is None:
             assert told
@@ -129,7 +130,7 @@ def test_a_guards_file_with_strange_values(chat, tmp_path):
 def test_a_calibration_on_more_pictures_than_there_are_takes_no_time(chat, tmp_path, pictures):
     arrays, head = guard_file()
     head["about"]["guard"]["modes"]["both"]["pictures"] = pictures
-    write_sealed(tmp_path / "g.safetensors", arrays, {risk.KEY: json.dumps(head)})
+    write_sealed(tmp_path / "g.safetensors", arrays, {KEY: json.dumps(head)})
     with pytest.raises(InputError, match=r"g\.safetensors: its calibration is damaged"):
         ls.generate(chat.model, {}, [ls.Guard(risk=tmp_path / "g.safetensors")], processor=chat.processor)
 
@@ -137,10 +138,10 @@ def test_a_calibration_on_more_pictures_than_there_are_takes_no_time(chat, tmp_p
 def test_a_guards_file_that_was_written_anew_is_read_anew(chat, tmp_path):
     arrays, head = guard_file()
     path = tmp_path / "g.safetensors"
-    write_sealed(path, arrays, {risk.KEY: json.dumps(head)})
+    write_sealed(path, arrays, {KEY: json.dumps(head)})
     before = setup.set_up(ls.Guard(risk=path), chat.model).judge
     head["about"]["guard"]["rates"]["overall"] = 0.5
-    write_sealed(path, arrays, {risk.KEY: json.dumps({**head, "about": {**head["about"], "seed": 12345}})})
+    write_sealed(path, arrays, {KEY: json.dumps({**head, "about": {**head["about"], "seed": 12345}})})
     after = setup.set_up(ls.Guard(risk=path), chat.model).judge
     assert before.calibration.rates.overall != after.calibration.rates.overall == 0.5
 
@@ -150,11 +151,11 @@ def test_a_guards_file_that_was_written_anew_is_read_anew(chat, tmp_path):
     [(7, None), ({"class": "A"}, None), ({"class": 5, "layers": [0], "width": 1, "words": 1}, None), (None, [0, 99])],
 )
 def test_a_risk_model_of_an_impossible_model_is_refused(tmp_path, architecture, layers):
-    arrays, metadata = read_tensors(risk.SHIPPED, "a risk model")
-    head = json.loads(metadata[risk.KEY])
+    arrays, metadata = read_tensors(SHIPPED, "a risk model")
+    head = json.loads(metadata[KEY])
     head["about"]["architecture"] = architecture or head["about"]["architecture"]
     head["layers"] = layers or head["layers"]
-    write_sealed(tmp_path / "r.safetensors", arrays, {risk.KEY: json.dumps(head)})
+    write_sealed(tmp_path / "r.safetensors", arrays, {KEY: json.dumps(head)})
     with pytest.raises(InputError, match=r"r\.safetensors is damaged"):
         ls.RiskModel.load(tmp_path / "r.safetensors")
 

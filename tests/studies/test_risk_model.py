@@ -17,7 +17,8 @@ import lvlm_saliency as ls
 from lvlm_saliency.errors import InputError, LvlmSaliencyError, SettingError
 from lvlm_saliency.model.regions import Regions
 from lvlm_saliency.risk.fitting import Data, Logistic, Trees, fit
-from lvlm_saliency.risk.model import KEY, SHIPPED, RiskModel
+from lvlm_saliency.risk.model import SHIPPED, RiskModel
+from lvlm_saliency.risk.saved import KEY
 from lvlm_saliency.risk.signals import FREE, names_of, of_trace
 
 

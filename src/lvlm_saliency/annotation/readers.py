@@ -131,8 +131,8 @@ def _risk_and_words(settings: AnnotateSettings) -> tuple[Any, Any]:
     return risk, None if settings.words == EVERY else open_vocabulary(settings.words)
 
 
-def _introduced(reader: Annotator) -> dict[str, Any]:
-    return {"weights": provenance.fingerprint(reader.chat.model), **provenance.versions()}
+def _introduced(reader: Annotator) -> dict[str, str]:
+    return provenance.identity(reader.chat.model)
 
 
 def _read(reader: Annotator, batch: Batch) -> tuple[list[Annotated], list[str]]:

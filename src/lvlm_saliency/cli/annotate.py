@@ -8,7 +8,16 @@ from typing import Any
 import click
 
 from . import completion
-from .options import BATCH, debug_option, device_option, dtype_option, json_option, model_option, revision_option
+from .options import (
+    BATCH,
+    debug_option,
+    detector_option,
+    device_option,
+    dtype_option,
+    json_option,
+    model_option,
+    revision_option,
+)
 from .output import say
 from .quiet import quiet
 from .risk import open_detector, open_risk
@@ -35,14 +44,7 @@ Examples:
 @click.option("--images", metavar="DIR", shell_complete=completion.folder, help="Folder of the pictures.")
 @click.option("--out", required=True, metavar="DIR", type=click.Path(path_type=Path), help="Folder of the results.")
 @model_option
-@click.option(
-    "--detector",
-    "detectors",
-    multiple=True,
-    metavar="NAME",
-    shell_complete=completion.detector_names,
-    help="A published score (lvlm-saliency detectors lists them), or all that need no training. Repeatable.",
-)
+@detector_option("A published score (lvlm-saliency detectors lists them), or all that need no training. Repeatable.")
 @click.option(
     "--risk",
     metavar="FILE",

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import SettingError
-from . import completion
 from .asked import Asked
-from .options import Layers, debug_option, decoding_options, input_options, json_option
+from .options import Layers, debug_option, decoding_options, detector_option, input_options, json_option
 from .quiet import quiet
 from .risk import OWN_RISK, check_risk, open_detector, open_risk
 
@@ -46,14 +45,7 @@ Examples:
     help="Colour object words by their risk of being hallucinated, with this risk model (study detect writes one); "
     "without FILE the one that ships with the model.",
 )
-@click.option(
-    "--detector",
-    "detectors",
-    multiple=True,
-    metavar="NAME",
-    shell_complete=completion.detector_names,
-    help="Colour words by a published hallucination score (lvlm-saliency detectors lists them). Repeatable.",
-)
+@detector_option("Colour words by a published hallucination score (lvlm-saliency detectors lists them). Repeatable.")
 @click.option("--html", type=click.Path(path_type=Path), help="Write one self-contained page.")
 @click.option(
     "--png", type=click.Path(path_type=Path), help="Write the heat map of words over words (.png, .svg, .pdf)."

@@ -12,9 +12,8 @@ import click
 from lvlm_saliency.model.cut_off import CUT, LEGEND
 
 from ..plain_text import one_line, printable
-from . import completion
 from .asked import Asked
-from .options import debug_option, decoding_options, input_options, json_option
+from .options import debug_option, decoding_options, detector_option, input_options, json_option
 from .output import say
 from .quiet import quiet
 from .risk import open_detector
@@ -35,14 +34,7 @@ Examples:
 @decoding_options
 @click.option("--compare", is_flag=True, help="Greedy, sampled and each --method side by side (default: all methods).")
 @click.option("--explain", is_flag=True, help="Colour the words by saliency; for SGRS, list what it rejected and why.")
-@click.option(
-    "--detector",
-    "detectors",
-    multiple=True,
-    metavar="NAME",
-    shell_complete=completion.detector_names,
-    help="With --explain: colour them by a published hallucination score instead. Repeatable.",
-)
+@detector_option("With --explain: colour them by a published hallucination score instead. Repeatable.")
 @click.option(
     "--html", type=click.Path(path_type=Path), help="With --explain: write one self-contained page of the answers."
 )

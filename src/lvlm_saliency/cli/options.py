@@ -139,3 +139,10 @@ decoding_options = options(
     click.option("--top-p", type=Number(0, 1, min_open=True), help="Sample from the nucleus of this mass."),
     click.option("--seed", type=SEED, default=0, show_default=True, help="Of every draw."),
 )
+
+
+def detector_option(help: str) -> Callable:
+    """`--detector NAME`, repeatable, into `detectors`; what it is for differs from command to command."""
+    return click.option(
+        "--detector", "detectors", multiple=True, metavar="NAME", shell_complete=completion.detector_names, help=help
+    )

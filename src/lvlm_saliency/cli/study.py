@@ -17,6 +17,7 @@ from .options import (
     TEXTS,
     TOKENS,
     debug_option,
+    detector_option,
     device_option,
     json_option,
     model_option,
@@ -66,14 +67,7 @@ study_options = options(
 
 @click.command(epilog=EXAMPLE)
 @click.argument("names", nargs=-1, metavar="NAME...", shell_complete=completion.study_names)
-@click.option(
-    "--detector",
-    "detectors",
-    multiple=True,
-    metavar="NAME",
-    shell_complete=completion.detector_names,
-    help="With detect: compare published detectors instead (all, or a name; repeat for several).",
-)
+@detector_option("With detect: compare published detectors instead (all, or a name; repeat for several).")
 @click.option("--list", "listed", is_flag=True, help="List the studies and what each asks.")
 @study_options
 @json_option

@@ -21,7 +21,7 @@ from lvlm_saliency.attention.session import session
 from lvlm_saliency.decoding.contrast import with_pictures
 from lvlm_saliency.decoding.run import Run
 from lvlm_saliency.errors import SettingError
-from lvlm_saliency.model.inputs import check_inputs
+from lvlm_saliency.model.input_checks import check_inputs
 from lvlm_saliency.model.output import Cost, GenerateOutput, TokenRecord
 from lvlm_saliency.model.regions import output_lengths, token_ids
 

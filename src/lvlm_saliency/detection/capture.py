@@ -29,7 +29,7 @@ from lvlm_saliency.detection.reading import Reading
 from lvlm_saliency.detection.registry import detector
 from lvlm_saliency.errors import UnsupportedModelError
 from lvlm_saliency.hf import caches
-from lvlm_saliency.model.inputs import check_inputs
+from lvlm_saliency.model.input_checks import check_inputs
 from lvlm_saliency.model.regions import placeholder_ids, token_regions
 from lvlm_saliency.tracing.sequences import checked_sequences
 

@@ -32,7 +32,7 @@ class OneProcess:
     """The model of this process, one batch after the other."""
 
     def __init__(self, model: Any, processor: Any, settings: Settings, listener: Listener):
-        self.decoder = Decoder(model, processor, settings)
+        self.decoder = opened(settings, model, processor)
         self.batches = Batches(settings.batch_size, listener.note)
 
     def describe(self, benchmarks: Sequence[Benchmark], systems: Sequence[System], digests: Digests) -> Description:
@@ -84,18 +84,21 @@ class ManyProcesses:
 
 def decoder_pool(wanted: Workers, settings: Settings, listener: Listener) -> Pool:
     """A pool whose workers hold the model of the settings as a `Decoder`."""
-    return Pool(wanted, partial(_opened, settings), _introduced, listener)
+    return Pool(wanted, partial(opened, settings), _introduced, listener)
 
 
-def _opened(settings: Settings) -> Decoder:
-    from lvlm_saliency.model.load import load_model
+def opened(settings: Settings, model: Any = None, processor: Any = None) -> Decoder:
+    """The decoder of a run, with the model of its settings where none is given."""
+    if model is None:
+        from lvlm_saliency.model.load import load_model
 
-    loaded = load_model(settings.model, dtype=settings.dtype, device=settings.device, revision=settings.revision)
-    return Decoder(*loaded, settings)
+        own = settings
+        model, processor = load_model(own.model, dtype=own.dtype, device=own.device, revision=own.revision)
+    return Decoder(model, processor, settings)
 
 
-def _introduced(decoder: Decoder) -> dict[str, Any]:
-    return {"weights": provenance.fingerprint(decoder.model), **provenance.versions()}
+def _introduced(decoder: Decoder) -> dict[str, str]:
+    return provenance.identity(decoder.model)
 
 
 def _described(decoder: Decoder, settings: Settings, *asked: Any) -> Description:

@@ -115,11 +115,6 @@ class Run:
 
         if pool is not None:
             return ManyProcesses(pool, self.settings, self.listener)
-        if model is None:
-            from lvlm_saliency.model.load import load_model
-
-            own = self.settings
-            model, processor = load_model(own.model, dtype=own.dtype, device=own.device, revision=own.revision)
         return OneProcess(model, processor, self.settings, self.listener)
 
     def _rounds(self, work: list[Work]) -> Iterator[list[Work]]:

@@ -16,7 +16,8 @@ from transformers.models.auto.modeling_auto import (
 from lvlm_saliency.errors import ModelError
 from lvlm_saliency.model.checkpoints import SCENES, Checkpoint, find_checkpoint, first_line, shards_of
 from lvlm_saliency.model.devices import placement
-from lvlm_saliency.model.inputs import build_inputs, check_inputs
+from lvlm_saliency.model.input_checks import check_inputs
+from lvlm_saliency.model.inputs import build_inputs
 from lvlm_saliency.model.processors import load_processor
 from lvlm_saliency.model.sizes import check_processor, check_settings, check_weights
 

@@ -48,6 +48,11 @@ def fingerprint(model: Any) -> str:
     return total.hexdigest()
 
 
+def identity(model: Any) -> dict[str, str]:
+    """What processes that work together must agree on: weights and releases."""
+    return {"weights": fingerprint(model), **versions()}
+
+
 def model_record(model: Any) -> dict[str, Any]:
     """What a model is and how it decodes by itself, JSON-ready."""
     generation = model.generation_config.to_diff_dict()

@@ -22,7 +22,7 @@ from lvlm_saliency.attention.session import Session, session
 from lvlm_saliency.attention.state import Capture, PrefillComplete, RowContext
 from lvlm_saliency.errors import NumericalError, SettingError, UnsupportedModelError, did_you_mean
 from lvlm_saliency.hf import caches
-from lvlm_saliency.model.inputs import check_inputs
+from lvlm_saliency.model.input_checks import check_inputs
 from lvlm_saliency.model.regions import placeholder_ids, token_regions
 from lvlm_saliency.tracing.logits import finite_logits, token_odds
 from lvlm_saliency.tracing.result import SaliencyTrace

@@ -17,7 +17,7 @@ from lvlm_saliency.evaluation.cost import PeakMemory
 from lvlm_saliency.evaluation.systems import ALL, GREEDY, SAMPLED, System, check_name, served, system
 from lvlm_saliency.interventions.base import number
 from lvlm_saliency.interventions.registry import methods
-from lvlm_saliency.model.inputs import check_inputs
+from lvlm_saliency.model.input_checks import check_inputs
 from lvlm_saliency.model.output import Cost, TokenRecord
 from lvlm_saliency.studies.lab import Lab
 from lvlm_saliency.studies.latency.timing import Paired, paired
