@@ -32,7 +32,7 @@ def timed(chat: Chat, queries: list[Query], methods: list[Any]) -> tuple[float, 
 def main() -> None:
     """Print a line for each way of writing and the ratio of their times, batch by batch."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--batches", type=int, default=4)
+    parser.add_argument("--batches", type=int, default=12)
     parser.add_argument("--batch-size", type=int, default=16)
     options = parser.parse_args()
     keep_freed_memory()  # as the command line does
