@@ -35,3 +35,10 @@ def test_a_final_text_is_settled_to_its_last_token(tokens):
         if draft.start >= len(draft):
             break
     assert draft.start >= len(draft) or draft.text[draft.begin :] == ""
+
+
+def test_the_end_of_a_text_is_not_shown():
+    draft = Draft(Pieces(), Vocabulary({"dog": ["dog"]}))
+    for token in (3, 4, 5, 0, 0):
+        draft.append(token)
+    assert [draft.last_shown(length) for length in range(6)] == [0, 1, 2, 3, 3, 3]

@@ -129,6 +129,7 @@ def test_what_a_lost_worker_was_at_is_done_by_another(tmp_path):
     assert sum("the hard one" in line for line in told.lines) == 2
 
 
+@pytest.mark.slow
 def test_a_job_that_kills_every_worker_ends_the_run_after_the_others(tmp_path):
     jobs = [Job(dies_until, (str(tmp_path), 99), label="a poisoned job"), *(Job(times, (n,)) for n in range(3))]
     found = []
@@ -165,6 +166,13 @@ def test_results_that_nobody_waits_for_are_let_go():
 def test_a_cluster_without_gpus_is_told():
     with pytest.raises(SettingError, match="needs 1 GPUs and the cluster has 0"):
         Pool(Workers(gpus=1), held, introduced, Told()).__enter__()
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "127.0.0.1:port", "127.0.0.1:99999999"])
+def test_an_address_where_nobody_answers_is_told_at_once(address, monkeypatch):
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    with pytest.raises(SettingError, match="no Ray cluster answers"):
+        Pool(Workers(address=address), held, introduced, Told()).__enter__()
 
 
 @pytest.mark.parametrize("wrong", [{"count": 0}, {"count": 1.5}, {"gpus": -1}, {"gpus": float("nan")}, {"gpus": 1.5}])

@@ -116,6 +116,10 @@ class Draft:
                 return number
         return len(self.pieces)
 
+    def last_shown(self, length: int) -> int:
+        """Of the first `length` tokens, how many there are up to the last that has text: a mark of the end has none."""
+        return next((at for at in range(length, 0, -1) if self.pieces[at - 1]), 0)
+
     def first_token_from(self, character: int) -> tuple[int, int]:
         """The first token whose words begin at this character or behind it, and where the token begins: with the blank
         before them, where it has one."""

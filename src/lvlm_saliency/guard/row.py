@@ -242,7 +242,7 @@ class Row:
             kept = self.lenient or self.unguarded
             action = "flagged" if kept else "rewritten" if words else "dropped"
             self.tally.ended += action == "dropped"
-            span = (before, draft.start) if words else None
+            span = (before, draft.last_shown(draft.start)) if words else None
             self.events.append(Event(first.word, first.object, span, first.risk, action, tuple(self.tries)))
         self.watch(Moment("settled", draft.text[begin : draft.begin], action=action))
         self.claims = [claim for claim in self.claims if claim.mention.start >= end]

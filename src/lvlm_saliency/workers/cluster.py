@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lvlm_saliency.errors import SettingError
 
+PATIENCE = 5.0
+"""Seconds in which a cluster has to answer."""
 STORE = 256 * 2**20
 """Bytes for objects on their way, of a cluster that is started here: pictures go by path and results are small."""
 
@@ -98,10 +101,28 @@ def _start(address: str | None, count: int | None) -> None:
             **quiet,
         )
         return
+    _check_answers(address)
     try:
         ray.init(address=address, **quiet)
     except (ConnectionError, ValueError, RuntimeError) as error:
         first = next(iter(str(error).splitlines()), "")
         raise SettingError(
             f"no Ray cluster can be joined at {address!r} ({first}); --ray alone starts one here"
+        ) from None
+
+
+def _check_answers(address: str) -> None:
+    """Find out in seconds whether anybody listens there; Ray itself tries for a minute, and logs as it does.
+
+    Raises:
+        SettingError: nobody does, or the address is none.
+    """
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon:  # a name, such as auto, which Ray looks up on this machine
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=PATIENCE).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise SettingError(
+            f"no Ray cluster answers at {address!r} ({error}); ray start --head begins one, --ray alone starts one here"
         ) from None
