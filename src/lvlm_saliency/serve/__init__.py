@@ -1,1 +1,1 @@
-"""A server that speaks the API of everyone's clients and says of every word what it depends on; and its page."""
+"""An HTTP server with OpenAI's chat API that also explains each generated token, and the page that demonstrates it."""

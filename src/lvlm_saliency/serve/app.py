@@ -1,4 +1,4 @@
-"""The application: its paths, and what each of them does."""
+"""The web application: its HTTP paths and the handler of each."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from lvlm_saliency.serve.worker import Worker
 
 
 class Server:
-    """Model, worker and what they share."""
+    """The model, the worker thread that runs it, and the state that requests share."""
 
     def __init__(self, chat: Chat, settings: ServeSettings, risk: Any = None):
         self.chat, self.settings, self.risk = chat, settings, risk
@@ -42,7 +42,7 @@ class Server:
         self.created = int(time.time())
 
     def app(self) -> FastAPI:
-        """The application; its worker begins and ends with it."""
+        """The FastAPI application. The worker thread starts and stops with it."""
 
         @contextlib.asynccontextmanager
         async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -72,21 +72,21 @@ class Server:
     # --- paths ---
 
     async def health(self) -> Response:
-        """Whether the worker lives."""
+        """Whether the worker thread is alive."""
         alive = self.worker.is_alive()
         told = {"status": "ok" if alive else "failed", "model": self.settings.shown, "waiting": self.worker.waiting}
         return JSONResponse(told, 200 if alive else 503)
 
     async def metrics_text(self) -> Response:
-        """Counts for Prometheus."""
+        """Metrics in the format of Prometheus."""
         return PlainTextResponse(self.metrics.text(), media_type="text/plain; version=0.0.4")
 
     async def models(self) -> Response:
-        """The one model."""
+        """The list of models, which has one entry."""
         return JSONResponse({"object": "list", "data": [self._model()]})
 
     async def model(self, name: str) -> Response:
-        """The model by its name."""
+        """The entry of one model."""
         if name != self.settings.shown:
             raise Fault(404, f"there is no model {name[:80]!r} here", "model", "model_not_found")
         return JSONResponse(self._model())
@@ -109,7 +109,7 @@ class Server:
         return {**head, "lvlm_saliency": own}
 
     async def complete(self, request: Request) -> Response:
-        """Chat completions."""
+        """Chat completions, whole or streamed."""
         content = await body_of(request, self.settings)
         with self.worker.expecting():
             asked = await asyncio.to_thread(
@@ -134,7 +134,7 @@ class Server:
         )
 
     async def score(self, request: Request) -> Response:
-        """What a text that someone wrote depends on."""
+        """Explain a text that the client supplies."""
         content = await body_of(request, self.settings)
         asked: ToScore = await asyncio.to_thread(lambda: score_request(parsed(content), self.settings, self.risk))
         events: asyncio.Queue[Any] = asyncio.Queue()
@@ -144,16 +144,16 @@ class Server:
         return await self._whole(request, [row], events, Replies(self.settings.shown, asked.wishes, 1, "score"))
 
     async def report(self, name: str) -> Response:
-        """A self-contained page: one report, or several with commas between."""
+        """A self-contained HTML page of one report, or of several whose names are separated by commas."""
         content = await asyncio.to_thread(self.reports.page, name.removesuffix(".html").split(","))
         return HTMLResponse(content)
 
     async def report_data(self, name: str) -> Response:
-        """What the page at / shows of a report."""
+        """A report as JSON, for the page at /."""
         return JSONResponse(self.reports.case(name))
 
     async def page(self) -> Response:
-        """The page to try it on."""
+        """The demonstration page at /."""
         content, policy = page(self._model(), bool(self.settings.keys))
         return HTMLResponse(content, headers={"Content-Security-Policy": policy})
 

@@ -1,4 +1,4 @@
-"""What goes around every request: keys, names of hosts, its number, log, counts, and an answer to whatever fails."""
+"""The middleware around every request: API keys, host names, request numbers, the log, metrics, and error replies."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lvlm_saliency.serve.settings import LOOPBACK, ServeSettings
 
 log = logging.getLogger("lvlm_saliency.serve")
 OPEN = ("/", "/health")
-"""Paths that need no key. Reports have names that nobody guesses, and are open to who has one."""
+"""Paths that need no key. The name of a report cannot be guessed, so whoever knows it may read the report."""
 BELOW = ("/reports", "/v1/calibrations", "/v1/models")
 KNOWN = (*OPEN, "/v1/models", "/v1/chat/completions", "/v1/score", "/v1/calibrations", "/metrics")
 HEADERS = {
@@ -28,8 +28,8 @@ HEADERS = {
 
 
 def check(request: Request, settings: ServeSettings) -> None:
-    """Keys and names of hosts. Raises `Fault`."""
-    # A page elsewhere that points its own name at this machine would otherwise speak to a server on loopback.
+    """Check the API key and the host name of a request. Raises `Fault`."""
+    # Otherwise a foreign page whose host name resolves to this machine could reach a server on loopback (DNS rebinding).
     if settings.on_loopback and (host := _host(request)) not in LOOPBACK:
         raise Fault(403, f"this server answers to localhost only, not to {host[:80]!r}")
     if not settings.keys or request.url.path in OPEN or is_report(request):
@@ -40,7 +40,7 @@ def check(request: Request, settings: ServeSettings) -> None:
 
 
 class Around:
-    """The middleware."""
+    """ASGI middleware that checks, numbers, logs and counts each request."""
 
     def __init__(self, app: Any, settings: ServeSettings, metrics: Metrics):
         self.app, self.settings, self.metrics = app, settings, metrics
@@ -65,7 +65,7 @@ class Around:
             try:
                 check(request, self.settings)
                 await self.app(scope, receive, sending)
-            # What nobody foresaw is told to the log alone, and no client is left without an answer.
+            # Details of an unexpected error go to the log only; the client gets a plain 500.
             except Exception as error:
                 if not isinstance(error, Fault):
                     log.exception("a request failed", extra={"told": {"id": number}})
@@ -84,13 +84,13 @@ class Around:
 
 
 def _kind(path: str) -> str:
-    """A path as log and counts know it: without names in it."""
+    """A path as log and metrics show it, without names that vary."""
     below = next((one for one in BELOW if path.startswith(f"{one}/")), "other")
     return path if path in KNOWN else below
 
 
 def is_report(request: Request) -> bool:
-    """Whether it asks for a report."""
+    """Whether a request asks for a report."""
     return request.url.path.startswith("/reports/")
 
 
@@ -102,5 +102,5 @@ def _host(request: Request) -> str:
 
 
 def answer(fault: Fault) -> Response:
-    """What a client is told of a fault."""
+    """The HTTP response for a fault."""
     return Response(json.dumps(fault.body), fault.status, headers=fault.headers, media_type="application/json")

@@ -1,4 +1,4 @@
-"""A batch of rows through the model: texts as they are written, and what is said of their tokens."""
+"""Decode a batch of rows, stream their tokens, and explain them."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ from lvlm_saliency.model import families
 from lvlm_saliency.serve.rows import Drafted, Row
 
 LIVE_SHARE = 0.5
-"""Traces of a text that is still being written may take so much time for each second of writing."""
+"""Seconds that traces of an unfinished text may take per second of decoding."""
 
 
 class Writing(StoppingCriteria, Watcher):
-    """Hears the tokens of a batch as a streamer does, and stops each text at its own end. Of a guarded text it hears
-    the tokens of a sentence when that is settled, and sees what is not."""
+    """Receives the tokens of a batch as a streamer does, and stops each text at its own end.
+
+    Under a guard, the tokens of a sentence arrive once the guard has settled that sentence; drafts arrive by `watch`.
+    """
 
     def __init__(self, chat: Chat, rows: Sequence[Row], inputs: Any, odds: Odds | None, reader: Reader):
         self.chat, self.rows, self.inputs, self.odds, self.reader = chat, rows, inputs, odds, reader
@@ -31,7 +33,7 @@ class Writing(StoppingCriteria, Watcher):
         self.next_trace = 0.0
 
     def put(self, tokens: Tensor) -> None:
-        """The prompt first, which nobody needs, and then a token of each row."""
+        """A step of the streamer: the prompt in the first call, which is ignored, then one token per row."""
         if tokens.dim() != 1 or len(tokens) != len(self.rows):
             return
         self.answers.append(tokens)
@@ -42,22 +44,22 @@ class Writing(StoppingCriteria, Watcher):
             self._tell()
 
     def watch(self, sample: int, moment: Moment) -> None:
-        """What a guard does to a text."""
+        """An event of a guard: see `guard.events.Moment`."""
         row = self.rows[sample]
-        if moment.kind == "draft":  # the sentences before it are settled, and all of their tokens are here
+        if moment.kind == "draft":  # a draft begins after its sentences are settled, so all their tokens have arrived
             self._tell()
         if row.streamed and row.wishes.drafts and not row.ended:
             row.tell(Drafted(row.index, moment.to_dict()))
 
     def _tell(self) -> None:
-        """Tell what is final and known."""
+        """Send the tokens that are final and fully annotated."""
         self._read_live()
         for row in self.rows:
             if row.streamed and not row.ended:
                 row.release()
 
     def end(self) -> None:
-        """Nothing is left to do."""
+        """The end of the stream; nothing is left to do."""
 
     def __call__(self, input_ids: Tensor, scores: Any, **_: Any) -> Tensor:
         if len(input_ids) == len(self.rows):
@@ -67,13 +69,13 @@ class Writing(StoppingCriteria, Watcher):
         return torch.tensor(done, dtype=torch.bool, device=input_ids.device)
 
     def _read_live(self) -> None:
-        """Trace what stands so far, as often as the time that it takes allows."""
+        """Trace the text so far, unless traces have used up their share of the time."""
         waiting = [
             row
             for row in self.rows
             if row.streamed and row.wishes.traced and not row.ended and len(row.notes) < len(row.ids)
         ]
-        if self.rows[0].way.unread:  # what cannot be traced acts on every pass until the text is written
+        if self.rows[0].way.unread:  # such methods act on every forward pass until the text ends, so on a trace's too
             return
         if not waiting or time.perf_counter() < self.next_trace:
             return
@@ -84,7 +86,7 @@ class Writing(StoppingCriteria, Watcher):
             [row.query for row in self.rows],
             self.inputs,
             torch.cat([prompt, answers.to(prompt.dtype)], dim=1),
-            [],  # the methods act already: the generation that this interrupts is theirs
+            [],  # the methods are active already: this runs inside their generation
         )
         for row, found in zip(self.rows, self.reader.read(batch, self.rows), strict=True):
             if row in waiting:
@@ -94,7 +96,7 @@ class Writing(StoppingCriteria, Watcher):
 
 
 class Odds(LogitsProcessor):
-    """Keeps the log-probabilities of the step that is being decided, as they are before temperature and top-p."""
+    """A logits processor that keeps the log-probabilities of the current step, before temperature and top-p."""
 
     def __init__(self, tokenizer: Any):
         self.tokenizer = tokenizer
@@ -105,7 +107,7 @@ class Odds(LogitsProcessor):
         return scores
 
     def of(self, row: int, token: int, top: int) -> dict[str, Any] | None:
-        """What is said of a row's token, and of its most probable rivals."""
+        """The log-probability entry of a row's token, with the `top` most probable alternatives."""
         if self.last is None or row >= len(self.last):
             return None
         own = self.last[row]
@@ -119,19 +121,19 @@ class Odds(LogitsProcessor):
 
 
 def finite(value: float) -> float:
-    """A log-probability for JSON: what cannot be drawn has -9999, as OpenAI's API has it."""
+    """A log-probability for JSON: -9999 for a token of probability 0, as in OpenAI's API."""
     found = number(value)
     return -9999.0 if found is None else found
 
 
 class Reader:
-    """Traces batches and says what is known of their tokens."""
+    """Traces batches and builds the notes of their tokens (saliency, risk, detectors)."""
 
     def __init__(self, chat: Chat, risk: Any = None):
         self.chat, self.risk = chat, risk
 
     def read(self, batch: Batch, rows: Sequence[Row]) -> list[list[dict[str, Any]]]:
-        """By row the notes of its tokens so far."""
+        """For each row, the notes of its tokens so far."""
         answers = [
             Answer(row.query, "answer", row.ids, batch.methods, None, batch, at, self.chat.tokenizer)
             for at, row in enumerate(rows)
@@ -139,12 +141,12 @@ class Reader:
         return [token_notes(found) for found in self.chat.explain(answers, risk=self._risk(rows), layouts=False)]
 
     def explained(self, answers: Sequence[Answer], rows: Sequence[Row]) -> list[Explanation]:
-        """The explanations of finished answers that belong to rows."""
+        """The explanations of finished answers, one per row."""
         names = list(dict.fromkeys(name for row in rows for name in row.wishes.detectors))
         return self.chat.explain(answers, risk=self._risk(rows), detectors=names, layouts=self.placed(rows))
 
     def placed(self, rows: Sequence[Row]) -> bool:
-        """Whether it is known where image tokens lie in the pictures of this model."""
+        """Whether the position of each image token in its picture is known for this model."""
         family = families.find(self.chat.model.config.model_type)
         return bool(rows[0].query.pictures) and family is not None and family.grid is not None
 
@@ -153,8 +155,11 @@ class Reader:
 
 
 def write(chat: Chat, rows: Sequence[Row], reader: Reader, inputs: Any = None) -> list[Answer]:
-    """Write the rows' texts as one batch; tells their tokens where they are streamed. inputs: of `chat.encode`, where
-    that was done before."""
+    """Generate the texts of some rows as one batch, and send the tokens of the rows that are streamed.
+
+    Args:
+        inputs: what `chat.encode` returned for these rows; None: they are encoded here.
+    """
     way = rows[0].way
     inputs = chat.encode([row.query for row in rows]) if inputs is None else inputs
     odds = Odds(chat.tokenizer) if any(row.wishes.logprobs for row in rows) and way.live else None

@@ -1,4 +1,4 @@
-"""Between a request and the worker: the body comes in, events come back, whole or as a stream."""
+"""Between a request and the worker: reads the body, and returns the worker's events whole or as a stream."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lvlm_saliency.serve.settings import ServeSettings
 
 
 async def body_of(request: Request, settings: ServeSettings) -> bytes:
-    """The body of a request within its limits. Raises `Fault`."""
+    """Read the body of a request within the limits of size and time. Raises `Fault`."""
     most = settings.max_body
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise Fault(415, "send JSON with Content-Type: application/json")
@@ -40,11 +40,11 @@ async def body_of(request: Request, settings: ServeSettings) -> bytes:
 
 
 def teller(events: asyncio.Queue[Any]) -> Callable[[Any], None]:
-    """Puts a worker's events into a request's queue."""
+    """A function that puts events into a request's queue from the worker's thread."""
     loop = asyncio.get_running_loop()
 
     def tell(event: Any) -> None:
-        # The loop is closed only when the server stops, and then nobody listens.
+        # The event loop is closed only when the server stops; then nobody waits for events.
         with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(events.put_nowait, event)
 
@@ -52,7 +52,7 @@ def teller(events: asyncio.Queue[Any]) -> Callable[[Any], None]:
 
 
 async def next_event(request: Request, events: asyncio.Queue[Any]) -> Any:
-    """The next event. Raises `Fault` when the text was given up, or the client has gone."""
+    """The next event. Raises `Fault` when the text failed or the client has disconnected."""
     while True:
         try:
             event = await asyncio.wait_for(events.get(), 0.25)
@@ -68,7 +68,7 @@ async def next_event(request: Request, events: asyncio.Queue[Any]) -> Any:
 async def streamed(
     first: Any, rows: list[Row], events: asyncio.Queue[Any], replies: Replies, usage: bool
 ) -> AsyncIterator[bytes]:
-    """A stream of chunks; when its client goes away, its rows are given up."""
+    """A stream of chunks. When the client disconnects, its rows are cancelled."""
     try:
         for row in rows:
             yield replies.begin(row.index)
@@ -89,14 +89,14 @@ async def streamed(
 
 
 def give_up(rows: list[Row]) -> None:
-    """Nobody waits for these texts any more."""
+    """Cancel rows whose client has gone."""
     for row in rows:
         if row.finish is None:
             row.cancelled = True
 
 
 async def completed(request: Request, rows: list[Row], events: asyncio.Queue[Any], replies: Replies) -> None:
-    """Wait until every text has ended. Raises `Fault` when one was given up, or the client has gone."""
+    """Wait until every text has ended. Raises `Fault` when one failed or the client has disconnected."""
     try:
         while not replies.complete:
             replies.take(await next_event(request, events))

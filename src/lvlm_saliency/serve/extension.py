@@ -1,4 +1,4 @@
-"""The field that other servers do not know: methods, and what is to be said of each token."""
+"""The request field that extends OpenAI's API: methods, and what to report of each token."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MOST_TOP, MOST_NAMES = 20, 8
 
 
 def extension(value: Any) -> dict[str, Any]:
-    """The field's content, checked. Raises `Fault`."""
+    """The content of the extension field, checked. Raises `Fault`."""
     value = {} if value is None else value
     if not isinstance(value, dict):
         raise Fault(400, f"{EXTRA} must be an object", EXTRA)
@@ -44,7 +44,15 @@ def _check_detectors(names: Sequence[str]) -> None:
 
 
 def wishes_of(body: Mapping[str, Any], wanted: Mapping[str, Any], risk: Any) -> Wishes:
-    """What is to be said of each token; wanted: of `extension`; risk: the server's. Raises `Fault`."""
+    """What a request wants to be told of each token.
+
+    Args:
+        wanted: the result of `extension`.
+        risk: the server's risk model, or None.
+
+    Raises:
+        Fault: something that the server cannot provide.
+    """
     top = whole(body, "top_logprobs", 0, MOST_TOP)
     logprobs = flag(body, "logprobs")
     if top and not logprobs:

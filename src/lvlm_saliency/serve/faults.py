@@ -1,4 +1,4 @@
-"""What a server refuses, in the shape that clients of OpenAI's API read."""
+"""Refused and failed requests, as error objects in the format of OpenAI's API."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ KINDS = {
 
 
 class Fault(LvlmSaliencyError):
-    """A request that is refused, or that failed: HTTP status, message, and the parameter that is to blame."""
+    """A request that is refused, or that failed: HTTP status, message, and the parameter at fault."""
 
     def __init__(
         self,
@@ -36,20 +36,20 @@ class Fault(LvlmSaliencyError):
 
     @property
     def body(self) -> dict[str, Any]:
-        """The answer's JSON."""
+        """The JSON of the reply."""
         kind = KINDS.get(self.status, "server_error")
         return {"error": {"message": str(self), "type": kind, "param": self.param, "code": self.code}}
 
     @property
     def headers(self) -> dict[str, str]:
-        """The answer's headers."""
+        """The headers of the reply."""
         if self.retry_after is not None:
             return {"Retry-After": str(self.retry_after)}
         return {"WWW-Authenticate": "Bearer"} if self.status == 401 else {}
 
 
 def fault_of(error: BaseException) -> Fault:
-    """Any failure as a fault: a user's mistake as 400 with its line, everything else as 500 without details."""
+    """Any error as a fault: a user's mistake as 400 with its message, everything else as 500 without details."""
     if isinstance(error, Fault):
         return error
     if isinstance(error, LvlmSaliencyError):

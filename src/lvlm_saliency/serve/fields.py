@@ -1,4 +1,4 @@
-"""Fields of a request's JSON, checked one by one: each has its value, or a `Fault` that names it."""
+"""Checks of single fields of a request's JSON: each returns the value, or raises a `Fault` that names the field."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ MOST_STOPS, LONGEST_STOP = 4, 256
 
 
 def known(body: Mapping[str, Any], names: set[str]) -> None:
-    """Raise `Fault` where a body holds other fields than these."""
+    """Raise `Fault` if a body holds other fields than these."""
     if strange := sorted(set(body) - names):
         raise Fault(400, f"unknown field {strange[0][:60]!r}", strange[0][:60])
 
 
 def number(body: Mapping[str, Any], name: str, low: float, high: float) -> float | None:
-    """A number from `low` to `high`, None where there is none. Raises `Fault`."""
+    """A number from `low` to `high`, None where the field is absent. Raises `Fault`."""
     value = body.get(name)
     if value is None:
         return None
@@ -33,7 +33,7 @@ def number(body: Mapping[str, Any], name: str, low: float, high: float) -> float
 
 
 def whole(body: Mapping[str, Any], name: str, low: int, high: int) -> int | None:
-    """A whole number from `low` to `high`, None where there is none. Raises `Fault`."""
+    """A whole number from `low` to `high`, None where the field is absent. Raises `Fault`."""
     value = body.get(name)
     if value is None:
         return None
@@ -43,7 +43,7 @@ def whole(body: Mapping[str, Any], name: str, low: int, high: int) -> int | None
 
 
 def flag(body: Mapping[str, Any], name: str, param: str | None = None) -> bool:
-    """True or false; false where nothing is said. Raises `Fault`, which names `param`."""
+    """True or false; false where the field is absent. Raises `Fault`, which names `param`."""
     value = body.get(name)
     if value is not None and not isinstance(value, bool):
         raise Fault(400, f"{name} must be true or false", param or name)
@@ -58,7 +58,7 @@ def text(value: Any, param: str) -> str:
 
 
 def stops(value: Any) -> tuple[str, ...]:
-    """The strings that end a text. Raises `Fault`."""
+    """The stop strings, which end a text. Raises `Fault`."""
     stops = [value] if isinstance(value, str) else value or []
     fine = isinstance(stops, list) and len(stops) <= MOST_STOPS
     if not fine or not all(isinstance(one, str) and 0 < len(one) <= LONGEST_STOP for one in stops):

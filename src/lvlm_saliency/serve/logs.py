@@ -1,4 +1,4 @@
-"""One JSON object a line on stderr, without pictures and texts unless the server was asked to write them."""
+"""The server's log: one JSON object per line on stderr, without pictures, and without texts unless asked for."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NAME = "lvlm_saliency.serve"
 
 
 class JsonLines(logging.Formatter):
-    """A record as a JSON object; what stands in `extra={"told": {...}}` goes into it."""
+    """Formats a record as a JSON object, which includes the items of `extra={"told": {...}}`."""
 
     def format(self, record: logging.LogRecord) -> str:
         """See `logging.Formatter`."""
@@ -26,20 +26,20 @@ class JsonLines(logging.Formatter):
 
 
 class _Stderr(logging.StreamHandler):
-    """Writes to what stderr is at the time."""
+    """A handler that looks `sys.stderr` up at each record, so that a redirected stderr is respected."""
 
     @property
     def stream(self) -> TextIO:
-        """The present stderr."""
+        """The current stderr."""
         return sys.stderr
 
     @stream.setter
     def stream(self, _: TextIO) -> None:
-        """It is never another."""
+        """Ignored: the stream is always the current stderr."""
 
 
 def begin_log(level: int = logging.INFO) -> logging.Logger:
-    """The server's log, on stderr."""
+    """Set up the server's logger, which writes to stderr."""
     log = logging.getLogger(NAME)
     log.setLevel(level)
     log.propagate = False

@@ -1,4 +1,4 @@
-"""Messages of a request, with their pictures, as a `Query`."""
+"""Turns the messages of a request, with their pictures, into a `Query`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOST_MESSAGES = 256
 
 
 def query_of(body: Mapping[str, Any], settings: ServeSettings) -> Query:
-    """The talk of a request: its messages, and the pictures in them. Raises `Fault`."""
+    """The conversation of a request: its messages and their pictures. Raises `Fault`."""
     given = body.get("messages")
     if not isinstance(given, list) or not given or len(given) > MOST_MESSAGES:
         raise Fault(400, f"messages must be a list of 1 to {MOST_MESSAGES} messages", "messages")
@@ -61,7 +61,7 @@ def _parts(content: Any, param: str, settings: ServeSettings, left: int) -> list
 
 
 def picture(url: Any, param: str, settings: ServeSettings) -> Image.Image:
-    """A picture that a request brings, within the server's limits. Raises `Fault`."""
+    """A picture of a request, within the server's limits. Raises `Fault`."""
     if not isinstance(url, str) or not url:
         raise Fault(400, "a picture is given as a data URL (data:image/png;base64,...)", param)
     return open_picture(

@@ -1,4 +1,4 @@
-"""What a server counts, in the text format that Prometheus reads."""
+"""The server's metrics, in the text format of Prometheus."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PREFIX = "lvlm_saliency_"
 
 
 class Metrics:
-    """Counters, histograms and gauges; every method may be called from any thread."""
+    """Counters, histograms and gauges. Every method is thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -53,7 +53,7 @@ class Metrics:
             self._gauges[name] = value
 
     def text(self) -> str:
-        """All of them."""
+        """All metrics as text."""
         with self._lock:
             lines: list[str] = []
             for name in sorted({name for name, _ in self._counts}):

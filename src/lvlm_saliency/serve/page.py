@@ -1,4 +1,4 @@
-"""The page to try it on: the report's own components, with a form before them."""
+"""The demonstration page: a form, and the components of `report` that show the answer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OWN_SCRIPTS = ("files.js", "pictures.js", "live.js", "labels.js", "calibrate.js"
 
 
 def page(model: dict[str, Any], keyed: bool) -> tuple[str, str]:
-    """The page and its content security policy; nothing on it is asked for elsewhere."""
+    """The HTML page and its content security policy. The page loads nothing from other hosts."""
     from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, select_autoescape
 
     environment = Environment(
@@ -48,7 +48,7 @@ def _own(name: str) -> str:
 
 @lru_cache(maxsize=1)
 def kinds() -> dict[str, list[str]]:
-    """The methods that search, and so draw nothing, and those whose drafts can be shown."""
+    """The names of methods that search (and so ignore temperature), and of methods whose drafts can be shown."""
     from lvlm_saliency.interventions.registry import methods
 
     ways = {name: way_of([name], False, 1.0, 1.0) for name in methods()}
@@ -58,7 +58,7 @@ def kinds() -> dict[str, list[str]]:
 
 @lru_cache(maxsize=1)
 def samples() -> list[dict[str, str]]:
-    """A few drawn scenes as data URLs, for those who have no picture at hand."""
+    """A few drawn scenes as data URLs, for visitors who have no picture at hand."""
     import base64
     import io
 

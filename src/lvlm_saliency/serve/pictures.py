@@ -1,7 +1,7 @@
-"""Pictures of a request: data URLs, and, only from hosts that the server was told of, addresses.
+"""Pictures of a request: data URLs, and http addresses of hosts that the server's settings allow.
 
-An address is fetched by a connection to an IP address that was looked at first, so that no second answer of a name
-server can lead elsewhere; addresses inside the network are never spoken to, wherever a redirect points.
+The host name is resolved once, the IP address is checked, and the connection goes to that address: a second DNS answer
+cannot redirect it. Addresses inside the local network are refused, also after a redirect.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def open_picture(url: str, param: str, *, hosts: Sequence[str] = (), max_pixels:
 
     Args:
         param: where it stands in the request, for messages.
-        hosts: those that pictures may be fetched from.
+        hosts: hosts that pictures may be fetched from.
 
     Raises:
         Fault: neither a data URL nor an address of an allowed host, or not a picture within the limits.
@@ -47,7 +47,7 @@ def open_picture(url: str, param: str, *, hosts: Sequence[str] = (), max_pixels:
 
 
 def content_of(url: str, param: str, *, max_pixels: int) -> bytes:
-    """The bytes of a data URL that holds a picture which can be opened. Raises `Fault`."""
+    """The bytes of a data URL, after a check that they are a picture that can be opened. Raises `Fault`."""
     if url[:5].lower() != "data:":
         raise Fault(400, "a picture is given as a data URL (data:image/png;base64,...)", param)
     content = decoded(url, param)
@@ -64,7 +64,7 @@ def opened(content: bytes, param: str, max_pixels: int) -> Image.Image:
 
 
 def decoded(url: str, param: str) -> bytes:
-    """What a data URL holds. Raises `Fault`."""
+    """The bytes that a data URL holds. Raises `Fault`."""
     head, comma, body = url.partition(",")
     if not comma or not head.lower().endswith(";base64"):
         raise Fault(400, "a data URL of a picture reads data:image/png;base64,...", param)
@@ -75,10 +75,11 @@ def decoded(url: str, param: str) -> bytes:
 
 
 def fetch(url: str, param: str, hosts: Sequence[str], max_bytes: int) -> bytes:
-    """What an address of an allowed host holds.
+    """Fetch the bytes at an address of an allowed host.
 
     Raises:
-        Fault: a host that is not allowed, an address inside the network, too many redirects, too long, or no answer.
+        Fault: the host is not allowed, its address lies inside the local network, too many redirects, too many bytes,
+            or no answer.
     """
     for _ in range(REDIRECTS + 1):
         status, place, content = _get(url, param, hosts, max_bytes)
@@ -122,10 +123,10 @@ def _get(url: str, param: str, hosts: Sequence[str], max_bytes: int) -> tuple[in
 
 
 def public_address(host: str, port: int, param: str) -> str:
-    """An IP address of a host, when every one that a name server gives is outside this network.
+    """An IP address of a host, if all addresses that DNS gives for it are outside the local network.
 
     Raises:
-        Fault: one is not, or the host is not known.
+        Fault: one of them is inside, or the host is not known.
     """
     try:
         found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
@@ -140,7 +141,7 @@ def public_address(host: str, port: int, param: str) -> str:
 
 
 class _Pinned(http.client.HTTPConnection):
-    """A connection to an address that was checked, which speaks to it under the host's name."""
+    """A connection to a checked IP address that uses the host's name in the `Host` header and for TLS."""
 
     def __init__(self, host: str, port: int, address: str, secure: bool):
         super().__init__(host, port, timeout=SECONDS)

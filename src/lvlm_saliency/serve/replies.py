@@ -1,4 +1,4 @@
-"""Answers in OpenAI's shapes: whole, or chunk by chunk."""
+"""Replies in the format of OpenAI's API: whole, or in chunks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lvlm_saliency.serve.rows import Delta, Drafted, Finished, Wishes
 
 
 class Replies:
-    """Builds the answers to one request."""
+    """Builds the reply to one request."""
 
     def __init__(self, model: str, wishes: Wishes, choices: int, kind: str = "chat.completion"):
         self.id, self.created, self.model = f"chatcmpl-{secrets.token_hex(12)}", int(time.time()), model
@@ -23,11 +23,11 @@ class Replies:
 
     @property
     def told(self) -> bool:
-        """Whether tokens are told one by one beside the text."""
+        """Whether the reply lists single tokens beside the text."""
         return self.wishes.logprobs or self.wishes.traced
 
     def take(self, event: Delta | Drafted | Finished) -> None:
-        """An event of one of the texts."""
+        """Record an event of one of the texts."""
         if isinstance(event, Delta):
             self.texts[event.index] += event.text
             self.tokens[event.index] += event.tokens
@@ -41,13 +41,13 @@ class Replies:
 
     @property
     def usage(self) -> dict[str, int]:
-        """Tokens read and written."""
+        """Numbers of prompt tokens and of generated tokens."""
         read = max((end.prompt_tokens for end in self.ends.values()), default=0)
         written = sum(end.tokens for end in self.ends.values())
         return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
 
     def whole(self) -> dict[str, Any]:
-        """The answer that is not streamed."""
+        """The whole reply, for a request that is not streamed."""
         choices = []
         for index, text in enumerate(self.texts):
             end = self.ends[index]
@@ -63,11 +63,11 @@ class Replies:
         return {**self._head(self.kind), "choices": choices, "usage": self.usage}
 
     def begin(self, index: int) -> bytes:
-        """The first chunk of a text: its role."""
+        """The first chunk of a text, which holds its role."""
         return self._chunk({"index": index, "delta": {"role": "assistant", "content": ""}, "finish_reason": None})
 
     def chunk(self, event: Delta | Drafted | Finished) -> bytes:
-        """An event as a chunk. What is only drafted stands in a field that clients of OpenAI's API do not look at."""
+        """An event as a chunk. A guard's draft goes into a field that other clients of OpenAI's API ignore."""
         if isinstance(event, Drafted):
             return self._chunk(
                 {"index": event.index, "delta": {}, "finish_reason": None, "lvlm_saliency": {"guard": event.moment}}
@@ -82,7 +82,7 @@ class Replies:
         return self._chunk(choice)
 
     def last(self, usage: bool) -> list[bytes]:
-        """What ends a stream."""
+        """The chunks that end a stream."""
         ends = [data({**self._head("chat.completion.chunk"), "choices": [], "usage": self.usage})] if usage else []
         return [*ends, b"data: [DONE]\n\n"]
 

@@ -1,4 +1,4 @@
-"""Explanations that were just made, kept for a while as what pages show of them."""
+"""Keeps the page data of recent explanations."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MOST_TOGETHER = 12
 
 
 class Reports:
-    """The newest reports, by names that nobody guesses; what is older than `most` others is forgotten."""
+    """The `most` newest reports, under random names that cannot be guessed. Older ones are dropped."""
 
     def __init__(self, most: int):
         self.most = most
@@ -26,7 +26,7 @@ class Reports:
         self._lock = threading.Lock()
 
     def keep(self, explanation: Explanation) -> str:
-        """Keep what a page shows of an explanation; the name under which it is found."""
+        """Keep the page data of an explanation, and return the name of the report."""
         case = Case("The answer", [explanation.run()], explanation.images, explanation.prompt)
         regions = regions_of(explanation.trace.parts is not None)
         data, name = case_data(case, ROW_BUDGET // 2, regions), secrets.token_urlsafe(16)
@@ -37,14 +37,14 @@ class Reports:
         return name
 
     def case(self, name: str) -> dict[str, Any]:
-        """The data of one report's section. Raises `Fault` when it is not kept (any more)."""
+        """The page data of one report. Raises `Fault` when it is not kept (any more)."""
         with self._lock:
             if name not in self._kept:
                 raise Fault(404, "there is no such report (any more): the server keeps the newest ones only")
             return self._kept[name][0]
 
     def page(self, names: list[str]) -> str:
-        """A self-contained page of one report, or of several about the same question side by side. Raises `Fault`."""
+        """A self-contained page of one report, or of several to the same question side by side. Raises `Fault`."""
         if not 1 <= len(names) <= MOST_TOGETHER:
             raise Fault(400, f"a page shows 1 to {MOST_TOGETHER} reports")
         cases = [self.case(name) for name in names]

@@ -1,4 +1,4 @@
-"""What clients send, checked field by field: chat completions and texts to be scored."""
+"""Parses and checks requests: chat completions, and texts to be explained."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ IGNORED = {
     "reasoning_effort",
     "verbosity",
 }
-"""Fields of OpenAI's API that decide nothing here."""
+"""Fields of OpenAI's API that are accepted and ignored."""
 NEUTRAL = {
     "frequency_penalty": (0, None),
     "presence_penalty": (0, None),
@@ -47,12 +47,12 @@ NEUTRAL = {
     "prediction": (None,),
     "web_search_options": (None,),
 }
-"""Fields that are taken at these values only: what they ask for is not served."""
+"""Fields of OpenAI's API for features that are not served: only these values, which ask for nothing, are accepted."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A request for chat completions."""
+    """A checked request for chat completions."""
 
     query: Query
     way: Way
@@ -67,7 +67,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class ToScore:
-    """A text that someone wrote, to be read."""
+    """A checked request to explain a text that the client supplies."""
 
     query: Query
     answer: str
@@ -90,8 +90,15 @@ def parsed(content: bytes) -> Mapping[str, Any]:
 def chat_request(
     body: Mapping[str, Any], settings: ServeSettings, risk: Any, guards: Mapping[str, Sequence[Any]]
 ) -> Asked:
-    """A request for chat completions. guards: the server's own, by name. Raises `Fault` for anything that it holds
-    wrongly."""
+    """Check a request for chat completions.
+
+    Args:
+        risk: the server's risk model, or None.
+        guards: methods of the guards that were calibrated on this server, by name.
+
+    Raises:
+        Fault: a field that is wrong.
+    """
     own = {
         "model",
         "messages",
@@ -113,7 +120,7 @@ def chat_request(
     if top_p == 0:
         raise Fault(400, "top_p must be above 0", "top_p")
     if temperature is not None and 0 < temperature < 1e-3:
-        temperature = 0.0  # so cold that only the most probable token is ever drawn
+        temperature = 0.0  # at so low a temperature sampling is greedy
     choices = whole(body, "n", 1, settings.max_choices) or 1
     limit = whole(body, "max_completion_tokens", 1, settings.max_tokens)
     limit = whole(body, "max_tokens", 1, settings.max_tokens) if limit is None else limit
@@ -132,7 +139,7 @@ def chat_request(
         raise Fault(400, "stream_options go with stream=true and are an object", "stream_options")
     seed = whole(body, "seed", -(2**63), 2**63 - 1)
     if seed is None and way.settles and not way.sampled:
-        seed = 0  # a guard draws where it writes a sentence again: what is greedy else is the same every time
+        seed = 0  # a guard draws when it rewrites a sentence: a fixed seed keeps greedy requests reproducible
     return Asked(
         query=query_of(body, settings),
         way=way,
@@ -147,12 +154,12 @@ def chat_request(
 
 
 def score_request(body: Mapping[str, Any], settings: ServeSettings, risk: Any) -> ToScore:
-    """A request to read a text that someone wrote.
+    """Check a request to explain a text that the client supplies.
 
     It holds `answer`, and either `messages` as for chat completions, or `prompt` with `image` (a data URL) or `images`.
 
     Raises:
-        Fault: for anything that it holds wrongly.
+        Fault: a field that is wrong.
     """
     known(body, {"model", "messages", "prompt", "image", "images", "answer", "logprobs", EXTRA} | IGNORED)
     _model(body, settings)

@@ -1,4 +1,4 @@
-"""`Row`: one text that is to be written, or was brought, on its way through the server."""
+"""`Row`: one text on its way through the server, to be generated or supplied by the client."""
 
 from __future__ import annotations
 
@@ -11,16 +11,19 @@ from lvlm_saliency.chat import Query
 from lvlm_saliency.tracing.result import token_text
 
 UNTRACEABLE = ("eah", "memvr", "tame")
-"""They look at the prompt as a whole, which a trace runs in pieces."""
+"""Methods that need the whole prompt in one forward pass; a trace runs it in pieces."""
 
 
 @dataclass(frozen=True)
 class Way:
-    """How texts are decoded; those of one way share a batch.
+    """How texts are decoded. Texts with the same `Way` share a batch.
 
-    methods: as the loop takes them, without seeds of their own; alone: a loop over one text at a time; live: tokens
-    are final when they are chosen; settles: they are final sentence by sentence, as under a guard; settings: keywords
-    of `generate`.
+    Attributes:
+        methods: methods for `ls.generate`, without seeds of their own.
+        alone: decode one text at a time (a method with a loop of its own).
+        live: a token is final as soon as it is chosen.
+        settles: tokens become final sentence by sentence, as under a guard.
+        sampled: draw tokens rather than take the most probable one.
     """
 
     methods: tuple[Any, ...] = ()
@@ -33,7 +36,7 @@ class Way:
 
     @property
     def unread(self) -> list[str]:
-        """The methods under which a text cannot be traced: it is read as the model itself reads it."""
+        """Names of active methods that a trace cannot run under: the text is traced without them."""
         return [method.name for method in self.methods if method.name in UNTRACEABLE]
 
     @property
@@ -51,8 +54,15 @@ class Way:
 
 @dataclass(frozen=True)
 class Wishes:
-    """What is to be said of each token. top: how many alternatives, None for no log-probabilities; drafts: whether a
-    guard's drafts are shown as well."""
+    """What a client wants to be told of each token.
+
+    Attributes:
+        logprobs: log-probabilities; `top` alternatives with each.
+        explain: the saliency of each token.
+        risk: the calibrated risk of each word.
+        detectors: names of hallucination scores.
+        drafts: a guard's drafts, as they are written.
+    """
 
     logprobs: bool = False
     top: int = 0
@@ -63,13 +73,13 @@ class Wishes:
 
     @property
     def traced(self) -> bool:
-        """Whether it takes a trace."""
+        """Whether any of this needs a trace."""
         return self.explain or self.risk or bool(self.detectors)
 
 
 @dataclass(frozen=True)
 class Delta:
-    """Text that is final, with what is said of its tokens."""
+    """An event: text that is final, with the notes of its tokens."""
 
     index: int
     text: str
@@ -78,7 +88,7 @@ class Delta:
 
 @dataclass(frozen=True)
 class Drafted:
-    """What a guard is doing to what is not final yet, as `guard.events.Moment` has it."""
+    """An event: what a guard does to text that is not final yet (see `guard.events.Moment`)."""
 
     index: int
     moment: dict[str, Any]
@@ -86,7 +96,13 @@ class Drafted:
 
 @dataclass(frozen=True)
 class Finished:
-    """The end of a text. finish: "stop" or "length"; tokens: how many were written; extra: what stands beside it."""
+    """An event: the end of a text.
+
+    Attributes:
+        finish: "stop" or "length".
+        prompt_tokens, tokens: numbers of tokens read and generated.
+        extra: further fields of the reply, such as the name of the report.
+    """
 
     index: int
     finish: str
@@ -97,20 +113,27 @@ class Finished:
 
 @dataclass(frozen=True)
 class Failed:
-    """A text that was given up."""
+    """An event: a text could not be finished."""
 
     index: int
     error: BaseException
 
 
 def sample_id(seed: int, index: int) -> int:
-    """The number under which a text's draws are made: a function of its request's seed and its place in it alone."""
+    """The sample number of a text for random draws: a function of the request's seed and the text's index alone."""
     return int.from_bytes(hashlib.blake2b(f"{seed}:{index}".encode(), digest_size=8).digest(), "big") >> 1
 
 
 @dataclass(eq=False)
 class Row:
-    """One text. tell: takes its events, from any thread; brought: the text to explain, where none is to be written."""
+    """One text.
+
+    Attributes:
+        index: its number among the texts of its request.
+        sample: its sample number for random draws (see `sample_id`).
+        tell: takes the events of the text; may be called from any thread.
+        brought: the text that the client supplies; None: it is to be generated.
+    """
 
     query: Query
     way: Way
@@ -129,7 +152,7 @@ class Row:
         self.reset()
 
     def reset(self) -> None:
-        """Begin anew; nothing of the text has been told."""
+        """Start again. Allowed as long as no event of the text has been sent."""
         self.ids: list[int] = []
         self.pieces: list[str] = []
         self.odds: list[dict[str, Any] | None] = []
@@ -141,16 +164,16 @@ class Row:
 
     @property
     def key(self) -> tuple[Any, ...]:
-        """Rows with the same key may be worked on together."""
+        """Rows with the same key may share a batch."""
         return self.way, bool(self.query.pictures), self.wishes.traced, self.brought is not None
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more is to be written."""
+        """Whether the text is complete."""
         return self.finish is not None or self.cancelled
 
     def feed(self, token: int, tokenizer: Any, ends: frozenset[int], odds: dict[str, Any] | None = None) -> None:
-        """The next token of the text."""
+        """Append the next token of the text."""
         if self.ended:
             return
         self.ids.append(token)
@@ -171,12 +194,12 @@ class Row:
 
     @property
     def untold(self) -> bool:
-        """Whether its client has heard nothing of it yet."""
+        """Whether no event of the text has been sent yet."""
         return not self._told
 
     @property
     def _safe(self) -> int:
-        """Characters that no stop string can take back."""
+        """The number of leading characters that no stop string can remove any more."""
         if self._end is not None:
             return self._end
         if self.ended:
@@ -190,7 +213,7 @@ class Row:
         return len(self.text) - held
 
     def release(self) -> None:
-        """Tell the tokens whose text is final and of which everything is known that is to be said."""
+        """Send the tokens whose text is final and whose notes are complete."""
         ready = len(self.notes) if self.wishes.traced else len(self.ids)
         safe, end = self._safe, sum(map(len, self.pieces[: self._told]))
         text, tokens = "", []
@@ -209,7 +232,7 @@ class Row:
             self.tell(Delta(self.index, text, tokens))
 
     def _hidden(self, at: int) -> bool:
-        """Whether a token is none of the text: behind a stop string, or one that ends it."""
+        """Whether a token is not part of the text: it follows a stop string, or is an end-of-sequence token."""
         behind = self._end is not None and sum(map(len, self.pieces[:at])) >= self._end
         return behind or (at == len(self.ids) - 1 and self.finish == "stop" and not self.pieces[at])
 
@@ -223,11 +246,11 @@ class Row:
         return told
 
     def done(self, **extra: Any) -> None:
-        """Tell what is left, and the end."""
+        """Send the rest of the text and its end."""
         self.release()
         self.tell(Finished(self.index, self.finish or "stop", self.prompt_tokens, len(self.ids), extra))
 
     def fail(self, error: BaseException) -> None:
-        """Tell that it was given up."""
+        """Send that the text could not be finished."""
         self.finish = self.finish or "stop"
         self.tell(Failed(self.index, error))

@@ -1,4 +1,4 @@
-"""From settings to a server that listens."""
+"""Builds a server from its settings and binds its address."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SECONDS_TO_STOP = 30
 
 
 def risk_model(settings: ServeSettings, model: Any) -> RiskModel | None:
-    """The risk model that was named, or the one that ships with the model; None where there is none.
+    """The risk model that the settings name, or the one that ships with the model; None where there is none.
 
     Raises:
         InputError: the file cannot be used, or belongs to another architecture.
@@ -32,7 +32,7 @@ def risk_model(settings: ServeSettings, model: Any) -> RiskModel | None:
 
 
 def prepared(settings: ServeSettings, chat: Chat) -> uvicorn.Server:
-    """A server that has only to be run; `Ctrl-C` and SIGTERM let it finish what it is writing."""
+    """A server that is ready to run. On Ctrl-C and SIGTERM it finishes the texts that it is generating."""
     begin_log()
     app = Server(chat, settings, risk_model(settings, chat.model)).app()
     config = uvicorn.Config(
@@ -51,10 +51,10 @@ def prepared(settings: ServeSettings, chat: Chat) -> uvicorn.Server:
 
 
 def bound(settings: ServeSettings) -> socket.socket:
-    """The socket on which it is to listen.
+    """The socket that the server listens on.
 
     Raises:
-        InputError: the address is taken, or not this machine's.
+        InputError: the address is in use, or is not an address of this machine.
     """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)

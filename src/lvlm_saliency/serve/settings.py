@@ -1,4 +1,4 @@
-"""What a server is told when it starts: model, address, limits."""
+"""Settings of the server: model, address, limits."""
 
 from __future__ import annotations
 
@@ -19,14 +19,24 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 class ServeSettings:
     """Settings of a server.
 
-    model: as `load_model` takes it; name: what `/v1/models` calls it, default the model's own. host, port: where it
-    listens. keys: API keys, any of which opens it; none: no key is asked for. risk: file of a risk model, default the
-    one that ships with the model. url_hosts: hosts that pictures may be fetched from, none by default.
-    max_batch: texts decoded together; max_waiting: texts that may wait for their turn; retry_after: seconds that a
-    client is told to wait when the queue is full. max_body: bytes of a request; max_pictures, max_pixels: pictures of a
-    request, pixels of each; max_tokens: of an answer; max_choices: answers to one request. body_seconds: how long a
-    client may take to send its request. reports: explanations that are kept for their pages. log_content: write
-    prompts and answers into the log. calibrations: folder of guards that clients may calibrate; none: they may not.
+    Attributes:
+        model: as `load_model` takes it.
+        name: the model's name in `/v1/models`; empty: derived from `model`.
+        host, port: the address that the server listens on.
+        keys: accepted API keys; empty: no key is required.
+        risk: file of a risk model; None: the one that ships with the model.
+        url_hosts: hosts that pictures may be fetched from; empty: none.
+        max_batch: texts decoded together.
+        max_waiting: texts in the queue.
+        retry_after: seconds that a client is told to wait when the queue is full.
+        max_body: bytes of a request.
+        max_pictures, max_pixels: pictures of a request, pixels of each.
+        max_tokens: generated tokens of an answer.
+        max_choices: answers to one request.
+        body_seconds: seconds that a client may take to send its request.
+        reports: number of explanations that are kept for their pages.
+        log_content: write prompts and answers into the log.
+        calibrations: folder for guards that clients calibrate; None: they may not calibrate any.
     """
 
     model: str = "scenes"
@@ -51,21 +61,21 @@ class ServeSettings:
 
     @property
     def shown(self) -> str:
-        """The model's name as clients know it; of a folder only its last part."""
+        """The model's name as clients see it; of a folder only its last part."""
         return self.name or (Path(self.model).name if Path(self.model).is_absolute() else self.model)
 
     @property
     def on_loopback(self) -> bool:
-        """Whether only this machine can reach it."""
+        """Whether the server can be reached from this machine only."""
         return self.host in LOOPBACK
 
     def opens(self, key: str) -> bool:
-        """Whether this key is one of the server's; in constant time for each."""
+        """Whether a key is accepted. Each comparison takes constant time."""
         return any([hmac.compare_digest(key.encode(), own.encode()) for own in self.keys])
 
 
 def api_keys(file: str | Path | None) -> tuple[str, ...]:
-    """The keys of a file, one a line, or that of the environment variable LVLM_SALIENCY_API_KEY, where there is one.
+    """The API keys of a file, one per line; without a file, that of the environment variable LVLM_SALIENCY_API_KEY.
 
     Raises:
         InputError: the file cannot be read, or holds no key.

@@ -1,4 +1,4 @@
-"""Methods as clients name them, made safe to share a batch: seeds come from the request, files are out of reach."""
+"""Turns the methods that clients name into a `Way`: draws depend on the request's seed, files cannot be named."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from lvlm_saliency.serve.rows import Way
 PARAM = "lvlm_saliency.methods"
 WORD = re.compile(r"[a-z][a-z0-9_-]{0,40}")
 MOST_ROWS = 32
-"""Rows of a batch that one text may take (beams)."""
+"""The largest number of beams of one text."""
 MOST = {"samples": 32, "local_tries": 32, "beginnings": 32, "total_tries": 200}
-"""Knobs by which one request could keep the others waiting, and how far it may turn them."""
+"""Upper limits of settings by which one request could delay all others."""
 
 
 def way_of(
@@ -33,11 +33,14 @@ def way_of(
     top_p: float,
     own: Mapping[str, Sequence[Any]] = MappingProxyType({}),
 ) -> Way:
-    """How a text is decoded under these methods, each `name` or `name:setting=value,...`. own: those that this server
-    alone has, by name.
+    """How a text is decoded under some methods.
+
+    Args:
+        specs: each `name` or `name:setting=value,...`.
+        own: methods that exist on this server only (calibrated guards), by name.
 
     Raises:
-        Fault: a method that there is not, settings that it does not have, or methods that do not go together.
+        Fault: an unknown method or setting, or methods that cannot be combined.
     """
     try:
         methods = [_seeded(one) for spec in specs for one in own.get(spec) or _parsed(spec)]
@@ -53,7 +56,7 @@ def way_of(
         composed(methods)
     except LvlmSaliencyError as error:
         raise error if isinstance(error, Fault) else Fault(400, str(error), PARAM) from error
-    # A search says what it wrote when it is through, a method that takes words back when a sentence is settled.
+    # A search yields its text at the end; a method that rewrites sentences yields each sentence once it is settled.
     return Way(tuple(methods), looping, not looping, settles, sampled, temperature, top_p)
 
 
@@ -73,8 +76,10 @@ def _parsed(spec: str) -> list[Any]:
 
 
 def _seeded(one: Any) -> Any:
-    """The method with draws that depend on the number of its sample alone, and decided step by step: so a text is the
-    same whoever shares its batch, and stops where its own request says."""
+    """The method with draws that depend on the sample number alone, run step by step.
+
+    So a text does not depend on what else is in the batch, and stops where its own request says.
+    """
     one = one.seeded(0)
     knobs = {field.name for field in dataclasses.fields(one)}
     return dataclasses.replace(one, execution="stepwise") if "execution" in knobs else one

@@ -1,4 +1,4 @@
-"""The one thread that owns the model: rows wait in a bounded queue, and those that may share a batch do."""
+"""The one thread that runs the model: rows wait in a bounded queue and are decoded in batches."""
 
 from __future__ import annotations
 
@@ -23,19 +23,27 @@ from lvlm_saliency.serve.settings import ServeSettings
 
 log = logging.getLogger("lvlm_saliency.serve")
 LINGER, MOST_LINGER = 0.004, 0.04
-"""Seconds that rows wait for company: as long as others come within the first, or are being read, up to the second."""
+"""Seconds to wait for more rows for a batch.
+
+The worker waits while rows keep arriving within the first time, or requests are being read, but never longer than the
+second.
+"""
 
 
 class Errand(Protocol):
-    """Long work with the model, between answers."""
+    """A long job with the model that runs between answers."""
 
     def run(self, between: Callable[[], bool]) -> None:
-        """Do it, and raise nothing: it tells by itself what became of it. between: to be called wherever others may
-        have the model; false when there is no time left."""
+        """Do the job. It must raise nothing, and records its outcome itself.
+
+        Args:
+            between: call it wherever the model may be used for waiting requests; it serves them and returns False when
+                the server is stopping.
+        """
 
 
 class Worker(threading.Thread):
-    """Works on rows until it is told to stop."""
+    """The worker thread: serves rows until it is stopped."""
 
     def __init__(self, chat: Chat, settings: ServeSettings, metrics: Metrics, reports: Reports, risk: Any = None):
         super().__init__(name="lvlm-saliency-worker", daemon=True)
@@ -51,7 +59,7 @@ class Worker(threading.Thread):
 
     @contextlib.contextmanager
     def expecting(self) -> Iterator[None]:
-        """While this is open a request is being read, whose rows may share the next batch."""
+        """A context in which a request is being read; the next batch waits for its rows a little."""
         with self._change:
             self._arriving += 1
         try:
@@ -62,7 +70,7 @@ class Worker(threading.Thread):
                 self._change.notify()
 
     def submit(self, rows: Sequence[Row]) -> None:
-        """Put the rows of one request into the queue, all or none.
+        """Put the rows of one request into the queue, all or none of them.
 
         Raises:
             Fault: the queue is full (429), or the server is stopping (503).
@@ -82,20 +90,20 @@ class Worker(threading.Thread):
             self._change.notify()
 
     def take_on(self, errand: Errand) -> None:
-        """Long work, which begins when nobody waits for an answer."""
+        """Queue a long job, which starts when no request is waiting."""
         with self._change:
             self._errands.append(errand)
             self._change.notify()
 
     def stop(self) -> None:
-        """Take no more rows, finish those that are there, and end."""
+        """Accept no more rows, finish those in the queue, and end the thread."""
         with self._change:
             self._stopping = True
             self._change.notify()
 
     @property
     def waiting(self) -> int:
-        """Rows in the queue."""
+        """The number of rows in the queue."""
         return len(self._waiting)
 
     # --- in the thread ---
@@ -108,7 +116,7 @@ class Worker(threading.Thread):
                 self._errands.pop(0).run(self._between)
 
     def _between(self) -> bool:
-        """Answer who waits; whether there is time for anything else."""
+        """Serve the waiting rows; returns whether a long job may go on."""
         while not self._stopping and (batch := self._next()):
             self._serve(batch)
         return not self._stopping
@@ -120,7 +128,7 @@ class Worker(threading.Thread):
         self.metrics.gauge("running", 0)
 
     def _wait(self) -> bool:
-        """Wait until there is something to do; false at the end."""
+        """Wait until there is something to do; False when the thread is to end."""
         with self._change:
             while not self._waiting and not self._errands:
                 if self._stopping:
@@ -130,7 +138,7 @@ class Worker(threading.Thread):
             return bool(self._waiting) or not self._stopping
 
     def _linger(self) -> None:
-        """Let others come, who may share the batch."""
+        """Wait a little for more rows that may share the batch."""
         last, seen = time.monotonic() + MOST_LINGER, 0
         while 0 < len(self._waiting) < self.settings.max_batch and not self._stopping:
             if (len(self._waiting) == seen and not self._arriving) or time.monotonic() > last:
@@ -139,7 +147,7 @@ class Worker(threading.Thread):
             self._change.wait(LINGER)
 
     def _next(self) -> list[Row]:
-        """The longest waiting row and others that may share its batch; none where nobody waits."""
+        """The row that has waited longest, and others that may share its batch; empty if the queue is."""
         with self._change:
             self._waiting = [row for row in self._waiting if not row.cancelled]
             if not self._waiting:
@@ -158,7 +166,7 @@ class Worker(threading.Thread):
         begin = time.perf_counter()
         try:
             self._answer(rows, inputs)
-        # The thread must outlive whatever a model, a driver or a picture does: the rows fail, the server goes on.
+        # The thread must survive any error of a model, a driver or a picture: the rows fail, the server goes on.
         except Exception as error:
             self._recover(rows, error)
         for row in rows:
@@ -168,11 +176,11 @@ class Worker(threading.Thread):
         log.debug("batch", extra={"told": {"rows": len(rows), "seconds": round(time.perf_counter() - begin, 4)}})
 
     def _read(self, rows: list[Row]) -> tuple[list[Row], Any]:
-        """The rows that the model can take, and their inputs; None where these are yet to be made."""
+        """The rows whose prompts can be encoded, and their inputs; None for inputs that are still to be encoded."""
         if len(rows) > 1 and rows[0].brought is None:
             try:
                 inputs = self.chat.encode([row.query for row in rows], max(row.max_tokens for row in rows))
-            # Whatever it is, it may be the fault of one of them: they are read one by one.
+            # One of the rows may be to blame, whatever the error is: they are encoded one by one.
             except Exception as error:
                 log.debug("a batch could not be encoded: %s", type(error).__name__)
             else:
@@ -184,9 +192,10 @@ class Worker(threading.Thread):
         return [row for row in rows if self._fits(row, known)], None
 
     def _fits(self, row: Row, known: dict[int, int]) -> bool:
-        """Whether the model can take the row by itself; tells its client why not, so that it spoils no batch.
+        """Whether the row's prompt can be encoded and fits the model; if not, its client is told why.
 
-        known: lengths of prompts by their query, as choices of one request share theirs.
+        Args:
+            known: lengths of prompts by the `id` of their query: the choices of one request share one query.
         """
         try:
             if id(row.query) not in known:
@@ -219,7 +228,7 @@ class Worker(threading.Thread):
         self._tell(rows, answers)
 
     def _tell(self, rows: list[Row], answers: list[Answer]) -> None:
-        """What is said of finished texts."""
+        """Send the ends of finished texts, with their explanations."""
         traced = [row for row in rows if row.wishes.traced and not row.cancelled]
         extras: dict[int, dict[str, Any]] = {id(row): {} for row in rows}
         if traced:
@@ -240,7 +249,7 @@ class Worker(threading.Thread):
                 row.done(**extras[id(row)])
 
     def _recover(self, rows: list[Row], error: Exception) -> None:
-        """Rows of a batch that failed: one by one where nothing was told yet, so that only the culprit fails."""
+        """Retry the rows of a failed batch one by one, where no event was sent yet, so that only the culprit fails."""
         known = isinstance(error, (LvlmSaliencyError, torch.OutOfMemoryError))
         if not known:
             log.exception("a batch failed")

@@ -1,2 +1,5 @@
-"""Guards that people calibrate over the API: labelled pictures come in one by one (`labels`), are kept below the
-operator's folder (`store`), learned from by the worker between answers (`job`), and give a method (`paths`)."""
+"""Guards that clients calibrate over the API.
+
+Labelled pictures arrive one by one (`paths`, `labels`) and are kept below the operator's folder (`store`). The worker
+calibrates a guard from them between answers (`job`), and the guard becomes a method of this server.
+"""

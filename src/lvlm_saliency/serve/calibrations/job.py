@@ -1,4 +1,4 @@
-"""A calibration as work for the worker: what `guard calibrate` does, with answers served between its steps."""
+"""A calibration as a long job of the worker: `guard calibrate`, with requests served between its steps."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from lvlm_saliency.serve.faults import Fault
 
 log = logging.getLogger("lvlm_saliency.serve")
 BATCH = 4
-"""Texts between two looks at who waits for an answer."""
+"""Texts that a calibration processes before waiting requests are served."""
 TOLD = "on pictures it never saw"
 NEVER = "no threshold keeps that promise, so this guard never acts: label more pictures, or allow a larger loss"
 
 
 class Ended(Exception):
-    """The calibration was given up, or the server stops."""
+    """The calibration was cancelled, or the server is stopping."""
 
 
 @dataclass
 class Listener:
-    """Notes how far a study is, and lets others have the model between two of its steps."""
+    """Records a study's progress, and serves waiting requests between two of its steps."""
 
     found: Calibration
     between: Callable[[], bool]
@@ -57,13 +57,13 @@ class Listener:
 
 
 class Job:
-    """One calibration."""
+    """One calibration, for `Worker.take_on`."""
 
     def __init__(self, found: Calibration, all_of_them: Calibrations, chat: Chat, model: str):
         self.found, self.store, self.chat, self.model = found, all_of_them, chat, model
 
     def run(self, between: Callable[[], bool]) -> None:
-        """Calibrate. between: serves who waits; false when the server stops."""
+        """Calibrate, and record the outcome. between: serves waiting requests; False when the server is stopping."""
         found = self.found
         if found.status == "given up":
             return
@@ -79,7 +79,7 @@ class Job:
             found.status = "given up"
         except LvlmSaliencyError as error:
             found.status, found.problem = "failed", self._without_paths(str(error))
-        # The worker must outlive whatever a study does.
+        # The worker thread must survive any error of a study.
         except Exception:
             log.exception("a calibration failed")
             found.status, found.problem = "failed", "the calibration failed; the server's log says more"
@@ -107,24 +107,29 @@ class Job:
         page = Calibrate(recall_loss=found.recall_loss, risk=found.risk).run(lab)
         page.command = lab.command
         page.write(result)
-        shutil.rmtree(lab.kept)  # what it traced: it holds the labels, and nobody goes on with it
+        shutil.rmtree(lab.kept)  # traces for resuming; they hold users' labels, and a finished study is not resumed
         found.reached = dict(Preset.read(result / PRESET).record.get(TOLD, {}))
 
     def _command(self) -> str:
-        """What does the same on a command line, for the page."""
+        """The command line that does the same, for the page."""
         model, found = Path(self.model), self.found
         words = ["lvlm-saliency", "guard", "calibrate", "--model", model.name if model.is_absolute() else self.model]
         words += ["--labels", "labels.jsonl", "--recall-loss", f"{found.recall_loss:g}", "--batch-size", str(BATCH)]
         return shlex.join([*words, *([] if found.risk else ["--no-risk"]), "--out", "guard"])
 
     def _without_paths(self, text: str) -> str:
-        """A message without the server's folders in it."""
+        """A message with the server's folders removed."""
         return text.replace(f"{self.found.folder}/", "").replace(str(self.found.folder), "")
 
 
 def least_loss(pictures: int, risk: bool) -> float:
-    """The smallest share of correct objects that so many pictures can promise anything about: one more than those that
-    thresholds are taken from, turned over. Raises `Fault` where the pictures are too few for parts of their own."""
+    """The smallest loss of recall (a fraction) that can be guaranteed from so many pictures.
+
+    It is 1 / (n + 1) for n calibration pictures, as in conformal risk control (see `stats/conformal.py`).
+
+    Raises:
+        Fault: too few pictures for a calibration part of their own.
+    """
     from lvlm_saliency.studies.calibrate.parts import ASKED_SHARES, CALIBRATE, SHARES, sizes
 
     try:

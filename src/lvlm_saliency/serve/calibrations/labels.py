@@ -1,4 +1,4 @@
-"""Labelled texts of a picture, as a client sends them, checked before anything is kept of them."""
+"""Checks the labelled texts of a picture that a client sends, before anything is stored."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from lvlm_saliency.serve.pictures import content_of
 from lvlm_saliency.serve.settings import ServeSettings
 
 NAME = re.compile(r"[^\W\d_]+(?:[ '\u2019-][^\W\d_]+)*")
-"""An object's name: it becomes a line of a vocabulary, so nothing but words may stand in it."""
+"""What an object's name must match: it becomes a line of a vocabulary file, so only words are allowed."""
 LONGEST_NAME, LONGEST_TEXT, MOST_TEXTS, MOST_SPANS = 60, 20_000, 32, 500
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """A picture's bytes and its texts: rows of a file of labelled texts, without the picture's name."""
+    """A picture's bytes, and the rows of a file of labelled texts, which do not name the picture yet."""
 
     picture: bytes
     rows: Sequence[Mapping[str, Any]]
@@ -31,7 +31,7 @@ def labelled(body: Mapping[str, Any], settings: ServeSettings) -> Labelled:
     """`{"image": data URL, "texts": [{"prompt", "text", "spans": [{"start", "end", "hallucinated", "name"}]}]}`.
 
     Raises:
-        Fault: what it holds wrongly.
+        Fault: a field that is wrong.
     """
     known(body, {"image", "texts"})
     picture = content_of(text(body.get("image"), "image"), "image", max_pixels=settings.max_pixels)
@@ -63,7 +63,7 @@ def _row(given: Any, place: str) -> dict[str, Any]:
 
 
 def check_readable(rows: Sequence[Mapping[str, Any]], picture: Any, tokenizer: Any) -> None:
-    """Raise `Fault` where a study could not read these rows; picture: the file of their picture."""
+    """Raise `Fault` if a study could not read these rows. picture: the file of their picture."""
     from lvlm_saliency.studies.label_files import read_text_of
 
     for at, row in enumerate(rows):
@@ -74,7 +74,7 @@ def check_readable(rows: Sequence[Mapping[str, Any]], picture: Any, tokenizer: A
 
 
 def in_singular(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The rows with plurals of objects that are also named in the singular under that one name."""
+    """The rows, with each plural name replaced by its singular if that is a name in the rows as well."""
     names = {span["name"] for row in rows for span in row["spans"]}
     single = {plural(name): name for name in names}
     return [

@@ -1,4 +1,4 @@
-"""The paths under /v1/calibrations: begin one, bring labelled pictures, start it, look at it, fetch the guard."""
+"""The HTTP paths under /v1/calibrations: begin one, add labelled pictures, start it, see its state, fetch the guard."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PATH = "/v1/calibrations"
 
 
 class Paths:
-    """What each path does. store: None where the operator allows no calibrations."""
+    """The handlers of the paths. store: None where the operator allows no calibrations."""
 
     def __init__(self, store: Calibrations | None, chat: Chat, worker: Worker, settings: ServeSettings):
         self._store, self.chat, self.worker, self.settings = store, chat, worker, settings
@@ -41,26 +41,26 @@ class Paths:
 
     @property
     def store(self) -> Calibrations:
-        """Raises `Fault` where there is none."""
+        """The store. Raises `Fault` where calibrations are not allowed."""
         if self._store is None:
             raise Fault(403, "this server calibrates no guards: it is started with --calibrations DIR")
         return self._store
 
     async def begin(self, request: Request) -> Response:
-        """A new calibration."""
+        """Begin a new calibration."""
         store = self.store
         known(parsed(await body_of(request, self.settings)), set())
         return JSONResponse(store.begin().view(), 201)
 
     async def add(self, name: str, request: Request) -> Response:
-        """A picture with its labelled texts."""
+        """Add a picture with its labelled texts."""
         found = self.store.one(name)
         content = await body_of(request, self.settings)
         await asyncio.to_thread(lambda: self.store.add(found, labelled(parsed(content), self.settings)))
         return JSONResponse(found.view())
 
     async def start(self, name: str, request: Request) -> Response:
-        """Calibrate, when the worker has time."""
+        """Queue the calibration; it runs when no request is waiting."""
         found = self.store.one(name)
         body = parsed(await body_of(request, self.settings))
         known(body, {"recall_loss", "risk"})
@@ -83,17 +83,17 @@ class Paths:
         self.worker.take_on(Job(found, self.store, self.chat, self.settings.model))
 
     async def look(self, name: str) -> Response:
-        """How far it is."""
+        """The state of a calibration."""
         return JSONResponse(self.store.one(name).view())
 
     async def give_up(self, name: str) -> Response:
-        """Stop it, and forget its pictures. A guard that it made stays."""
+        """Cancel a calibration and delete its pictures. A guard that it made stays."""
         found = self.store.one(name)
         await asyncio.to_thread(self.store.give_up, found)
         return JSONResponse(found.view())
 
     async def archive(self, name: str) -> Response:
-        """The guard's files."""
+        """The guard's files as a ZIP archive."""
         content = await asyncio.to_thread(self.store.archive, self.store.one(name))
         head: dict[str, Any] = {"Content-Disposition": 'attachment; filename="guard.zip"'}
         return Response(content, media_type="application/zip", headers=head)

@@ -1,4 +1,4 @@
-"""Calibrations that were begun, and the guards that came of them, in folders of the server's own naming."""
+"""The calibrations of a server and the guards that they made, in folders whose names the server chooses."""
 
 from __future__ import annotations
 
@@ -22,18 +22,29 @@ from lvlm_saliency.serve.calibrations.labels import Labelled, check_readable
 from lvlm_saliency.serve.faults import Fault
 
 MOST_OPEN, MOST_GUARDS, MOST_PICTURES, MOST_BYTES = 4, 32, 2000, 2**30
-"""Calibrations that are not finished; guards that are offered; pictures of one calibration, bytes of them."""
+"""Limits: unfinished calibrations, guards offered, pictures of one calibration, and their bytes."""
 FOLDER, OPEN = re.compile(r"guard-([1-9][0-9]{0,5})"), re.compile(r"open-[0-9a-f]{16}")
 PRESET, RESULT = "guard.yaml", "result"
 KEPT = (".yaml", ".safetensors", ".txt", ".html", ".json")
-"""Endings of the files of a guard that are handed out."""
+"""Suffixes of the files of a guard that a client may download."""
 
 
 @dataclass
 class Calibration:
-    """One, from the first picture to the guard. status: "open" (pictures come in), "waiting", "running", "finished",
-    "failed", "given up"; stage, done, total: how far it is; reached: what the guard did on pictures that nothing was
-    learned from."""
+    """A calibration, from its first picture to the guard.
+
+    Attributes:
+        status: "open" (pictures may be added), "waiting", "running", "finished", "failed" or "given up".
+        rows: labelled texts.
+        received: number of pictures received, which numbers their files.
+        size: bytes of the pictures.
+        recall_loss: the fraction of correct objects that the guard may lose.
+        risk: whether a risk model is fitted as well.
+        stage, done, total: progress.
+        guard: the name of the finished guard.
+        reached: figures of the guard on held-out pictures.
+        problem: why it failed.
+    """
 
     name: str
     folder: Path
@@ -54,17 +65,17 @@ class Calibration:
 
     @property
     def unfinished(self) -> bool:
-        """Whether it holds a place."""
+        """Whether it counts towards the limit of unfinished calibrations."""
         return self.status in ("open", "waiting", "running")
 
     def view(self) -> dict[str, Any]:
-        """What a client is told of it."""
+        """The JSON that a client gets."""
         told = ("status", "pictures", "stage", "done", "total", "notes", "guard", "reached", "problem")
         return {"id": self.name, "object": "calibration", **{name: getattr(self, name) for name in told}}
 
 
 class Calibrations:
-    """All of a server's. root: the operator's folder; every name in it is the server's own."""
+    """All calibrations and guards of a server. root: the operator's folder; the server chooses every name in it."""
 
     def __init__(self, root: Path, model: Any, tokenizer: Any):
         self.root, self.model, self.tokenizer = root, model, tokenizer
@@ -77,13 +88,13 @@ class Calibrations:
         except InputError as error:
             raise InputError(f"another server keeps its guards in {root}: give each its own --calibrations") from error
         for folder in sorted(root.iterdir()):
-            if OPEN.fullmatch(folder.name):  # pictures that a server which was killed left behind
+            if OPEN.fullmatch(folder.name):  # pictures left behind by a server that was killed
                 shutil.rmtree(folder)
             elif FOLDER.fullmatch(folder.name) and (folder / PRESET).is_file():
                 self._offer(folder)
 
     def _offer(self, folder: Path) -> None:
-        """Offer the guard of a folder, where it was calibrated for such a model."""
+        """Offer the guard of a folder, if it was calibrated for this model's architecture."""
         preset = Preset.read(folder / PRESET)
         if all(preset.model.get(name) == value for name, value in model_of(self.model).items()):
             for method in preset.methods:
@@ -93,7 +104,7 @@ class Calibrations:
     # --- from requests ---
 
     def begin(self) -> Calibration:
-        """A new one. Raises `Fault` where too many are under way."""
+        """Begin a calibration. Raises `Fault` if there are too many unfinished ones, or too many guards."""
         with self._lock:
             if sum(one.unfinished for one in self._known.values()) >= MOST_OPEN:
                 raise Fault(409, f"{MOST_OPEN} calibrations are under way: finish or delete one of them")
@@ -115,7 +126,7 @@ class Calibrations:
             return self._known[name]
 
     def add(self, found: Calibration, given: Labelled) -> None:
-        """A labelled picture. Raises `Fault`: what cannot be read, or more than one calibration may hold."""
+        """Add a labelled picture. Raises `Fault` if it cannot be read, or the calibration holds too much already."""
         with self._lock:
             if found.status != "open":
                 raise Fault(409, f"this calibration is {found.status}: it takes no more pictures")
@@ -137,7 +148,7 @@ class Calibrations:
             found.rows += [{"image": file.name, **row} for row in given.rows]
 
     def give_up(self, found: Calibration) -> None:
-        """Forget one that is not finished; what runs ends at its next step."""
+        """Cancel an unfinished calibration; a running one ends at its next step."""
         with self._lock:
             if not found.unfinished:
                 return
@@ -160,7 +171,7 @@ class Calibrations:
     # --- from the worker ---
 
     def keep(self, found: Calibration) -> str:
-        """Give the guard in `RESULT` a name of its own and offer it; the name."""
+        """Give the guard in `RESULT` a new name, offer it, and return the name."""
         with self._lock:
             numbers = [int(known[1]) for one in self.root.iterdir() if (known := FOLDER.fullmatch(one.name))]
             name = f"guard-{max(numbers, default=0) + 1}"
@@ -169,12 +180,12 @@ class Calibrations:
         return name
 
     def clear(self, found: Calibration) -> None:
-        """Remove a calibration's pictures and labels."""
+        """Delete a calibration's pictures and labels."""
         found.rows.clear()
         shutil.rmtree(found.folder, ignore_errors=True)
 
     def close(self) -> None:
-        """Remove the pictures and labels of all that are not finished."""
+        """Delete the pictures and labels of all unfinished calibrations."""
         for found in list(self._known.values()):
             self.clear(found)
         self._held.close()
