@@ -29,7 +29,7 @@ HEADERS = {
 
 def check(request: Request, settings: ServeSettings) -> None:
     """Check the API key and the host name of a request. Raises `Fault`."""
-    # Otherwise a foreign page whose host name resolves to this machine could reach a server on loopback (DNS rebinding).
+    # Otherwise a foreign page whose host name resolves to this machine could reach it (DNS rebinding).
     if settings.on_loopback and (host := _host(request)) not in LOOPBACK:
         raise Fault(403, f"this server answers to localhost only, not to {host[:80]!r}")
     if not settings.keys or request.url.path in OPEN or is_report(request):
