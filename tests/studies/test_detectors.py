@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +13,7 @@ from scipy.special import expit
 from lvlm_saliency.cli import main
 from lvlm_saliency.detection.registry import detector
 from lvlm_saliency.errors import InputError, SettingError
+from lvlm_saliency.risk.model import SHIPPED, RiskModel
 from lvlm_saliency.studies.areas import Draws, simultaneous
 from lvlm_saliency.studies.detect.mentions import NEAR
 from lvlm_saliency.studies.detect.published import fits
@@ -20,7 +22,7 @@ from lvlm_saliency.studies.detect.published.cost import Cost
 from lvlm_saliency.studies.detect.published.gather import Words
 from lvlm_saliency.studies.detect.published.judge import POOLED, Sample
 from lvlm_saliency.studies.detect.published.page import page
-from lvlm_saliency.studies.detect.published.rows import CLASSES, Row, chosen, rows_of
+from lvlm_saliency.studies.detect.published.rows import CLASSES, Row, chosen, rows_of, settings_of
 from lvlm_saliency.studies.detect.published.study import Published, judged
 
 LAB = SimpleNamespace(setup=lambda: {"model": "made up"})
@@ -275,3 +277,14 @@ def test_detectors_on_files_in_cocos_format(coco, tmp_path):
     assert found["risk", POOLED, FIRST]["auroc"] > 0.8
     page = (tmp_path / "detectors" / "page.md").read_text()
     assert "Ours beside the published ones" in page
+
+
+def test_what_was_kept_of_one_risk_model_is_not_read_as_anothers(tmp_path):
+    ships = RiskModel.load(SHIPPED)
+    other = replace(ships, offset=ships.offset + 1)
+    other.save(tmp_path / "other.safetensors")
+    rows = [row("risk"), row("risk", model=ships), row("risk", model=other)]
+    rows += [row("risk", model=tmp_path / "other.safetensors"), row("svar")]
+    first, same, unlike, from_file, none = (settings_of(one) for one in rows)
+    assert first == same != unlike == from_file
+    assert "model" not in none

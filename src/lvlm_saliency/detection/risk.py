@@ -41,6 +41,10 @@ class Risk(Detector):
             reading.scores[self.name] = risks.double().numpy()
         return float(reading.scores[self.name][token])
 
+    def digest(self) -> str:
+        """SHA-256 of the risk model that it reads, in hexadecimal."""
+        return self._opened().digest()
+
     def _opened(self) -> Any:
         from lvlm_saliency.risk.model import SHIPPED, RiskModel
 

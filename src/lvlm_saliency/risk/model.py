@@ -5,6 +5,7 @@ A file holds only arrays (safetensors), no code; reading it and predicting need 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -183,6 +184,10 @@ class RiskModel:
     def save(self, path: str | Path) -> None:
         """Write the model as one safetensors file; the same model gives the same bytes."""
         saved.write(self, path)
+
+    def digest(self) -> str:
+        """SHA-256 of the file that `save` writes, in hexadecimal."""
+        return hashlib.sha256(saved.as_bytes(self)).hexdigest()
 
     @classmethod
     def load(cls, path: str | Path) -> RiskModel:

@@ -27,6 +27,11 @@ WHOLE = ("objects", "start", "left", "right", "feature")
 
 def write(model: Any, path: str | Path) -> None:
     """Write a `RiskModel` as one safetensors file; the same model gives the same bytes."""
+    write_bytes(path, as_bytes(model))
+
+
+def as_bytes(model: Any) -> bytes:
+    """The file of a `RiskModel`."""
     from safetensors.numpy import save
 
     numbers = {"fill": model.fill, "mean": model.mean, "scale": model.scale, "objects": model.objects, **model.arrays}
@@ -36,7 +41,7 @@ def write(model: Any, path: str | Path) -> None:
     head = {"groups": model.groups, "layers": model.layers, "features": model.features, "kind": model.kind}
     arrays = {name: np.ascontiguousarray(values) for name, values in numbers.items()}
     metadata = {KEY: json.dumps({"format": FORMAT, **head, "about": model.about})}
-    write_bytes(path, in_order(save(arrays, metadata={**metadata, SEAL: seal(arrays, metadata)})))
+    return in_order(save(arrays, metadata={**metadata, SEAL: seal(arrays, metadata)}))
 
 
 def read(path: str | Path) -> dict[str, Any]:

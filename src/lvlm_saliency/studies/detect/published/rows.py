@@ -9,6 +9,7 @@ from typing import Any
 from lvlm_saliency.detection.base import NOMINAL, Depth, Detector
 from lvlm_saliency.detection.fitted import Fittable
 from lvlm_saliency.detection.registry import detector, detectors
+from lvlm_saliency.detection.risk import Risk
 from lvlm_saliency.errors import SettingError, did_you_mean
 
 OTHER_MODES: dict[str, tuple[dict[str, Any], ...]] = {
@@ -97,8 +98,8 @@ def rows_of(names: Sequence[str], several_tokens: bool) -> list[Row]:
             if where != one.where:
                 found.append(Row(f"{name} at {where}", detector(name, where=where), fits=found[-1].fits))
         for settings in OTHER_MODES.get(name, ()):
-            told = ", ".join(f"{key} {value}" for key, value in settings.items() if key != "subtokens")
-            found.append(Row(f"{name} ({told})", detector(name, **settings), main=name in OURS, fits=learns))
+            told = [key if value is True else f"{key} {value}" for key, value in settings.items() if key != "subtokens"]
+            found.append(Row(f"{name} ({', '.join(told)})", detector(name, **settings), main=name in OURS, fits=learns))
         if name == "lens-cosine":
             found.append(Row(f"{name} (less class means)", one, fits=True))
         if several_tokens and one.granularity == "token" and not isinstance(one, Fittable):
@@ -110,7 +111,9 @@ def rows_of(names: Sequence[str], several_tokens: bool) -> list[Row]:
 def settings_of(row: Row) -> dict[str, str]:
     """The detector's settings, for the name of what is kept."""
     values = {field.name: getattr(row.detector, field.name) for field in fields(row.detector)}
-    return {name: repr(value) for name, value in values.items() if name not in ("weights", "model")}
+    told = {name: repr(value) for name, value in values.items() if name not in ("weights", "model")}
+    # Another risk model gives other scores: what was kept of the one before must not be read as its own.
+    return {**told, "model": row.detector.digest()} if isinstance(row.detector, Risk) else told
 
 
 def layers_of(row: Row, depth: Depth) -> list[int]:
