@@ -91,7 +91,8 @@ architectures: setup
 # Every study on the shipped model, offline; what was measured before is read from runs/studies, not measured again.
 studies: setup
 	$(BIN)/lvlm-saliency study all --out runs/studies
-	$(BIN)/python docs/publish_studies.py --source runs/studies --out docs/studies --summary docs/results.md
+	$(BIN)/python docs/publish_studies.py --source runs/studies --out docs/studies --summary docs/results.md \
+		--detectors docs/detectors.md
 
 # Every method on the shipped model, captions and questions; what was written before is kept, not written again.
 results: setup

@@ -32,6 +32,9 @@ def main() -> None:
     parser.add_argument(
         "--summary", type=Path, help="page beside --out: write each study's first finding between its marks"
     )
+    parser.add_argument(
+        "--detectors", type=Path, help="page beside --out: write the table of all detectors between its marks"
+    )
     options = parser.parse_args()
     found = finished(options.source)
     if not found:
@@ -42,6 +45,8 @@ def main() -> None:
     (options.out / "README.md").write_text(index(known), encoding="utf-8")
     if options.summary is not None:
         between_marks(options.summary, "studies", headlines(known, options.out.name))
+    if options.detectors is not None and "detectors" in known:
+        between_marks(options.detectors, "table", detectors_table(options.out / "detectors", known["detectors"]))
 
 
 def finished(folder: Path) -> dict[str, dict[str, Any]]:
@@ -95,6 +100,15 @@ def headlines(found: dict[str, dict[str, Any]], folder: str) -> list[str]:
         title = f"[{escaped(study['title'])}]({folder}/{name}/page.md)"
         lines.append(f"- {title} {MARKS[one['verdict']]} **{one['verdict']}**: {escaped(one['text'])}")
     return [*_weights(found), *lines, "", *_made_together(found)]
+
+
+def detectors_table(folder: Path, study: dict[str, Any]) -> list[str]:
+    """The main table of the published comparison of detectors, and how it was made, for a page beside its folder."""
+    page = (folder / "page.md").read_text(encoding="utf-8")
+    section = page.split("\n## The table\n")[1].split("\n## ")[0].strip()
+    beside = f"{folder.parent.name}/{folder.name}"
+    lines = section.replace("](forest.png)", f"]({beside}/forest.png)").replace("](cost.png)", f"]({beside}/cost.png)")
+    return [*lines.splitlines(), "", f"`{study['command']}`; {_made(study)}"]
 
 
 def _weights(found: dict[str, dict[str, Any]]) -> list[str]:

@@ -136,3 +136,20 @@ def test_the_first_finding_of_each_study_stands_between_its_marks_in_the_summary
     summary.write_text("no marks")
     with pytest.raises(SystemExit, match="does not hold"):
         publish("--source", source, "--out", tmp_path / "docs", "--summary", summary)
+
+
+def test_the_table_of_detectors_stands_in_their_page_too(publish, tmp_path):
+    source, out = tmp_path / "runs", tmp_path / "docs/studies"
+    study(source / "detectors", "Detectors", Finding(HOLDS, "Yes."))
+    table = "## The table\n\n![Forest.](forest.png)\n\n| a |\n|---|\n| 1 |\n\n## Ours\n\nMore.\n"
+    (source / "detectors/page.md").write_text(f"# Detectors\n\n{table}", encoding="utf-8")
+    page = tmp_path / "docs/detectors.md"
+    page.parent.mkdir()
+    page.write_text("Before.\n<!-- table -->\nold\n<!-- end of table -->\nAfter.\n", encoding="utf-8")
+    publish("--source", source, "--out", out, "--detectors", page)
+    text = page.read_text(encoding="utf-8")
+    assert "![Forest.](studies/detectors/forest.png)\n\n| a |\n|---|\n| 1 |\n\n`lvlm-saliency study detectors`" in text
+    assert text.startswith("Before.\n<!-- table -->\n")
+    assert text.endswith("\n<!-- end of table -->\nAfter.\n")
+    assert "old" not in text
+    assert "More." not in text
