@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 STREAM = 0x53475253
 """Second half of the key, so that other uses of the same seed draw other numbers."""
@@ -30,7 +31,7 @@ def fresh_seed() -> int:
     return int(torch.randint(2**62, ()).item())
 
 
-def pick(weights: Sequence[float], u: float) -> int:
+def pick(weights: Sequence[float] | NDArray[np.float64], u: float) -> int:
     """The index at which the cumulative sum of `weights` (which need not sum to 1) passes the share `u` in [0, 1)."""
     cumulative = np.cumsum(np.asarray(weights, dtype=np.float64))
     return min(int(np.searchsorted(cumulative, u * cumulative[-1], side="right")), len(weights) - 1)

@@ -48,21 +48,19 @@ class Judge:
 
     def risk(self, name: str, odds: float | None, margin: float | None) -> float | None:
         """The final risk of an object, None where there is nothing to judge it by."""
-        share = None if odds is None else expit(odds)
-        if self.mode == "both" and margin is None:
-            return share
-        if self.mode == "both" and odds is None:
-            return expit(margin) if self.calibration is None else self._asked(name, margin)
-        if (self.mode == "ask" and margin is None) or (self.mode == "risk" and odds is None):
-            return None
-        if self.calibration is None:
-            return share if self.mode == "risk" else expit(margin)
-        found = self.calibration.risk(self.mode, name, share, margin)
-        return max(share, found) if self.mode == "both" and share >= self._high else found
-
-    def _asked(self, name: str, margin: float) -> float:
-        known = "ask" in self.calibration.modes
-        return self.calibration.risk("ask", name, None, margin) if known else expit(margin)
+        share, known = None if odds is None else expit(odds), self.calibration
+        if self.mode == "risk":
+            return share if share is None or known is None else known.risk("risk", name, share, margin)
+        if margin is None:  # the model was not asked
+            return share if self.mode == "both" else None
+        if known is None:
+            return expit(margin)
+        if self.mode == "ask":
+            return known.risk("ask", name, share, margin)
+        if share is None:  # the answer alone, which a calibration of both stages may not weigh
+            return known.risk("ask", name, None, margin) if "ask" in known.modes else expit(margin)
+        found = known.risk("both", name, share, margin)
+        return max(share, found) if share >= self._high else found
 
 
 def judge_of(

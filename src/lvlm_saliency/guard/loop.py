@@ -111,6 +111,7 @@ class _Run:
         outputs = hf.prefill(self.model, generation.input_ids, self.config, generation.model_kwargs)
         kwargs = hf.advanced(self.model, outputs, generation.model_kwargs)
         prompt = self.session.prompt
+        assert prompt is not None  # the decode loop has set it
         return Start(generation.input_ids, kwargs, hf.cache_of(kwargs), outputs.logits[:, -1], prompt)
 
     # --- writing ---

@@ -77,10 +77,10 @@ def _further(row: Row, length: int) -> int | None:
     if rules.end is None:
         row.lenient = True
         return None
-    return _ended(row)
+    return _ended(row, rules.end)
 
 
-def _ended(row: Row) -> int:
+def _ended(row: Row, end: int) -> int:
     """The text ends before the sentence in question."""
     start = row.draft.start
     row.back(start)
@@ -88,7 +88,7 @@ def _ended(row: Row) -> int:
     row.events.append(Event(first.word, first.object, None, first.risk, "dropped", tuple(row.tries)))
     row.tries = []
     row.tally.ended += 1
-    row.draft.append(row.rules.end)
+    row.draft.append(end)
     row.notes.append(Note(float("nan"), float("nan"), None))
     row.draft.settle(len(row.draft.text))
     row.ended, row.done = "stop", True

@@ -9,7 +9,7 @@ from lvlm_saliency.guard import rewriting
 from lvlm_saliency.guard.attributes import said
 from lvlm_saliency.guard.claims import Check, Claim, Note, Rules
 from lvlm_saliency.guard.draft import Draft
-from lvlm_saliency.guard.events import Event, Moment, Tally, Try
+from lvlm_saliency.guard.events import Action, Event, Moment, Tally, Try
 from lvlm_saliency.guard.sentences import is_sentence
 from lvlm_saliency.guard.verdicts import Judged
 from lvlm_saliency.guard.words import Mention
@@ -205,9 +205,11 @@ class Row:
             acts = rules.verdicts.acts(word)
             claim.risk = float(acts)
         else:
-            claim.risk = rules.judge.risk(name, claim.odds, claim.margin)
-            passed = claim.risk is None or rules.judge.passes(claim.odds, claim.margin)
-            acts = not passed and claim.risk > rules.judge.threshold
+            judge = rules.judge
+            assert judge is not None  # where no control decides, the judge does
+            claim.risk = judge.risk(name, claim.odds, claim.margin)
+            passed = judge.passes(claim.odds, claim.margin)
+            acts = claim.risk is not None and not passed and claim.risk > judge.threshold
         self.judged.append((word, acts))
         return acts
 
@@ -236,7 +238,7 @@ class Row:
                 self._record(Claim(mention, draft.token_at(mention.start), False, False))
         words = draft.text[begin:end].strip()
         draft.settle(end)
-        action = "flagged" if any(event.action == "flagged" for event in self.events[known:]) else "kept"
+        action: Action = "flagged" if any(event.action == "flagged" for event in self.events[known:]) else "kept"
         if self.tries:
             first = self.tries[0]
             kept = self.lenient or self.unguarded
@@ -262,7 +264,7 @@ class Row:
         margin = earlier.margin if earlier else claim.margin
         above = earlier.action == "flagged" if earlier else bool(claim.acts)
         word = self.draft.text[mention.start : mention.end]
-        action = "unchecked" if risk is None else "flagged" if above else "kept"
+        action: Action = "unchecked" if risk is None else "flagged" if above else "kept"
         event = Event(word, mention.name, (claim.token, last + 1), risk, action, (), margin, mention.hedged)
         self.events.append(event)
         self.verdicts.setdefault(mention.name, event)

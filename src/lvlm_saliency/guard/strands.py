@@ -34,7 +34,7 @@ class Start:
     def rows(self, numbers: Sequence[int]) -> Start:
         """These samples (repeats allowed), with a cache of their own."""
         rows = torch.tensor(numbers, device=self.ids.device)
-        masks = (None if m is None else m[rows.to(m.device)] for m in (self.prompt.image, self.prompt.padding))
+        image, padding = (None if m is None else m[rows.to(m.device)] for m in (self.prompt.image, self.prompt.padding))
         cache = caches.forked_cache(self.cache, rows)
         kwargs = hf.row_inputs(hf.without_prompt_inputs(self.kwargs), rows, len(self.ids))
         return replace(
@@ -43,7 +43,7 @@ class Start:
             kwargs={**kwargs, hf.CACHE: cache},
             cache=cache,
             logits=self.logits[rows],
-            prompt=Prompt(self.prompt.length, *masks),
+            prompt=Prompt(self.prompt.length, image, padding),
         )
 
 
@@ -128,8 +128,8 @@ class Alone(_Reading):
         super().__init__(model, session, start, filler)
         hf.refuse_held_states(model)
         self.held = start.ids.shape[1]
-        self.next: Tensor | None = start.logits
-        self.snapshots: list[tuple[int, Any, Tensor | None]] = []
+        self.next: Tensor = start.logits
+        self.snapshots: list[tuple[int, Any, Tensor]] = []
         self.mark()
 
     @property

@@ -110,8 +110,8 @@ class Vocabulary:
                 if (clean := _clean(word)) and written.setdefault(clean, _clean(canonical)) != _clean(canonical):
                     raise InputError(f"{name or 'the vocabulary'}: {word!r} stands for two objects")
         plurals: dict[str, str | None] = {}
-        for surface, canonical in written.items():
-            plurals.setdefault(plural(surface), canonical)
+        for surface, name_of in written.items():
+            plurals.setdefault(plural(surface), name_of)
         found = {**plurals, **written}
         for surface, meant in EXCEPTIONS.items():
             for form in (surface, plural(surface)):

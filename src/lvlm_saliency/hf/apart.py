@@ -14,7 +14,7 @@ import copy
 import functools
 import inspect
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -106,7 +106,7 @@ class _Apart:
         own = type(self.module).forward.__get__(self.module)
         if threading.get_ident() not in self.threads:
             return own(*args, **kwargs)
-        named = {**dict(zip(_parameters(type(self.module)), args, strict=False)), **kwargs}
+        named = {**dict(zip(_parameters(type(self.module).forward), args, strict=False)), **kwargs}
         return _side_by_side(self.module, own, **named)
 
     def __deepcopy__(self, memo: dict) -> Any:
@@ -123,14 +123,14 @@ def _own_forward(module: nn.Module) -> Any:
 
 
 @functools.cache
-def _parameters(kind: type) -> tuple[str, ...]:
-    return tuple(inspect.signature(kind.forward).parameters)[1:]
+def _parameters(forward: Callable[..., Any]) -> tuple[str, ...]:
+    return tuple(inspect.signature(forward).parameters)[1:]
 
 
 def _side_by_side(module: nn.Module, own: Any, hidden_states: Tensor, **keywords: Any) -> Any:
-    name = next((name for name in ("cache_params", *CACHE_NAMES) if keywords.get(name) is not None), None)
-    count = hidden_states.shape[1]
-    layer = None if name is None else keywords[name].layers[module.layer_idx]
+    name = next((name for name in ("cache_params", *CACHE_NAMES) if keywords.get(name) is not None), "")
+    count, number = hidden_states.shape[1], getattr(module, "layer_idx", None)
+    layer = keywords[name].layers[number] if name else None
     if layer is None or count == 1 or not _states_of(layer):
         return own(hidden_states, **keywords)
     if (form := CLOSED.get(type(module).__name__)) is not None:
@@ -144,7 +144,7 @@ def _side_by_side(module: nn.Module, own: Any, hidden_states: Tensor, **keywords
             outputs.append(own(row, **keywords))
     if not torch.is_grad_enabled():
         return torch.cat(outputs, dim=1)
-    own_cache = _with_states(keywords[name], module.layer_idx, before)
+    own_cache = _with_states(keywords[name], number, before)
     keep_graph_out_of_cache(own_cache, Fresh(), own_cache.get_seq_length())
     batch = len(hidden_states)
     output = own(hidden_states.transpose(0, 1).reshape(count * batch, 1, -1), **{**keywords, name: own_cache})
@@ -157,7 +157,7 @@ def _states_of(layer: Any) -> dict[tuple[str, int], Tensor]:
     return {(name, index): state for name, held in found for index, state in held.items() if state is not None}
 
 
-def _with_states(cache: Any, number: int, rows: list[dict[tuple[str, int], Tensor]]) -> Any:
+def _with_states(cache: Any, number: Any, rows: list[dict[tuple[str, int], Tensor]]) -> Any:
     """A cache of its own in which this layer holds the states of all rows, one after the other along the batch."""
     found = keepers_off(copy.copy(cache))
     found.layers = list(cache.layers)

@@ -187,9 +187,10 @@ def release_cache(cache) -> None:
         mine.pop(name, None)
     for layer in getattr(cache, "layers", ()):
         for states in (getattr(layer, "conv_states", None), getattr(layer, "recurrent_states", None)):
-            for index, state in (states or {}).items():
+            held = states or {}
+            for index, state in held.items():
                 if state is not None and state.requires_grad:
-                    states[index] = state.detach()
+                    held[index] = state.detach()
     lost = sorted({layer for (_, layer, _), note in keeper.taken.items() if not note["written"]})
     if lost:
         raise UnsupportedModelError(

@@ -39,7 +39,7 @@ def kinds_of_layers(config) -> list[str]:
 
 def can_roll_back(cache) -> bool:
     """Whether tokens can be removed from the cache (not from linear-attention states and static caches)."""
-    layers = getattr(cache, "layers", None)
+    layers = getattr(cache, "layers", None) or ()
     return (
         bool(layers)
         and not cache.is_compileable

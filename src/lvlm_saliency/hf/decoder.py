@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
 import torch
 import transformers
@@ -45,7 +46,7 @@ def supported_decoder(model) -> torch.nn.Module:
         )
     if (reason := PREFIX_LM.get(model.config.model_type)) is not None:
         raise UnsupportedModelError(f"{kind} is a prefix language model: {reason}")
-    backend = decoder.config._attn_implementation
+    backend = getattr(decoder.config, "_attn_implementation", None)
     if backend not in NAMES and backend not in BACKENDS:
         raise UnsupportedModelError(
             f"attention backend {backend!r} is not supported: load the model with attn_implementation='sdpa'"
@@ -80,7 +81,8 @@ def decoder_of(model) -> torch.nn.Module | None:
 
 def _inside(found: torch.nn.Module | None) -> torch.nn.Module | None:
     while found is not None and stack_of(found) is None:
-        inner = found.get_decoder() if hasattr(found, "get_decoder") else None
+        decoder = getattr(found, "get_decoder", None)
+        inner = None if decoder is None else decoder()
         found = getattr(found, "model", None) if inner is None or inner is found else inner
     return found
 
@@ -88,6 +90,12 @@ def _inside(found: torch.nn.Module | None) -> torch.nn.Module | None:
 def text_config(model):
     """The language model's configuration (the model's own where there is no other)."""
     return model.config.get_text_config(decoder=True)
+
+
+def language_configs(model) -> list[Any]:
+    """The configuration objects that choose the language model's attention and masks, and only those."""
+    found: list[Any] = [getattr(decoder_of(model), "config", None), text_config(model)]
+    return list({id(config): config for config in found if config is not None}.values())
 
 
 def known_layers(model) -> Layers:
@@ -105,7 +113,7 @@ def running_layers(model) -> list[int]:
     """Those of `attention_layers` that a forward call reaches. A model that drafts for itself by early exit sets a
     smaller number of layers in its configuration during the draft."""
     decoder = decoder_of(model)
-    stack, depth = stack_of(decoder), getattr(decoder.config, "num_hidden_layers", None)
+    stack, depth = stack_of(decoder), getattr(getattr(decoder, "config", None), "num_hidden_layers", None)
     numbers = attention_layers(model)
     if stack is None or depth is None or depth >= len(stack):
         return numbers
@@ -172,7 +180,7 @@ def eager_vision(tower) -> Iterator[None]:
 @contextmanager
 def eager_language(model) -> Iterator[None]:
     """Eager attention in the language model, which can return its maps, for the length of the block."""
-    configs = {id(c): c for c in (decoder_of(model).config, text_config(model))}.values()
+    configs = language_configs(model)
     before = [config._attn_implementation for config in configs]
     try:
         for config in configs:

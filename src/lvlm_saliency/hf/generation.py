@@ -7,7 +7,7 @@ import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -36,10 +36,14 @@ def inferred_mask(model, ids: Tensor, given: Mapping[str, Any]) -> Tensor | None
     """The attention mask `[batch, n0]` that `generate` makes where none is given: it hides padding, if the padding id
     is not an end-of-text id. None where it hides nothing."""
     pad, ends = setting(model, given, "pad_token_id"), setting(model, given, "eos_token_id")
-    pad, ends = (value.tolist() if isinstance(value, Tensor) else value for value in (pad, ends))
+    pad, ends = _plain(pad), _plain(ends)
     if pad is None or pad in (ends if isinstance(ends, list) else [ends]):
         return None
-    return (ids != pad).long()
+    return ids.ne(pad).long()
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if isinstance(value, Tensor) else value
 
 
 def without_compiling(given: Mapping[str, Any]) -> dict:
@@ -80,7 +84,7 @@ def offsets_kept(model) -> Iterator[None]:
     try:
         yield
     finally:
-        if hasattr(inner, "rope_deltas"):
+        if inner is not None and hasattr(inner, "rope_deltas"):
             inner.rope_deltas = before
 
 
@@ -232,13 +236,24 @@ def processed_rows(processors, origin: Tensor, ids: Tensor, scores: Tensor) -> T
     return scores
 
 
-def warpers_apart(processors) -> tuple[LogitsProcessorList, LogitsProcessorList]:
+class Processing(Protocol):
+    """A list of logits processors. (transformers annotates its own with `LongTensor`, which no `Tensor` fits.)"""
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """The scores `[R, V]` after all of them, for token ids int64 `[R, n]`."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+
+def warpers_apart(processors) -> tuple[Processing, Processing]:
     """The processors (penalties, bans, the caller's own), and the warpers (temperature, top-k, ...) with what
     `generate` puts after them."""
     last = ("LogitNormalization", "WatermarkLogitsProcessor", "SynthIDTextWatermarkLogitsProcessor")
     kinds = [type(processor).__name__ for processor in processors]
     first = next((n for n, kind in enumerate(kinds) if kind.endswith("Warper") or kind in last), len(kinds))
-    return LogitsProcessorList(processors[:first]), LogitsProcessorList(processors[first:])
+    lists: tuple[Any, Any] = LogitsProcessorList(processors[:first]), LogitsProcessorList(processors[first:])
+    return lists
 
 
 def end_tokens(generation_config) -> tuple[int, ...]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import inspect
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any, TypeGuard
 
 from torch import nn
 
@@ -64,31 +66,35 @@ def stack_of(decoder: nn.Module | None) -> nn.ModuleList | None:
 
 def attends(decoder: nn.Module) -> bool:
     """Whether any module in it calls transformers' attention interface for a layer of its own."""
-    return any(hasattr(module, "layer_idx") and _calls_interface(type(module)) for module in decoder.modules())
+    return any(hasattr(module, "layer_idx") and _calls_interface(type(module).forward) for module in decoder.modules())
 
 
 @functools.cache
-def _calls_interface(kind: type) -> bool:
+def _calls_interface(forward: Callable[..., Any]) -> bool:
     try:
-        return "ALL_ATTENTION_FUNCTIONS" in inspect.getsource(kind.forward)
+        return "ALL_ATTENTION_FUNCTIONS" in inspect.getsource(forward)
     except (OSError, TypeError):  # no source: not a modelling file of transformers
         return False
 
 
 def _look(decoder: nn.Module, stack: nn.ModuleList | None, config) -> Layers:
-    numbers, renumbered, deaf = {}, {}, []
+    numbers: dict[nn.Module, int] = {}
+    renumbered: dict[nn.Module, int] = {}
+    deaf: list[nn.Module] = []
     for place, layer in enumerate(stack or ()):
         for module in layer.modules():
-            if hasattr(module, "layer_idx") and _calls_interface(type(module)):
-                own = module.layer_idx
+            if hasattr(module, "layer_idx") and _calls_interface(type(module).forward):
+                own: object = module.layer_idx
                 numbers[module] = own if _is_number(own) else place
                 if not _is_number(own):
                     renumbered[module] = place
-                if not _passes_keywords_on(type(layer)):
+                if not _passes_keywords_on(type(layer).forward):
                     deaf.append(module)
     if not numbers:  # stacks of stacks; beside a plain stack there may be towers with numbers of their own
-        modules = (m for m in decoder.modules() if _is_number(getattr(m, "layer_idx", None)))
-        numbers = {module: module.layer_idx for module in modules if _calls_interface(type(module))}
+        for module in decoder.modules():
+            own = getattr(module, "layer_idx", None)
+            if _is_number(own) and _calls_interface(type(module).forward):
+                numbers[module] = own
     if not numbers:
         return NO_LAYERS
     kinds = caches.kinds_of_layers(config)
@@ -103,29 +109,30 @@ def _recurrent(decoder: nn.Module, kinds: list[str]) -> tuple[nn.Module, ...]:
     """The parts that keep a state, where every layer that keeps one has just one such part that is known."""
     found = tuple(module for module in decoder.modules() if apart.separable(module))
     keeping = [number for number, kind in enumerate(kinds) if kind in caches.STATES]
-    return found if sorted(module.layer_idx for module in found) == keeping else ()
+    numbers: list[Any] = [module.layer_idx for module in found]
+    return found if sorted(numbers) == keeping else ()
 
 
 @functools.cache
-def _takes_keywords(kind: type) -> bool:
-    parameters = inspect.signature(kind.forward).parameters.values()
+def _takes_keywords(forward: Callable[..., Any]) -> bool:
+    parameters = inspect.signature(forward).parameters.values()
     return any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
 
 
 @functools.cache
-def _passes_keywords_on(kind: type) -> bool:
+def _passes_keywords_on(forward: Callable[..., Any]) -> bool:
     """Whether a decoder layer passes the keywords of its call on to its attention."""
-    return inspect.getsource(kind.forward).count("**kwargs") > 1
+    return inspect.getsource(forward).count("**kwargs") > 1
 
 
-def _is_number(value) -> bool:
+def _is_number(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and value >= 0
 
 
 def _obstacle(numbers: dict[nn.Module, int], kinds: list[str]) -> str:
     if len(set(numbers.values())) < len(numbers):
         return "several of its layers share a number, because they run more than once for each token"
-    if not all(_takes_keywords(type(module)) for module in numbers):
+    if not all(_takes_keywords(type(module).forward) for module in numbers):
         return "its attention takes no keywords beside its own, so that nothing can be told to it"
     unknown = sorted({kind for kind in kinds if kind not in caches.COLUMNS | caches.STATES})
     if unknown:

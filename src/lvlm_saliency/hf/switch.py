@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from lvlm_saliency.hf.backends import BACKENDS, NAMES
-from lvlm_saliency.hf.decoder import decoder_of, text_config
+from lvlm_saliency.hf.decoder import language_configs
 
 _switches: dict[int, tuple[Any, str, int]] = {}  # config id -> (config, its own backend, how many sessions are open)
 _switch_lock = threading.Lock()
@@ -33,16 +33,10 @@ def bind_to_model(handle) -> None:
     hooks[handle.id] = _Hook(hooks[handle.id])
 
 
-def _configs(model) -> list:
-    """The configuration objects that choose the language model's attention and masks, and only those."""
-    configs = {id(c): c for c in (decoder_of(model).config, text_config(model))}
-    return list(configs.values())
-
-
 @contextmanager
 def switched(model) -> Iterator[None]:
     """Route the language model's attention through our function; counted, so that sessions may nest and overlap."""
-    configs = _configs(model)
+    configs = language_configs(model)
     with _switch_lock:
         for config in configs:
             now = config._attn_implementation

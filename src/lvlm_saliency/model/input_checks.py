@@ -180,12 +180,11 @@ def _check_counts(model: Any, inputs: Mapping[str, Any], ids: Tensor, given: lis
                 f"{grid} counts {patches} patches but {pixels} holds {len(inputs[pixels])}: "
                 "they must come from one call of the processor"
             )
-    expected = {
-        "image": expected_image_tokens(config, inputs) if "pixel_values" in given else 0,
-        "video": expected_video_tokens(config, inputs) if "pixel_values_videos" in given else 0,
-    }
-    if None in expected.values():
+    still = expected_image_tokens(config, inputs) if "pixel_values" in given else 0
+    moving = expected_video_tokens(config, inputs) if "pixel_values_videos" in given else 0
+    if still is None or moving is None:
         return
+    expected = {"image": still, "video": moving}
     every, pictures = placeholder_ids(model), placeholder_ids(model, videos=False)
     own = {"image": pictures, "video": [token for token in every if token not in pictures]}
     filmed = bool(torch.isin(ids, torch.tensor(own["video"], dtype=ids.dtype, device=ids.device)).any())

@@ -78,7 +78,8 @@ def _processor_class(name_or_path: str, config: PreTrainedConfig, **hub: Any) ->
     checkpoint alone names the class.
     """
     if type(config) in PROCESSOR_MAPPING:
-        return PROCESSOR_MAPPING[type(config)]
+        listed: Any = PROCESSOR_MAPPING[type(config)]  # transformers' annotation is that of its table of tokenizers
+        return listed
     if not hasattr(config, "vision_config"):
         return None
     for name in ("processor_config.json", "preprocessor_config.json"):

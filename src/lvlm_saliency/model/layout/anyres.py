@@ -32,6 +32,8 @@ class Encoder:
         settings = facts.processor.image_processor
         sizes = [source for source in (settings.crop_size, settings.size) if source]
         side = next(filter(None, (edge(size, name) for size in sizes for name in ("height", "shortest_edge"))), None)
+        if side is None:
+            raise ModelError("the image processor does not say its size: its image tokens cannot be placed")
         tokens = facts.setting("num_image_tokens")
         grid = math.isqrt(tokens) if tokens else side // facts.patch_size()
         vision = getattr(facts.config, "vision_config", None)
@@ -83,7 +85,7 @@ class Joined:
     @classmethod
     def of(cls, width: int, height: int, pinpoints: Sequence[Sequence[int]], side: int, grid: int) -> Joined:
         """For a picture of `width` x `height` pixels and an encoder of `side` pixels and `grid` cells along a side."""
-        canvas_height, canvas_width = select_best_resolution((height, width), pinpoints)
+        canvas_height, canvas_width = select_best_resolution((height, width), list(pinpoints))
         rows, cols = canvas_height // side * grid, canvas_width // side * grid
         # Whole rows (or columns) of padding are taken away again, as many at the top as at the bottom.
         top = left = 0

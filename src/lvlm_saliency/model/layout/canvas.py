@@ -20,7 +20,7 @@ def corner_tiles(facts: Facts, cursor: Cursor) -> None:
     canvas = Canvas(facts.width, facts.height)
     limits = rows * side, columns * side
     if not facts.setting("resize_to_max_canvas"):  # no picture is made larger than one tile
-        limits = tuple(min(max(own, side), most) for own, most in zip((facts.height, facts.width), limits, strict=True))
+        limits = min(max(facts.height, side), limits[0]), min(max(facts.width, side), limits[1])
     scale = min(limits[0] / facts.height, limits[1] / facts.width)
     canvas.resize(*(max(1, math.floor(length * scale + 1e-9)) for length in (facts.width, facts.height)))
     cells = math.isqrt((side // facts.processor.patch_size) ** 2 // facts.processor.downsample_ratio)

@@ -68,11 +68,11 @@ def crop(facts: Facts, cursor: Cursor) -> None:
         canvas.pad_to_square()
     if getattr(settings, "do_resize", True):
         size = settings.size
-        shortest, width, height = edge(size, "shortest_edge"), edge(size, "width"), edge(size, "height")
+        shortest, across, down = edge(size, "shortest_edge"), edge(size, "width"), edge(size, "height")
         if shortest:
             canvas.resize_shortest(shortest)
-        elif width and height:
-            canvas.resize(width, height)
+        elif across and down:
+            canvas.resize(across, down)
         else:
             raise InputError(f"an image processor with size {dict(size)} is not understood: expected an edge or two")
     if getattr(settings, "do_center_crop", False) and settings.crop_size:

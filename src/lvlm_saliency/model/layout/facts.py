@@ -71,14 +71,15 @@ class Facts:
         tokens = self.processor.tokenizer.convert_ids_to_tokens(self.ids[position:].tolist())
         return tokens[: tokens.index(end)] if end in tokens else tokens
 
-    def seen(self, pixels: int) -> float:
-        """The share of an encoder's side that whole patches cover: 378 of 384 pixels with patches of 14.
+    def seen(self, size: Any, name: str) -> float:
+        """The share of an encoder's side, `size[name]` pixels, that whole patches cover: 378 of 384 with patches of 14.
 
         What is left over at the right and at the bottom is seen by no token. 1 where nothing says the patch size.
         """
         vision = getattr(self.config, "vision_config", None)
         if self.setting("patch_size") is None and getattr(vision, "patch_size", None) is None:
             return 1.0
+        pixels = known_edge(size, name)
         return pixels // self.patch_size() * self.patch_size() / pixels
 
     def row(self, name: str) -> list[int]:

@@ -6,7 +6,7 @@ import math
 import re
 
 from lvlm_saliency.model.layout.facts import Cursor, Facts
-from lvlm_saliency.model.layout.tiles import whole
+from lvlm_saliency.model.layout.tiles import Kind, whole
 
 _MARKER = re.compile(r"<\|img_row_(\d+)_col_(\d+)\|>")
 
@@ -31,8 +31,8 @@ def tiles_then_shape(facts: Facts, cursor: Cursor) -> None:
     width, height = settings.smart_resize(
         facts.height, facts.width, downsample_factor=factor, encoder_patch_size=patch, **limits
     )
-    cells = (math.ceil(length // patch / factor) for length in (height, width))
-    cursor.grid(*cells, whole(facts.width, facts.height), "thumbnail" if places else "full")
+    rows, columns = (math.ceil(length // patch / factor) for length in (height, width))
+    cursor.grid(rows, columns, whole(facts.width, facts.height), "thumbnail" if places else "full")
 
 
 def shape_then_slices(facts: Facts, cursor: Cursor) -> None:
@@ -44,7 +44,7 @@ def shape_then_slices(facts: Facts, cursor: Cursor) -> None:
     limits = settings.max_slice_nums, settings.scale_resolution
     grid = settings.get_sliced_grid(size, *limits) if settings.slice_mode else None
     height, width = settings.find_best_resize(size, **rules, allow_upscale=grid is None)
-    kind = "full" if grid is None else "thumbnail"
+    kind: Kind = "full" if grid is None else "thumbnail"
     cursor.grid(height // cell, width // cell, whole(facts.width, facts.height), kind)
     if grid is None:
         return

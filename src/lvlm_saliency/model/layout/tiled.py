@@ -16,7 +16,7 @@ _MARKER = re.compile(r"<row_(\d+)_col_(\d+)>")
 def optimal_canvas(facts: Facts, cursor: Cursor) -> None:
     """InternVL: the picture stretched to the best arrangement of tiles, row by row; the whole picture comes last."""
     rows, columns = _best_canvas(facts)
-    seen = facts.seen(edge(facts.processor.image_processor.size, "height"))
+    seen = facts.seen(facts.processor.image_processor.size, "height")
     _tiles_then_whole(facts, cursor, rows, columns, _side(facts, "image_seq_length"), seen)
 
 
@@ -59,7 +59,7 @@ def marked_tiles(facts: Facts, cursor: Cursor) -> None:
             break
         rows, columns = int(marker[1]), int(marker[2])
         position += tokens
-    seen = facts.seen(edge(facts.processor.image_processor.max_image_size, "longest_edge"))
+    seen = facts.seen(facts.processor.image_processor.max_image_size, "longest_edge")
     _tiles_then_whole(facts, cursor, max(rows, 1), max(columns, 1), _side(facts, "image_seq_len"), seen)
 
 
