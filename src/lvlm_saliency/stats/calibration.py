@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -68,6 +68,22 @@ def error_of(risk: np.ndarray, y: np.ndarray, bins: int = BINS) -> stats.Statist
     return statistic
 
 
+def error(resampler: stats.Resampler, risk: np.ndarray, y: np.ndarray, chance: float) -> stats.Estimate:
+    """The expected calibration error with its interval.
+
+    risk: float `[N]`, 0 to 1; y: bool `[N]`; resampler: redraws the groups of these rows; chance: the bound of
+    `by_chance`. A redrawn sample has a larger error than the sample by chance alone, so the draws are mirrored about
+    the figure (the basic bootstrap; Davison and Hinkley 1997, 5.2). That takes out a part of what chance adds; an error
+    that a perfect risk could show as well may be none at all, and the interval then begins at 0.
+    """
+    found = resampler.estimate(error_of(risk, y))
+    if np.isnan([found.low, found.high]).any():
+        return found
+    low, high = 2 * found.value - found.high, 2 * found.value - found.low
+    low = 0.0 if found.value <= chance else min(max(low, 0.0), found.value)
+    return replace(found, low=low, high=max(high, found.value))
+
+
 def _bins(risk: np.ndarray, bins: int) -> list[np.ndarray]:
     """The rows of each bin that has any, lowest risk first."""
     of_row = np.minimum((risk * bins).astype(int), bins - 1)
@@ -80,10 +96,11 @@ def judged(risk: np.ndarray, y: np.ndarray, pictures: np.ndarray, resamples: int
     found = [
         Bin(float(risk[part].mean()), resampler.of(part).estimate(stats.mean(y[part]))) for part in _bins(risk, BINS)
     ]
+    chance = by_chance(risk, seed)
     share = np.clip(risk, 1e-12, 1 - 1e-12)
     return Calibration(
-        ece=resampler.estimate(error_of(risk, y)),
-        by_chance=by_chance(risk, seed),
+        ece=error(resampler, risk, y, chance[1]),
+        by_chance=chance,
         brier=resampler.estimate(stats.mean((risk - y) ** 2)),
         constant=float(y.mean() * (1 - y.mean())),
         loss=float(-np.mean(np.where(y, np.log(share), np.log1p(-share)))),

@@ -88,7 +88,8 @@ class Sample:
         areas, redraws = self.areas(rows), self._redraws(rows)
         error = NOTHING
         if probability is not None and np.isfinite(probability[rows]).all():
-            error = redraws.estimate(calibration.error_of(probability[rows], y))
+            chance = calibration.by_chance(probability[rows], self.seed)[1]
+            error = calibration.error(redraws, probability[rows], y, chance)
         return Reached(
             auroc=areas.auroc(here),
             in_position=areas.auroc(here, self.position[rows]),

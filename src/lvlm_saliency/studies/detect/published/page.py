@@ -231,7 +231,7 @@ def _calibrated(results: Results) -> Finding | None:
     ]
     known = list(results.shipped.values())
     verdict = HOLDS if all(one.ece.value < ERROR and one.within_chance for one in known) else CANNOT_TELL
-    verdict = FAILS if any(one.ece.low > ERROR for one in known) else verdict
+    verdict = FAILS if any(one.ece.low > ERROR and not one.within_chance for one in known) else verdict
     text = f"The shipped risk as it stands can be taken at its word, to within {ERROR:.2f}: {'; '.join(told)}."
     return Finding(verdict, text)
 
