@@ -45,6 +45,7 @@ test-vllm: setup
 test-lmms-eval:
 	$(PYTHON) .ci/lmms_eval.py
 
+# At most about ten minutes on two cores; `python -m bench.cpu --help` says how to choose parts, and how to resume.
 bench: setup
 	$(BIN)/python -m bench.cpu
 

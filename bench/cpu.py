@@ -1,15 +1,23 @@
-"""The CPU table: `python -m bench.cpu` (or `make bench`), about a quarter of an hour on two cores."""
+"""The benchmarks of a CPU: `python -m bench.cpu` (or `make bench`), at most about ten minutes on two cores.
+
+Measured by default: the start of the command, the small model that ships, and a LLaVA of 59 M random weights. A larger
+one takes another ten minutes to half an hour: `--models large --minutes 0`. Each part is written as soon as it has been
+measured, so a run may be stopped, and `--resume` continues it on the same day.
+"""
 
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import platform
 import re
 import subprocess
 import sys
-import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -18,25 +26,131 @@ import lvlm_saliency as ls
 from . import cases, floor, traces
 from .curve import curve
 from .memory import sgrs_memory
-from .models import prompt, random_llava, ready, size
-from .report import write
-from .timing import paired, row, seconds_of
+from .models import prompt, random_llava, ready
+from .plan import Part, run
+from .report import Results
+from .timing import Row, paired, row, seconds_of
 
-SMALL, MEDIUM = "scenes (ships with the package), float32", "random LLaVA, 8 layers of 512, float32"
+COMMAND = "command line"
+MODELS = ("command", "scenes", "medium", "large")
+DEFAULT = ("command", "scenes", "medium")
 
 
-def scenes(pictures: int = 1):
-    """The model that ships, on some of its pictures: 64 tokens each."""
+@dataclass
+class Subject:
+    """A model under test. pictures: its prompt with nine pictures, where the definition is timed on a longer one."""
+
+    title: str
+    model: Any
+    inputs: dict[str, Any]
+    pictures: dict[str, Any] | None = None
+
+
+@functools.lru_cache(maxsize=1)  # the one before is dropped: two models are never held at once
+def subject(name: str) -> Subject:
+    """Build the model of this name."""
+    if name == "scenes":
+        model, processor = ls.load_model("scenes")
+        return Subject(title(name), ready(model), scene_inputs(model, processor, 1), scene_inputs(model, processor, 9))
+    if name == "medium":
+        model = random_llava(8, 512, 8, 1408, dtype=torch.float32)
+    else:
+        dtype, layers, _ = large_shape()
+        model = random_llava(layers, 1152, 18, 3072, dtype=dtype)
+    return Subject(title(name), model, prompt(model))
+
+
+def scene_inputs(model, processor, pictures: int) -> dict[str, Any]:
+    """A question about the first drawn scenes."""
     from lvlm_saliency.scenes.draw import draw_scene
     from lvlm_saliency.scenes.world import demo_scenes
 
-    model, processor = ls.load_model("scenes")
     images = [draw_scene(scene) for scene in demo_scenes(pictures, 0)]
-    inputs = dict(ls.build_inputs(processor, images, "Describe the image.", model=model))
-    return ready(model), inputs
+    return dict(ls.build_inputs(processor, images, "Describe the image.", model=model))
 
 
-def help_row(repeats: int = 9):
+@functools.cache
+def large_shape() -> tuple[torch.dtype, int, float]:
+    """Data type and layers of the large model, and how many times slower bfloat16 would be than float32 (0: it is not).
+
+    A processor without instructions for bfloat16 converts each number; there the model is float32, of half the layers.
+    """
+    slower = floor.emulated(torch.bfloat16)
+    return (torch.float32, 12, slower) if slower else (torch.bfloat16, 24, 0.0)
+
+
+def title(name: str) -> str:
+    """The heading of a model's table."""
+    if name == "large":
+        dtype, layers, _ = large_shape()
+        return f"random LLaVA, {layers} layers of 1152, {str(dtype).removeprefix('torch.')}"
+    return {
+        "command": COMMAND,
+        "scenes": "scenes (ships with the package), float32",
+        "medium": "random LLaVA, 8 layers of 512, float32",
+    }[name]
+
+
+def parts(pairs: int, threads: int) -> list[Part]:
+    """All parts in the order in which they run.
+
+    Args:
+        pairs: of a row at the least expensive; a slow row gets fewer (`timing.ROW_SECONDS`).
+        threads: of the processes that measure memory.
+    """
+    few = 1 if pairs == 1 else 3
+
+    def timed(model: str, name: str, what: str, seconds: float, rows: Callable[[Subject], list[Row]]) -> Part:
+        return Part(model, name, what, seconds, lambda: rows(subject(model)))
+
+    definition, fresh = "trace against a full pass per token", "trace of an answer just written"
+    loop, rejecting = "our loop and LocoRE against model.generate", "SGRS over a range of thresholds"
+    return [
+        Part("command", "help", "the start of lvlm-saliency --help", 5, lambda: help_row(2 * pairs - 1)),
+        timed("scenes", "loop", loop, 30, lambda s: cases.decoding(s.model, s.inputs, 60, 5 * pairs)),
+        timed("scenes", "fresh", fresh, 10, lambda s: fresh_trace(s, 60, 3 * pairs)),
+        timed("scenes", "trace", definition, 40, lambda s: against_definition(s, 60, 12, pairs)),
+        timed("scenes", "sgrs", rejecting, 120, lambda s: cases.sgrs(s.model, s.inputs, 60, 2 * pairs)),
+        timed("medium", "loop", loop, 45, lambda s: cases.decoding(s.model, s.inputs, 60, pairs)),
+        timed("medium", "fresh", fresh, 15, lambda s: fresh_trace(s, 60, pairs)),
+        timed("medium", "context", "a trace over its context", 60, over_context),
+        timed("medium", "sgrs", rejecting, 90, lambda s: some_thresholds(s, 60, pairs, (0.0, 0.3, 0.6))),
+        timed("medium", "trace", definition, 55, lambda s: against_definition(s, 60, 6, few)),
+        timed("large", "loop", loop, 70, lambda s: cases.decoding(s.model, s.inputs, 32, few)),
+        timed("large", "fresh", fresh, 25, lambda s: fresh_trace(s, 60, few)),
+        timed("large", "sgrs", rejecting, 150, lambda s: some_thresholds(s, 32, max(1, few - 1), (0.0, 0.6))),
+        timed("large", "trace", definition, 140, lambda s: against_definition(s, 60, 2, few)),
+        Part("large", "memory", "peak memory of SGRS", 60, lambda: large_memory(threads)),
+    ]
+
+
+def against_definition(s: Subject, tokens: int, sampled: int, pairs: int) -> list[Row]:
+    """`trace` beside the definition."""
+    return traces.trace_against_definition(s.model, s.pictures or s.inputs, tokens, sampled, pairs)
+
+
+def fresh_trace(s: Subject, tokens: int, pairs: int) -> list[Row]:
+    """`trace` as a share of the generation before it."""
+    return traces.trace_after_generation(s.model, s.inputs, tokens, pairs, 0.20)
+
+
+def over_context(s: Subject) -> list[Row]:
+    """`trace` by context length."""
+    return traces.trace_over_context(s.model, (1024, 2048, 4096, 8192, 16384), 32, 2)
+
+
+def some_thresholds(s: Subject, tokens: int, pairs: int, alphas: tuple[float, ...]) -> list[Row]:
+    """SGRS at these thresholds."""
+    return cases.sgrs(s.model, s.inputs, tokens, pairs, alphas=alphas)
+
+
+def large_memory(threads: int) -> list[Row]:
+    """Peak memory of SGRS on the large model, in processes of their own."""
+    dtype, layers, _ = large_shape()
+    return sgrs_memory(layers, threads, dtype)
+
+
+def help_row(repeats: int) -> list[Row]:
     """`lvlm-saliency --help` against an interpreter that starts and does nothing."""
     command = Path(sys.executable).with_name("lvlm-saliency")
 
@@ -60,8 +174,10 @@ def machine() -> str:
     return f"{threads} thread{'s' * (threads > 1)} of {cpu}"
 
 
-def floor_remark(model, inputs, tokens: int) -> str:
+def floor_remark(name: str) -> str:
     """What plain generation takes per token beyond the first, beside its physical floor."""
+    found, tokens = subject(name), 12 if name == "large" else 60
+    model, inputs = found.model, found.inputs
     context = inputs["input_ids"].shape[1]
     cases.plain(model, inputs, 2, do_sample=False)
     taken = []
@@ -70,14 +186,26 @@ def floor_remark(model, inputs, tokens: int) -> str:
         whole = seconds_of(lambda: cases.plain(model, inputs, tokens, do_sample=False))
         taken.append((whole - first) / (tokens - 1))
     limits = floor.measured("cpu", model.dtype, 512, 2048)
-    return floor.sentence(model, limits, context + tokens // 2, cases.upper_half(model), taken)
+    text = floor.sentence(model, limits, context + tokens // 2, cases.upper_half(model), taken)
+    if name == "large" and (slower := large_shape()[2]):
+        text += (
+            " Float32 and half the layers, because this processor has no instructions for bfloat16: there a matrix "
+            f"product took {slower:.0f} times longer."
+        )
+    return text
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    every = parts(5, 1)
+    names = tuple(dict.fromkeys(part.name for part in every))
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=DEFAULT, help=f"default {' '.join(DEFAULT)}")
+    parser.add_argument("--parts", nargs="+", choices=names, default=names, help="default all")
+    parser.add_argument("--minutes", type=float, default=10, help="no part begins that would end later; 0: no limit")
+    parser.add_argument("--resume", action="store_true", help="leave out what the files of today hold")
+    parser.add_argument("--list", action="store_true", help="print the parts and about how long each takes, and end")
     parser.add_argument("--quick", action="store_true", help="one pair per row: to see that it runs")
-    parser.add_argument("--only", choices=("scenes", "medium", "large"), help="one of the models")
     parser.add_argument(
         "--threads",
         type=int,
@@ -85,64 +213,37 @@ def main() -> None:
         help="default all cores; on a machine that others use, fewer: threads that wait for a busy core distort it all",
     )
     options = parser.parse_args()
-    pairs = 1 if options.quick else 5
+    if options.list:
+        print("\n".join(f"{part.key:16} {part.seconds:4.0f} s  {part.what}" for part in every))
+        return
     torch.set_num_threads(options.threads)
-    tables: dict[str, list] = {"command line": help_row()}
-    remarks, plots, begin = {}, {}, time.perf_counter()
+    results = Results.opened(options.out, machine())
 
-    if options.only in (None, "scenes"):
-        model, inputs = scenes()
-        say(f"scenes, {size(model)[0] / 1e6:.1f} M parameters, float32", begin)
-        gated = cases.sgrs(model, inputs, 60, 2 * pairs)
-        tables[SMALL] = [
-            *traces.trace_against_definition(*scenes(pictures=9), 60, 12, pairs),
-            *traces.trace_after_generation(model, inputs, 60, 3 * pairs, 0.20),
-            *cases.decoding(model, inputs, 60, 5 * pairs),
-            *gated,
-        ]
-        remarks[SMALL] = floor_remark(model, inputs, 60)
-        plots["scenes"] = curve("SGRS / sampled generation, scenes", 0.5, cases.curve_of(gated))
-    if options.only in (None, "medium"):
-        model = random_llava(8, 512, 8, 1408, dtype=torch.float32)
-        inputs = prompt(model)
-        say(f"random LLaVA, {size(model)[0] / 1e6:.0f} M parameters, float32", begin)
-        gated = cases.sgrs(model, inputs, 60, pairs, alphas=(0.0, 0.3, 0.6))
-        tables[MEDIUM] = [
-            *traces.trace_against_definition(model, inputs, 60, 6, 3 if pairs > 1 else 1),
-            *traces.trace_after_generation(model, inputs, 60, pairs, 0.20),
-            *cases.decoding(model, inputs, 60, pairs),
-            *gated,
-            *traces.trace_over_context(model, (1024, 2048, 4096, 8192, 16384), 32, 2),
-        ]
-        remarks[MEDIUM] = floor_remark(model, inputs, 60)
-    if options.only in (None, "large"):
-        slower = floor.emulated(torch.bfloat16)
-        dtype, layers = (torch.float32, 12) if slower else (torch.bfloat16, 24)
-        model = random_llava(layers, 1152, 18, 3072, dtype=dtype)
-        inputs = prompt(model)
-        precision = str(dtype).removeprefix("torch.")
-        title = f"random LLaVA, {layers} layers of 1152, {precision}"
-        say(f"random LLaVA, {size(model)[0] / 1e6:.0f} M parameters, {precision}", begin)
-        pairs = 1 if options.quick else 3
-        tables[title] = [
-            *traces.trace_against_definition(model, inputs, 60, 2, pairs),
-            *traces.trace_after_generation(model, inputs, 60, pairs, 0.20),
-            *cases.decoding(model, inputs, 32, pairs),
-            *cases.sgrs(model, inputs, 32, pairs - pairs // 3, alphas=(0.0, 0.6)),
-            *sgrs_memory(layers, options.threads, dtype),
-        ]
-        remarks[title] = floor_remark(model, inputs, 12)
-        if slower:
-            remarks[title] += (
-                " Float32 and half the layers, because this processor has no instructions for bfloat16: there a matrix "
-                f"product took {slower:.0f} times longer."
-            )
-    say("done", begin)
-    print(write(options.out, machine(), tables, remarks, plots))
+    def keep(part: Part, rows: list[Row]) -> None:
+        heading = title(part.model)
+        results.put(heading, part.key, rows)
+        if part.model != "command" and heading not in results.remarks:
+            results.remarks[heading] = floor_remark(part.model)
+        if part.key == "scenes/sgrs":
+            results.plots["scenes"] = curve("SGRS / sampled generation, scenes", 0.5, cases.curve_of(rows))
+        results.write()
+
+    chosen = [
+        part
+        for part in parts(1 if options.quick else 5, options.threads)
+        if part.model in options.models and part.name in options.parts
+    ]
+    left = run(chosen, results.parts if options.resume else (), options.minutes, keep, say)
+    if left:
+        say(
+            f"{options.minutes:g} minutes did not suffice for {', '.join(part.key for part in left)}: "
+            "go on with --resume, and --minutes 0 for no limit"
+        )
+    print(results.write())
 
 
-def say(text: str, begin: float) -> None:
-    print(f"[{time.perf_counter() - begin:4.0f} s] {text}", file=sys.stderr, flush=True)
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

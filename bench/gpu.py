@@ -20,7 +20,7 @@ import lvlm_saliency as ls
 from . import cases, floor, traces
 from .curve import curve
 from .models import made, prompt, random_llava
-from .report import write
+from .report import Results
 from .timing import Row, seconds_of
 
 GIGABYTE = 2**30
@@ -106,17 +106,19 @@ def main(arguments: list[str] | None = None) -> None:
     tiny, begin = options.tiny, time.perf_counter()
     tokens, short, length = (6, 4, 20) if tiny else (60, 24, 620)
     limits = floor.measured(device, torch.bfloat16, 8 if tiny else 1024, 64 if tiny else 8192)
-    tables: dict[str, list[Row]] = {}
-    remarks, plots = {}, {}
+    name = torch.cuda.get_device_name() if device == "cuda" else "no card (toy shapes)"
+    results = Results(options.out, name)
 
     def say(text: str) -> None:
         print(f"[{time.perf_counter() - begin:4.0f} s] {text}", file=sys.stderr, flush=True)
 
     def table(title: str, model, inputs, definition: bool) -> None:
         say(title)
-        rows = tables[title] = measure(model, inputs, tokens, options.pairs, definition)
-        remarks[title] = remark(model, inputs, tokens, limits)
-        plots[title.split(",", maxsplit=1)[0]] = curve(f"SGRS / sampled generation, {title}", 0.5, cases.curve_of(rows))
+        rows = results.tables[title] = measure(model, inputs, tokens, options.pairs, definition)
+        results.remarks[title] = remark(model, inputs, tokens, limits)
+        name = title.split(",", maxsplit=1)[0]
+        results.plots[name] = curve(f"SGRS / sampled generation, {title}", 0.5, cases.curve_of(rows))
+        results.write()
 
     shape = (2, 64, 4, 128) if tiny else (32, 4096, 32, 11008)
     model = random_llava(*shape, device=device, tower=(2, 64) if tiny else (23, 1024))
@@ -133,13 +135,12 @@ def main(arguments: list[str] | None = None) -> None:
         model = qwen(*((2, 64, 4, 2, 128) if tiny else (64, 5120, 40, 8, 27648)), device)
         inputs = text_prompt(model, length)
         title = "32B decoder, random weights, bfloat16"
-        tables[title] = [*cases.sgrs(model, inputs, short, 1, alphas=(0.6,)), *memory(model, inputs)]
-        remarks[title] = remark(model, inputs, short, limits)
+        results.tables[title] = [*cases.sgrs(model, inputs, short, 1, alphas=(0.6,)), *memory(model, inputs)]
+        results.remarks[title] = remark(model, inputs, short, limits)
     else:
         say(f"32B left out: {room / GIGABYTE:.0f} GiB free, 70 needed")
     say("done")
-    name = torch.cuda.get_device_name() if device == "cuda" else "no card (toy shapes)"
-    print(write(options.out, name, tables, remarks, plots))
+    print(results.write())
 
 
 if __name__ == "__main__":

@@ -5,51 +5,86 @@ from __future__ import annotations
 import datetime
 import json
 import re
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .timing import Row
 
 
-def write(
-    folder: Path,
-    machine: str,
-    tables: dict[str, list[Row]],
-    remarks: dict[str, str] | None = None,
-    plots: dict[str, str] | None = None,
-) -> str:
-    """Write `<machine>-<date>.json` and `.md` into `folder`, and each plot (name -> SVG) beside them.
+@dataclass
+class Results:
+    """What was measured on one machine on one day, in `<machine>-<date>.json` and `.md` of a folder.
 
-    Args:
+    Attributes:
+        folder: of the files.
         machine: in words; the files bear it in lower case, with nothing but letters, digits and hyphens.
-        tables: rows by title; remarks: a line below the title.
-
-    Returns:
-        The Markdown.
+        today: the date, as in 2026-11-28.
+        tables: rows by title.
+        remarks: a line below the title.
+        plots: SVG by name, each in a file of its own.
     """
-    today = datetime.date.today().isoformat()
-    remarks, plots = remarks or {}, plots or {}
-    folder.mkdir(parents=True, exist_ok=True)
-    stem = f"{slug(machine)}-{today}"
-    data = {
-        "machine": machine,
-        "date": today,
-        "tables": {k: [r.as_dict() for r in rows] for k, rows in tables.items()},
-        "remarks": remarks,
-    }
-    (folder / f"{stem}.json").write_text(json.dumps(data, indent=1) + "\n")
-    for name, svg in plots.items():
-        (folder / f"{stem}-{slug(name)}.svg").write_text(svg)
-    text = markdown(machine, today, tables, remarks)
-    text += "".join(f"\n![{name}]({stem}-{slug(name)}.svg)\n" for name in plots)
-    (folder / f"{stem}.md").write_text(text)
-    return text
+
+    folder: Path
+    machine: str
+    today: str = field(default_factory=lambda: datetime.date.today().isoformat())
+    tables: dict[str, list[Row]] = field(default_factory=dict)
+    remarks: dict[str, str] = field(default_factory=dict)
+    plots: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def opened(cls, folder: Path, machine: str) -> Results:
+        """The results of today, with what the files hold already."""
+        found = cls(folder, machine)
+        if (file := found._file(".json")).exists():
+            data = json.loads(file.read_text())
+            found.tables = {title: [Row(**row) for row in rows] for title, rows in data["tables"].items()}
+            found.remarks = data["remarks"]
+            for name in data.get("plots", []):
+                found.plots[name] = found._file(f"-{slug(name)}.svg").read_text()
+        return found
+
+    @property
+    def parts(self) -> set[str]:
+        """Keys of the parts whose rows are there."""
+        return {row.part for rows in self.tables.values() for row in rows}
+
+    def put(self, title: str, part: str, rows: list[Row]) -> None:
+        """Rows of a part, in place of those that it had."""
+        for row in rows:
+            row.part = part
+        before = self.tables.get(title, [])
+        self.tables[title] = [*(row for row in before if row.part != part), *rows]
+
+    def write(self) -> str:
+        """Write the files, and return the Markdown."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        data = {
+            "machine": self.machine,
+            "date": self.today,
+            "tables": {title: [row.as_dict() for row in rows] for title, rows in self.tables.items()},
+            "remarks": self.remarks,
+            "plots": list(self.plots),
+        }
+        text = markdown(self.machine, self.today, self.tables, self.remarks)
+        for name, svg in self.plots.items():
+            picture = self._file(f"-{slug(name)}.svg")
+            picture.write_text(svg)
+            text += f"\n![{name}]({picture.name})\n"
+        self._file(".json").write_text(json.dumps(data, indent=1) + "\n")
+        self._file(".md").write_text(text)
+        return text
+
+    def _file(self, end: str) -> Path:
+        return self.folder / f"{slug(self.machine)}-{self.today}{end}"
 
 
 def slug(text: str) -> str:
+    """The text in lower case, with hyphens in place of all but letters and digits."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
 def markdown(machine: str, today: str, tables: dict[str, list[Row]], remarks: dict[str, str]) -> str:
+    """The tables as Markdown."""
     lines = [
         f"Machine: {machine}. Date: {today}. Ratios are method / baseline, alternated in one run: median [min, max]."
     ]

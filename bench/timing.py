@@ -28,6 +28,8 @@ class Row:
     """Median seconds of the method itself."""
     met: bool | None
     notes: dict = field(default_factory=dict)
+    part: str = ""
+    """The part of the run that measured it (`plan.Part.key`)."""
 
     def as_dict(self) -> dict:
         return asdict(self)
