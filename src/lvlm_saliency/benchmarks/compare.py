@@ -33,13 +33,13 @@ def compare(one: Result, other: Result, *, errors: str = "raise", bootstrap: Boo
     shared = keys[0] & keys[1]
     if alone := len(keys[0] ^ keys[1]):
         problems.report("unpaired", f"{alone} items were answered by one of the two systems only", alone)
-    tables = [
+    table, other_table = (
         table_of({**result, where: [item for item in result[where] if key_of(item) in shared]})
         for result in (one, other)
-    ]
+    )
     bootstrap = bootstrap or Bootstrap()
     return {
-        "figures": bootstrap.differences(*tables),
+        "figures": bootstrap.differences(table, other_table),
         "items": len(shared),
         "bootstrap": {**bootstrap.settings(one["bootstrap"]["unit"]), "paired": True},
         "skipped": dict(problems.skipped),

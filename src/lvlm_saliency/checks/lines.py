@@ -20,6 +20,7 @@ from lvlm_saliency.interventions.locore import LocoRE
 from lvlm_saliency.interventions.memvr import MemVR
 from lvlm_saliency.interventions.sgrs import SGRS
 from lvlm_saliency.model.layout import image_layouts
+from lvlm_saliency.model.output import GenerateOutput
 from lvlm_saliency.model.regions import token_regions
 from lvlm_saliency.tracing.one_pass import trace
 
@@ -55,7 +56,7 @@ def neutral_is_plain(subject: Subject, method: Any) -> CheckRow:
     """A method with neutral settings against `model.generate`: the largest difference of a logit, which must be 0."""
     out = generate(subject.model, subject.inputs, [method], **SETTINGS, output_logits=True)
     same_text = torch.equal(out.sequences.cpu(), subject.plain.sequences.cpu())
-    gap = max(_gaps(out.logits, subject.plain.logits, 1.0), default=0.0)
+    gap = max(_gaps(_logits(out), subject.plain.logits, 1.0), default=0.0)
     detail = "bit-identical to generate" if same_text else "another text than that of generate"
     row = _within(f"neutral {type(method).__name__}", gap, 0.0, detail)
     return row if same_text else CheckRow(row.name, "fail", gap, 0.0, detail)
@@ -101,10 +102,11 @@ def cached_is_recomputed(subject: Subject) -> CheckRow:
     )
     n0 = subject.inputs["input_ids"].shape[1]
     equal = (cached.sequences[0, n0:] == whole.sequences[0, n0:]).int().cumprod(0).sum()
-    upto = min(int(equal) + 1, len(cached.logits), len(whole.logits))
+    kept, again = _logits(cached), _logits(whole)
+    upto = min(int(equal) + 1, len(kept), len(again))
     spread = float(subject.plain.logits[0].float().std())
-    gap = max(_gaps(cached.logits[:upto], whole.logits[:upto], spread))
-    acts = max(_gaps(cached.logits, subject.plain.logits, spread)) > 0
+    gap = max(_gaps(kept[:upto], again[:upto], spread))
+    acts = max(_gaps(kept, subject.plain.logits, spread)) > 0
     detail = f"LocoRE(beta=1), {upto} tokens; in standard deviations of the logits"
     row = _within(name, gap, LOGITS[subject.model.dtype], detail)
     return row if acts else CheckRow(name, "fail", gap, row.limit, "LocoRE(beta=1) changes no logit: it does not act")
@@ -140,6 +142,11 @@ def hooked_method(subject: Subject, active: bool = False) -> Any:
             continue
         return acting if active else neutral
     return None
+
+
+def _logits(out: GenerateOutput) -> tuple[Tensor, ...]:
+    assert out.logits is not None  # output_logits=True asked for them
+    return out.logits
 
 
 def _gaps(some: Sequence[Tensor], others: Sequence[Tensor], unit: float) -> list[float]:

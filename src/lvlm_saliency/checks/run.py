@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
 from typing import Any
@@ -89,7 +90,7 @@ def _measured(model: Any, processor: Any) -> list[CheckRow]:
     rows.append(_line("rows = definition", lambda: lines.rows_are_exact(subject)))
     for method in neutral:
         name = f"neutral {type(method).__name__}"
-        rows.append(_line(name, lambda method=method: lines.neutral_is_plain(subject, method)))
+        rows.append(_line(name, functools.partial(lines.neutral_is_plain, subject, method)))
     if hooked is None:
         rows.append(CheckRow("neutral hooks", "not possible", detail="no method that hooks into layers serves it"))
     if subject.images:

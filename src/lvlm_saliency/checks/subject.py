@@ -15,7 +15,7 @@ TOKENS = 4
 """How many tokens are written: the third is the first that LocoRE can act on."""
 PROMPT = "Describe this picture."
 PROMPT_OF_TEXT = "The names of three animals are"
-SETTINGS = {"max_new_tokens": TOKENS, "min_new_tokens": TOKENS, "do_sample": False, "num_beams": 1}
+SETTINGS: dict[str, Any] = {"max_new_tokens": TOKENS, "min_new_tokens": TOKENS, "do_sample": False, "num_beams": 1}
 
 
 @dataclass

@@ -18,6 +18,8 @@ from .wide import fit
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from lvlm_saliency.interventions.base import Method
+
 EXAMPLE = """\b
 Examples:
   lvlm-saliency methods
@@ -90,7 +92,7 @@ def _print_one(out: Console, data: dict[str, Any]) -> None:
     out.print(pairs([*((head, data[key] or "–") for head, key, _ in COLUMNS), ("settings", settings or "none")]))
 
 
-def _describe(name: str, kind: type) -> dict[str, Any]:
+def _describe(name: str, kind: type[Method]) -> dict[str, Any]:
     text = inspect.getdoc(kind) or ""
     return {
         "name": name,

@@ -78,7 +78,7 @@ def _parts(parts: Parts, rows: list[dict[str, Any]]) -> Table:
 def _part(parts: Parts, row: Mapping[str, Any], name: str) -> Text:
     found = row[parts.name][name]
     value = found if parts.figure is None else found[parts.figure]
-    if "printed" in row:
+    if "printed" in row and parts.figure is not None:
         value = _value(row, parts.figure, name)
     if value == parts.none:
         value = math.nan

@@ -1,4 +1,4 @@
-"""NumPy archives (.npz) of plain arrays, read within limits; nothing in them is ever run."""
+"""NumPy archives (.npz) of plain arrays: written whole, and read within limits. No code in them is ever run."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import math
 import os
 import zipfile
 import zlib
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.lib import format as npy
@@ -14,9 +16,17 @@ from numpy.lib import format as npy
 from lvlm_saliency.errors import InputError
 
 from .opening import open_file
+from .writing import write_bytes
 
 MOST_BYTES = 1 << 30
 """Largest total size of all arrays, uncompressed."""
+
+
+def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) -> None:
+    """Write an archive of arrays by name, whole or not at all. Raises `InputError`."""
+    buffer, named = io.BytesIO(), dict[str, Any](arrays)
+    np.savez_compressed(buffer, **named)
+    write_bytes(path, buffer.getvalue())
 
 
 def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:

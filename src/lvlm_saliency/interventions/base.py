@@ -32,6 +32,7 @@ class Method(Bindable):
     It declares what it acts on (`roles`) and returns its parts (`bind`): see `attention.parts`.
     """
 
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
     paper: ClassVar[str] = ""
     edits: ClassVar[str] = ""
     """What it changes, in a few words, for the table of methods."""
@@ -70,11 +71,11 @@ class Method(Bindable):
 
     def _knobs(self) -> dict[str, Any]:
         """The settings by name."""
-        fields = dataclasses.fields(self)  # type: ignore[arg-type]  # every method is a dataclass
+        fields = dataclasses.fields(self)  # every method is a dataclass
         return {field.name: getattr(self, field.name) for field in fields}
 
     def _with_seed(self: M, seed: int) -> M:
-        return dataclasses.replace(self, seed=seed)  # type: ignore[type-var]
+        return dataclasses.replace(self, seed=seed)
 
     def __call__(self, model: Any, *loop: Any, **prepared: Any) -> Any:
         """Use the method as a block, `with method(model):`, or as `model.generate(..., custom_generate=method)`.

@@ -52,7 +52,7 @@ def method(name: str, **settings: Any) -> Method:
         SettingError: no such method, no such setting, or a value out of range.
     """
     kind = method_class(name)
-    known = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]  # `method_class` has looked
+    known = {field.name for field in dataclasses.fields(kind)}  # `method_class` has looked
     for setting in settings:
         if setting not in known:
             raise SettingError(f"{name} has no setting {setting!r}{did_you_mean(setting, known)}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -20,6 +20,8 @@ MIN_IMAGES = 10
 """Smallest number of images for a verdict: with fewer, there are too few different resamples for the interval's level
 to hold."""
 _BLOCK = 4_000_000  # weights held at once
+
+Label = TypeVar("Label", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,8 @@ class Bootstrap:
         return self.differences_of_all({"it": table}, other.take(table.images))["it"]
 
     def differences_of_all(
-        self, tables: Mapping[Hashable, CountTable], other: CountTable
-    ) -> dict[Hashable, dict[str, dict[str, Any]]]:
+        self, tables: Mapping[Label, CountTable], other: CountTable
+    ) -> dict[Label, dict[str, dict[str, Any]]]:
         """`differences` of each of `tables`, which list the images of `other`, from one set of redrawn images."""
         aligned = [table.take(other.images) for table in tables.values()]
         other_point = other.values()

@@ -195,12 +195,12 @@ def choose_kappa(
     losses = dict.fromkeys(kappas, 0.0)
     for held in range(folds):
         learned = [one for one, at in zip(pictures, fold, strict=True) if at != held]
-        totals = [summed(learned, which) for which in (0, 1)]
-        if not sum(totals[0].values()):
+        mentioned, hallucinated = (summed(learned, which) for which in (0, 1))
+        if not sum(mentioned.values()):
             continue
         tested = [one for one, at in zip(pictures, fold, strict=True) if at == held]
         for kappa in kappas:
-            rates = class_rates(*totals, kappa)
+            rates = class_rates(mentioned, hallucinated, kappa)
             for name, count in summed(tested, 0).items():
                 rate = min(max(rates.rate(name), 1e-4), 1 - 1e-4)
                 wrong = summed(tested, 1).get(name, 0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +12,7 @@ import torch
 from lvlm_saliency.errors import InputError
 from lvlm_saliency.evaluation.decoding import Batches, Decoder, queries
 from lvlm_saliency.files import json_lines as store
-from lvlm_saliency.files import write_bytes
-from lvlm_saliency.files.archives import read_arrays
+from lvlm_saliency.files.archives import read_arrays, write_arrays
 from lvlm_saliency.studies.texts import LabelledText
 from lvlm_saliency.studies.tokens import ARRAYS, MEASURES, REGIONS, TokenTable
 from lvlm_saliency.tracing.result import SaliencyTrace
@@ -63,7 +61,7 @@ def collect(
     for job, (arrays, notes) in done:
         for line in notes:
             listener.note(line)
-        _save(files[jobs[job]], arrays)
+        write_arrays(files[jobs[job]], arrays)
         listener.advance(label, len(job.arguments[0]))
     parts = [_load(file, numbered[start : start + size]) for start, file in files.items()]
     joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -125,12 +123,6 @@ def _spans(texts: Sequence[LabelledText], shape: tuple[int, int]) -> tuple[np.nd
             if tokens:
                 span[row, tokens], opens[row, tokens[0]] = number, True
     return span, opens
-
-
-def _save(file: Path, arrays: dict[str, np.ndarray]) -> None:
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
-    write_bytes(file, buffer.getvalue())
 
 
 def _load(file: Path, batch: Sequence[tuple[int, LabelledText]]) -> dict[str, np.ndarray]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from lvlm_saliency.errors import InputError
 from lvlm_saliency.files.records import read_rows
@@ -128,7 +128,7 @@ def _span(span: Any, text: str, where: str) -> tuple[int, int, bool, str]:
     if not isinstance(span, Mapping) or not isinstance(span.get("hallucinated"), bool):
         raise InputError(f"{where} needs start, end, and hallucinated as true or false")
     start, end = span.get("start"), span.get("end")
-    if any(isinstance(at, bool) or not isinstance(at, int) for at in (start, end)):
+    if not (_is_whole(start) and _is_whole(end)):
         raise InputError(f"{where}: start and end must be whole numbers, got {start!r} and {end!r}")
     if not 0 <= start < end <= len(text) or not text[start:end].strip():
         raise InputError(f"{where}: {start} to {end} holds no word of the text, which has {len(text)} characters")
@@ -136,3 +136,7 @@ def _span(span: Any, text: str, where: str) -> tuple[int, int, bool, str]:
     if not isinstance(name, str) or not name.strip():
         raise InputError(f"{where}: name must be text that is not empty, got {name!r}")
     return start, end, span["hallucinated"], name.strip().lower()
+
+
+def _is_whole(at: object) -> TypeGuard[int]:
+    return isinstance(at, int) and not isinstance(at, bool)

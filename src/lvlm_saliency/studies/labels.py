@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -53,7 +54,7 @@ def labelled(benchmark: Benchmark, rows: Mapping[int, Mapping[str, Any]], tokeni
                 token_ids=tuple(row["token_ids"]),
                 pieces=tuple(pieces),
                 spans=tuple(label(text, item)),
-                picture=lambda item=item: benchmark.picture(item),
+                picture=functools.partial(benchmark.picture, item),
             )
         )
     return found

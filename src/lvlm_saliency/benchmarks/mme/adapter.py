@@ -49,16 +49,11 @@ class Mme(Benchmark):
     def questions(self) -> list[Question]:
         found: list[Question] = []
         for task in self.tasks.split("/"):
-            rows = self._of_hub(task) if self.hub else _of_folder(task, folder(self.name, self.data))
+            rows = _of_hub(self.hub, task) if self.hub else _of_folder(task, folder(self.name, self.data))
             if len(rows) % 2 or any(one.image != two.image for one, two in zip(rows[::2], rows[1::2], strict=True)):
                 raise InputError(f"mme: task {task} does not hold two successive questions for every picture")
             found += rows[: None if self.n is None else 2 * self.n]
         return found
-
-    def _of_hub(self, task: str) -> list[Question]:
-        rows = [row for row in self.hub.rows if row["category"] == task]
-        ordered = sorted(rows, key=lambda row: row["question_id"])  # stable: the two questions of a picture stay put
-        return [Question(task, row["question_id"], row["question"], row["answer"]) for row in ordered]
 
     def rows(self) -> Sequence[tuple[str, str, str]]:
         shown = [q.image if self.hub else f"{q.task}/{q.image}" for q in self.questions]  # tasks share file names
@@ -136,3 +131,9 @@ def _picture_of(home: Path, stem: str) -> str:
             if (place / f"{stem}{suffix}").is_file():
                 return f"{stem}{suffix}"
     return f"{stem}.jpg"
+
+
+def _of_hub(data: hub.HubData, task: str) -> list[Question]:
+    rows = [row for row in data.rows if row["category"] == task]
+    ordered = sorted(rows, key=lambda row: row["question_id"])  # stable: the two questions of a picture stay put
+    return [Question(task, row["question_id"], row["question"], row["answer"]) for row in ordered]

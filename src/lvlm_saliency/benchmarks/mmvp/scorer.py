@@ -97,8 +97,9 @@ def by_letter(answer: Mapping[str, Any]) -> bool:
 
 def _apart(rows: Sequence[Mapping[str, Any]], first: int) -> bool:
     """Whether the ids of two rows, where they are whole numbers, are not those of a pair: 2k + 1 and 2k + 2."""
+    given: list[Any] = [rows[first + offset].get("question_id") for offset in (0, 1)]
     try:
-        ids = [int(rows[first + offset].get("question_id")) for offset in (0, 1)]
+        ids = [int(one) for one in given]
     except (TypeError, ValueError, OverflowError):  # of infinity
         return False
     return ids[1] != ids[0] + 1

@@ -50,16 +50,9 @@ class Pope(Benchmark):
     def questions(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
         for kind in self.kinds.split("/"):
-            rows = self._of_hub(kind) if self.hub else self._of_file(kind)
+            rows = _of_hub(self.hub, kind) if self.hub else self._of_file(kind)
             found += [{**row, "category": kind} for row in first_images(rows, "image", self.n)]
         return found
-
-    def _of_hub(self, kind: str) -> list[dict[str, Any]]:
-        return [
-            {"image": row["image_source"], "text": row["question"], "label": row["answer"]}
-            for row in self.hub.rows
-            if row["category"] == kind
-        ]
 
     def _of_file(self, kind: str) -> list[dict[str, Any]]:
         rows = read_rows(find(self.name, f"{self.subset}_pope_{kind}", self.data), Problems())
@@ -85,3 +78,11 @@ class Pope(Benchmark):
 
     def described(self) -> dict[str, Any]:
         return {**super().described(), "kinds": self.kinds, "subset": self.subset, "parser": self.parser}
+
+
+def _of_hub(data: hub.HubData, kind: str) -> list[dict[str, Any]]:
+    return [
+        {"image": row["image_source"], "text": row["question"], "label": row["answer"]}
+        for row in data.rows
+        if row["category"] == kind
+    ]

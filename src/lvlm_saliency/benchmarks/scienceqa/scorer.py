@@ -148,19 +148,22 @@ def _categories(entries: Sequence[Mapping[str, Any]], problems: Mapping[str, Any
     def with_text(problem: Mapping[str, Any]) -> bool:
         return bool(problem.get("hint"))
 
+    def has(field: str, value: str) -> Callable[[Mapping[str, Any]], bool]:
+        return lambda problem: problem.get(field) == value
+
     def grades(first: int, last: int) -> Callable[[Mapping[str, Any]], bool]:
         names = [f"grade{number}" for number in range(first, last + 1)]
         return lambda problem: problem.get("grade") in names
 
     return {
-        **{name: share(lambda problem, s=subject: problem.get("subject") == s) for name, subject in SUBJECTS.items()},
+        **{name: share(has("subject", subject)) for name, subject in SUBJECTS.items()},
         "has_text": share(with_text),
         "has_image": share(with_picture),
         "no_context": share(lambda problem: not with_text(problem) and not with_picture(problem)),
         "grade_1_6": share(grades(1, 6)),
         "grade_7_12": share(grades(7, 12)),
         "average": share(lambda problem: True),
-        **{topic: share(lambda problem, t=topic: problem.get("topic") == t) for topic in _TOPICS.split()},
+        **{topic: share(has("topic", topic)) for topic in _TOPICS.split()},
     }
 
 

@@ -118,7 +118,7 @@ def _section(runs: Sequence[RunData], benchmark: str) -> Section:
 
 def _tables(rows: Sequence[Row], benchmark: str, part: str) -> tuple[Table, ...]:
     runs = list({row.run.name: row.run for row in rows}.values())
-    tables = [main_table(rows, benchmark, part), difference_table(rows, benchmark, part)]
+    tables: list[Table | None] = [main_table(rows, benchmark, part), difference_table(rows, benchmark, part)]
     tables += [control_table(rows, benchmark, part), shuffled_table(rows, benchmark, part)]
     tables.append(between_table(runs, benchmark, part))
     if len(runs) == 1:

@@ -70,10 +70,10 @@ def _trade_off(rows: Sequence[Row], benchmark: str, part: str) -> str:
             )
             for row in shown
         }
-        names = [FIGURES[name].shown + " (%)" for name in (across, up)]
+        x_name, y_name = (FIGURES[name].shown + " (%)" for name in (across, up))
         lines = [[points[row.name] for row in curve] for curve in curves]
-        title = f"{names[1]} against {names[0]}, {benchmark} {part}"
-        return svg.scatter(title, *names, list(points.values()), lines)
+        title = f"{y_name} against {x_name}, {benchmark} {part}"
+        return svg.scatter(title, x_name, y_name, list(points.values()), lines)
     return ""
 
 
@@ -109,5 +109,8 @@ def setting_of(row: Row) -> str:
 def _span(entry: dict[str, Any], name: str) -> tuple[float, float, float]:
     value = entry["figures"][name]
     low, high = entry["intervals"][name]
-    spread = [low if low is not None else value, value, high if high is not None else value]
-    return tuple(float("nan") if one is None else one * FIGURES[name].scale for one in spread)
+
+    def scaled(one: float | None) -> float:
+        return float("nan") if one is None else one * FIGURES[name].scale
+
+    return scaled(value if low is None else low), scaled(value), scaled(value if high is None else high)

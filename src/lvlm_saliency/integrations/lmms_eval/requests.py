@@ -76,7 +76,7 @@ def query_of(messages: Iterable[tuple[str, Iterable[tuple[str, Any]]]]) -> Query
                 content.append(value.convert("RGB"))
             else:
                 raise InputError(f"lmms-eval sent {kind}: this model answers questions about pictures and texts")
-        turns.append(Message(role, content))  # type: ignore[arg-type]
+        turns.append(Message(role, content))
     return Query(messages=turns)
 
 

@@ -46,7 +46,7 @@ class SaliencyGate(Selector):
         self.history: list[deque[float]] = [deque(maxlen=settings.window) for _ in self.samples]
         self.backwards = 0
 
-    def capture(self) -> Capture:
+    def capture(self) -> Capture | None:
         """What the next decode step has to keep: the rows of the target layers, and the graph above the lowest."""
         self.drawn = OutputScores(self.layers)
         return self.drawn.capture()

@@ -66,6 +66,8 @@ class _ChanceGate(SaliencyGate):
     """The gate with a coin in place of the score. A step's record holds the coin of the chosen token as its `score`,
     None where it was never drawn, and as `threshold` the rate that the last coin had to reach."""
 
+    settings: ChanceSGRS
+
     def capture(self) -> None:
         """Nothing of the forward pass is kept: there is no score to compute."""
 
@@ -78,20 +80,25 @@ class _ChanceGate(SaliencyGate):
         """Draw as SGRS does until a coin lets one pass; after that, any candidate, each with the same chance."""
         tokens, sampled = proposal.tokens, self.samples[sample]
         rates = self.settings.rates[len(tokens) - 1] if step >= TESTED_FROM else None
-        remaining, rejected, chosen = list(range(len(tokens))), [], None
+        remaining = list(range(len(tokens)))
+        rejected: list[int] = []
+        chosen: int | None = None
         coins: list[float | None] = [None] * len(tokens)
         rate = None
         while remaining and len(rejected) < self.settings.max_draws:
             made = len(rejected)
             drawn = remaining.pop(self.draw(sample, step, made, [proposal.weights[i] for i in remaining]))
-            if rates is not None:
-                rate, coins[drawn] = rates[made], uniform(self.seed, sampled, step, REFUSALS + made)
-            if rates is None or coins[drawn] >= rate:
+            if rates is None:
+                chosen = drawn
+                break
+            rate = rates[made]
+            coins[drawn] = coin = uniform(self.seed, sampled, step, REFUSALS + made)
+            if coin >= rate:
                 chosen = drawn
                 break
             rejected.append(drawn)
         fallback = chosen is None
-        if fallback:  # the largest of shuffled scores is any of them
+        if chosen is None:  # the largest of shuffled scores is any of them
             chosen = pick([1.0] * len(tokens), uniform(self.seed, sampled, step, FALLBACK))
         candidates = dict(zip(tokens, coins, strict=True))
         refused = [tokens[i] for i in rejected]

@@ -10,12 +10,13 @@ from typing import ClassVar
 
 import torch
 
-from lvlm_saliency.attention.rows import RowEdit
+from lvlm_saliency.attention.edits import RowEdit
 from lvlm_saliency.attention.state import RowContext
 from lvlm_saliency.decoding.draws import uniform
 from lvlm_saliency.interventions.locore import LocoRE
 from lvlm_saliency.interventions.sgrs import SGRS
-from lvlm_saliency.interventions.sgrs.rejection import SaliencyGate, candidate_scores
+from lvlm_saliency.interventions.sgrs.rejection import SaliencyGate
+from lvlm_saliency.interventions.sgrs.scoring import candidate_scores
 
 
 class _AllScored(SaliencyGate):

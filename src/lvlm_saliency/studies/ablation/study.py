@@ -72,7 +72,7 @@ class Ablation:
     def methods(self, lab: Lab, refusals: Refusals | None) -> dict[str, list[Any]]:
         """Every way of decoding by the name that the page gives it; controls where there are `refusals` of SGRS."""
         seed, wanted = lab.settings.seed, self.groups.split("/")
-        plain = {"seed": seed, "execution": "stepwise"}
+        plain: dict[str, Any] = {"seed": seed, "execution": "stepwise"}
         found: dict[str, list[Any]] = {"SGRS": [SGRS(**plain)], "LocoRE": [LocoRE()]}
         if "grid" in wanted:
             found |= {named(*place): method for place, method in self.grid(seed).items()}
@@ -80,8 +80,9 @@ class Ablation:
             top = SGRS().target_layers(lab.model)[-1] + 1
             thirds = {"lower": range(top // 3), "middle": range(top // 3, 2 * top // 3)}
             thirds |= {"upper": range(2 * top // 3, top)}
-            changed = [("K", "top_k", k) for k in (2, 10)] + [("R", "max_draws", r) for r in (1, 5)]
-            changed += [("W", "window", w) for w in (1, 20)] + [("order", "order", "greedy")]
+            changed: list[tuple[str, str, Any]] = [("K", "top_k", k) for k in (2, 10)]
+            changed += [("R", "max_draws", r) for r in (1, 5)]
+            changed += [*(("W", "window", w) for w in (1, 20)), ("order", "order", "greedy")]
             found |= {f"SGRS {shown} {value}": [SGRS(**plain, **{key: value})] for shown, key, value in changed}
             found |= {f"SGRS {k} third": [SGRS(**plain, layers=tuple(v))] for k, v in thirds.items() if len(v)}
             found |= {f"LocoRE w {w}": [LocoRE(window=w)] for w in (1, 5, 50)}
@@ -171,10 +172,11 @@ def variant(space: str, beta: float) -> str:
 
 def openers(lab: Lab) -> tuple[int, ...]:
     """Tokens that open an object word of the labels, written after a space or at the start, ascending."""
+    from lvlm_saliency.benchmarks.chair.adapter import Chair
     from lvlm_saliency.scenes.classes import PLURALS
 
     tokenizer, settings = lab.decoder.tokenizer, lab.settings
     benchmark = open_benchmark(settings.labels, n=1, images=settings.images, data=settings.data)
-    words = benchmark.synonyms.node_of if benchmark.name == "chair" else [*PLURALS, *PLURALS.values()]
+    words = benchmark.synonyms.node_of if isinstance(benchmark, Chair) else [*PLURALS, *PLURALS.values()]
     first = (tokenizer.encode(lead + word.strip(), add_special_tokens=False) for word in words for lead in ("", " "))
     return tuple(sorted({ids[0] for ids in first if ids} - {tokenizer.unk_token_id}))

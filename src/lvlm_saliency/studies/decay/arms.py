@@ -20,6 +20,7 @@ from lvlm_saliency.stats.counts import CountTable
 from lvlm_saliency.studies.collect import digest
 from lvlm_saliency.studies.decay.weakening import Strength, Weakening
 from lvlm_saliency.studies.labels import Labeller
+from lvlm_saliency.studies.texts import Span
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,10 @@ def _fault(row: dict[str, Any]) -> str:
     return lines.check_text(row) or (f"{strange[0]} is no number" if strange else "")
 
 
+def _labelled(label: Labeller, item: Item, text: str) -> list[Span]:
+    return label(text, item)
+
+
 def _decoded(
     decoder: Decoder, benchmark: Benchmark, label: Labeller, strength: Strength, items: Sequence[Item]
 ) -> list[dict[str, Any]]:
@@ -90,7 +95,7 @@ def _decoded(
     weakening = Weakening(
         strength,
         decoder.tokenizer,
-        [partial(label, item=item) for item in items],
+        [partial(_labelled, label, item) for item in items],
         [item.index for item in items],
         inputs["input_ids"].shape[1],
         decoder.ends,

@@ -58,8 +58,9 @@ class Effects:
         """Fitted rise per hundredth of attention taken away (a line through r = 1): treatment, control, and their
         difference. The control cannot always take away as much as the treatment; dividing by the amount really taken
         corrects for that."""
-        slopes = [self._per_attention(figure, arms, equal_length) for arms in (self.treated, self.control)]
-        return (*map(self.resampler.estimate, slopes), self.resampler.difference(*slopes))
+        treated, control = (self._per_attention(figure, arms, equal_length) for arms in (self.treated, self.control))
+        known = self.resampler
+        return known.estimate(treated), known.estimate(control), known.difference(treated, control)
 
     def _per_attention(self, figure: str, arms: Sequence[Arm], equal_length: bool) -> stats.Statistic:
         dose = np.array([100 * taken(arm) for arm in arms])

@@ -61,8 +61,10 @@ class Decay:
         label = labeller(benchmark)
         folder = lab.kept / "decay" / lab.fingerprint
 
+        layers = None if self.layers is None else tuple(self.layers)
+
         def arm(factor: float, elsewhere: bool = False) -> Arm:
-            strength = Strength(factor, elsewhere, self.confidence, self.partners, self.layers, chosen.seed)
+            strength = Strength(factor, elsewhere, self.confidence, self.partners, layers, chosen.seed)
             name = "r = 1" if factor == 1 else f"r = {factor:g}{', elsewhere' if elsewhere else ''}"
             return write(lab.decoder, benchmark, label, strength, folder, lab.listener, name)
 

@@ -159,7 +159,8 @@ class Weakening(Method, RowEditor, Observer):
         """Absolute positions as a mask over prompt and output, bool `[B, n0 + T]`; None when there are none."""
         if not any(tokens):
             return None
-        mask = torch.zeros(len(tokens), self.prompt_length + max(map(len, (s.ids for s in self.samples))), dtype=bool)
+        longest = max(len(sample.ids) for sample in self.samples)
+        mask = torch.zeros(len(tokens), self.prompt_length + longest, dtype=torch.bool)
         for row, some in enumerate(tokens):
             mask[row, [self.prompt_length + token for token in some]] = True
         return mask

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -37,7 +38,7 @@ def split(lab: Lab, pictures: int, method: str) -> Split:
     seed = int(settings.get("seed", 0)) + APART
     changed = {**settings, "seed": seed, "n": pictures}
     spec = f"{name}:{','.join(f'{key}={value}' for key, value in changed.items())}"
-    drawn = {"labels": spec, "n": pictures}
+    drawn: dict[str, Any] = {"labels": spec, "n": pictures}
     objects = opening_tokens(lab.texts(GREEDY, **drawn))
     train = {one: gather(lab, one, objects=objects, among=[], **drawn) for one in (GREEDY, SAMPLED)}
     held = {one: gather(lab, one, objects=objects, among=[method]) for one in (GREEDY, SAMPLED, method)}

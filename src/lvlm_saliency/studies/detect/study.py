@@ -176,8 +176,10 @@ def transfers(
         for tested, there in held.items():
             judge = worth.Judge(there, *chosen)
             risk = models[0].probability(there.matrix(free))
-            areas = [judge.area(m.log_odds(there.matrix(some))) for m, some in zip(models, (free, groups), strict=True)]
-            found.append(Transfer(trained, tested, *areas, float(risk.mean()), float(there.y.mean())))
+            of_trace, of_all = (
+                judge.area(m.log_odds(there.matrix(some))) for m, some in zip(models, (free, groups), strict=True)
+            )
+            found.append(Transfer(trained, tested, of_trace, of_all, float(risk.mean()), float(there.y.mean())))
     return found
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from lvlm_saliency.evaluation.systems import GREEDY, SAMPLED
 from lvlm_saliency.stats.clusters import Estimate
@@ -102,7 +103,7 @@ def transfers(results: Results) -> Table:
     return Table("Transfer between ways of decoding (first mentions, logistic regression)", head, rows)
 
 
-def data(results: Results) -> dict[str, list[dict]]:
+def data(results: Results) -> dict[str, Sequence[Mapping[str, Any]]]:
     """Every figure of the page as rows."""
 
     def parts(prefix: str, one: Estimate) -> dict:

@@ -7,7 +7,6 @@ for pictures that the model has not seen. The last decides: it is robust to both
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -115,7 +114,7 @@ def _likelihood(x: np.ndarray, y: np.ndarray, coefficients: np.ndarray) -> float
     return float(log_expit(np.where(y, odds, -odds)).sum())
 
 
-def _wald(x: np.ndarray, y: np.ndarray, groups: Sequence[int], coefficients: np.ndarray, last: int) -> float:
+def _wald(x: np.ndarray, y: np.ndarray, groups: np.ndarray, coefficients: np.ndarray, last: int) -> float:
     """Of the `last` coefficients, under the covariance that whole groups vary by."""
     design = np.column_stack([np.ones(len(x)), x])
     chance = expit(design @ coefficients)

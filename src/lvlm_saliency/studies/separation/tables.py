@@ -63,7 +63,7 @@ def counted(first: Measured, unscored: int, token: str, asked: int) -> str:
 
 def means(rows: Sequence[Mapping[str, Any]], measured: Measured) -> Table:
     """Mean ± deviation of each score and what it separates; the paper's own below."""
-    lines = [
+    lines: list[tuple[Cell, ...]] = [
         (
             Cell(row["score"]),
             Cell(f"{row['mean_correct']:.3g} ± {row['sd_correct']:.2g}"),

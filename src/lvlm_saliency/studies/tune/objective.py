@@ -41,7 +41,7 @@ def measured(results: Sequence[Mapping[str, Any]]) -> Measured:
     first = tables[0]
     images = tuple(image for table in tables for image in table.images)
     counts = np.concatenate([table.counts for table in tables])
-    joined = CountTable(images, first.columns, counts, first.figures | {"f1": object_f1})
+    joined = CountTable(images, first.columns, counts, {**first.figures, "f1": object_f1})
     formed = [result.get("extra", {}).get("well-formed", math.nan) for result in results]
     weighted = sum(share * len(table.images) for share, table in zip(formed, tables, strict=True))
     return Measured(joined, weighted / len(images))

@@ -112,7 +112,10 @@ def ours(
         if one.ours and not other.ours and CLASSES.index(other.cost) <= CLASSES.index(one.cost)
     ]
     return _named(
-        pairs, simultaneous({_pair(*two): sample.gain(*(flat[row.label] for row in two), strata) for two in pairs})
+        pairs,
+        simultaneous(
+            {_pair(one, other): sample.gain(flat[one.label], flat[other.label], strata) for one, other in pairs}
+        ),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from lvlm_saliency.detection.capture import reading
@@ -34,13 +35,11 @@ def measured(lab: Lab, texts: Sequence[LabelledText], rows: Sequence[Row]) -> di
     if not prepared:
         return {}
     clock = time.process_time if lab.model.device.type == "cpu" else time.perf_counter
-    plain = sum(_fastest(clock, lambda one=one: _read(lab, one, [])) for one in prepared) / len(prepared)
+    plain = sum(_fastest(clock, partial(_read, lab, one, [])) for one in prepared) / len(prepared)
     found = {}
     lab.listener.begin("cost of detectors", len(rows), 0)
     for row in rows:
-        spent = sum(_fastest(clock, lambda one=one, row=row: _scored(lab, one, row)) for one in prepared) / len(
-            prepared
-        )
+        spent = sum(_fastest(clock, partial(_scored, lab, one, row)) for one in prepared) / len(prepared)
         found[row.label] = Cost(1000 * spent, spent / plain)
         lab.listener.advance("cost of detectors", 1)
     return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +16,7 @@ from lvlm_saliency.detection.mention import Mention, object_mentions
 from lvlm_saliency.errors import InputError
 from lvlm_saliency.evaluation.decoding import Batches, queries
 from lvlm_saliency.evaluation.systems import system
-from lvlm_saliency.files import write_bytes
-from lvlm_saliency.files.archives import read_arrays
+from lvlm_saliency.files.archives import read_arrays, write_arrays
 from lvlm_saliency.studies.collect import digest
 from lvlm_saliency.studies.detect.mentions import NEAR
 from lvlm_saliency.studies.detect.published.rows import Row, settings_of
@@ -79,7 +77,7 @@ def gather(lab: Lab, method: str, rows: Sequence[Row], among: Sequence[str]) -> 
         parts = list(
             Batches(len(batch), lab.listener.note).run(batch, lambda some: scored(lab, some, acting.methods, rows))
         )
-        _save(files[start], {name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+        write_arrays(files[start], {name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
         lab.listener.advance(label, len(batch))
     expected = {start: sum(map(len, words_of(texts[start : start + size]))) for start in files}
     parts = [_load(file, expected[start], rows) for start, file in files.items()]
@@ -114,12 +112,6 @@ def scored(lab: Lab, texts: Sequence[LabelledText], methods: Sequence[Any], rows
         else:
             arrays[f"row {number}"] = np.array([one.score(found[mention.sample], mention) for mention in mentions])
     return arrays
-
-
-def _save(file: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
-    write_bytes(file, buffer.getvalue())
 
 
 def _load(file: Path, count: int, rows: Sequence[Row]) -> dict[str, np.ndarray]:
