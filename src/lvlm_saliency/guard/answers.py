@@ -1,5 +1,4 @@
-"""Whether the model says of an object what its text says: the statement held against its alternatives, as answers to
-an open question."""
+"""Asks the model about attributes: is the value in the text the likeliest answer to an open question?"""
 
 from __future__ import annotations
 
@@ -13,9 +12,15 @@ from lvlm_saliency.tracing.logits import finite_logits
 
 
 def confirmed(asker: Asker, wanted: Sequence[tuple[int, Said]]) -> list[bool]:
-    """For (sample, statement) whether no other of its `choices` is a likelier answer to its question, by log p summed
-    over the answer's tokens. Where questions cannot share the picture's part of the texts' cache nothing is asked, and
-    all counts as confirmed: every choice would be a pass over the whole picture."""
+    """Whether the model confirms statements about objects.
+
+    A statement is confirmed if none of its other `choices` is a likelier answer to its question (log p summed over the
+    answer's tokens). Where questions cannot reuse the picture's part of the text's cache, nothing is asked and all
+    statements count as confirmed, because every choice would take a pass over the whole picture.
+
+    Args:
+        wanted: (sample, statement) pairs.
+    """
     if not asker.shares:
         return [True] * len(wanted)
     rows, counts = [], []
@@ -31,7 +36,7 @@ def confirmed(asker: Asker, wanted: Sequence[tuple[int, Said]]) -> list[bool]:
             some = rows[start : start + size]
             logits, last = asker.behind([(row, ids) for row, ids, _ in some], 1 + max(count for *_, count in some))
             for row, (end, (_, ids, count)) in zip(logits, zip(last.tolist(), some, strict=True), strict=True):
-                # The answer's own tokens: each is told by the logits of the one before it.
+                # The logits at a position predict the token after it, so those of the answer begin one earlier.
                 log_p = finite_logits(row[end - count : end]).float().log_softmax(-1)
                 found.append(float(log_p[range(count), ids[-count:]].sum()))
     asker.asked += len(wanted)

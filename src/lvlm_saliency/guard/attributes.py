@@ -1,7 +1,8 @@
-"""What a sentence says of an object beside naming it: number, colour, place, and how it lies to another object.
+"""Finds what a sentence says of an object: its number, colour, place, and its position relative to another object.
 
-A yes-or-no question about an attribute ("Is there a red cup?") is answered by the object alone in models that lean
-towards yes, so the question is an open one, and what the sentence says is held against its alternatives as its answer.
+To a yes-or-no question about an attribute ("Is there a red cup?"), models that lean towards yes say yes if there is any
+cup. So the question is an open one ("What color is the cup?"), and the value in the sentence is compared with its
+alternatives as the answer.
 """
 
 from __future__ import annotations
@@ -40,9 +41,17 @@ _BEFORE = re.compile(
 
 @dataclass(frozen=True)
 class Said:
-    """`text[start:end]` says something of the object `name`. kind: "colour", "number", "place", "relation"; value: what
-    it says, one of `choices`; question, stem: an open question, and how its answer begins; a relation has none, because
-    no question about it was found that a model answers."""
+    """A phrase that states an attribute of an object.
+
+    Attributes:
+        kind: "colour", "number", "place" or "relation".
+        name: the object's canonical name.
+        start, end: the phrase is `text[start:end]`.
+        value: what it states, one of `choices`.
+        question: an open question about it; empty for a relation, for which no question was found that models answer.
+        stem: how the answer to the question begins.
+        choices: the value and its alternatives.
+    """
 
     kind: str
     name: str
@@ -55,17 +64,17 @@ class Said:
 
     @property
     def key(self) -> tuple[str, str]:
-        """What is answered once for a text, however often it is written."""
+        """Under which the model's answer is kept: a text asks once, however often it states the same."""
         return self.question or f"{self.kind} {self.name}", self.value
 
     @property
     def answers(self) -> tuple[str, ...]:
-        """The answer that says each of the choices."""
+        """The full answer for each of the choices."""
         return tuple(f"{self.stem} {one}." if self.stem else f"{one.capitalize()}." for one in self.choices)
 
 
 def said(text: str, mentions: Sequence[Mention], start: int, end: int) -> list[Said]:
-    """All that the sentence `text[start:end]` says of its objects, in the order of the words."""
+    """All attributes that the sentence `text[start:end]` states of its objects, in the order of the words."""
     here = [one for one in mentions if start <= one.start < end]
     anchors, found = set(), []
     for match in _RELATION.finditer(text, start, end):
@@ -89,7 +98,7 @@ def said(text: str, mentions: Sequence[Mention], start: int, end: int) -> list[S
 
 
 def _before(text: str, mention: Mention, start: int) -> list[Said]:
-    """What stands before the noun: its number and its colour."""
+    """The number and the colour before the noun."""
     match = _BEFORE.search(text[start : mention.start])
     found: list[Said] = []
     if match is None:

@@ -1,4 +1,4 @@
-"""Words that may not be written: the tokens that would complete a surface of a banned object."""
+"""Bans objects: finds the tokens that would complete a name of a banned object."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from lvlm_saliency.guard.sentences import BEGINNERS
 from lvlm_saliency.guard.vocabulary import Vocabulary
 
 LEFT = (" a", "\n", ".", "(", '"')
-"""What may stand before a word: tokenizers write it with another first token behind each."""
+"""What may precede a word: a tokenizer may encode the word differently after each."""
 OWN_SHARE = 0.8
-"""A token that begins an object's name is banned itself where this share of the names that it begins is banned; else
-the name is stopped at its last token."""
+"""If at least this share of the names that begin with a token is banned, the token itself is banned; otherwise each
+banned name is stopped at its last token."""
 
 
 class Spellings:
-    """A vocabulary in a tokenizer's ids: by canonical name the sequences that write it, each once."""
+    """A vocabulary as token ids: for each canonical name, all distinct token sequences that spell it."""
 
     def __init__(self, tokenizer: Any, vocabulary: Vocabulary):
         self.tokenizer, self.vocabulary = tokenizer, vocabulary
@@ -30,7 +30,7 @@ class Spellings:
             name: frozenset(ids for form in forms for ids in behind[form] if unknown not in ids)
             for name, forms in words.items()
         }
-        # Where a tokenizer does not tell capital letters from small ones, nothing tells where a sentence begins.
+        # Empty for a tokenizer that ignores case: there no token marks the beginning of a sentence.
         self.beginners = self._beginning(BEGINNERS) - self._beginning(map(str.lower, BEGINNERS))
         self.firsts: dict[int, dict[str, int]] = {}
         for name, sequences in self.of_name.items():
@@ -39,15 +39,14 @@ class Spellings:
                 uses[name] = uses.get(name, 0) + 1
 
     def _beginning(self, words: Iterable[str]) -> set[int]:
-        """The tokens with which these words begin, at a text's beginning and within it."""
+        """The first tokens of these words, at the beginning of a text and within it."""
         words = list(words)
         before, *written = self._encoded([" a", *(f" a {word}" for word in words)])
         found = {ids[0] for ids in self._encoded(words)} | {ids[len(before)] for ids in written}
         return found - {self.tokenizer.unk_token_id}
 
     def _behind(self, words: Sequence[str]) -> dict[str, set[tuple[int, ...]]]:
-        """By word the ids that it adds behind each of `LEFT`: never those of the word alone, which may begin
-        otherwise."""
+        """For each word, the token ids that it adds after each of `LEFT`. The word alone may be encoded differently."""
         found: dict[str, set[tuple[int, ...]]] = {word: set() for word in words}
         for left in LEFT:
             before = self._encoded([left])[0]
@@ -61,7 +60,7 @@ class Spellings:
         return [list(ids) for ids in self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]]
 
     def banned(self, names: Iterable[str], ids: Sequence[int]) -> set[int]:
-        """The tokens that may not follow a text that ends in `ids`, for none of `names` to be written."""
+        """The tokens that must not follow a text that ends in `ids`, so that none of `names` gets written."""
         names = frozenset(names)
         found: set[int] = set()
         for name in names:

@@ -1,5 +1,5 @@
-"""The guard's calibration on labelled pictures: how to combine risk and answer, and the recall that each threshold
-loses.
+"""The guard's calibration on labelled pictures: how the risk and the model's answer are combined, and how much recall
+each threshold loses.
 
 It is stored in the `about` of a risk model (`about["guard"]`), so that one file holds risk model, weights and scores.
 """
@@ -18,7 +18,7 @@ from lvlm_saliency.files.kinds import is_number, is_share, is_whole
 from lvlm_saliency.stats.conformal import ClassRates, picture_threshold
 
 KEY = "guard"
-"""The entry of `RiskModel.about`."""
+"""The key of the calibration in `RiskModel.about`."""
 MODES = ("risk", "ask", "both")
 """The modes of judging: by the risk model alone, by the model's answer alone, or by both."""
 TERMS = {
@@ -26,20 +26,24 @@ TERMS = {
     "ask": ("answer", "class", "one"),
     "both": ("risk", "answer", "class", "one"),
 }
-"""The terms that each mode adds up with weights: logit of the risk model's risk, log-odds of no over yes, the class's
-`ClassRates.shift`, 1."""
+"""The terms of the weighted sum (a log-odds) of each mode: "risk" is the logit of the risk model's risk, "answer" the
+log-odds of no over yes, "class" the object class's `ClassRates.shift`, "one" the constant 1."""
 MOST_PICTURES = 1_000_000
 _NEAR = 1e-6
 
 
 @dataclass(frozen=True)
 class Mode:
-    """How one mode judges, and what it would have lost on the calibration pictures.
+    """How one mode judges, and its scores on the calibration pictures.
 
-    weights: of `TERMS`. pass_below, act_above ("both"): risks of the risk model below the first pass without a question
-    (0: none does); from the second on, an object whose risk is above the threshold as well is acted on without one (1:
-    none is). scores: the final risk of every correct object of the calibration pictures, 0 for one that passed;
-    picture: which picture each belongs to, from 0; pictures: how many there were, those without an object too.
+    Attributes:
+        weights: of `TERMS`.
+        pass_below: mode "both": an object whose first-stage risk is lower passes without a question (0: none does).
+        scores: the final risk of every correct object of the calibration pictures; 0 for one that passed.
+        picture: the picture of each score, from 0.
+        pictures: number of calibration pictures, including those without an object.
+        act_above: mode "both": an object whose first-stage risk is at least this, and above the threshold, is acted on
+            without a question (1: none is).
     """
 
     weights: tuple[float, ...]
@@ -50,9 +54,11 @@ class Mode:
     act_above: float = 1.0
 
     def threshold(self, recall_loss: float) -> float:
-        """The threshold t: objects with a final risk above it are acted on. In expectation at most the share
-        `recall_loss` of a new picture's correct objects is (`stats.conformal.picture_threshold`). 1 (never act) where
-        so few calibration pictures cannot promise as much.
+        """The threshold for a loss of recall: the guard acts on objects with a final risk above it.
+
+        In expectation it then acts on at most the share `recall_loss` of a new picture's correct objects (conformal
+        risk control, `stats.conformal.picture_threshold`). It is 1 (never act) where the calibration pictures are too
+        few to guarantee that.
 
         Raises:
             SettingError: recall_loss outside 0 to 1.
@@ -67,14 +73,19 @@ class Mode:
 
     @property
     def least_loss(self) -> float:
-        """The smallest `recall_loss` of which anything can be promised: 1 / (pictures + 1)."""
+        """The smallest `recall_loss` that can be guaranteed: 1 / (pictures + 1)."""
         return 1 / (self.pictures + 1)
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """modes: by name, those that were calibrated; rates: how often mentions of each class are hallucinated; record:
-    JSON-ready, on which pictures and texts it was learned, and what it reached on others."""
+    """A guard's calibration.
+
+    Attributes:
+        modes: the calibrated modes by name.
+        rates: how often mentions of each object class are hallucinated.
+        record: JSON-ready: the pictures and texts that it was fitted on, and its figures on held-out ones.
+    """
 
     modes: Mapping[str, Mode]
     rates: ClassRates
@@ -111,7 +122,7 @@ class Calibration:
         return expit(sum(w * values[term] for w, term in zip(weights, TERMS[mode], strict=True)))
 
     def to_json(self) -> dict[str, Any]:
-        """What `from_json` reads."""
+        """The calibration as JSON values, for `from_json`."""
         rates = asdict(self.rates) | {"kappa": None if math.isinf(self.rates.kappa) else self.rates.kappa}
         return {
             "modes": {name: {k: _plain(v) for k, v in asdict(mode).items()} for name, mode in self.modes.items()},
@@ -121,10 +132,13 @@ class Calibration:
 
     @classmethod
     def from_json(cls, values: Any, where: str) -> Calibration:
-        """The calibration in a risk file's `about`.
+        """Read the calibration in a risk file's `about`.
+
+        Args:
+            where: name of the file, for messages.
 
         Raises:
-            InputError: it is no calibration, or its numbers cannot be used; `where` names the file.
+            InputError: it is not a calibration, or its numbers are impossible.
         """
         try:
             modes = {name: _mode(name, mode) for name, mode in values["modes"].items()}
@@ -134,7 +148,7 @@ class Calibration:
 
 
 def log_odds(share: float) -> float:
-    """log(p / (1 - p)), p held `1e-6` off 0 and 1."""
+    """log(p / (1 - p)), with p clipped to [1e-6, 1 - 1e-6]."""
     held = min(max(share, _NEAR), 1 - _NEAR)
     return math.log(held) - math.log1p(-held)
 

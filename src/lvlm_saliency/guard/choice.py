@@ -1,4 +1,4 @@
-"""How the tokens of guarded texts are chosen: the likeliest, or draws that a seed, a place and an attempt name."""
+"""Chooses the tokens of guarded texts: the likeliest, or a draw determined by seed, position and attempt."""
 
 from __future__ import annotations
 
@@ -12,21 +12,26 @@ from lvlm_saliency.decoding.draws import pick, uniform
 from lvlm_saliency.guard.row import Row
 
 VARIED = 0.8, 0.95
-"""Temperature and top-p of the texts among which "best_of" chooses, where the base is not sampled."""
+"""Temperature and top-p of the candidate texts of "best_of", where the base decoding is greedy."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """How tokens are chosen: sampled, with the settings' temperature and seed, or the likeliest. A sentence that is
-    written again is drawn at a rising temperature, and at its first time (of a text that is not sampled) it is not."""
+    """How tokens are chosen: sampled at the settings' temperature with a seed, or greedily.
+
+    A sentence that is rewritten is drawn at a temperature that rises with each attempt; under greedy decoding, its
+    first rewriting is greedy as well.
+    """
 
     sampled: bool
     temperature: float
     seed: int | None
 
     def tokens(self, processed: Tensor, rows: Sequence[Row], writing: Sequence[bool]) -> list[int | None]:
-        """The next token of every row that is writing, from processed logits `[B, V]`. Without a seed all are drawn at
-        once from torch's own generator, as `generate` draws them."""
+        """The next token of every row that is still being generated, from processed logits `[B, V]`.
+
+        Without a seed all rows are drawn together from torch's global generator, as `generate` does.
+        """
         if self.seed is None:
             drawn = torch.multinomial(torch.softmax(processed, dim=-1), num_samples=1).squeeze(1).tolist()
             return [token if alive else None for token, alive in zip(drawn, writing, strict=True)]
@@ -41,7 +46,7 @@ class Choice:
         return row.candidate or (row.attempt if row.redoing and not row.dropping else 0)
 
     def _plainly(self, row: Row) -> bool:
-        """Whether the likeliest token is taken."""
+        """Whether the row's next token is chosen greedily."""
         return not self.sampled and self._attempt(row) < 2 and not row.candidate
 
     def _drawn(self, processed: Tensor, row: Row) -> int:

@@ -1,4 +1,4 @@
-"""What a text claims as it is written: its object words, what is known of each, and what a guard goes by."""
+"""The claims of a text in progress: its object words, what is known of each, and the rules of the guard."""
 
 from __future__ import annotations
 
@@ -14,8 +14,13 @@ from lvlm_saliency.guard.words import Mention
 
 @dataclass
 class Note:
-    """What one forward pass said as it chose a token: log p and entropy of the model's own distribution, and its
-    attention features (None without a risk model, and where no object's name begins)."""
+    """What is recorded of the forward pass that chose a token.
+
+    Attributes:
+        log_p: log-probability of the token (nats) under the model's own distribution.
+        entropy: entropy (nats) of that distribution.
+        features: attention features; None without a risk model, and for tokens with which no object's name begins.
+    """
 
     log_p: float
     entropy: float
@@ -24,8 +29,18 @@ class Note:
 
 @dataclass
 class Claim:
-    """An object word that is being judged. token: its first token; known: the object was judged before; again: it is
-    introduced a second time, in a sentence that is being rewritten. odds: of the first stage; margin: of the question.
+    """An object word that is being judged.
+
+    Attributes:
+        token: number of its first token in the answer.
+        known: the object was judged earlier in the text.
+        again: the object is introduced a second time, in a sentence that is being rewritten.
+        odds: log-odds of the first stage (the risk model).
+        margin: log-odds of no over yes in the model's answer.
+        waiting: a question about it has not been answered yet.
+        since: the step at which that question was first wanted.
+        risk: its final risk, 0 to 1.
+        acts: whether the guard acts on it; None before the judgement.
     """
 
     mention: Mention
@@ -42,8 +57,8 @@ class Claim:
 
 @dataclass
 class Check:
-    """Something that a rewritten sentence says of a present object, and whether the model's own answer is the same
-    (None while it has not been asked)."""
+    """A statement of a rewritten sentence about a present object, and whether the model confirms it (None: not asked
+    yet)."""
 
     said: Said
     confirmed: bool | None = None
@@ -51,9 +66,16 @@ class Check:
 
 @dataclass(frozen=True)
 class Rules:
-    """What a guard goes by. judge: its own, or None where a control decides (verdicts); rewrite: whether it goes back
-    (else it flags); attributes: whether what a rewritten sentence says of its objects is asked about; end: the token
-    that ends a text, if there is one; the others as of `ls.Guard`."""
+    """The rules of a guard.
+
+    Attributes:
+        judge: the guard's judge; None where a control decides.
+        verdicts: the control that decides in place of the judge, or None.
+        rewrite: whether sentences are rewritten; otherwise words are only flagged.
+        attributes: whether the model is asked about the attributes in rewritten sentences.
+        local_tries, beginnings, total_tries, per_sentence: as in `ls.Guard`.
+        end: the end-of-sequence token, if there is one.
+    """
 
     judge: Judge | None
     verdicts: Verdicts | None

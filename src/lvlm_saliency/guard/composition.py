@@ -1,4 +1,4 @@
-"""What a guard can be used beside: methods, settings and caches from which nothing could be taken back are refused."""
+"""Checks what a guard is combined with: methods, settings and caches that cannot be rolled back are refused."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def check_parts(generation: Generation, guard: Any) -> None:
     """Refuse what cannot be composed with a guard.
 
     Raises:
-        SettingError: naming it and the reason.
+        SettingError: what cannot be combined, and why.
     """
     parts, config = generation.parts, generation.config
     if parts.selector is not None and not isinstance(parts.selector, Drawing):

@@ -1,4 +1,4 @@
-"""One text in progress: its tokens as text, and where in it words and sentences stand."""
+"""One text in progress: its tokens, its characters, and the positions of words and sentences in it."""
 
 from __future__ import annotations
 
@@ -12,18 +12,21 @@ from lvlm_saliency.model.thinking import Ear
 from lvlm_saliency.tracing.result import token_text
 
 CONTEXT = 16
-"""Tokens before one that its text may depend on."""
+"""Number of preceding tokens that the text of a token may depend on."""
 _INDEFINITE = re.compile(
     r"\b(?:a|an|another|one|two|three|four|five|six|several|some|many|few)(?:\s+[^\W\d_]+){0,2}\s*$", re.IGNORECASE
 )
 
 
 class Draft:
-    """The tokens of an answer, without its prompt. What stands before token `start` (character `begin`) is settled: it
-    is never taken back. What stands behind is the sentence in question, and what was written since.
+    """The tokens of an answer, without its prompt.
 
-    With an `ear` for a model that thinks: thinking and its marks are `aside`, and the answer in question begins at the
-    token `first` (character `opening`), behind the last of them that is settled."""
+    Everything before token `start` (character `begin`) is settled and never rolled back. After it comes the current
+    sentence, and whatever was generated since.
+
+    For a model that thinks, `ear` tells the thinking from the answer. Thinking and its marks are `aside`, and the
+    answer begins at the token `first` (character `opening`), after the last settled thinking.
+    """
 
     def __init__(self, tokenizer: Any, vocabulary: Vocabulary, ear: Ear | None = None):
         self.tokenizer, self.vocabulary, self.ear = tokenizer, vocabulary, ear
@@ -57,18 +60,18 @@ class Draft:
 
     @property
     def thinking(self) -> bool:
-        """Whether what comes next is thinking."""
+        """Whether the next token belongs to thinking."""
         return self.ear is not None and self.ear.thinking
 
     @property
     def limit(self) -> int | None:
-        """The character with which thinking (or a mark of it) begins behind the sentence in question, if it does."""
+        """The character at which thinking (or its mark) begins after the current sentence; None where it does not."""
         if True not in self.aside[self.start :]:
             return None
         return sum(map(len, self.pieces[: self.aside.index(True, self.start)]))
 
     def skip(self) -> str:
-        """Settle the thinking that stands where the sentence in question would begin. Returns its text."""
+        """Settle the thinking that stands where the current sentence would begin. Returns its text."""
         begin, length = self.begin, self.start
         while length < len(self.ids) and self.aside[length]:
             length += 1
@@ -79,27 +82,27 @@ class Draft:
 
     @property
     def sentence(self) -> str:
-        """What is not settled yet."""
+        """The text that is not settled yet."""
         return self.text[self.begin :]
 
     @property
     def in_sentence(self) -> bool:
-        """Whether the next token belongs to the sentence that begins at `start`: it has not been closed."""
+        """Whether the next token belongs to the sentence that begins at `start`, which is not closed yet."""
         return not self.sentence.strip() or (not closed(self.sentence) and not sentence_ends(self.text, self.begin))
 
     @property
     def answer(self) -> str:
-        """The text behind the last thinking and its mark; all of it where there is none."""
+        """The text after the last thinking and its mark; the whole text where there is none."""
         return self.text[self.opening :]
 
     @property
     def may_end(self) -> bool:
-        """Whether a text may stop here."""
+        """Whether the text may end here."""
         return bool(self.answer.strip()) and closed(self.answer)
 
     @property
     def ends_in_word(self) -> bool:
-        """Whether the last token of the answer is a whole word by itself, which no sentence says twice in a row."""
+        """Whether the last token of the answer is a whole word, which a sentence does not say twice in a row."""
         return len(self.pieces) > self.first and re.fullmatch(r"\s[^\W\d_]+", self.pieces[-1]) is not None
 
     @property
@@ -117,12 +120,12 @@ class Draft:
         return len(self.pieces)
 
     def last_shown(self, length: int) -> int:
-        """Of the first `length` tokens, how many there are up to the last that has text: a mark of the end has none."""
+        """How many of the first `length` tokens remain without trailing ones that have no text (end-of-sequence)."""
         return next((at for at in range(length, 0, -1) if self.pieces[at - 1]), 0)
 
     def first_token_from(self, character: int) -> tuple[int, int]:
-        """The first token whose words begin at this character or behind it, and where the token begins: with the blank
-        before them, where it has one."""
+        """The first token whose word begins at or after this character, and the character at which the token itself
+        begins (it may include the blank before the word)."""
         at = 0
         for number, piece in enumerate(self.pieces):
             if piece and at + len(piece) - len(piece.lstrip()) >= character:
@@ -131,7 +134,7 @@ class Draft:
         return len(self.pieces), at
 
     def mentions(self, final: bool) -> list[Mention]:
-        """The object words from `begin` on."""
+        """The object words from the character `begin` on."""
         limit = self.limit
         return mentions(self.text[:limit], self.vocabulary, self.begin, final=final or limit is not None)
 
@@ -140,7 +143,7 @@ class Draft:
         return bool(_INDEFINITE.search(self.text[self.begin : mention.start]))
 
     def sentence_end(self, final: bool) -> int | None:
-        """The character behind the sentence in question; None where it has not ended."""
+        """The character after the current sentence; None if it has not ended."""
         limit = self.limit
         return next(iter(sentence_ends(self.text[:limit], self.begin, final=final or limit is not None)), None)
 
@@ -149,18 +152,18 @@ class Draft:
         return self.first_token_from(clause_start(self.text, self.begin, mention.start))[0]
 
     def settle(self, end: int) -> None:
-        """What stands before the character `end` is settled."""
-        if end >= len(self.text):  # blanks at the very end belong to what stands, not to a sentence to come
+        """Settle the text before the character `end`."""
+        if end >= len(self.text):  # trailing blanks belong to the settled text, not to a sentence to come
             self._settled(len(self.pieces), len(self.text))
             return
         start, begin = self.first_token_from(end)
-        if start <= self.start:  # the sentence is a token of blanks, in which it also ends
+        if start <= self.start:  # the sentence ends within the token of blanks with which it begins
             start = self.token_at(end - 1) + 1
             begin = sum(map(len, self.pieces[:start]))
         self._settled(start, begin)
 
     def _settled(self, start: int, begin: int) -> None:
-        """Up to the token `start`, but not into a thinking that begins before it."""
+        """Settle up to the token `start`, but not into thinking that begins before it."""
         if True in self.aside[self.start : start]:
             start = self.aside.index(True, self.start)
             begin = sum(map(len, self.pieces[:start]))

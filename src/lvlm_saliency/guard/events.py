@@ -11,16 +11,16 @@ Action = Literal["kept", "flagged", "rewritten", "dropped", "unchecked"]
 
 @dataclass(frozen=True)
 class Try:
-    """A sentence, or the beginning of one, that was written and rolled back.
+    """A sentence, or the beginning of one, that was generated and rolled back.
 
     Attributes:
-        text: up to the word that caused it.
+        text: the text up to the word that caused it.
         word: that word.
         object: its canonical name.
         risk: its final risk, 0 to 1.
-        why: "absent"; in a sentence that was rewritten also "again" for an object that was introduced a second time,
-            "number", "colour", "place" or "relation" for a phrase that the model, asked, does not confirm, and "no
-            sentence" for a text that is none.
+        why: "absent" (the object). In a rewritten sentence also "again" (the object is introduced a second time),
+            "number", "colour", "place" or "relation" (the model does not confirm the phrase), or "no sentence" (the
+            text has not the form of a sentence).
     """
 
     text: str
@@ -32,14 +32,19 @@ class Try:
 
 @dataclass(frozen=True)
 class Event:
-    """One object word, or one sentence that was taken back.
+    """One object word, or one sentence that was rolled back.
 
-    action: "kept" (an object word that stands, its risk at most the threshold), "flagged" (it stands, its risk above
-    it), "rewritten" (a sentence that was taken back and replaced by the one at `span`), "dropped" (taken back, with
-    nothing in its place), "unchecked" (an object word that the limit on new tokens cut off). span: the token positions
-    in the answer, from the first to behind the last; None where nothing of it stands there. word, object, risk, margin
-    (log-odds of no over yes, None where nobody asked): of the word, or of the first word that was taken back. tries:
-    what was written and taken back, in order. hedged: the text says that the object may be there.
+    Attributes:
+        word: the object word, or the first word that caused a rollback.
+        object: its canonical name.
+        span: the half-open range of its token positions in the answer; None where nothing of it is in the answer.
+        risk: its final risk, 0 to 1; None where it was not judged.
+        action: "kept" (the word stands, its risk is at most the threshold), "flagged" (it stands, its risk is above
+            it), "rewritten" (a sentence was rolled back and replaced by the one at `span`), "dropped" (rolled back, and
+            nothing replaces it) or "unchecked" (the limit on new tokens cut the word off).
+        tries: the texts that were rolled back, in order.
+        margin: log-odds of no over yes in the model's answer; None where it was not asked.
+        hedged: the text says that the object may be there.
     """
 
     word: str
@@ -59,13 +64,15 @@ class Event:
 
 @dataclass(frozen=True)
 class Moment:
-    """What just happened to a text that is being written.
+    """What just happened to a text that is being generated.
 
-    kind: "draft" (`text` is the sentence in question as it stands now; it may still be taken back), "taken back"
-    (`text`, up to `word`, was written and is taken back; the other fields as of `Try`), "settled" (`text` stands and
-    never changes). action: of what is settled: "kept", "flagged" (it holds a word whose risk is above the threshold),
-    "rewritten" (it replaces what was taken back), "dropped" (nothing replaces it; `text` may be empty) or "thinking"
-    (of a model that thinks before it answers: the guard leaves that alone).
+    Attributes:
+        kind: "draft" (`text` is the current sentence, which may still be rolled back), "taken back" (`text`, up to
+            `word`, is rolled back) or "settled" (`text` is final).
+        word, object, risk, why: of a rollback, as in `Try`.
+        action: of settled text: "kept", "flagged" (it holds a word whose risk is above the threshold), "rewritten" (it
+            replaces what was rolled back), "dropped" (nothing replaces it; `text` may be empty) or "thinking" (of a
+            model that thinks before it answers; the guard does not change it).
     """
 
     kind: Literal["draft", "taken back", "settled"]
@@ -77,24 +84,33 @@ class Moment:
     action: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready, without what is empty."""
+        """As JSON values, without empty fields."""
         return {
             name: value for name, value in asdict(self).items() if name in ("kind", "text") or value not in ("", None)
         }
 
 
 class Watcher:
-    """A streamer that is also shown how guarded texts come about: a subclass given to `generate(streamer=...)`."""
+    """A streamer that also sees how guarded texts come about. Pass a subclass to `generate(streamer=...)`."""
 
     def watch(self, sample: int, moment: Moment) -> None:
-        """Something happened to the text of this sample (its row in the batch)."""
+        """Something happened to the text of a sample (its row in the batch)."""
         raise NotImplementedError(f"{type(self).__name__} does not say what it does with {moment.kind!r}")
 
 
 @dataclass
 class Tally:
-    """What the guard did over all texts of a generation, for its costs: questions asked, the passes that they took,
-    sentences taken back, texts ended early, bans that had to be lifted because nothing else was left."""
+    """Counts over all texts of a generation.
+
+    Attributes:
+        questions: questions asked.
+        question_passes: forward passes that they took.
+        taken_back: sentences rolled back.
+        ended: texts that ended early.
+        lifted: bans lifted because no other token was left.
+        uncalibrated: the guard had no calibration.
+        more: further counts.
+    """
 
     questions: int = 0
     question_passes: int = 0
@@ -106,8 +122,12 @@ class Tally:
 
 
 class Events(list):
-    """The events of one text, in order. judged: every word that was judged, those in sentences that were taken back
-    among them, and whether it was acted on."""
+    """The events of one text, in order.
+
+    Attributes:
+        judged: every word that was judged, including those in sentences that were rolled back, and whether the guard
+            acted on it.
+    """
 
     def __init__(self, events=(), judged=()):
         super().__init__(events)

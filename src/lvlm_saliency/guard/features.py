@@ -1,4 +1,4 @@
-"""The features of a causal risk model, read from the passes that choose tokens: no backward pass, no further pass."""
+"""Features of a causal risk model, read from the forward passes that choose tokens: no further pass is needed."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 
 def check_causal(model: RiskModel) -> None:
-    """Refuse a risk model that reads what is not known as a word is drawn.
+    """Refuse a risk model that needs what is not known yet when a word is chosen.
 
     Raises:
-        SettingError: naming the groups.
-        InputError: its features are not those that its groups have today.
+        SettingError: the groups of features that are not causal.
+        InputError: its features are not those of this version's groups.
     """
     if late := [group for group in model.groups if group not in CAUSAL]:
         raise SettingError(
@@ -37,22 +37,34 @@ def check_causal(model: RiskModel) -> None:
 
 
 class Reader:
-    """Reads one generation's passes for `model`; `regions` of the prompt `[B, n0]`."""
+    """Reads the features of one generation.
+
+    Args:
+        model: the risk model.
+        regions: of the prompt, bool `[B, n0]` each.
+    """
 
     def __init__(self, model: RiskModel, regions: Regions):
         self.model, self.regions = model, regions
         self.length = regions.image.shape[1]
 
     def capture(self) -> Capture:
-        """What a pass has to keep."""
+        """What a forward pass has to keep."""
         return Capture(frozenset(self.model.layers), graph=False, later=True)
 
     def features(
         self, capture: Capture, shift: Sequence[int], total: int, first: Sequence[int], samples: Sequence[int]
     ) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-        """For these samples the groups "attention" and "attention concentration" of the row that a pass over `total`
-        columns has added. Of each of the batch's samples, `shift`: columns of padding on its left; `first`: the token
-        with which its answer begins: a thinking before it counts as a part of the prompt."""
+        """The feature groups "attention" and "attention concentration" of the newest row, by sample.
+
+        Args:
+            capture: of the latest forward pass.
+            shift: for each sample of the batch, its columns of padding on the left.
+            total: columns (keys) of that pass.
+            first: for each sample of the batch, the token with which its answer begins; thinking before it counts as
+                part of the prompt.
+            samples: the samples whose features are wanted.
+        """
         if not samples:
             return {}
         chosen = torch.tensor(samples, device=self.regions.image.device)
@@ -72,7 +84,7 @@ class Reader:
         return found
 
     def _members(self, shift: Sequence[int], total: int, first: Sequence[int], samples: Tensor) -> Tensor:
-        """Which columns belong to output, previous, prompt, system and image, bool `[S, 5, K]`."""
+        """The columns of the regions output, previous, prompt, system and image, bool `[S, 5, K]`."""
         device = self.regions.image.device
         position = torch.arange(total, device=device)[None] - torch.tensor(shift, device=device)[:, None]
         inside = (position >= 0) & (position < self.length)
@@ -89,8 +101,10 @@ class Reader:
         return torch.stack([output, previous, prompt, system, image], dim=1)
 
     def odds(self, row: Row, token: int) -> float | None:
-        """The first stage's log-odds of the word whose first token has this number; None where its rows were not read
-        (it begins with a token that no known name begins with)."""
+        """The first-stage log-odds of the word whose first token has this number.
+
+        None where its rows were not read, because no known name begins with that token.
+        """
         notes, first = row.notes, row.draft.first
         if token and notes[token].features is None:
             return None

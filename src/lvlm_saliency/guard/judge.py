@@ -1,4 +1,4 @@
-"""The guard's own judge: risk in two stages, and the threshold above which it acts."""
+"""The guard's judge: the risk of an object in two stages, and the threshold above which the guard acts."""
 
 from __future__ import annotations
 
@@ -10,14 +10,20 @@ from lvlm_saliency.guard.features import check_causal
 from lvlm_saliency.risk.model import RiskModel
 
 DOUBT, UNCALIBRATED = 0.1, 0.5
-"""The risk of the first stage from which on the model is asked, and the threshold, where nothing was calibrated."""
+"""Without a calibration: the first-stage risk from which on the model is asked, and the threshold."""
 
 
 @dataclass(frozen=True)
 class Judge:
-    """mode: "risk", "ask" or "both"; model: the risk model of the first stage, None in "ask"; calibration: what weighs
-    both, None where nothing was calibrated: the answer's own log-odds count then, and the first stage only says whom to
-    ask about. threshold: above it the guard acts."""
+    """Judges objects by a risk model, by the model's answer, or by both.
+
+    Attributes:
+        mode: "risk", "ask" or "both".
+        model: the risk model of the first stage; None in mode "ask".
+        calibration: weighs both stages. None: uncalibrated; then the log-odds of the answer are the judgement, and the
+            first stage only selects the objects to ask about.
+        threshold: the guard acts on objects whose final risk is above it, 0 to 1.
+    """
 
     mode: str
     model: RiskModel | None
@@ -25,8 +31,11 @@ class Judge:
     threshold: float
 
     def doubtful(self, odds: float | None) -> bool:
-        """Whether an object with these first-stage log-odds is to be asked about (None: nothing is known of it): not
-        where it passes, nor where it is to be acted on whatever the model would answer."""
+        """Whether the model is to be asked about an object: it neither passes nor is acted on without an answer.
+
+        Args:
+            odds: first-stage log-odds; None where nothing is known.
+        """
         if self.mode == "risk":
             return False
         if self.mode == "ask" or odds is None:
@@ -43,11 +52,17 @@ class Judge:
         return 1.0 if self.calibration is None else self.calibration.mode("both").act_above
 
     def passes(self, odds: float | None, margin: float | None) -> bool:
-        """Whether an object passes by the first stage alone: nobody asked about it, because there was no doubt."""
+        """Whether an object passes by the first stage alone, without a question."""
         return self.mode == "both" and margin is None and odds is not None and expit(odds) < self._low
 
     def risk(self, name: str, odds: float | None, margin: float | None) -> float | None:
-        """The final risk of an object, None where there is nothing to judge it by."""
+        """The final risk of an object, 0 to 1; None where there is nothing to judge it by.
+
+        Args:
+            name: its canonical name.
+            odds: first-stage log-odds; None where nothing is known.
+            margin: log-odds of no over yes in the model's answer; None where it was not asked.
+        """
         share, known = None if odds is None else expit(odds), self.calibration
         if self.mode == "risk":
             return share if share is None or known is None else known.risk("risk", name, share, margin)
@@ -57,7 +72,7 @@ class Judge:
             return expit(margin)
         if self.mode == "ask":
             return known.risk("ask", name, share, margin)
-        if share is None:  # the answer alone, which a calibration of both stages may not weigh
+        if share is None:  # only the answer is known, so the weights of both stages do not apply
             return known.risk("ask", name, None, margin) if "ask" in known.modes else expit(margin)
         found = known.risk("both", name, share, margin)
         return max(share, found) if share >= self._high else found
@@ -66,11 +81,18 @@ class Judge:
 def judge_of(
     model: RiskModel | None, calibration: Calibration | None, ask: bool, threshold: float | None, recall_loss: float
 ) -> Judge:
-    """The judge for a risk model (None: the model's answers alone), with the threshold that its calibration gives.
+    """The judge for a risk model.
+
+    Args:
+        model: None: the model's answers alone decide.
+        calibration: of the risk model, or None.
+        ask: whether the model may be asked.
+        threshold: None takes it from the calibration.
+        recall_loss: the loss of recall for which the calibration gives the threshold, 0 to 1.
 
     Raises:
-        SettingError: neither a risk model nor questions, a risk model that looks ahead, or one that is not calibrated
-            for this.
+        SettingError: neither a risk model nor questions; a risk model whose features look ahead; or one that was not
+            calibrated for this mode.
     """
     if model is None and not ask:
         raise SettingError("guard: there is no risk model for this model and ask=False, so nothing can be judged")

@@ -1,4 +1,4 @@
-"""A guarded generation from the prompt to its output: the loop that `generate` runs where a guard is given."""
+"""The decode loop of a guarded generation, which `generate` runs if a guard is among the methods."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ class GuardLoop(Loop):
         self.guard = guard
 
     def decode(self, generation: Generation) -> GenerateOutput:
-        """Write every text, and tell what was done to it.
+        """Generate every text, and report what was done to it.
 
         Raises:
-            SettingError: a part or a setting that goes with no text that is taken back; the message says why.
+            SettingError: a part or a setting that does not allow a text to be rolled back; the message says why.
         """
         begin = time.perf_counter()
         check_parts(generation, self.guard)
@@ -52,7 +52,7 @@ class GuardLoop(Loop):
 
 
 class _Run:
-    """One generation: its rows, and what they are written with."""
+    """One generation: its rows, and what is needed to generate them."""
 
     def __init__(self, guard: Any, generation: Generation):
         self.guard, self.generation = guard, generation
@@ -92,7 +92,7 @@ class _Run:
         return Row(number, draft, self.rules, self.tally, **more)
 
     def _ear(self, sample: int) -> Ear | None:
-        """For a model that thinks: tells the thinking of this sample from its answer."""
+        """For a model that thinks: what tells this sample's thinking from its answer."""
         marks = marks_of(self.generation.run.processor)
         if marks is None:
             return None
@@ -101,12 +101,12 @@ class _Run:
         return Ear(marks, self.tokenizer.decode(own.tolist(), skip_special_tokens=False))
 
     def _watch(self, sample: int) -> Callable[[Moment], None]:
-        """Shows a text to who watches it."""
+        """What receives this sample's moments: the streamer, if it is a `Watcher`."""
         streamer = self.generation.streamer
         return functools.partial(streamer.watch, sample) if isinstance(streamer, Watcher) else unwatched
 
     def _read(self) -> Start:
-        """The prompt's pass."""
+        """Run the prompt's forward pass."""
         generation = self.generation
         outputs = hf.prefill(self.model, generation.input_ids, self.config, generation.model_kwargs)
         kwargs = hf.advanced(self.model, outputs, generation.model_kwargs)
@@ -117,7 +117,7 @@ class _Run:
     # --- writing ---
 
     def write(self) -> None:
-        """Every text: all at once where the cache can hold samples at different lengths, else one after the other."""
+        """Generate the texts: together if the cache can hold samples of different lengths, else one after the other."""
         if self.guard.action == "best_of":
             self._write_several()
         else:
@@ -132,12 +132,12 @@ class _Run:
 
     @property
     def outcome(self) -> Outcome:
-        """What has come of it so far."""
+        """The outcome so far."""
         return Outcome(self.generation, self.start.ids, self.rows, self.writers, self.filler)
 
     @property
     def streams(self) -> bool:
-        """Whether the texts are handed on as they are settled."""
+        """Whether settled tokens are passed on to a streamer."""
         return len(self.writers) == 1 and self.writers[0].put is not None
 
     def _write_each(self) -> None:
@@ -165,10 +165,10 @@ class _Run:
             writer.write(self.config.max_length - self.start.ids.shape[1])
 
     def _write_several(self) -> None:
-        """Several texts of every sample, of which the best supported one is kept. They share the answers to questions.
+        """Generate several texts per sample and keep the best supported one. They share the answers to questions.
 
         Raises:
-            SettingError: a method beside it makes the logits, of one text a sample.
+            SettingError: another method makes the logits, which serves one text per sample only.
         """
         if self.generation.parts.shaper is not None:
             raise SettingError(
@@ -186,7 +186,7 @@ class _Run:
         writer = Writer(means, several, strand, origin, self._asker(strand, own=True), None, Shaping.none())
         self.writers.append(writer)
         writer.write(self.config.max_length - self.start.ids.shape[1])
-        # max keeps the first of equals: the text that was drawn as ever.
+        # max keeps the first of equals: candidate 0, which is generated as without "best_of".
         best = [max(range(at, at + count), key=lambda n: several[n].worth) for at in range(0, len(origin), count)]
         self.rows = [several[n] for n in best]
         writer.scores, writer.logits = [writer.scores[n] for n in best], [writer.logits[n] for n in best]
@@ -197,7 +197,7 @@ class _Run:
         return prefixes.holds_all(cache) and all(self.config.max_length < window for window in windows)
 
     def _means(self, rows: Sequence[int] | None) -> Means:
-        """What the rows of these places (None: all, as they are) are written with."""
+        """What is needed to generate these rows (None: all of them)."""
         reader = None
         if self.setup.judge is not None and self.setup.judge.model is not None:
             mask = self.start.kwargs.get("attention_mask")
@@ -220,20 +220,20 @@ class _Run:
         )
 
     def _seed(self) -> int | None:
-        """Of draws of each sample's own, of its position and of the attempt; None where `generate` draws as ever, since
-        nothing is ever taken back."""
+        """The seed of draws that depend on sample, position and attempt; None where nothing is ever rolled back, so
+        that `generate`'s own draws are kept."""
         selector = self.generation.parts.selector
         if isinstance(selector, Drawing):
             return selector.seed
         if self.guard.seed is not None:
             return int(self.guard.seed)
         if not self.config.do_sample:
-            return 0  # what is greedy until something is taken back gives the same text every time
+            return 0  # greedy decoding is reproducible, so its rewritten sentences are as well
         several = self.rules.rewrite or self.guard.action == "best_of"
         return fresh_seed() if several else None
 
     def _asker(self, strand: Strand, own: bool = False) -> Asker | None:
-        """Who asks this generation's questions: over the texts' own cache where that is whole, else over its own."""
+        """What asks this generation's questions: over the texts' cache if that holds all tokens, else over its own."""
         judge = self.setup.judge
         if judge is None or judge.mode == "risk":
             return None

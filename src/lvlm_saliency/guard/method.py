@@ -17,14 +17,16 @@ MOST_TRIES = 1000
 
 @dataclass(frozen=True)
 class Guard(Method):
-    """While the model writes, every object word is checked. A sentence that names an absent object is rewritten; what
+    """Checks every object word while the model generates. A sentence that names an absent object is rewritten; what
     cannot be rewritten is flagged, and every change is reported.
 
-    A causal risk model scores each object word as it is written. Where its risk is not low, the model is asked whether
-    the object is in the picture, over the part of the prompt's cache that the question shares. Above the threshold the
-    text is rolled back to the beginning of the clause, then of the sentence, and the object is banned until the
-    sentence ends. Related: REVERSE (Wu et al. 2025, arXiv 2504.13169), which rolls back where a trained model flags a
-    phrase, and HaloProbe (Alinejad et al. 2026), which uses a calibrated risk.
+    A causal risk model scores each object word as it is generated. Unless its risk is low, the model is asked whether
+    the object is in the picture; the question reuses the part of the prompt's key/value cache that it shares. Above the
+    threshold the text is rolled back to the beginning of the clause, at the next failure to that of the sentence, and
+    the object is banned until the sentence ends.
+
+    Related: REVERSE (Wu et al. 2025, arXiv 2504.13169), which rolls back where a trained model flags a phrase, and
+    HaloProbe (Alinejad et al. 2026), which uses a calibrated risk.
 
     Args:
         risk: a causal `RiskModel` or the path of one; None for the one that ships with the model, where there is one;
@@ -35,18 +37,18 @@ class Guard(Method):
         threshold: the risk above which the guard acts, 0 to 1; None takes it from the calibration.
         recall_loss: the share of correct objects that may be acted on, from which the calibration gives the threshold;
             0 never acts.
-        local_tries: how often one sentence may be taken back before it has to begin otherwise.
-        beginnings: how many other ways to begin it are tried then, before the text ends without it.
-        total_tries: how often all sentences of a text together may be.
-        attributes: whether what a rewritten sentence says of an object (number, colour, place, how it lies to another)
-            has to be what the model answers when it is asked about it.
-        per_sentence: how many objects of one sentence are asked about at most.
+        local_tries: how often one sentence may be rolled back before it has to begin in another way.
+        beginnings: how many other beginnings are tried then, before the text ends without the sentence.
+        total_tries: how often sentences may be rolled back in a whole text.
+        attributes: whether the model has to confirm, when asked, what a rewritten sentence says of an object (its
+            number, colour, place, or its position relative to another object).
+        per_sentence: the largest number of objects of one sentence about which the model is asked.
         words: the vocabulary of objects: "scenes", "nouns" or a file (one object a line, synonyms behind commas); None
             takes the one that the risk model was calibrated with, else the nouns that ship.
         samples: texts that "best_of" writes beside the one without draws.
-        seed: of draws; None is 0 for greedy decoding (where only sentences that are taken back repeatedly are drawn),
-            and one from torch's generator for sampling.
-        verdicts: a control that decides in place of the guard's judge (`guard.verdicts`).
+        seed: of random draws; None is 0 for greedy decoding (where only sentences that were rolled back repeatedly are
+            drawn), and one from torch's generator for sampling.
+        verdicts: a control that decides in place of the guard's judge (see `guard.verdicts`).
     """
 
     name: ClassVar[str] = "guard"

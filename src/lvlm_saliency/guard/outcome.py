@@ -1,4 +1,4 @@
-"""What has come of a guarded generation: its texts, what was done to them, and who else hears of it."""
+"""The outcome of a guarded generation: its texts, what was done to them, and the notice to observers and streamers."""
 
 from __future__ import annotations
 
@@ -19,8 +19,14 @@ from lvlm_saliency.model.output import Cost, GenerateOutput, TokenRecord
 
 @dataclass(frozen=True)
 class Outcome:
-    """rows: one for each sample, written by the `writers` over the prompts `ids` int64 `[B, n0]`; filler: the token
-    behind a text's end."""
+    """The outcome of a generation.
+
+    Attributes:
+        ids: the prompts, int64 `[B, n0]`.
+        rows: one for each sample.
+        writers: what generated them.
+        filler: the token that pads a text after its end.
+    """
 
     generation: Generation
     ids: Tensor
@@ -29,7 +35,7 @@ class Outcome:
     filler: int
 
     def tell(self) -> None:
-        """Whoever listens hears the tokens that were kept, now that they are."""
+        """Pass the final tokens to observers and streamers."""
         scores = [scores for writer in self.writers for scores in writer.scores]
         for sample, (row, kept) in enumerate(zip(self.rows, scores, strict=True)):
             for observer in self.generation.parts.observers:
@@ -37,7 +43,7 @@ class Outcome:
                     observer.hear(sample, at, record, logits)
 
     def answers(self) -> Tensor:
-        """int64 `[B, T]`, padded behind a text's end, on the CPU."""
+        """The answers' token ids, int64 `[B, T]`, padded after the end of each, on the CPU."""
         width = max(len(row.draft) for row in self.rows)
         answers = torch.full((len(self.rows), width), self.filler, dtype=self.ids.dtype)
         for answer, row in zip(answers, self.rows, strict=True):
@@ -45,7 +51,7 @@ class Outcome:
         return answers
 
     def output(self, seconds: float) -> GenerateOutput:
-        """The texts, and what was done to them."""
+        """The texts and what was done to them. seconds: wall-clock time of the generation."""
         config: Any = self.generation.config
         steps = [_records(row) for row in self.rows]
         cost = Cost(
@@ -76,6 +82,6 @@ def _records(row: Row) -> list[TokenRecord]:
 
 
 def _by_step(samples: list[list[Tensor]]) -> tuple[Tensor, ...]:
-    """Per step float32 `[B, V]`; a text that has ended keeps its last row."""
+    """For each step float32 `[B, V]`; a text that has ended repeats its last row."""
     longest = max(map(len, samples))
     return tuple(torch.stack([steps[min(at, len(steps) - 1)] for steps in samples]) for at in range(longest))

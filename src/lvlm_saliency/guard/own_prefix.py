@@ -1,4 +1,4 @@
-"""A question's own prefix, read once: where a text's cache does not begin as its questions do, or cannot be parted."""
+"""A cache for the common prefix of questions, for texts whose own cache cannot be shared with their questions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Own:
-    """A question's own prefix, read once for all samples: what stands before the pictures, and the pictures."""
+    """The prefix of all questions (what stands before the pictures, and the pictures), read once for each sample."""
 
     def __init__(self, asker: Asker):
         self.asker, model = asker, asker.model
@@ -39,7 +39,7 @@ class Own:
         rows = torch.tensor([sample // self.repeat for sample, _ in wanted], device=self.ids.device)
         new = max(map(len, tails))
         if hf.is_hybrid(asker.model) and len({len(tail) for tail in tails}) > 1:
-            # A state goes over what stands behind the last word of a shorter question: each length by itself.
+            # A recurrent state would run over the padding after a shorter question, so each length is read by itself.
             found: dict[int, float] = {}
             for length in sorted({len(tail) for tail in tails}):
                 some = [n for n, tail in enumerate(tails) if len(tail) == length]

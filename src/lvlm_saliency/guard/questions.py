@@ -1,9 +1,10 @@
-"""Asking the model whether something is in its picture, over the part of the prompt's cache that a question shares.
+"""Asks the model whether an object is in its picture, and reuses the part of the prompt's cache that a question shares.
 
-A question about the picture and the prompt begin alike, up to the picture's end. Its keys and values are in the text's
-cache already, so a question costs one pass over its own few words; the text's cache is read and never written to. Where
-the two do not begin alike, or the cache keeps more than columns, the common part is read once for the whole generation
-(`Own`); where a prompt's pictures see the words behind them, each question is read whole (`Whole`).
+A question about the picture and the prompt have a common beginning, up to the end of the picture. Its keys and values
+are in the text's cache already, so a question costs one forward pass over its own few words; the text's cache is only
+read. If the two do not begin alike, or the cache holds more than one column per token, the common part is run once for
+the whole generation (`Own`). If a prompt's pictures attend to the words after them, each question is run whole
+(`Whole`).
 """
 
 from __future__ import annotations
@@ -29,24 +30,27 @@ from lvlm_saliency.risk.asked import question
 from lvlm_saliency.tracing.logits import finite_logits
 
 _TRUE: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
-"""By model, whether a way to ask gives what reading the whole question gives; found out once, at its first question."""
+"""For each model, whether a shared question gives the answer of a whole one; tested once, at the first question."""
 _CLOSE = {torch.float32: 1e-3, torch.float64: 1e-6}
-"""How near the margin of a shared question must come to that of a whole one; other dtypes: `_ROUGH`."""
+"""The largest difference between the margins of a shared and of a whole question; `_ROUGH` for other dtypes."""
 _ROUGH = 0.5
 ROWS = 4
-"""Questions in one pass, as a multiple of the texts in the batch."""
+"""The largest number of questions in one forward pass, as a multiple of the texts in the batch."""
 
 Source = Callable[[], tuple[Any, list[int]]]
-"""The text's cache as it stands, and how many columns of padding stand left of each sample's prompt in it."""
+"""Gives the present cache of the texts, and the columns of padding on the left of each sample's prompt in it."""
 
 
 class Asker:
-    """The questions of one generation.
+    """Asks the questions of one generation, and counts them and their forward passes.
 
-    `kwargs` is the model's keyword state behind the prompt `ids` int64 `[B, n0]`; `given` what the caller passed to
-    `generate`, from which the pictures can be read anew; `own`: the text's cache cannot serve (a method has edited the
-    prompt's rows, or it holds other rows than the prompts). It counts
-    its forward passes, and the questions.
+    Args:
+        session: of the generation.
+        ids: the prompts, int64 `[B, n0]`.
+        kwargs: the model's keyword state after the prompts.
+        given: what the caller passed to `generate`, from which the pictures can be read again; None if not known.
+        source: gives the texts' cache.
+        own: the texts' cache cannot be used (a method has edited the prompt's rows, or its rows are not the prompts').
     """
 
     def __init__(
@@ -79,10 +83,13 @@ class Asker:
         self.own: Own | None = None
 
     def margins(self, wanted: Sequence[tuple[int, str]]) -> list[float]:
-        """For (sample, words) the log-odds of no over yes at the first token of the answer to that question.
+        """The log-odds of no over yes at the first token of each answer.
+
+        Args:
+            wanted: (sample, words of the question) pairs.
 
         Raises:
-            SettingError: the question needs the pictures anew, and only their tokens are at hand.
+            SettingError: the pictures have to be read again, and only their tokens are known.
         """
         self.asked += len(wanted)
         found: list[float] = []
@@ -99,8 +106,8 @@ class Asker:
             return self._whole(wanted)
         odds = self._shared(wanted) if self.shared else self._own(wanted)
         if way not in known:
-            # A prompt that is read in both directions makes other keys of its pictures for every question. No
-            # configuration says so in a way that all families share, so one question is read whole to find out.
+            # With bidirectional attention in the prompt, the keys of the pictures depend on the question. No setting
+            # says so in the same way for all families, so one question is run whole to find out.
             close = _CLOSE.get(self.model.dtype, _ROUGH)
             known[way] = abs(self._whole(wanted[:1])[0] - odds[0]) <= close
             return odds if known[way] else self._whole(wanted)
@@ -108,13 +115,13 @@ class Asker:
 
     @property
     def shares(self) -> bool:
-        """Whether a question is read over the texts' own cache, and that has been found to give the right answer."""
+        """Whether questions run over the texts' own cache, which has been tested to give the right answer."""
         if self.shared and "shared" not in _TRUE.get(self.model, {}):
             self.margins([(0, question("dog"))])
         return self.shared and _TRUE[self.model]["shared"]
 
     def alone(self) -> AbstractContextManager:
-        """Inside the block no method edits attention and nothing is captured: what is asked is asked of the model."""
+        """A block in which no method edits attention and nothing is captured: questions go to the unchanged model."""
         return _without_methods(self.session)
 
     # --- three ways to ask ---
@@ -124,13 +131,20 @@ class Asker:
         return self.odds(logits[torch.arange(len(last), device=logits.device), last.to(logits.device)]).tolist()
 
     def behind(self, wanted: Sequence[tuple[int, list[int]]], last: int = 1) -> tuple[Tensor, Tensor]:
-        """For (sample, ids behind its last image token) the logits `[Q, T, V]` of their last tokens (at least `last`),
-        over the text's cache, and where in them each row's last token stands, int64 `[Q]`."""
+        """Run ids after the pictures, over the texts' cache.
+
+        Args:
+            wanted: (sample, ids after its last image token) pairs.
+            last: the smallest number of last tokens whose logits are wanted.
+
+        Returns:
+            The logits `[Q, T, V]` of last tokens, and the index of each row's last token in them, int64 `[Q]`.
+        """
         cache, shifts = self.source()
         tails, starts, ends = [], [], []
         for sample, tail in wanted:
             behind = self.rows[sample][self.spans[sample][1] :]
-            alike = min(_alike(tail, behind), len(tail) - last)  # at least one token is fed: behind it is the answer
+            alike = min(_alike(tail, behind), len(tail) - last)  # at least one token is fed, to predict the answer
             tails.append(tail[alike:])
             starts.append(self.starts[sample])
             ends.append(self.starts[sample] + self.spans[sample][1] + alike)
@@ -151,7 +165,7 @@ class Asker:
         return self.own.margins(wanted)
 
     def _whole(self, wanted: Sequence[tuple[int, str]]) -> list[float]:
-        """Every question with its pictures: as many rounds as any one sample has questions."""
+        """Run every question with its pictures, in as many rounds as one sample has questions at most."""
         waiting: dict[int, list[tuple[int, str]]] = {}
         for number, (sample, words) in enumerate(wanted):
             waiting.setdefault(sample, []).append((number, words))
@@ -174,12 +188,12 @@ class Asker:
     # --- their parts ---
 
     def odds(self, logits: Tensor) -> Tensor:
-        """log p(no) - log p(yes), `[R]`, of logits `[R, V]`, over every way to begin either."""
+        """log p(no) - log p(yes), `[R]`, of logits `[R, V]`, over all tokens that may begin either word."""
         logits = finite_logits(logits)
         return logits[:, self.wording.no].logsumexp(-1) - logits[:, self.wording.yes].logsumexp(-1)
 
     def _fed(self, cache, ids: Tensor, kwargs: dict, starts: list[int], ends: list[int], tails: list[list[int]]):
-        """The logits behind `tails` over the columns `starts` to `ends` of the rows of ids `[Q, n0]`."""
+        """The logits after `tails`, over the columns `starts` to `ends` of the rows of `ids` `[Q, n0]`."""
         width, new = max(end - start for start, end in zip(starts, ends, strict=True)), max(map(len, tails))
         columns = torch.arange(width, device=ids.device)[None] - width + torch.tensor(ends, device=ids.device)[:, None]
         columns = columns.masked_fill(columns < torch.tensor(starts, device=ids.device)[:, None], -1)
@@ -196,10 +210,10 @@ class Asker:
         return logits, torch.tensor([len(tail) - 1 for tail in tails])
 
     def prompts(self, tails: Sequence[list[int]]) -> dict:
-        """Inputs of every sample's pictures in the question's own template, with these ids behind them.
+        """Inputs with every sample's pictures in the question's own template, followed by these ids.
 
         Raises:
-            SettingError: the pictures are not at hand.
+            SettingError: the pictures are not known.
         """
         if self.given is None:
             raise SettingError(
@@ -232,7 +246,7 @@ class Asker:
 
 
 def _alike(one: Sequence[int], other: Sequence[int]) -> int:
-    """How many tokens both begin with."""
+    """The length of the common beginning."""
     shorter = min(len(one), len(other))
     return next((n for n in range(shorter) if one[n] != other[n]), shorter)
 

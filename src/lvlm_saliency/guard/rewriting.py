@@ -1,4 +1,4 @@
-"""What follows where a sentence cannot stand: where the text goes back to, what it may not say then, how it ends."""
+"""What happens to a sentence that cannot stand: how far the text is rolled back, what is banned, how the text ends."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ if TYPE_CHECKING:
 
 
 def without_object(row: Row, claim: Claim) -> int | None:
-    """The sentence names an object that it may not name. Returns the length to which the text went back, None where the
-    sentence has to stay."""
+    """The sentence names an object that it must not name.
+
+    Returns:
+        The number of tokens to which the text was rolled back; None where the sentence has to stay.
+    """
     draft, mention = row.draft, claim.mention
     word, risk = draft.text[mention.start : mention.end], 1.0 if claim.risk is None else claim.risk
     _noted(row, mention.end, word, mention.name, risk, "again" if claim.again else "absent")
@@ -24,14 +27,16 @@ def without_object(row: Row, claim: Claim) -> int | None:
 
 
 def without_attribute(row: Row, said: Said, risk: float) -> int | None:
-    """The rewritten sentence says of an object what the model, asked, does not: written again from there, in other
-    words; where that has been tried often enough, as if the object were absent."""
+    """The rewritten sentence states something of an object that the model does not confirm.
+
+    The phrase is rewritten in other words; after `local_tries` of those, the object is treated as absent.
+    """
     draft, number = row.draft, row.draft.token_at(said.start)
     _noted(row, said.end, draft.text[said.start : said.end], said.name, risk, said.kind)
     if row.total > row.rules.total_tries:
         row.unguarded = True
         return None
-    if said.kind != "number" and row.mended < row.rules.local_tries:  # another number would not go with the verb
+    if said.kind != "number" and row.mended < row.rules.local_tries:  # another number would not agree with the verb
         row.mended += 1
         row.barred.setdefault(number, set()).add(draft.ids[number])
         return row.back(number)
@@ -41,7 +46,7 @@ def without_attribute(row: Row, said: Said, risk: float) -> int | None:
 
 
 def without_form(row: Row, end: int) -> int | None:
-    """The rewritten sentence is none."""
+    """The rewritten text has not the form of a sentence."""
     draft, first = row.draft, row.tries[0]
     _noted(row, end, draft.text[draft.begin : end].strip(), first.object, first.risk, "no sentence")
     row.dropping = True
@@ -57,7 +62,7 @@ def _noted(row: Row, end: int, word: str, name: str, risk: float, why: str) -> N
 
 
 def _further(row: Row, length: int) -> int | None:
-    """Go back to this length, or to the sentence's beginning, for another way to begin; or give it up."""
+    """Roll back to this length, or to the beginning of the sentence for another beginning, or give the sentence up."""
     draft, rules = row.draft, row.rules
     if row.total > rules.total_tries:
         row.unguarded = True
@@ -66,11 +71,11 @@ def _further(row: Row, length: int) -> int | None:
         row.attempt += 1
         return row.back(length)
     if draft.start == draft.first:
-        row.lenient = True  # a text does not begin with nothing: its first sentence stays, flagged
+        row.lenient = True  # a text must not be empty: its first sentence stays, flagged
         return None
     row.beginnings += 1
     if row.beginnings <= rules.beginnings:
-        # Another way to begin may lead to a sentence that names nothing absent.
+        # Another beginning may lead to a sentence that names no absent object.
         row.dropping, row.first = True, set(row.openers)
         row.attempt += 1
         return row.back(draft.start)
@@ -81,7 +86,7 @@ def _further(row: Row, length: int) -> int | None:
 
 
 def _ended(row: Row, end: int) -> int:
-    """The text ends before the sentence in question."""
+    """End the text before the current sentence."""
     start = row.draft.start
     row.back(start)
     first = row.tries[0]

@@ -1,4 +1,4 @@
-"""One sample under the guard: what it claims, what was decided about it, and what has become of it."""
+"""The state of one sample under the guard: its claims, the decisions about them, and its events."""
 
 from __future__ import annotations
 
@@ -15,25 +15,52 @@ from lvlm_saliency.guard.verdicts import Judged
 from lvlm_saliency.guard.words import Mention
 
 NEVER = 10**9
-"""More tokens than any text has."""
+"""A number larger than that of any token."""
 CAUTION = 10.0
-"""How many supported objects a hallucinated one weighs, where texts are compared (HaloProbe's 1 / beta)."""
+"""Where texts are compared, one hallucinated object outweighs so many supported ones (1 / beta in HaloProbe)."""
 
 
 def unwatched(moment: Moment) -> None:
-    """Nobody looks on."""
+    """A watcher that ignores what it is shown."""
 
 
 @dataclass
 class Row:
-    """number: names the sample to seeded draws. attempt: how often the sentence in question was taken back; boundary:
-    the token from which it is being written anew; banned: objects that it may not name; barred: tokens that it may not
-    have at a position; openers: the tokens that it began with so far; first: those that it may not begin with;
-    checks: what it says of its objects, by question and value; mended: how often a phrase of it was written anew;
-    beginnings: how many others were tried; dropping: another sentence is to stand in its place; origin: the token from
-    which it is no longer what was written first; lenient: it stays, whatever it says; unguarded: so does everything
-    that follows; cut: object words that the limit on new tokens cut off; candidate: of several texts of one sample,
-    which this is (0 is drawn as ever); watch: is shown what happens to it."""
+    """One sample under the guard.
+
+    Attributes:
+        number: the sample's number in seeded draws.
+        draft: the text.
+        rules, tally: of the generation.
+        notes: one for each token.
+        claims: the object words of the current sentence.
+        cut: object words that the limit on new tokens cut off.
+        margins: the model's answers so far, by object.
+        checks: attributes stated in the current sentence, by question and value.
+        verdicts: the first event of each object.
+        events: all events so far.
+        tries: rolled-back versions of the current sentence.
+        returns: how often the text was rolled back to each length.
+        judged: every word that was judged, and whether the guard acted on it.
+        sentence: number of the current sentence.
+        candidate: which of several texts of one sample this is; 0 is generated as without "best_of".
+        attempt: how often the current sentence was rolled back.
+        total: rollbacks in the whole text.
+        boundary: the token from which the current sentence is being rewritten.
+        origin: the token from which on the sentence differs from its first version.
+        banned: objects that the current sentence must not name.
+        barred: tokens that it must not have, by position.
+        openers: the tokens that it has begun with so far.
+        first: tokens that it must not begin with.
+        mended: how often one of its phrases was rewritten.
+        beginnings: how many other beginnings were tried.
+        dropping: another sentence is to replace it.
+        lenient: it stays, whatever it says.
+        unguarded: it and everything after it stays.
+        ended: why the text ended ("stop", "length"); None while it goes on.
+        done: nothing more is to be done.
+        watch: receives what happens to the text.
+    """
 
     number: int
     draft: Draft
@@ -72,31 +99,41 @@ class Row:
 
     @property
     def redoing(self) -> bool:
-        """Whether the next token belongs to a sentence that is being written anew."""
+        """Whether the next token belongs to a sentence that is being rewritten."""
         return self.attempt > 0 and self.draft.in_sentence
 
     @property
     def forbidden(self) -> list[str]:
-        """The objects that the next token may not name, the newest ban last."""
+        """The objects that the next token must not name, the newest ban last."""
         known = [name for name, event in self.verdicts.items() if event.action == "kept"]
         return [*(known if self.draft.introduces else ()), *self.banned]
 
     @property
     def fixed(self) -> set[int]:
-        """Tokens that may not come next where they would."""
+        """Tokens that must not come next."""
         here = self.barred.get(len(self.draft), set())
         return here | self.first if len(self.draft) == self.draft.start else here
 
     @property
     def free(self) -> bool:
-        """Whether nothing is taken back (any more) in the sentence in question."""
+        """Whether the current sentence is not rolled back (any more)."""
         return not self.rules.rewrite or self.lenient or self.unguarded
 
     # --- what was written ---
 
     def written(self, token: int, note: Note, ended: str | None, step: int, vector) -> list[Claim]:
-        """Take in a token; `ended` says why it was the last ("stop", "length"), if it was. `vector(row, token)` gives
-        the log-odds of the first stage. Returns the claims that wait for a question."""
+        """Append a token.
+
+        Args:
+            token: its id.
+            note: what its forward pass recorded.
+            ended: why it is the last token ("stop" or "length"); None if it is not.
+            step: number of the decode step.
+            vector: `vector(row, token)` gives the first-stage log-odds of the word that begins at a token.
+
+        Returns:
+            The claims about which the model has to be asked.
+        """
         self.draft.append(token)
         self.notes.append(note)
         self.ended = ended
@@ -125,11 +162,11 @@ class Row:
         if judge.doubtful(claim.odds) and asked < self.rules.per_sentence:
             claim.waiting, claim.since = claim.margin is None, step
         else:
-            claim.margin = None  # as if nobody had asked, whatever an earlier attempt asked
+            claim.margin = None  # an answer to an earlier attempt does not count here
         return claim
 
     def answered(self, claim: Claim, margin: float) -> None:
-        """The model's answer about a claim's object."""
+        """Take in the model's answer about a claim's object."""
         self.margins[claim.mention.name] = claim.margin = margin
         claim.waiting = False
 
@@ -137,16 +174,20 @@ class Row:
 
     @property
     def waiting(self) -> bool:
-        """Whether a question of this sample has to be answered before it can be judged."""
+        """Whether a question of this sample has to be answered before its claims can be judged."""
         return any(claim.waiting for claim in self.claims) or any(one.confirmed is None for one in self.checks.values())
 
     def resolve(self) -> int | None:
-        """Judge what can be judged. Returns the length to which the text went back, None where it did not."""
+        """Judge all claims that can be judged.
+
+        Returns:
+            The number of tokens to which the text was rolled back; None where it was not.
+        """
         while True:
             if thought := self.draft.skip():
                 self.watch(Moment("settled", thought, action="thinking"))
             if self.ended is not None and self.draft.start >= len(self.draft):
-                self.done = True  # it ended in the midst of its thinking
+                self.done = True  # the text ended within its thinking
                 return None
             end = self.draft.sentence_end(final=self.ended is not None)
             for claim in self.claims:
@@ -170,8 +211,8 @@ class Row:
                 return None
 
     def _wrong(self, end: int) -> tuple[bool, int | None]:
-        """Whether the sentence up to `end`, which was written again, cannot stand as it is or still has to be asked
-        about; and the length to which the text went back, if it did."""
+        """Whether the rewritten sentence up to `end` cannot stand, or has a question open; and the number of tokens to
+        which the text was rolled back, if it was."""
         draft = self.draft
         cut_off = end >= len(draft.text) and self.ended is not None and bool(draft.pieces[-1])
         if not cut_off and not is_sentence(draft.text[draft.begin : end]):
@@ -193,7 +234,7 @@ class Row:
         return False, None
 
     def _acts(self, claim: Claim) -> bool:
-        """Judge a claim, and say whether its sentence has to go."""
+        """Judge a claim; returns whether its sentence has to be rolled back."""
         if claim.acts is None and not claim.known:
             claim.acts = self._judged(claim)
         return not self.free and (claim.again or bool(claim.acts))
@@ -214,7 +255,7 @@ class Row:
         return acts
 
     def back(self, length: int) -> int:
-        """Take back all but the first `length` tokens."""
+        """Roll back to the first `length` tokens."""
         self.boundary, self.origin = length, min(self.origin, length)
         self.returns[length] = self.returns.get(length, 0) + 1
         self.draft.cut(length)
@@ -226,7 +267,7 @@ class Row:
         return length
 
     def _commit(self, end: int) -> None:
-        """The sentence up to the character `end` stands."""
+        """Settle the sentence up to the character `end`."""
         draft = self.draft
         before, begin, known = draft.start, draft.begin, len(self.events)
         for claim in self.claims:

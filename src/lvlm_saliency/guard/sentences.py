@@ -17,16 +17,19 @@ BEGINNERS = tuple(
         "Both In On At To Next And But",
     )
 )
-"""Words that are written with a capital letter where a sentence begins, and nowhere else."""
+"""Words that have a capital letter at the beginning of a sentence only."""
 _RUN_ON = re.compile(rf"[^\W\d_,;:]\s+(?:{'|'.join(BEGINNERS)})\b")
 _DANGLING = re.compile(r"\b(?:an?|the|and|with|of|or|at)\s*[.!?,]|,\s*[.!?,]", re.IGNORECASE)
 _TWICE = re.compile(r"\b([^\W\d_]+)\s+\1\b", re.IGNORECASE)
 
 
 def sentence_ends(text: str, start: int = 0, *, final: bool = False) -> list[int]:
-    """Character positions behind which a sentence of `text[start:]` has ended: behind the closing mark (and a quote),
-    where a blank and a capital letter, a digit, or a new line follow. An abbreviation or a decimal ends none. A closing
-    mark at the very end of the text counts only if the text is `final`, and so does whatever stands there then."""
+    """Character positions right after the ends of the sentences in `text[start:]`.
+
+    A sentence ends after a closing mark (and a quote) that is followed by a blank and a capital letter or digit, or by
+    a new line; abbreviations and decimals end none. At the very end of the text a closing mark counts only if the text
+    is `final`; a final text always ends there.
+    """
     found = []
     for match in _END.finditer(text, start):
         if match.end() == len(text):
@@ -41,20 +44,25 @@ def sentence_ends(text: str, start: int = 0, *, final: bool = False) -> list[int
 
 
 def clause_start(text: str, start: int, position: int) -> int:
-    """Where the clause of the sentence from `start` on that holds the character `position` begins: behind a comma,
-    semicolon, colon or dash, or before "and", "with", "while", "as well as"; `start` where there is none."""
+    """The character at which the clause around `position` begins, in the sentence that begins at `start`.
+
+    A clause begins after a comma, semicolon, colon or dash, or at "and", "with", "while" or "as well as"; `start` where
+    there is none of these.
+    """
     starts = [match.end() for match in _CLAUSE.finditer(text, start, position + 1) if match.end() <= position]
     return max((at for at in starts if at > start), default=start)
 
 
 def closed(text: str) -> bool:
-    """Whether the text ends as a sentence does (nothing but blanks behind it): where a text may stop."""
+    """Whether the text ends with the end of a sentence (blanks may follow), so that it may stop there."""
     return not text.strip() or bool(re.search(r"[.!?\u3002\uff01\uff1f][\"')\]\u201d\u2019]*\s*$", text))
 
 
 def is_sentence(text: str) -> bool:
-    """Whether this, which a guard has had written again, is one sentence as far as its form tells: closed as a sentence
-    is (or a line of its own), none that begins within it, no word left hanging before its end and none written twice;
-    or nothing but blanks."""
+    """Whether a rewritten text has the form of one sentence.
+
+    It is closed as a sentence (or a line of its own), no other sentence begins within it, it does not break off after a
+    word that needs another, and it has no word twice in a row. A text of nothing but blanks passes as well.
+    """
     whole = closed(text) or text.endswith("\n")
     return not text.strip() or (whole and not any(one.search(text) for one in (_RUN_ON, _DANGLING, _TWICE)))

@@ -1,4 +1,4 @@
-"""From the knobs of a guard and a model to what a generation needs: its judge, its vocabulary, its tokenizer."""
+"""Prepares a guard for a model: its judge, its vocabulary, its tokenizer."""
 
 from __future__ import annotations
 
@@ -18,12 +18,18 @@ from lvlm_saliency.model.checkpoints import SCENES
 from lvlm_saliency.risk.model import RiskModel
 
 SHIPPED = Path(__file__).parent / "scenes.safetensors"
-"""The causal risk model of the model that ships, with its calibration."""
+"""The causal risk model of the shipped model, with its calibration."""
 
 
 @dataclass(frozen=True)
 class Setup:
-    """judge: None where a control decides; acts: whether anything can ever be acted on."""
+    """A guard prepared for a model.
+
+    Attributes:
+        judge: None where a control decides.
+        vocabulary: of object names.
+        acts: whether the guard can ever act (its threshold is below 1, or a control decides).
+    """
 
     judge: Judge | None
     vocabulary: Vocabulary
@@ -31,11 +37,11 @@ class Setup:
 
 
 def set_up(guard, model) -> Setup:
-    """What the guard needs for this model.
+    """Prepare a guard for a model.
 
     Raises:
-        SettingError: nothing to judge by, a risk model that looks ahead or is not calibrated for this.
-        InputError: a file that cannot be used, or a risk model of another architecture.
+        SettingError: there is nothing to judge by; or the risk model looks ahead, or was not calibrated for this mode.
+        InputError: a file cannot be used, or the risk model belongs to another architecture.
     """
     risk, where = _risk_of(guard.risk, model)
     kept = None if risk is None else risk.about.get(KEY)
@@ -54,7 +60,7 @@ def set_up(guard, model) -> Setup:
 
 
 def _risk_of(given: Any, model) -> tuple[RiskModel | None, str]:
-    """The risk model, and what messages call it."""
+    """The risk model, and its name in messages."""
     if isinstance(given, RiskModel):
         return given, "the guard's risk model"
     if given is None:
@@ -67,7 +73,7 @@ def _risk_of(given: Any, model) -> tuple[RiskModel | None, str]:
 
 
 def _stamp(path: str | Path) -> tuple[int, int] | None:
-    """What changes when a file is written anew; None where there is none."""
+    """Time and size of a file, which change when it is rewritten; None where there is no file."""
     try:
         found = os.stat(path)
     except (OSError, ValueError):  # ValueError: a NUL in the name
@@ -76,7 +82,7 @@ def _stamp(path: str | Path) -> tuple[int, int] | None:
 
 
 def _is_scenes(model) -> bool:
-    """Whether it is the model that ships."""
+    """Whether the model is the shipped one."""
     return str(model.config.name_or_path) == str(SCENES)
 
 
@@ -95,10 +101,10 @@ def _vocabulary(source: str, stamp: tuple[int, int] | None) -> Vocabulary:
 
 
 def tokenizer_of(processor: Any) -> Any:
-    """The tokenizer of what `generate` was given.
+    """The tokenizer of the processor that `generate` was given.
 
     Raises:
-        SettingError: nothing was given.
+        SettingError: it was given none.
     """
     if processor is None:
         raise SettingError("the guard reads words: pass processor=processor to generate")
@@ -109,7 +115,7 @@ _SPELLINGS: dict[tuple[int, int], tuple[Any, Vocabulary, Spellings]] = {}
 
 
 def spellings(tokenizer: Any, vocabulary: Vocabulary) -> Spellings:
-    """The vocabulary in the tokenizer's ids; made once for each pair."""
+    """The vocabulary as token ids; made once for each pair."""
     key = id(tokenizer), id(vocabulary)
     known = _SPELLINGS.get(key)
     if known is None or known[0] is not tokenizer or known[1] is not vocabulary:

@@ -1,4 +1,4 @@
-"""Contrast methods beside a guard: their branches are rolled back together with the text."""
+"""Contrast methods combined with a guard: their branches are rolled back together with the text."""
 
 from __future__ import annotations
 
@@ -18,8 +18,13 @@ from lvlm_saliency.tracing.logits import finite_logits
 
 @dataclass(frozen=True)
 class Shaping:
-    """shaper: what makes the logits, or None; starts: its further prompts, read; strands: its further texts, each in
-    step with the main one."""
+    """The shaper of logits of a guarded generation, and its branches.
+
+    Attributes:
+        shaper: makes the logits; None: the model's own are used.
+        starts: the shaper's further prompts, after their forward pass.
+        strands: its further texts, each in step with the main one.
+    """
 
     shaper: Any = None
     starts: tuple[Start, ...] = ()
@@ -32,27 +37,32 @@ class Shaping:
 
     @classmethod
     def of(cls, shaper: Any, session: Session) -> Shaping:
-        """With the prompts of the shaper's branches read."""
+        """For a shaper; runs the prompts of its branches."""
         branches = shaper.branches if isinstance(shaper, Contrast) else ()
         return cls(shaper, tuple(_read(session, branch) for branch in branches))
 
     def over(self, strands: Sequence[Strand]) -> Shaping:
-        """The same over these further texts."""
+        """The same shaper over these further texts."""
         return replace(self, strands=tuple(strands))
 
     @property
     def first_only(self) -> bool:
-        """Whether the further prompts count for the first token alone, so that no further text is written."""
+        """Whether the further prompts affect the first token only, so that no further texts are needed."""
         return isinstance(self.shaper, Contrast) and self.shaper.first_only
 
     @property
     def late(self) -> bool:
-        """Whether the processors act on the model's own logits, before these are shaped."""
+        """Whether the processors act before the shaper, on the model's own logits."""
         return self.shaper is not None and self.shaper.behind_processors
 
     def shaped(self, logits: Tensor, beginning: Sequence[bool], first: bool) -> Tensor:
-        """The logits to go on with, float32 `[B, V]`. beginning: rows whose text is empty; first: nothing has been fed
-        since the prompts were read."""
+        """The shaped logits, float32 `[B, V]`.
+
+        Args:
+            logits: the model's own, `[B, V]`.
+            beginning: which rows have an empty text.
+            first: whether this is the first step after the prompts.
+        """
         if self.shaper is None:
             return logits
         if not isinstance(self.shaper, Contrast):
@@ -71,7 +81,7 @@ class Shaping:
 
 
 def _read(session: Session, branch: Any) -> Start:
-    """A branch's prompt, read as `Contrast` reads it."""
+    """Run a branch's prompt as `Contrast` does."""
     with session.acting_on(branch.prompt, branch.editors), torch.no_grad():
         outputs = hf.prefill(branch.model, branch.ids, branch.config, branch.kwargs)
     kwargs = hf.advanced(branch.model, outputs, branch.kwargs)

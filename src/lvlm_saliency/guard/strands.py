@@ -1,5 +1,8 @@
-"""Texts in progress with their key/value cache, which can be rolled back: one cache for the whole batch where it can
-hold samples of different lengths, else one sample at a time with snapshots of its cache."""
+"""Texts in progress with a key/value cache that can be rolled back.
+
+One cache serves the whole batch where it can hold samples of different lengths; else samples are generated one at a
+time, with snapshots of the cache.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +23,16 @@ from lvlm_saliency.hf import caches
 
 @dataclass
 class Start:
-    """A prompt that was read: ids int64 `[B, n0]`, the keyword state and the cache behind it, the logits `[B, V]` of
-    the first token, and what counts as its prompt; editors: attention edits of this reading alone, None for those of
-    the session."""
+    """A batch of prompts after their forward pass.
+
+    Attributes:
+        ids: int64 `[B, n0]`.
+        kwargs: the model's keyword state after it.
+        cache: the key/value cache after it.
+        logits: of the first new token, `[B, V]`.
+        prompt: what counts as the prompt.
+        editors: attention edits for these texts; None for those of the session.
+    """
 
     ids: Tensor
     kwargs: dict
@@ -48,7 +58,14 @@ class Start:
 
 
 class Strand(Protocol):
-    """texts: the ids and how long each sample is; cache: as it stands; shift: columns of padding left of each."""
+    """Texts in progress.
+
+    Attributes:
+        start: their prompts.
+        texts: the token ids, and the length of each sample.
+        cache: the present key/value cache.
+        shift: columns of padding on the left of each sample.
+    """
 
     start: Start
     texts: RaggedBatch
@@ -65,14 +82,14 @@ class Strand(Protocol):
         """Add a token to each sample that has one."""
 
     def back(self, lengths: dict[int, int]) -> None:
-        """Cut the answers of samples to so many tokens."""
+        """Cut answers to the given numbers of tokens, by sample."""
 
     def settle(self, active: list[bool]) -> None:
-        """Bring the cache to the texts as they stand."""
+        """Bring the cache into line with the texts."""
 
 
 class _Reading:
-    """What both kinds share: forward calls of one prompt's texts under its own methods."""
+    """What all kinds share: forward calls under the methods of the session."""
 
     def __init__(self, model, session: Session, start: Start, filler: int):
         self.model, self.session, self.start = model, session, start
@@ -115,14 +132,14 @@ class Together(_Reading):
 
 
 class Straight(Together):
-    """All samples over one cache that is never taken back, so that the calls are those of an ordinary generation."""
+    """All samples over one cache that is never rolled back, so that calls equal those of an ordinary generation."""
 
     def settle(self, active: list[bool]) -> None:
         self.texts.columns = int(self.cache.get_seq_length())
 
 
 class Alone(_Reading):
-    """One sample, which goes back to a copy of its cache: for recurrent states and windows that are full."""
+    """One sample, rolled back to a snapshot of its cache: for recurrent states and full sliding windows."""
 
     def __init__(self, model, session: Session, start: Start, filler: int):
         super().__init__(model, session, start, filler)
@@ -137,7 +154,7 @@ class Alone(_Reading):
         return [0]
 
     def mark(self) -> None:
-        """Keep the cache as it is, and the logits behind it, to go back to."""
+        """Take a snapshot of the cache and the logits after it."""
         if not self.snapshots or self.snapshots[-1][0] != self.held:
             self.snapshots = [*self.snapshots[-1:], (self.held, self._copy(self.cache), self.next)]
 
@@ -167,4 +184,4 @@ class Alone(_Reading):
         self.cache = self._copy(cache)
 
     def settle(self, active: list[bool]) -> None:
-        """The cache needs no care: it holds what was fed."""
+        """Nothing to do: the cache holds just the tokens that were fed."""

@@ -1,9 +1,9 @@
-"""The controls that replace the guard's own judge in measurements.
+"""Controls that replace the guard's judge in measurements.
 
-A guard that rewrites may gain from a good decision, from rewriting at all, or from acting late in a text, where most
-hallucinated words stand. The controls keep the actions and change only the decision: `Oracle` knows the labels and
-gives the upper bound of what the actions can reach, `Random` acts equally often on randomly drawn words, `Position` on
-words that are named late.
+A guard that rewrites may gain from good decisions, from rewriting at all, or from acting late in a text, where most
+hallucinated words are. The controls keep the actions and change only the decision: `Oracle` knows the labels and gives
+an upper bound of what the actions can reach, `Random` acts equally often on random words, and `Position` on words that
+are named late.
 """
 
 from __future__ import annotations
@@ -21,11 +21,14 @@ NEVER = 10**9
 
 @dataclass(frozen=True)
 class Judged:
-    """An object word as it stands before its judge.
+    """An object word that is to be judged.
 
-    sample: the number of its text (`sample_ids` of `generate`); name: the object's canonical name; sentence: which
-    sentence of the text it stands in, from 0; attempt: how often that sentence was written before, 0 the first time;
-    before: how many distinct objects the text names before it.
+    Attributes:
+        sample: the number of its text (`sample_ids` of `generate`).
+        name: the object's canonical name.
+        sentence: number of its sentence in the text, from 0.
+        attempt: how often that sentence was generated before.
+        before: number of distinct objects named before it.
     """
 
     sample: int
@@ -36,19 +39,26 @@ class Judged:
 
 
 class Verdicts(Protocol):
-    """Decides in place of the guard's judge. It is asked once for each object of a text, and again when a rewritten
-    sentence names it again; its verdicts are not cached."""
+    """Decides in place of the guard's judge.
+
+    It is asked once for each object of a text, and again when a rewritten sentence names the object again; its answers
+    are not cached.
+    """
 
     def acts(self, word: Judged) -> bool:
         """Whether the guard is to act on this word."""
 
     def record(self) -> dict[str, Any]:
-        """Its entry in a run's configuration, as JSON values."""
+        """Its entry in the configuration of a run, as JSON values."""
 
 
 @dataclass(frozen=True)
 class Oracle:
-    """The labels decide. present: for each sample the canonical names of what is in its picture."""
+    """The labels decide.
+
+    Attributes:
+        present: for each sample, the canonical names of the objects in its picture.
+    """
 
     name: ClassVar[str] = "oracle"
 
@@ -58,7 +68,7 @@ class Oracle:
         """Whether the object is absent.
 
         Raises:
-            InputError: nothing is known of the sample's picture.
+            InputError: `present` has no entry for the sample.
         """
         if word.sample not in self.present:
             raise InputError(f"the oracle does not know what is in the picture of sample {word.sample}")
@@ -70,14 +80,18 @@ class Oracle:
 
 @dataclass(frozen=True)
 class Rates:
-    """How often another guard acted. first: share of the words that it acted on at the first attempt, by number of the
-    sentence (further sentences: as the last one); again: the share in sentences that were written again."""
+    """How often another guard acted, as shares of the words that it judged.
+
+    Attributes:
+        first: at the first attempt, by number of the sentence (later sentences: as the last).
+        again: in rewritten sentences.
+    """
 
     first: tuple[float, ...]
     again: float
 
     def of(self, word: Judged) -> float:
-        """The share for a word's place."""
+        """The share for a word's position."""
         if word.attempt:
             return self.again
         return self.first[min(word.sentence, len(self.first) - 1)] if self.first else 0.0
@@ -97,8 +111,12 @@ class Rates:
 
 @dataclass(frozen=True)
 class Random:
-    """Acts at the rates of another guard, on words drawn without looking at them. seed: of the draws, which depend on
-    it, the sample, the sentence, the attempt and the object alone."""
+    """Acts at the rates of another guard, on words drawn at random.
+
+    Attributes:
+        rates: how often to act.
+        seed: of the draws; each depends on the seed, the sample, the sentence, the attempt and the object alone.
+    """
 
     name: ClassVar[str] = "random"
 
@@ -115,10 +133,12 @@ class Random:
 
 @dataclass(frozen=True)
 class Position:
-    """Acts on the words before which most objects are named, as often as another guard acts.
+    """Acts on the words with the most objects before them, as often as another guard acts.
 
-    first, again: (count, share) at the first attempt and at later ones: of words with more than `count` objects before
-    them all, of those with just as many the share `share`, of others none. seed: draws that share.
+    Attributes:
+        first, again: (count, share) for first attempts and for rewritten sentences. It acts on every word with more
+            than `count` objects before it, on the share `share` of those with exactly `count`, and on no others.
+        seed: of the draws for that share.
     """
 
     name: ClassVar[str] = "position"
@@ -128,7 +148,7 @@ class Position:
     seed: int = 0
 
     def acts(self, word: Judged) -> bool:
-        """Whether this word stands late enough."""
+        """Whether the word comes late enough."""
         count, share = self.again if word.attempt else self.first
         return word.before > count or (word.before == count and _drawn(self.seed, word) < share)
 
@@ -137,7 +157,7 @@ class Position:
 
     @classmethod
     def measured(cls, words: Iterable[tuple[Judged, bool]], seed: int = 0) -> Position:
-        """As often as the guard that judged these words, which acted where it says so."""
+        """A control that acts as often as the guard that judged these words. words: each with whether it acted."""
         words = list(words)
         first, second = (
             _latest([word.before for word, _ in some], sum(acted for _, acted in some))
@@ -150,7 +170,7 @@ class Position:
 
 
 def _latest(places: Sequence[int], wanted: int) -> tuple[int, float]:
-    """The count and the share with which the `wanted` largest of `places` are taken, on average of equal ones."""
+    """The (count, share) that selects, on average, the `wanted` largest of `places`."""
     if not wanted:
         return NEVER, 0.0
     left = wanted
@@ -167,6 +187,6 @@ def _share(acted: Collection[bool]) -> float:
 
 
 def _drawn(seed: int, word: Judged) -> float:
-    """A number in [0, 1) that these alone decide."""
+    """A uniform number in [0, 1) that depends on seed and word alone."""
     text = f"{seed} {word.sample} {word.sentence} {word.attempt} {word.name}"
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big") / 2**56

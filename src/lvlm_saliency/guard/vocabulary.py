@@ -81,14 +81,19 @@ EXCEPTIONS: Mapping[str, str | None] = {
         )
     ),
 }
-"""Two words that name something else than one of them alone would: the object that is meant (where the vocabulary has
-it), or none that is checked."""
+"""Compounds that contain an object's name but mean something else: the object that they mean (used if the vocabulary
+has it), or None for nothing that is checked."""
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """surfaces: every way of writing an object's name, in small letters with single blanks, to its canonical name; None
-    where the words are known to name nothing that is checked. name: where it is from."""
+    """Names of objects.
+
+    Attributes:
+        surfaces: every spelling of an object's name (lower case, single blanks) and its canonical name; None for words
+            that are known to name nothing that is checked.
+        name: where the vocabulary comes from, for messages.
+    """
 
     surfaces: Mapping[str, str | None]
     name: str = ""
@@ -99,10 +104,10 @@ class Vocabulary:
 
     @classmethod
     def of(cls, classes: Mapping[str, Iterable[str]], name: str = "") -> Vocabulary:
-        """From canonical names and their synonyms, singular or plural; plurals are added.
+        """A vocabulary of canonical names and their synonyms, singular or plural. Plurals are added.
 
         Raises:
-            InputError: no names, or one that stands for two objects.
+            InputError: there is no name, or a name stands for two objects.
         """
         written: dict[str, str | None] = {}
         for canonical, synonyms in classes.items():
@@ -126,7 +131,7 @@ class Vocabulary:
 
     @cached_property
     def of_name(self) -> Mapping[str, tuple[str, ...]]:
-        """The ways of writing each canonical name."""
+        """All spellings of each canonical name."""
         found: dict[str, list[str]] = {name: [] for name in self.canonical}
         for surface, name in self.surfaces.items():
             if name:
@@ -135,12 +140,12 @@ class Vocabulary:
 
     @cached_property
     def longest(self) -> int:
-        """The most words of any surface."""
+        """The largest number of words in a spelling."""
         return max(surface.count(" ") + 1 for surface in self.surfaces)
 
     @cached_property
     def beginnings(self) -> frozenset[str]:
-        """What longer surfaces begin with: a match that ends there is not sure before the next word is known."""
+        """Beginnings of longer spellings: a match that ends there is not certain until the next word is known."""
         return frozenset(
             " ".join(words[:count])
             for words in (surface.split(" ") for surface in self.surfaces)
@@ -149,7 +154,7 @@ class Vocabulary:
 
 
 def plural(surface: str) -> str:
-    """The plural of a surface; of several words, that of the last."""
+    """The plural of a spelling; of several words, the last becomes plural."""
     *before, word = surface.split(" ")
     return " ".join([*before, _plural(word)])
 

@@ -1,4 +1,4 @@
-"""A question about the pictures of a prompt, as token ids: what stands before its pictures, and what behind them."""
+"""A question about pictures as token ids: the part before the pictures, and the part after them."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ from lvlm_saliency.model.templates import question_text
 from lvlm_saliency.risk.asked import question, yes_and_no
 
 _SIDE = 224
-"""Of the blank picture that stands in while the ids around it are made; its own ids are not used."""
+"""Pixels of the side of a blank picture that is used to get the ids around it; its own ids are not used."""
 
 
 class Wording:
-    """The ids of questions about a picture in a model's own template. head: before the first image token; closing: what
-    follows the last one in every such prompt, None where that is not known.
+    """The token ids of questions about a picture, in a model's own chat template.
+
+    Attributes:
+        head: the ids before the first image token.
+        closing: the ids right after the last image token, the same in every prompt; None where that is not known.
 
     Raises:
         SettingError: the tokenizer has no word for yes or no.
@@ -38,14 +41,14 @@ class Wording:
         self.tails: dict[str, list[int]] = {}
         self.answers: dict[str, list[int]] = {}
         self.head, first = self._made(question("dog"))
-        # What the processor writes between the last image token and the words, the same for every question.
+        # What the processor writes between the last image token and the question: the same every time.
         plain = self._plain(question("dog"))
         self.closing: list[int] | None = None
         if plain is not None and first[len(first) - len(plain) :] == plain:
             self.closing = first[: len(first) - len(plain)]
 
     def tail(self, words: str) -> list[int]:
-        """The ids behind the last image token of the prompt that asks `words`, to the point where the answer begins."""
+        """The ids after the last image token of the prompt that asks `words`, up to where the answer begins."""
         if words not in self.tails:
             plain = self._plain(words) if self.closing is not None else None
             if self.closing is None or plain is None:
@@ -55,7 +58,7 @@ class Wording:
         return self.tails[words]
 
     def answer(self, words: str) -> list[int]:
-        """The ids of an answer where it begins: behind a blank, unless the prompt ends with one."""
+        """The ids of an answer at its place: after a blank, unless the prompt ends with one."""
         if words not in self.answers:
             last = self.tokenizer.decode(self.tail(question("dog"))[-1:])
             left, glue = ("\n", "") if last[-1:].isspace() else (":", " ")
@@ -66,19 +69,19 @@ class Wording:
         return self.answers[words]
 
     def common(self) -> list[int]:
-        """The ids behind the last image token with which every question of `risk.asked` begins."""
+        """The ids after the last image token that all questions of `risk.asked` have in common."""
         one, other = self.tail(question("dog")), self.tail(question("apple"))
         return one[: next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), 0)]
 
     def _made(self, words: str) -> tuple[list[int], list[int]]:
-        """The ids before the first and behind the last image token, with a blank picture through the processor."""
+        """The ids before the first and after the last image token, from the processor with a blank picture."""
         blank = [Image.new("RGB", (_SIDE, _SIDE), (127, 127, 127))]
         ids = question_inputs(self.processor, blank, words)["input_ids"][0].tolist()
         places = [at for at, token in enumerate(ids) if token in self.images]
         return ids[: places[0]], ids[places[-1] + 1 :]
 
     def _plain(self, words: str) -> list[int] | None:
-        """The ids of what the template writes behind the last picture, by the tokenizer alone."""
+        """The ids that the template writes after the last picture, from the tokenizer alone."""
         mark = getattr(self.processor, "image_token", None)
         if not isinstance(mark, str) or not mark:
             return None
@@ -88,13 +91,13 @@ class Wording:
 
 
 def split(ids: Sequence[int], images: set[int]) -> tuple[int, int]:
-    """The places of the first image token among the ids of a prompt, and of what stands behind the last one."""
+    """The positions of the first image token in a prompt's ids, and of the first token after the last one."""
     places = [at for at, token in enumerate(ids) if token in images]
     return places[0], places[-1] + 1
 
 
 def first_of_yes_and_no(tokenizer: Any) -> tuple[list[int], list[int]] | None:
-    """Where a tokenizer writes yes or no in pieces: the tokens that begin each; None where some begin both."""
+    """The first tokens of yes and of no, for a tokenizer that splits these words; None where some begin both."""
     found: dict[str, set[int]] = {"yes": set(), "no": set()}
     for word, ids in found.items():
         for written in (word, word.capitalize(), f" {word}", f" {word.capitalize()}"):

@@ -1,4 +1,4 @@
-"""Object words in a text: whole words, the longest name first, and whether they are there to be checked at all."""
+"""Finds object words in a text: whole words, the longest name first, with negation and hedging."""
 
 from __future__ import annotations
 
@@ -12,13 +12,20 @@ _WORD = re.compile(r"[^\W\d_]+")
 _NEGATED = re.compile(r"\b(?:no|not|without|never|neither|nor|isn't|aren't|cannot|can't)\b|n't\b", re.IGNORECASE)
 _HEDGED = re.compile(r"\b(?:possibly|perhaps|maybe|probably|likely|seems?|appears?|might|may|could)\b", re.IGNORECASE)
 REACH = 4
-"""How many words before an object's name a negation may stand."""
+"""The largest number of words between a negation and the object's name that it applies to."""
 
 
 @dataclass(frozen=True)
 class Mention:
-    """`text[start:end]` names the object `name`. complete: what stands behind it cannot change that any more. negated:
-    the text says that it is not there; hedged: that it may be."""
+    """An object word.
+
+    Attributes:
+        start, end: it is `text[start:end]`.
+        name: the object's canonical name.
+        complete: further text cannot change it.
+        negated: the text says that the object is not there.
+        hedged: the text says that the object may be there.
+    """
 
     start: int
     end: int
@@ -29,8 +36,12 @@ class Mention:
 
 
 def mentions(text: str, vocabulary: Vocabulary, start: int = 0, *, final: bool = False) -> list[Mention]:
-    """The object words of `text[start:]`, in order. Without `final` the text may go on behind its end, so that a word
-    which reaches it is not complete, nor is a name that the next word could make a longer one."""
+    """The object words of `text[start:]`, in order.
+
+    Args:
+        final: whether the text is finished. If not, a word that reaches its end is not complete, and neither is a name
+            that the next word could make a longer one.
+    """
     words = list(_WORD.finditer(text, start))
     found, at = [], 0
     while at < len(words):
@@ -45,7 +56,7 @@ def mentions(text: str, vocabulary: Vocabulary, start: int = 0, *, final: bool =
 
 
 def _longest(text: str, words: list[re.Match], at: int, vocabulary: Vocabulary) -> tuple[int, str | None]:
-    """How many words the longest name from `at` on has (1 where there is none), and the object that it names."""
+    """The number of words of the longest name from `at` on (1 where there is none), and the object that it names."""
     for count in range(min(vocabulary.longest, len(words) - at), 0, -1):
         if count > 1 and not _joined(text, words[at : at + count]):
             continue
@@ -56,7 +67,7 @@ def _longest(text: str, words: list[re.Match], at: int, vocabulary: Vocabulary) 
 
 
 def _joined(text: str, words: list[re.Match]) -> bool:
-    """Whether nothing but one blank or hyphen stands between these words."""
+    """Whether these words are separated by single blanks or hyphens only."""
     return all(text[a.end() : b.start()] in (" ", "-") for a, b in pairwise(words))
 
 
@@ -76,7 +87,7 @@ def _complete(text: str, words: list[re.Match], at: int, count: int, vocabulary:
 
 
 def _spoken(text: str, before: list[re.Match], end: int) -> tuple[bool, bool]:
-    """Whether the few words before, in the same clause, deny the object or leave it open."""
+    """Whether the few words before it, in the same clause, negate or hedge the object."""
     if not before:
         return False, False
     near = re.split(r"[.!?;:,\n]", text[before[0].start() : end])[-1]

@@ -1,4 +1,4 @@
-"""The loop of a guarded generation: one token of every sample, what it says judged, and back where it has to go."""
+"""The inner loop of a guarded generation: choose a token for every sample, judge its claims, roll back if necessary."""
 
 from __future__ import annotations
 
@@ -24,19 +24,27 @@ from lvlm_saliency.risk.asked import question
 from lvlm_saliency.tracing.logits import finite_logits, token_odds
 
 PATIENCE = 4
-"""Steps that a question may wait for others of its batch; one sample's is asked at once."""
+"""Steps that a question may wait for questions of other samples in the batch; a single sample's is asked at once."""
 
 
 Read = Callable[[Sequence[int]], dict[int, Any]]
-"""The features of these samples' newest rows."""
+"""Reads the features of the newest rows of some samples."""
 
 
 @dataclass(frozen=True)
 class Means:
-    """What the rows of a generation are written with. processor, criteria: `generate`'s own; reader: of the risk
-    model's features, None without one; reads_all: it reads every row, not only those of tokens that may begin a name
-    (nobody can be asked instead); ends: tokens that end a text; wants: whether the scores and the logits of each step
-    are kept."""
+    """What is needed to generate the rows of a generation.
+
+    Attributes:
+        processor, criteria: logits processors and stopping criteria of `generate`.
+        spellings: the vocabulary as token ids.
+        choice: how tokens are chosen.
+        reader: reads the risk model's features; None without one.
+        reads_all: read the features of every token, not only of those that may begin a name (necessary where the model
+            is not asked).
+        ends: end-of-sequence tokens.
+        wants: whether the scores, and the logits, of each step are kept.
+    """
 
     processor: Any
     criteria: Any
@@ -49,8 +57,17 @@ class Means:
 
 
 class Writer:
-    """Rows that are written together: `strand` reads them, `shaping` makes the logits to choose from, `numbers` are
-    their places in the batch; `put` takes the columns that are settled."""
+    """Generates rows together.
+
+    Args:
+        means: what is needed for it.
+        rows: the samples.
+        strand: their texts and their cache.
+        numbers: their positions in the batch.
+        asker: asks the model; None where it is not asked.
+        put: takes settled columns of tokens, for a streamer; None without one.
+        shaping: makes the logits to choose from.
+    """
 
     def __init__(
         self,
@@ -73,12 +90,12 @@ class Writer:
         self.logits: list[list[Tensor]] = [[] for _ in rows]
 
     def write(self, longest: int) -> None:
-        """Every row to its end, of at most `longest` tokens."""
+        """Generate every row to its end, `longest` tokens at most."""
         logits: Tensor = self.strand.start.logits
         read: Read | None = None
         while True:
             self._choose(logits, read, longest)
-            read = None  # what it keeps of the cache is let go before the next pass makes it anew
+            read = None  # frees the tensors that it holds before the next pass allocates new ones
             self._judge()
             self._stream()
             for row in self.rows:
@@ -107,7 +124,7 @@ class Writer:
         return logits, read
 
     def _choose(self, logits: Tensor, read: Read | None, longest: int) -> None:
-        """The next token of every row that is not done or waiting at its end."""
+        """Choose the next token of every row that is neither done nor waiting for an answer at its end."""
         texts = self.strand.texts
         writing = [row.ended is None for row in self.rows]
         raw = finite_logits(logits.detach()).to(texts.ids.device, copy=True)
@@ -133,7 +150,7 @@ class Writer:
             row.written(token, notes[n], over, self.step, self._odds)
 
     def _ended(self, chosen: Sequence[int | None]) -> list[bool]:
-        """Whether the token that each text has now is its last."""
+        """Whether the newest token of each text is its last."""
         texts, limits = self.strand.texts, self.limits
         if limits is None:
             found: list[bool] = texts.by_length(texts.ends, lambda ids: self.means.criteria(ids, None)).tolist()
@@ -141,7 +158,7 @@ class Writer:
         return [end >= limits[0] or token in limits[1] for end, token in zip(texts.ends, chosen, strict=True)]
 
     def _processed(self, raw: Tensor, writing: Sequence[bool]) -> tuple[Tensor, Tensor]:
-        """The logits that methods make of the model's own, and what processors, bans and warpers make of those."""
+        """The logits after the shaper, and those after processors, bans and warpers as well."""
         texts, shaping = self.strand.texts, self.shaping
         beginning = [len(row.draft) == 0 for row in self.rows]
         before, behind = hf.warpers_apart(self.means.processor)
@@ -158,12 +175,12 @@ class Writer:
         return shaped, texts.by_length(texts.ends, lambda ids: behind(ids, found)) if behind else found
 
     def _names(self, chosen: Sequence[int | None]) -> bool:
-        """Whether a text begins with what may be an object word, so that the row that chose it counts."""
+        """Whether one of the chosen tokens may begin an object's name, so that the features of its row are needed."""
         taken_back = isinstance(self.strand, Together) and not isinstance(self.strand, Straight)
         return taken_back and any(token in self.means.spellings.firsts for token in chosen)
 
     def _read_again(self) -> tuple[Tensor, Read | None]:
-        """The row behind the prompt once more, for what the pass over all of the prompt did not keep of it."""
+        """Run the last row of the prompt again, for features that the pass over the whole prompt did not keep."""
         self.strand.settle([True] * len(self.rows))
         return self._read()
 
@@ -183,14 +200,14 @@ class Writer:
         ]
 
     def _counts(self, number: int, chosen: Sequence[int | None]) -> bool:
-        """Whether the row that chose this sample's token says something of an object's name: of the token that may
-        begin one, or of the one behind it."""
+        """Whether the row that chose this sample's token matters to an object's name: the token may begin one, or
+        follows one that may."""
         token, before = chosen[number], self.rows[number].draft.ids[-1:]
         firsts = self.means.spellings.firsts
         return token is not None and (self.means.reads_all or token in firsts or any(one in firsts for one in before))
 
     def _banned(self, scores: Tensor, writing: Sequence[bool]) -> Tensor:
-        """The scores with -inf for what a sentence that is written again may not say."""
+        """The scores with -inf for tokens that are banned in a rewritten sentence."""
         found = scores
         for n, (row, alive) in enumerate(zip(self.rows, writing, strict=True)):
             if not alive or not row.redoing:
@@ -206,13 +223,13 @@ class Writer:
         if draft.ends_in_word:
             fixed.add(draft.ids[-1])
         if draft.answer[-1:].isalpha():
-            fixed |= self.means.spellings.beginners  # a sentence begins behind the end of the last one
+            fixed |= self.means.spellings.beginners  # a new sentence may begin only after the last one has ended
         while True:
             ids = sorted(fixed | self.means.spellings.banned(names, draft.ids))
             left = scores.index_fill(0, torch.tensor(ids, device=scores.device, dtype=torch.long), -torch.inf)
             if bool((left > -torch.inf).any()) or not (names or fixed):
                 return left
-            row.tally.lifted += 1  # nothing is left to say: the newest ban goes first
+            row.tally.lifted += 1  # no token is left, so the newest ban is lifted first
             fixed, names = (fixed, names[:-1]) if names else (set(), names)
 
     def _keep(self, number: int, raw: Tensor, processed: Tensor) -> None:
@@ -225,7 +242,7 @@ class Writer:
     # --- what it says ---
 
     def _judge(self) -> None:
-        """Ask what has to be asked, and resolve what can be."""
+        """Ask the questions that are due, and judge what can be judged."""
         while True:
             self._ask()
             went = {
@@ -254,7 +271,7 @@ class Writer:
         checks = [
             (n, check) for n, row in enumerate(self.rows) for check in row.checks.values() if check.confirmed is None
         ]
-        if checks:  # a sentence stands or falls by them
+        if checks:  # the sentence cannot be settled without them
             found = confirmed(self.asker, [(self.numbers[n], check.said) for n, check in checks])
             for (_, check), same in zip(checks, found, strict=True):
                 check.confirmed = same
@@ -270,7 +287,7 @@ class Writer:
     # --- streaming ---
 
     def _stream(self) -> None:
-        """Hand on the columns that every row has settled: nothing of them is ever taken back."""
+        """Pass on the columns of tokens that are settled in every row, and so never rolled back."""
         if self.put is None:
             return
         texts = self.strand.texts
