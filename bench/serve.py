@@ -96,7 +96,7 @@ def started(command: Sequence[str], port: int) -> Iterator[Server]:
 
 
 OURS = (sys.executable, "-m", "lvlm_saliency", "serve", "--model", "scenes", "--max-waiting", "1000")
-THEIRS = (str(Path(sys.executable).with_name("transformers")), "serve", "--device", "cpu")
+THEIRS = (str(Path(sys.executable).with_name("transformers")), "serve", "--device", "cpu", "--dtype", "float32")
 
 
 def urls() -> list[str]:

@@ -63,7 +63,8 @@ class Writing(StoppingCriteria, Watcher):
 
     def __call__(self, input_ids: Tensor, scores: Any, **_: Any) -> Tensor:
         if len(input_ids) == len(self.rows):
-            done = [row.ended for row in self.rows]
+            written = input_ids.shape[1] - self.inputs["input_ids"].shape[1]
+            done = [row.ended or written >= row.max_tokens for row in self.rows]
         else:  # the beams of one text
             done = [all(row.cancelled for row in self.rows)] * len(input_ids)
         return torch.tensor(done, dtype=torch.bool, device=input_ids.device)
@@ -165,18 +166,21 @@ def write(chat: Chat, rows: Sequence[Row], reader: Reader, inputs: Any = None) -
     odds = Odds(chat.tokenizer) if any(row.wishes.logprobs for row in rows) and way.live else None
     writing = Writing(chat, rows, inputs, odds, reader)
     more: dict[str, Any] = {} if odds is None else {"logits_processor": [odds]}
+    # Tokens are heard one by one only where somebody waits for them, or a text may end at its own words.
+    waited_for = odds is not None or any(row.streamed or row.stop for row in rows)
+    heard = way.settles or (way.live and waited_for)
     answers = chat.ask(
         [row.query for row in rows],
         way.methods,
         inputs=inputs,
-        streamer=writing if way.live or way.settles else None,
+        streamer=writing if heard else None,
         stopping_criteria=[writing],
         sample_ids=[row.sample for row in rows],
         max_new_tokens=max(row.max_tokens for row in rows),
         **way.settings,
         **more,
     )
-    if not (way.live or way.settles):
+    if not heard:
         for row, answer in zip(rows, answers, strict=True):
             for token in answer.token_ids:
                 row.feed(token, chat.tokenizer, chat.ends)

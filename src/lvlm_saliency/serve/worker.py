@@ -26,7 +26,7 @@ LINGER, MOST_LINGER = 0.004, 0.04
 """Seconds to wait for more rows for a batch.
 
 The worker waits while rows keep arriving within the first time, or requests are being read, but never longer than the
-second.
+second. It does not wait for a client that asks alone, one request after the other.
 """
 
 
@@ -54,6 +54,7 @@ class Worker(threading.Thread):
         self._errands: list[Errand] = []
         self._change = threading.Condition()
         self._stopping = False
+        self._together = 1
 
     # --- from any thread ---
 
@@ -130,16 +131,17 @@ class Worker(threading.Thread):
     def _wait(self) -> bool:
         """Wait until there is something to do; False when the thread is to end."""
         with self._change:
+            company = self._together > 1 or bool(self._waiting)
             while not self._waiting and not self._errands:
                 if self._stopping:
                     return False
                 self._change.wait()
-            self._linger()
+            self._linger(company)
             return bool(self._waiting) or not self._stopping
 
-    def _linger(self) -> None:
-        """Wait a little for more rows that may share the batch."""
-        last, seen = time.monotonic() + MOST_LINGER, 0
+    def _linger(self, company: bool) -> None:
+        """Wait a little for more rows that may share the batch. company: whether there were others just now."""
+        last, seen = time.monotonic() + MOST_LINGER, 0 if company else len(self._waiting)
         while 0 < len(self._waiting) < self.settings.max_batch and not self._stopping:
             if (len(self._waiting) == seen and not self._arriving) or time.monotonic() > last:
                 return
@@ -156,6 +158,7 @@ class Worker(threading.Thread):
             most = 1 if first.way.alone and first.brought is None else self.settings.max_batch
             batch = [row for row in self._waiting if row.key == first.key][:most]
             self._waiting = [row for row in self._waiting if row not in batch]
+            self._together = len(batch)
             self.metrics.gauge("waiting", len(self._waiting))
             return batch
 
@@ -177,12 +180,12 @@ class Worker(threading.Thread):
 
     def _read(self, rows: list[Row]) -> tuple[list[Row], Any]:
         """The rows whose prompts can be encoded, and their inputs; None for inputs that are still to be encoded."""
-        if len(rows) > 1 and rows[0].brought is None:
+        if rows and rows[0].brought is None:
             try:
                 inputs = self.chat.encode([row.query for row in rows], max(row.max_tokens for row in rows))
             # One of the rows may be to blame, whatever the error is: they are encoded one by one.
             except Exception as error:
-                log.debug("a batch could not be encoded: %s", type(error).__name__)
+                log.debug("texts could not be encoded together: %s", type(error).__name__)
             else:
                 for row, length in zip(rows, inputs["attention_mask"].sum(1).tolist(), strict=True):
                     row.prompt_tokens = length
