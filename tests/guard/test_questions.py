@@ -13,6 +13,7 @@ from lvlm_saliency.attention.session import session
 from lvlm_saliency.guard.features import Reader
 from lvlm_saliency.guard.questions import Asker
 from lvlm_saliency.guard.setup import SHIPPED
+from lvlm_saliency.model.inputs import question_inputs
 from lvlm_saliency.risk.asked import question
 from lvlm_saliency.risk.model import RiskModel
 from lvlm_saliency.risk.signals import CAUSAL, names_of, of_trace
@@ -22,7 +23,17 @@ WANTED = [(0, "dog"), (1, "umbrella"), (2, "cat"), (0, "boat"), (0, "orange")]
 
 
 def tensors(cache):
-    return [t.clone() for layer in cache.layers for t in (layer.keys, layer.values) if t is not None]
+    """Copies of all that a cache holds: keys and values, and the states of hybrids."""
+    held = [value for layer in cache.layers for value in vars(layer).values()]
+    for some in [value for value in held if isinstance(value, (dict, list))]:
+        held += some.values() if isinstance(some, dict) else some
+    return [value.clone() for value in held if isinstance(value, torch.Tensor)]
+
+
+def every_layer_keeps_a_column_per_token(model):
+    """Windows lose columns, recurrent layers have none, and indexers keep more."""
+    kinds = getattr(hf.text_config(model), "layer_types", None) or ["full_attention"]
+    return set(kinds) == {"full_attention"}
 
 
 def test_margins_over_a_shared_prefix(family):
@@ -51,15 +62,21 @@ def test_margins_over_a_shared_prefix(family):
                 found["one by one"] = [asker._shared([one])[0] for one in wanted]
             found["margins"] = asker.margins(wanted)
             assert all(torch.equal(a, b) for a, b in zip(before, tensors(cache), strict=True))
+            found["prompts"] = asker.prompts([asker.wording.tail(question("dog"))] * 3)
         return input_ids
 
     hf.prepared(model, dict(inputs), loop, max_new_tokens=4)
+    for sample, pictures in enumerate(family.pictures(3)):
+        # Marks around a picture count as parts of it on some families, as their processors say.
+        wanted_types = question_inputs(processor, pictures, question("dog"))
+        for name in hf.TYPES:
+            if name in inputs:
+                row = found["prompts"][name][sample]
+                assert row[-wanted_types[name].shape[1] :].tolist() == wanted_types[name][0].tolist(), name
+    del found["prompts"]
     for name, margins in found.items():
         np.testing.assert_allclose(margins, found["whole"], atol=5e-5, err_msg=name)
-    assert "shared" in found or family.name in (
-        "gemma3",
-        "gemma3n",
-    )  # whose window the prompt fills: its picture is read anew
+    assert ("shared" in found) == every_layer_keeps_a_column_per_token(model)
 
 
 @pytest.fixture(scope="module")

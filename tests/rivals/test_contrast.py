@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 
 import pytest
 import torch
@@ -253,30 +254,49 @@ def test_what_does_not_go_together_is_refused():
     ls.generate(model, inputs, [PAI(gamma=1)], **SETTINGS, num_beams=2)
 
 
+CLOSING = {
+    "qwen2_vl": "<|vision_end|>",
+    "gemma3": "<end_of_image>",
+    "glm4v": "<|end_of_image|>",
+    "llama4": "<|image_end|>",
+    "ovis2": "<IMG_END>",
+    "molmo2": "<im_end>",
+}
+"""What stands behind a picture, where a family's configuration names it, or its token types count it as a part."""
+
+
 def test_prompts_without_pictures_and_with_an_instruction(family):
     if family.text_only:
         pytest.skip("no pictures")
     model, _ = family.build()
     inputs = family.inputs(n=3)
+    new = family.tokenizer.convert_tokens_to_ids([";", "<", "="])  # plain text in every family
+    special = torch.tensor(sorted({*family.tokenizer.added_tokens_decoder, *family.tokenizer.all_special_ids}))
     pictures = torch.tensor(placeholder_ids(model))
     bare = without_pictures(model, inputs)
-    told = after_pictures(model, inputs, [7, 8, 9])
+    told = after_pictures(model, inputs, new)
     for row in range(3):
         given = inputs["input_ids"][row][inputs["attention_mask"][row].bool()]
         text = bare["input_ids"][row][bare["attention_mask"][row].bool()]
         image = torch.isin(given, pictures)
         assert not torch.isin(text, pictures).any()
-        assert 0 <= int((~image).sum()) - len(text) <= 2, "at most the two ids around the picture go with it"
+        gone = Counter(given[~image].tolist()) - Counter(text.tolist())
+        assert Counter(text.tolist()) <= Counter(given[~image].tolist())
+        assert torch.isin(torch.tensor(list(gone)), special).all(), "of the text only the ids around the picture go"
         longer = told["input_ids"][row][told["attention_mask"][row].bool()]
         assert len(longer) == len(given) + 3
         at = int(torch.isin(longer, pictures).nonzero().max()) + 1
-        at += longer[at:].tolist().index(7)
-        assert longer[at : at + 3].tolist() == [7, 8, 9]
+        at += longer[at:].tolist().index(new[0])
+        assert longer[at : at + 3].tolist() == new
         assert torch.equal(torch.cat([longer[:at], longer[at + 3 :]]), given)
-        first = at_the_front(model, inputs, [7, 8, 9])
+        if family.name in CLOSING:
+            mark = family.tokenizer.convert_tokens_to_ids(CLOSING[family.name])
+            assert longer[at - 1] == mark
+            assert mark not in text
+        first = at_the_front(model, inputs, new)
         longer = first["input_ids"][row][first["attention_mask"][row].bool()]
         at = int(given[0] == model.config.get_text_config(decoder=True).bos_token_id)
-        assert longer[at : at + 3].tolist() == [7, 8, 9]
+        assert longer[at : at + 3].tolist() == new
         assert torch.equal(torch.cat([longer[:at], longer[at + 3 :]]), given)
     for name in ("token_type_ids", "mm_token_type_ids"):
         if name in inputs:

@@ -11,6 +11,7 @@ from torch import Tensor
 from lvlm_saliency import hf
 from lvlm_saliency.attention.parts import LayerHooks, Removable, Shaper
 from lvlm_saliency.attention.session import Session
+from lvlm_saliency.errors import UnsupportedModelError
 
 
 class Lens:
@@ -30,17 +31,29 @@ class Lens:
 
 def tap(model: Any, session: Session, layers: Sequence[int], see: Callable[[int, Tensor], None]) -> list[Removable]:
     """Call `see(j, hidden [B, T, d])` for hidden state j of every forward call of `session`: 0 is the input of the
-    first layer, j the output of layer j - 1. Returns the handles of the hooks."""
+    first layer, j the output of layer j - 1. Returns the handles of the hooks.
+
+    A call raises UnsupportedModelError where a layer hands on several streams (Gemma 3n, hyper-connections): no single
+    state of a token can be read between such layers.
+    """
     stack = hf.decoder_layers(model)
+
+    def checked(number: int, hidden: Tensor) -> None:
+        if hidden.dim() != 3:
+            raise UnsupportedModelError(
+                f"{type(model).__name__} keeps several streams per token between its layers (hidden states of shape "
+                f"{list(hidden.shape)}): what reads one hidden state per token cannot run on it"
+            )
+        see(number, hidden)
 
     def before(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if session.forward is not None:
-            see(0, args[0] if args else kwargs["hidden_states"])
+            checked(0, args[0] if args else kwargs["hidden_states"])
 
     def after(number: int) -> Callable[..., None]:
         def hook(_module: Any, _args: Any, _kwargs: Any, output: Any) -> None:
             if session.forward is not None:
-                see(number, output[0] if isinstance(output, tuple) else output)
+                checked(number, output[0] if isinstance(output, tuple) else output)
 
         return hook
 

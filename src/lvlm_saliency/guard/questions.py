@@ -24,7 +24,6 @@ from lvlm_saliency.errors import SettingError
 from lvlm_saliency.guard.own_prefix import Own
 from lvlm_saliency.guard.wording import Wording, split
 from lvlm_saliency.hf import prefixes
-from lvlm_saliency.hf.generation import TYPES
 from lvlm_saliency.model.regions import padding_id
 from lvlm_saliency.risk.asked import question
 from lvlm_saliency.tracing.logits import finite_logits
@@ -232,15 +231,17 @@ class Asker:
         for place, row in enumerate(rows):
             ids[place, width - len(row) :] = torch.tensor(row, device=device)
             mask[place, width - len(row) :] = 1
-        for name in TYPES:
+        for name in hf.TYPES:
             if isinstance(types := self.given.get(name), Tensor):
                 made = types.new_zeros((len(rows), width))
+                before, behind = self.wording.types.get(name, ([], []))
                 for place, (row, (first, end)) in enumerate(zip(rows, spans, strict=True)):
-                    at = width - len(row) + len(head)
                     start = self.starts[place * repeat]
-                    made[place, at : at + end - first] = types[place, start + first : start + end]
+                    own = types[place, start + first : start + end].tolist()
+                    told = [*(before or [0] * len(head)), *own, *behind, *[0] * len(row)][: len(row)]
+                    made[place, width - len(row) :] = torch.tensor(told, dtype=types.dtype)
                 per_token[name] = made
-        dropped = {*hf.PER_TOKEN, "input_ids", *TYPES, "cache_position"}
+        dropped = {*hf.PER_TOKEN, "input_ids", "cache_position"}
         rest = {name: value for name, value in self.given.items() if name not in dropped}
         return {**hf.without_cache(rest)[0], "input_ids": ids, "attention_mask": mask, **per_token}
 

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from PIL import Image
+from torch import Tensor
 
+from lvlm_saliency import hf
 from lvlm_saliency.errors import SettingError
 from lvlm_saliency.model.inputs import question_inputs
 from lvlm_saliency.model.regions import placeholder_ids
@@ -23,6 +25,8 @@ class Wording:
     Attributes:
         head: the ids before the first image token.
         closing: the ids right after the last image token, the same in every prompt; None where that is not known.
+        types: for each kind of token types that the processor returns, those of `head` and those after the last image
+            token of some question. (Marks around a picture may count as parts of it.)
 
     Raises:
         SettingError: the tokenizer has no word for yes or no.
@@ -40,6 +44,7 @@ class Wording:
         self.images = set(placeholder_ids(model))
         self.tails: dict[str, list[int]] = {}
         self.answers: dict[str, list[int]] = {}
+        self.types: dict[str, tuple[list[int], list[int]]] = {}
         self.head, first = self._made(question("dog"))
         # What the processor writes between the last image token and the question: the same every time.
         plain = self._plain(question("dog"))
@@ -76,9 +81,14 @@ class Wording:
     def _made(self, words: str) -> tuple[list[int], list[int]]:
         """The ids before the first and after the last image token, from the processor with a blank picture."""
         blank = [Image.new("RGB", (_SIDE, _SIDE), (127, 127, 127))]
-        ids = question_inputs(self.processor, blank, words)["input_ids"][0].tolist()
-        places = [at for at, token in enumerate(ids) if token in self.images]
-        return ids[: places[0]], ids[places[-1] + 1 :]
+        made = question_inputs(self.processor, blank, words)
+        ids = made["input_ids"][0].tolist()
+        first, behind = split(ids, self.images)
+        for name in hf.TYPES:
+            if isinstance(types := made.get(name), Tensor):
+                row = types[0].tolist()
+                self.types[name] = row[:first], row[behind:]
+        return ids[:first], ids[behind:]
 
     def _plain(self, words: str) -> list[int] | None:
         """The ids that the template writes after the last picture, from the tokenizer alone."""

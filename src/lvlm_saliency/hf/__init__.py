@@ -35,6 +35,7 @@ from lvlm_saliency.hf.decoder import (
 )
 from lvlm_saliency.hf.generation import (
     PER_TOKEN,
+    TYPES,
     advanced,
     cut,
     decode_call,

@@ -12,21 +12,21 @@ from lvlm_saliency import hf
 from lvlm_saliency.errors import SettingError
 from lvlm_saliency.model.regions import padding_id, placeholder_ids
 
-_MARKERS = tuple(
-    f"{marker}_token_{kind}" for marker in ("vision_start", "vision_end", "boi", "eoi") for kind in ("id", "index")
+_MARKERS = (
+    *(f"{marker}_token_{kind}" for marker in ("vision_start", "vision_end", "boi", "eoi") for kind in ("id", "index")),
+    *("image_start_token_id", "image_end_token_id", "low_res_image_start_token_id", "visual_indicator_token_ids"),
 )
-"""Names under which families keep the ids that stand around a picture."""
+"""Names under which families' configurations keep the ids that stand around a picture, or in it. Some name none."""
 
 
 def without_pictures(model: Any, inputs: dict[str, Any]) -> dict[str, Any]:
-    """The same prompts without image tokens and the ids around them, left-padded again.
+    """The same prompts without image tokens and what belongs to the pictures beside them, left-padded again.
 
     Raises:
         SettingError: a prompt holds only pictures.
     """
     ids = inputs["input_ids"]
-    drop = torch.tensor([*placeholder_ids(model), *_marker_ids(model)], dtype=ids.dtype, device=ids.device)
-    text = _given(inputs) & ~torch.isin(ids, drop)
+    text = _given(inputs) & ~_parts_of_pictures(model, inputs)
     if not bool(text.any(1).all()):
         raise SettingError("a prompt holds nothing but its picture: there is no text to read without it")
     rows = [torch.nonzero(keep).squeeze(1) for keep in text]
@@ -34,7 +34,10 @@ def without_pictures(model: Any, inputs: dict[str, Any]) -> dict[str, Any]:
 
 
 def after_pictures(model: Any, inputs: dict[str, Any], new: Sequence[int]) -> dict[str, Any]:
-    """The same prompts with the ids `new` after the last picture (and the id that closes it), left-padded again.
+    """The same prompts with the ids `new` after the last picture, left-padded again.
+
+    An id that closes the picture belongs to it where the configuration names it, or the token types count it as a part;
+    elsewhere `new` stands right behind the last image token.
 
     Raises:
         SettingError: a prompt holds no picture.
@@ -43,11 +46,10 @@ def after_pictures(model: Any, inputs: dict[str, Any], new: Sequence[int]) -> di
     image = given & torch.isin(ids, torch.tensor(placeholder_ids(model), dtype=ids.dtype, device=ids.device))
     if not bool(image.any(1).all()):
         raise SettingError("icd puts its instruction behind the picture, and a prompt holds none: leave it out")
-    markers = set(_marker_ids(model))
     places = []
-    for row, there in zip(ids.tolist(), image, strict=True):
+    for row, there in zip(_parts_of_pictures(model, inputs).tolist(), image, strict=True):
         place = int(torch.nonzero(there).max()) + 1
-        while place < len(row) and row[place] in markers:
+        while place < len(row) and row[place]:
             place += 1
         places.append(place)
     return _with_new(model, inputs, new, places)
@@ -102,6 +104,14 @@ def _given(inputs: dict[str, Any]) -> Tensor:
     return torch.ones_like(inputs["input_ids"], dtype=torch.bool) if mask is None else mask.bool()
 
 
-def _marker_ids(model: Any) -> list[int]:
-    found = (getattr(model.config, name, None) for name in _MARKERS)
-    return [value for value in found if isinstance(value, int)]
+def _parts_of_pictures(model: Any, inputs: dict[str, Any]) -> Tensor:
+    """bool `[B, N]`: image tokens, ids around them that the configuration names, and what the types count as such."""
+    ids = inputs["input_ids"]
+    named = (getattr(model.config, name, None) for name in _MARKERS)
+    marks = [one for value in named for one in (value if isinstance(value, (list, tuple)) else [value])]
+    known = [*placeholder_ids(model), *(one for one in marks if isinstance(one, int))]
+    parts = torch.isin(ids, torch.tensor(known, dtype=ids.dtype, device=ids.device))
+    for name in hf.TYPES:
+        if isinstance(types := inputs.get(name), Tensor):
+            parts |= torch.isin(types, torch.tensor([1, 2], dtype=types.dtype, device=types.device))  # picture, video
+    return parts

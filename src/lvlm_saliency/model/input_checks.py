@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lvlm_saliency import hf
 from lvlm_saliency.errors import InputError, PromptError
 from lvlm_saliency.model import families
 from lvlm_saliency.model.placeholders import expected_image_tokens, expected_video_tokens
 from lvlm_saliency.model.regions import PIXELS, end_token_ids, padding_id, placeholder_ids
 from lvlm_saliency.model.towers import packs_pictures
 
-_TYPES = ("token_type_ids", "mm_token_type_ids")
 _BESIDE = {
     "pixel_values": (
         "image_grid_thw",
@@ -56,7 +56,7 @@ def check_inputs(
     """
     ids = _checked_ids(model, inputs, same_device)
     mask = _checked_mask(model, inputs, ids)
-    for name in () if held else _TYPES:
+    for name in () if held else hf.TYPES:
         types = inputs.get(name)
         if types is not None and (not isinstance(types, Tensor) or types.shape != ids.shape):
             shape = list(types.shape) if isinstance(types, Tensor) else type(types).__name__
