@@ -23,10 +23,11 @@ FAMILIES = "llava,qwen2_5_vl,gemma3,gemma2,qwen3_5"
 ENGINE = ("call", "rows", "confident", "blockwise", "compact", "unit_rows", "logits", "stand_ins", "more_families")
 ENGINE += ("contract", "prompts", "blocks", "locore", "sgrs")
 RIVALS = ("beam", "beam_state", "opera", "over_trust", "contrast", "noise", "dola", "counterfactual", "memvr", "edits")
+RIVALS += ("edited_rows",)
 TESTS = [
     *(f"tests/engine/test_{name}.py" for name in ENGINE),
     *(f"tests/rivals/test_{name}.py" for name in RIVALS),
-    *(f"tests/guard/test_{name}.py" for name in ("guard", "questions")),
+    *(f"tests/guard/test_{name}.py" for name in ("guard", "composed", "questions")),
     "tests/detection/test_capture.py",
 ]
 """The tests of exactness (what is read and done against its definition) and of what every method promises."""

@@ -10,7 +10,7 @@ import torch
 
 import lvlm_saliency as ls
 from lvlm_saliency import hf
-from lvlm_saliency.attention import rows
+from lvlm_saliency.attention import row_backward
 from lvlm_saliency.attention.edits import RowEdit
 from lvlm_saliency.checks import lines
 from lvlm_saliency.checks.state import differences, state_of
@@ -77,13 +77,13 @@ def test_a_refused_model_has_its_reason_for_a_line(name):
 
 def wrong_rows(patch):
     """A token's own key carries no gradient, as where layers share their keys and nobody minded."""
-    made = rows._block_gradients
+    made = row_backward._block_gradients
 
     def keyless(*given):
         grads = made(*given)
         return (grads[0], 0 * grads[1], grads[2]) if grads else grads
 
-    patch.setattr(rows, "_block_gradients", keyless)
+    patch.setattr(row_backward, "_block_gradients", keyless)
 
 
 def acting_though_off(patch):

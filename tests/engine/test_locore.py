@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lvlm_saliency as ls
-from lvlm_saliency.attention.rows import RowEdit, Rows
+from lvlm_saliency.attention.edits import RowEdit
+from lvlm_saliency.attention.rows import Rows
 from lvlm_saliency.attention.state import RowContext
 from lvlm_saliency.errors import SettingError
 from lvlm_saliency.interventions.locore import SPACES

@@ -6,7 +6,9 @@ import pytest
 import torch
 
 import lvlm_saliency as ls
+from lvlm_saliency.attention import row_backward
 from lvlm_saliency.attention import rows as attention_rows
+from lvlm_saliency.attention import saliency as attention_saliency
 from lvlm_saliency.errors import NumericalError, SequenceError, SettingError, UnsupportedModelError
 from lvlm_saliency.tracing import one_pass
 from zoo import FAMILIES
@@ -325,8 +327,9 @@ def test_heads_in_pieces_give_the_same_rows(monkeypatch):
     out = model.generate(**inputs, max_new_tokens=5, do_sample=False)
     whole = ls.trace(model, inputs, out)
     pieces = []
-    few = attention_rows._few_heads
-    monkeypatch.setattr(attention_rows, "_few_heads", lambda x: pieces.append(len(few(x))) or few(x))
-    monkeypatch.setattr(attention_rows, "SMALL_ELEMENTS", 1)
+    few = attention_saliency.few_heads
+    for module in (attention_saliency, row_backward):
+        monkeypatch.setattr(module, "few_heads", lambda x: pieces.append(len(few(x))) or few(x))
+    monkeypatch.setattr(attention_saliency, "SMALL_ELEMENTS", 1)
     torch.testing.assert_close(ls.trace(model, inputs, out).rows, whole.rows, atol=1e-6, rtol=1e-5)
     assert min(pieces) > 1

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lvlm_saliency as ls
-from lvlm_saliency.attention.rows import TINY, unit
+from lvlm_saliency.attention.saliency import TINY, unit
 from zoo import FAMILIES
 
 

@@ -22,7 +22,8 @@ from lvlm_saliency.attention.incoming import (
     row_context,
     visible_keys,
 )
-from lvlm_saliency.attention.rows import RowAttention, Rows
+from lvlm_saliency.attention.row_backward import RowAttention
+from lvlm_saliency.attention.rows import Rows
 from lvlm_saliency.attention.state import FORWARD_STATE, Capture, ForwardState, PrefillComplete, RowContext
 from lvlm_saliency.errors import SettingError, UnsupportedModelError
 

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from lvlm_saliency.attention.edits import RowEdit
-from lvlm_saliency.attention.rows import Recorder, Rows
+from lvlm_saliency.attention.rows import Rows
+from lvlm_saliency.attention.saliency import Recorder
 from lvlm_saliency.errors import SettingError
 from lvlm_saliency.hf.cache_graph import Fresh
 

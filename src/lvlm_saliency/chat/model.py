@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -229,49 +227,10 @@ class Chat:
         detectors: Sequence[Any],
         mentions: Sequence[Sequence[Mention]] | None = None,
     ) -> dict[int, dict[str, list[float]]]:
-        """By sample and detector, for answers of one batch, a score for every token: that of its word, NaN between
-        words.
+        """Scores of published detectors for answers of one batch: see `chat.scores.token_scores`."""
+        from lvlm_saliency.chat.scores import token_scores
 
-        Args:
-            answers, detectors: as in `explain`.
-            mentions: the words of each answer that are judged; default every word.
-
-        Raises:
-            LvlmSaliencyError: as `detection.capture.reading`.
-        """
-        from lvlm_saliency.detection.capture import reading
-        from lvlm_saliency.detection.mention import every_word
-        from lvlm_saliency.detection.registry import detector
-
-        batch = answers[0].batch
-        chosen = [detector(one) if isinstance(one, str) else one for one in detectors]
-        words = {
-            answer.sample: every_word(answer.answered(self.processor), answer.sample)
-            if mentions is None
-            else [dataclasses.replace(one, sample=answer.sample) for one in mentions[at]]
-            for at, answer in enumerate(answers)
-        }
-        readings = reading(
-            self.model,
-            batch.inputs,
-            batch.sequences if batch.output is None else batch.output,
-            chosen,
-            mentions=[mention for own in words.values() for mention in own],
-            processor=self.processor,
-            # scores that need a grid over one picture are NaN beside a video, as for a family without a grid
-            images=None if any(query.films for query in batch.queries) else [query.pictures for query in batch.queries],
-            methods=editing(batch.methods),
-        )
-        found: dict[int, dict[str, list[float]]] = {}
-        for answer in answers:
-            scores = found[answer.sample] = {}
-            for one in chosen:
-                values = scores[one.name] = [math.nan] * len(answer.token_ids)
-                for mention in words[answer.sample]:
-                    values[mention.start : mention.end] = [one.score(readings[answer.sample], mention)] * len(
-                        mention.tokens
-                    )
-        return found
+        return token_scores(self.model, self.processor, answers, detectors, mentions)
 
     def _explained(
         self,

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from lvlm_saliency import hf
-from lvlm_saliency.attention.rows import saliency, unit
+from lvlm_saliency.attention.saliency import saliency, unit
 from lvlm_saliency.attention.session import Session
 from lvlm_saliency.attention.state import Capture
 

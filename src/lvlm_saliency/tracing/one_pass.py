@@ -17,7 +17,7 @@ from lvlm_saliency import hf
 from lvlm_saliency.attention.given import traced_methods
 from lvlm_saliency.attention.parts import Bindable, bound
 from lvlm_saliency.attention.prompts import Prompt
-from lvlm_saliency.attention.rows import Recorder, unit
+from lvlm_saliency.attention.saliency import Recorder, unit
 from lvlm_saliency.attention.session import Session, session
 from lvlm_saliency.attention.state import Capture, PrefillComplete, RowContext
 from lvlm_saliency.errors import NumericalError, SettingError, UnsupportedModelError, did_you_mean

@@ -7,24 +7,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 
-from lvlm_saliency.errors import SettingError, did_you_mean
+from lvlm_saliency.errors import SettingError
 from lvlm_saliency.model.regions import Regions
 from lvlm_saliency.short import shown, some
+from lvlm_saliency.tracing import membership
+from lvlm_saliency.tracing.membership import PARTS, REGIONS, VIDEO
 from lvlm_saliency.tracing.pieces import token_text, token_texts
 
 __all__ = ["PARTS", "REGIONS", "SaliencyTrace", "token_text", "token_texts"]
 
 if TYPE_CHECKING:
     from lvlm_saliency.model.layout import VideoLayout
-
-REGIONS = ("output", "previous", "image", "prompt", "system", "prompt+output")
-PARTS = ("thinking", "answer")
-"""Regions of the output of models that think before they answer; a trace has them after `with_thinking`."""
-VIDEO = "video"
-"""The part of the region "image" that holds videos; a trace has it after `with_videos`."""
 
 
 @dataclass
@@ -119,39 +114,11 @@ class SaliencyTrace:
         return self._mean_over(self.attention, region, layers)
 
     def _mean_over(self, rows: Tensor, region: str, layers: Sequence[int] | None) -> Tensor:
-        members = self._members(region)  # [batch, T, N - 1]
+        members = membership.keys_of(self, region)  # [batch, T, N - 1]
         index = self.layer_index(layers)
         total = (rows[:, index] * members[:, None]).sum(-1).mean(1)
         scores = total / members.sum(-1)  # 0 / 0 is NaN: an empty region has no score
         return scores.masked_fill(~self.valid, float("nan"))
-
-    def _members(self, region: str) -> Tensor:
-        """Which keys count for each row: bool `[batch, T, N - 1]`."""
-        if region not in self.region_names:
-            if region in PARTS:
-                raise SettingError(
-                    f"this trace has no region {region!r}: call with_thinking(processor), of a model that thinks"
-                )
-            if region == VIDEO:
-                raise SettingError("this trace has no region 'video': explain a query with videos, or call with_videos")
-            raise SettingError(f"unknown region {region!r}{did_you_mean(str(region), self.region_names)}")
-        length, count = self.rows.shape[-1], self.rows.shape[-2]
-        keys = torch.arange(length)
-        queries = torch.arange(self.prompt_length - 1, self.prompt_length - 1 + count)[:, None]
-        if region == "previous":
-            own = (keys == queries) & (queries >= self.prompt_length)
-            return own.expand(len(self.sequences), -1, -1)
-        members = torch.zeros(len(self.sequences), length, dtype=torch.bool)
-        for name in region.split("+"):
-            members |= self._mask(name)[:, :length].to("cpu")
-        return members[:, None] & (keys <= queries)
-
-    def _mask(self, name: str) -> Tensor:
-        """bool `[batch, N]`: the positions of one region."""
-        if name in PARTS:
-            return self._part(name)
-        found: Tensor = self._filmed() if name == VIDEO else getattr(self.regions, name)
-        return found
 
     @property
     def region_names(self) -> tuple[str, ...]:
@@ -191,24 +158,7 @@ class SaliencyTrace:
         """
         if len(layouts) != len(self.sequences):
             raise SettingError(f"layouts of {len(layouts)} samples for a trace of {len(self.sequences)}")
-        return replace(self, videos=[_stretches(own) for own in layouts])
-
-    def _filmed(self) -> Tensor:
-        """bool `[batch, N]`: the features of videos."""
-        mask = torch.zeros(self.sequences.shape, dtype=torch.bool)
-        for number, stretches in enumerate(self.videos or ()):
-            for first, end in stretches:
-                mask[number, first:end] = True
-        return mask
-
-    def _part(self, name: str) -> Tensor:
-        """bool `[batch, N]`: the generated tokens of this part."""
-        mask = torch.zeros(self.sequences.shape, dtype=torch.bool)
-        for number, parts in enumerate(self.parts or ()):
-            for kind, first, end in parts:
-                if kind == name:
-                    mask[number, self.prompt_length + first : self.prompt_length + end] = True
-        return mask
+        return replace(self, videos=[membership.stretches(own) for own in layouts])
 
     @property
     def layer_mean(self) -> bool:
@@ -264,7 +214,7 @@ class SaliencyTrace:
             valid=self.valid[one, :count],
             logprobs=self.logprobs[one, :count],
             entropy=self.entropy[one, :count],
-            parts=None if self.parts is None else [_cut_parts(self.parts[number], count)],
+            parts=None if self.parts is None else [membership.cut_parts(self.parts[number], count)],
             videos=None if self.videos is None else [[(a - start, b - start) for a, b in self.videos[number]]],
         )
 
@@ -339,16 +289,3 @@ class SaliencyTrace:
         from lvlm_saliency.report import html
 
         return html.fragment(self)
-
-
-def _stretches(layouts: Sequence[VideoLayout]) -> list[tuple[int, int]]:
-    """[first, end) of the positions of videos that follow one another."""
-    positions = sorted(int(position) for layout in layouts for position in layout.positions)
-    starts = [at for at, position in enumerate(positions) if not at or positions[at - 1] != position - 1]
-    ends = [*starts[1:], len(positions)] if starts else []
-    return [(positions[start], positions[end - 1] + 1) for start, end in zip(starts, ends, strict=True)]
-
-
-def _cut_parts(parts: Sequence[tuple[str, int, int]], count: int) -> list[tuple[str, int, int]]:
-    """The parts of the first `count` tokens."""
-    return [(kind, first, min(end, count)) for kind, first, end in parts if first < count]

@@ -9,7 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from lvlm_saliency.attention.rows import Recorder, saliency, unit
+from lvlm_saliency.attention.saliency import Recorder, saliency, unit
 from lvlm_saliency.attention.state import Capture, RowContext
 from lvlm_saliency.tracing.logits import finite_logits, loss_gradient
 
