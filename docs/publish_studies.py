@@ -21,7 +21,7 @@ from lvlm_saliency.studies.page import MARKS
 
 PUBLISHED = ("page.md", "*.png", "*.yaml")  # what a reader opens; data, SVG and HTML stay in the folder of the run
 VERDICTS = "findings.json"  # what the index is made of, with the day
-APART = ("weights", "machine", "python", "torch", "transformers", "tokenizers", "numpy", "pillow", "lvlm-saliency")
+APART = ("model", "weights", "machine", "python", "torch", "transformers", "tokenizers", "numpy", "pillow", "lvlm-saliency")
 
 
 def main() -> None:
@@ -112,14 +112,15 @@ def detectors_table(folder: Path, study: dict[str, Any]) -> list[str]:
 
 
 def _weights(found: dict[str, dict[str, Any]]) -> list[str]:
-    """A warning where not all studies are of the weights of the newest one."""
-    used = {name: study["setup"].get("weights") for name, study in found.items()}
-    newest = used[max(found, key=lambda name: found[name]["date"])]
-    older = [name for name in found if used[name] != newest]
-    if not older:
-        return []
-    told = f"**Which weights.** {', '.join(older)}: measured on weights from before the newest ones ({newest})."
-    return [f"{told} The last lines say which.", ""]
+    """A warning where not all studies of one model are of the weights of the newest of them."""
+    told = []
+    for model in dict.fromkeys(study["setup"].get("model") for study in found.values()):
+        own = {name: study for name, study in found.items() if study["setup"].get("model") == model}
+        newest = own[max(own, key=lambda name: own[name]["date"])]["setup"].get("weights")
+        older = [name for name, study in own.items() if study["setup"].get("weights") != newest]
+        if older:
+            told += [f"{', '.join(older)}: measured on weights from before the newest ones ({newest})."]
+    return [f"**Which weights.** {' '.join(told)} The last lines say which.", ""] if told else []
 
 
 def _made_together(found: dict[str, dict[str, Any]]) -> list[str]:

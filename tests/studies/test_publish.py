@@ -92,7 +92,7 @@ def test_a_study_of_an_earlier_run_stays_with_its_own_date(publish, tmp_path):
     text = (out / "README.md").read_text(encoding="utf-8")
     assert text.index("New words.") < text.index("It helps.")
     assert "Old words." not in text
-    assert text.count("\ntune: 2001-09-09; machine: two cores") == 1
+    assert text.count("\ntune: 2001-09-09; model: scenes; machine: two cores") == 1
     assert text.count("; machine: two cores") == 2
     assert (out / "tune/page.md").exists()
 
@@ -109,6 +109,20 @@ def test_it_is_said_where_studies_are_of_older_weights(publish, tmp_path):
         publish("--source", tmp_path / "runs", "--out", out)
         said = "**Which weights.** tune: measured on weights from before" in (out / "README.md").read_text()
         assert said == (name == "decay")
+
+
+def test_weights_of_another_model_are_not_older_ones(publish, tmp_path):
+    out = tmp_path / "docs"
+    for name, model in (("tune", "scenes"), ("factual", "another")):
+        study(tmp_path / "runs" / name, name, Finding(HOLDS, "Yes."))
+        file = tmp_path / "runs" / name / "findings.json"
+        made = json.loads(file.read_text())
+        made["setup"] |= {"model": model, "weights": model}
+        file.write_text(json.dumps(made))
+    publish("--source", tmp_path / "runs", "--out", out)
+    text = (out / "README.md").read_text()
+    assert "Which weights" not in text
+    assert "model: another; weights: another" in text
 
 
 def test_no_finished_study_is_an_error(publish, tmp_path):

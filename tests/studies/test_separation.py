@@ -9,8 +9,8 @@ import pytest
 
 from lvlm_saliency.errors import InputError, SettingError
 from lvlm_saliency.stats import clusters as stats
+from lvlm_saliency.studies import nested
 from lvlm_saliency.studies.page import CANNOT_TELL, FAILS, HOLDS
-from lvlm_saliency.studies.separation import nested
 from lvlm_saliency.studies.separation.bins import LEAST, binned, spearman, standardised_difference
 from lvlm_saliency.studies.separation.findings import falling
 from lvlm_saliency.studies.separation.study import Separation

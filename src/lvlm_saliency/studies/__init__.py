@@ -32,8 +32,15 @@ STUDIES = {
         "detect.published.study:Published",
         "Published detectors on one label set, with controls (also: study detect --detector all).",
     ),
+    "factual": (
+        "factual.study:Factual",
+        "Are wrong answers to questions of fact told by low saliency? For a model of text; not a part of all.",
+    ),
 }
 """Name to ("module:Class", the question in a line), in the order in which `all` runs them."""
+
+APART = ("factual",)
+"""Studies that `all` leaves out: they ask models of text, the others ask about pictures."""
 
 
 class Study(Protocol):
@@ -54,7 +61,7 @@ def open_studies(specs: list[str]) -> list[Study]:
     parsed = [pair for spec in specs for pair in parse_specs(spec, joined=False)]
     named = [pair for pair in parsed if pair[0] != "all"]
     if len(named) < len(parsed):
-        named += [(name, {}) for name in STUDIES if name not in {one for one, _ in named}]
+        named += [(name, {}) for name in STUDIES if name not in {one for one, _ in named} | set(APART)]
     for name, _ in named:
         if name not in STUDIES:
             raise SettingError(f"no study {name!r}{did_you_mean(name, [*STUDIES, 'all'])}")

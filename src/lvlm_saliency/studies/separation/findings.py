@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from lvlm_saliency.stats.clusters import Estimate
+from lvlm_saliency.studies.nested import Nested
 from lvlm_saliency.studies.page import CANNOT_TELL, FAILS, HOLDS, Finding
 from lvlm_saliency.studies.separation.bins import LEAST, Binned
 from lvlm_saliency.studies.separation.measures import Measured
-from lvlm_saliency.studies.separation.nested import Nested
 from lvlm_saliency.studies.separation.words import SCORED
 from lvlm_saliency.studies.verdicts import absent, directional
 

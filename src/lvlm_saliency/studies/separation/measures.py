@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from lvlm_saliency.stats import clusters as stats
+from lvlm_saliency.studies import nested
 from lvlm_saliency.studies.areas import Areas, Draws
-from lvlm_saliency.studies.separation import nested
+from lvlm_saliency.studies.scores import Score
 from lvlm_saliency.studies.separation.bins import Binned, binned, spearman, standardised_difference
-from lvlm_saliency.studies.separation.words import SCORED, Score, frequency, scores, strata
+from lvlm_saliency.studies.separation.words import SCORED, frequency, scores, strata
 from lvlm_saliency.studies.tokens import MEASURES, TokenTable, layer_groups
 
 BINS = {"deciles": 10, "quartiles": 4}
@@ -137,15 +137,3 @@ class Measured:
             for base in bases
             for name, features in added.items()
         ]
-
-
-def plain(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row with its estimates spread out, for JSON lines and CSV."""
-    flat: dict[str, Any] = {}
-    for name, value in row.items():
-        if isinstance(value, stats.Estimate):
-            parts = asdict(value)
-            flat |= {name: parts["value"], f"{name}_low": parts["low"], f"{name}_high": parts["high"], "n": parts["n"]}
-        else:
-            flat[name] = value
-    return flat

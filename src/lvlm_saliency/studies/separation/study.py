@@ -9,12 +9,14 @@ import numpy as np
 
 from lvlm_saliency.errors import InputError
 from lvlm_saliency.interventions.base import choice, number
+from lvlm_saliency.studies.cells import plain
 from lvlm_saliency.studies.lab import Lab
+from lvlm_saliency.studies.nested import table as nested_table
 from lvlm_saliency.studies.page import Page, Part, Picture
 from lvlm_saliency.studies.separation import figures as drawn
 from lvlm_saliency.studies.separation import tables
 from lvlm_saliency.studies.separation.findings import findings
-from lvlm_saliency.studies.separation.measures import Measured, plain
+from lvlm_saliency.studies.separation.measures import Measured
 from lvlm_saliency.studies.separation.words import TOKENS, scores, usable, words
 from lvlm_saliency.studies.tokens import TokenTable
 
@@ -98,7 +100,9 @@ class Separation:
             ),
             Part("With other things equal", tables.CONTROLS, [tables.controls(controls, first)]),
             Part(
-                "What saliency adds to log-probability", tables.NESTED, [tables.nested(nested, first)] if nested else []
+                "What saliency adds to log-probability",
+                tables.NESTED,
+                [nested_table(nested, len(first.y))] if nested else [],
             ),
             Part(
                 "Layer by layer",

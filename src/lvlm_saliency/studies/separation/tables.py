@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lvlm_saliency.stats import clusters as stats
+from lvlm_saliency.studies.cells import area, estimate, plain, share, signed
+from lvlm_saliency.studies.nested import FOLDS
 from lvlm_saliency.studies.page import Cell, Table
 from lvlm_saliency.studies.separation.bins import LEAST, Binned
-from lvlm_saliency.studies.separation.measures import Measured, plain
-from lvlm_saliency.studies.separation.nested import FOLDS, Nested
+from lvlm_saliency.studies.separation.measures import Measured
 
 PAPER_MEANS = {
     "LLaVA-1.5": (0.472, 0.136, 0.193, 0.087),
@@ -118,30 +118,6 @@ def controls(rows: Sequence[Mapping[str, Any]], measured: Measured) -> Table:
     return Table("AUROC among words that are equal in …", ("score", *held), tuple(lines), AREA_NOTE)
 
 
-def nested(found: Sequence[Nested], measured: Measured) -> Table:
-    lines = [
-        (
-            Cell(one.base),
-            Cell(one.added, f"df {one.df}, sign {'+' if one.sign > 0 else '−'}" if one.df == 1 else f"df {one.df}"),
-            Cell(f"{one.chi2:.1f}", p_value(one.p)),
-            Cell(f"{one.wald:.1f}", p_value(one.robust_p)),
-            Cell(f"{one.gain.value:+.4f} of {one.loss:.3f}", between(one.gain, 4), tone(one.gain, 0)),
-            Cell(
-                f"{one.area_gain.value:+.3f} to {one.auroc.value:.3f}", between(one.area_gain), tone(one.area_gain, 0)
-            ),
-        )
-        for one in found
-    ]
-    return Table(
-        "Nested models",
-        ("base", "added", "ratio test χ²", "robust Wald χ²", "gain, nats per word", "gain in AUROC"),
-        tuple(lines),
-        f"n = {len(measured.y):,} words. sign +: at equal base, a higher score speaks for a hallucination (the paper "
-        "says −). gain: of the base's log-loss, and of its area to that of both, on unseen pictures. Marked where the "
-        "interval leaves 0 out.",
-    )
-
-
 def groups(rows: Sequence[Mapping[str, Any]]) -> Table:
     """Areas by group of layers."""
     several = [row for row in rows if row["kind"] == "layers"] or [row for row in rows if row["kind"] == "layer"]
@@ -175,31 +151,3 @@ def bin_rows(bins: Mapping[str, Mapping[str, Binned]]) -> list[dict[str, Any]]:
 
 
 AREA_NOTE = "✓ the interval lies above 0.5 (the paper's direction), ✗ below it; 95 % intervals over pictures."
-
-
-def area(found: stats.Estimate) -> Cell:
-    return Cell("–") if math.isnan(found.value) else Cell(f"{found.value:.3f}", between(found), tone(found, 0.5))
-
-
-def estimate(found: stats.Estimate) -> Cell:
-    return Cell("–") if math.isnan(found.value) else Cell(f"{found.value:.3f}", between(found))
-
-
-def share(found: stats.Estimate) -> Cell:
-    return Cell(f"{found.value:.1%}", f"{found.low:.1%} to {found.high:.1%}, n {found.n}")
-
-
-def signed(found: stats.Estimate, digits: int = 2) -> Cell:
-    return Cell("–") if math.isnan(found.value) else Cell(f"{found.value:+.{digits}f}", between(found, digits))
-
-
-def between(found: stats.Estimate, digits: int = 3) -> str:
-    return "" if math.isnan(found.low) else f"{found.low:.{digits}f} to {found.high:.{digits}f}"
-
-
-def tone(found: stats.Estimate, null: float) -> str:
-    return "" if not found.excludes(null) else "better" if found.low > null else "worse"
-
-
-def p_value(p: float) -> str:
-    return f"p = {p:.2g}" if p >= 1e-6 else "p < 0.000001"

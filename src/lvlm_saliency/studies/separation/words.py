@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from lvlm_saliency.stats import clusters as stats
+from lvlm_saliency.studies.scores import Score
 from lvlm_saliency.studies.tokens import MEASURES, TokenTable
 
 TOKENS = ("first", "last", "mean")
 SCORED = ("output", "previous", "image", "prompt")
-
-
-@dataclass(frozen=True)
-class Score:
-    """A score of every word, float `[N]`. `risk`: the same, turned so that high speaks for a hallucination."""
-
-    name: str
-    values: np.ndarray
-    low_is_risky: bool = True
-
-    @property
-    def risk(self) -> np.ndarray:
-        return -self.values if self.low_is_risky else self.values
 
 
 def words(table: TokenTable, token: str = "first") -> TokenTable:
