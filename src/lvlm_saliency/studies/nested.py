@@ -7,6 +7,7 @@ for pictures that the model has not seen. The last decides: it is robust to both
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np

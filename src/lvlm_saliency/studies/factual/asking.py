@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,7 @@ import torch
 
 from lvlm_saliency.chat import Answer, Chat, Query
 from lvlm_saliency.errors import InputError, ModelError
-from lvlm_saliency.files import write_bytes
-from lvlm_saliency.files.archives import read_arrays
+from lvlm_saliency.files.archives import read_arrays, write_arrays
 from lvlm_saliency.studies.factual.questions import SHOWN, Question, kinds
 from lvlm_saliency.studies.tokens import MEASURES
 
@@ -64,7 +62,7 @@ def ask(chat: Chat, questions: Sequence[Question], folder: Path, batch_size: int
     for start, file in files.items():
         if start not in done:
             batch = questions[start : start + batch_size]
-            _save(file, {"number": np.arange(start, start + len(batch)), **_traced(chat, batch)})
+            write_arrays(file, {"number": np.arange(start, start + len(batch)), **_traced(chat, batch)})
             listener.advance(label, len(batch))
     parts = [_load(file, range(len(questions))[start : start + batch_size]) for start, file in files.items()]
     joined = {name: np.concatenate([part[name] for part in parts]) for name in ARRAYS}
@@ -133,12 +131,6 @@ def _opened(chat: Chat, queries: Sequence[Query], openings: Sequence[Sequence[in
 def _answers(written: Sequence[Answer]) -> np.ndarray:
     """int `[batch, NEW_TOKENS]`: what was written, -1 behind its end."""
     return np.array([[*one.token_ids, *[-1] * (NEW_TOKENS - len(one.token_ids))] for one in written])
-
-
-def _save(file: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
-    write_bytes(file, buffer.getvalue())
 
 
 def _load(file: Path, numbers: range) -> dict[str, np.ndarray]:

@@ -111,7 +111,7 @@ def page(measured: Measured, asked: int, setup: Mapping[str, str]) -> Page:
         "bootstrap": f"{measured.resamples} resamples of subjects, 95 % percentile intervals",
         "max_new_tokens": f"{NEW_TOKENS} behind each opening",
     }
-    data = {
+    data: dict[str, Sequence[Mapping[str, Any]]] = {
         "controls": [plain(row) for row in controls],
         "kinds": [_flat(row) for row in kinds],
         "layers": [plain(row) for row in layers],

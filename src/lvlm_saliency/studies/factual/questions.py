@@ -56,7 +56,8 @@ def _written(kind: str, text: str, opening: str, rows: Rows) -> Iterator[Questio
 
 
 def _patterns() -> dict[str, tuple[str, str, Rows]]:
-    elements = [tuple(entry.split()) for entry in science.ELEMENTS.replace("\n", " ").split(",")]
+    entries = (entry.split() for entry in science.ELEMENTS.replace("\n", " ").split(","))
+    elements = [(name, symbol) for name, symbol in entries]
     return {
         "capital": ("What is the capital of {}?", "The capital of {} is", _columns(1)),
         "state capital": ("What is the capital of the state of {}?", "The capital of the state of {} is",
