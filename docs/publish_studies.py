@@ -21,7 +21,8 @@ from lvlm_saliency.studies.page import MARKS
 
 PUBLISHED = ("page.md", "*.png", "*.yaml")  # what a reader opens; data, SVG and HTML stay in the folder of the run
 VERDICTS = "findings.json"  # what the index is made of, with the day
-APART = ("model", "weights", "machine", "python", "torch", "transformers", "tokenizers", "numpy", "pillow", "lvlm-saliency")
+PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "pillow", "lvlm-saliency")
+APART = ("model", "weights", "machine", "python", *PACKAGES)
 
 
 def main() -> None:
