@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
+
+from .wide import fit
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+
+def print_list(
+    out: Console,
+    found: Sequence[dict[str, Any]],
+    table: Callable[[Console, Sequence[dict[str, Any]]], None],
+    blocks: Callable[[Console, Sequence[dict[str, Any]]], None],
+    least: int,
+    hint: str,
+) -> None:
+    """A list as a table, or as blocks where the terminal has fewer than `least` columns; the hint comes below."""
+    fit(out)
+    (table if out.width >= least else blocks)(out, found)
+    out.print(f"\n{hint}", style="dim")
 
 
 def print_blocks(out: Console, entries: Sequence[tuple[str, Sequence[tuple[str, str]]]]) -> None:

@@ -8,11 +8,10 @@ from typing import Any
 
 import click
 
-from .blocks import pairs, print_blocks
+from .blocks import pairs, print_blocks, print_list
 from .completion import detector_names
 from .options import debug_option, json_option
 from .quiet import quiet
-from .wide import fit
 
 EXAMPLE = """\b
 Examples:
@@ -54,14 +53,11 @@ def detectors(name, as_json):
         found = [describe(key) for key in ([name.lower()] if name else names())]
     if as_json:
         print_json(found)
-        return
-    out = console()
-    if name:
-        _print_one(out, found[0])
-        return
-    fit(out)
-    (_print_table if out.width >= TABLE else _print_blocks)(out, found)
-    out.print("\nlvlm-saliency detectors NAME describes a detector and its settings", style="dim")
+    elif name:
+        _print_one(console(), found[0])
+    else:
+        hint = "lvlm-saliency detectors NAME describes a detector and its settings"
+        print_list(console(), found, _print_table, _print_blocks, TABLE, hint)
 
 
 def describe(name: str) -> dict[str, Any]:

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .blocks import pairs, print_blocks
+from .blocks import pairs, print_blocks, print_list
 from .completion import method_names
 from .options import debug_option, json_option
 from .quiet import quiet
-from .wide import fit
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -55,14 +54,11 @@ def methods(name, as_json):
         found = [_describe(key, method_class(key)) for key in ([name.lower()] if name else names())]
     if as_json:
         print_json(found)
-        return
-    out = console()
-    if name:
-        _print_one(out, found[0])
-        return
-    fit(out)
-    (_print_table if out.width >= TABLE else _print_blocks)(out, found)
-    out.print("\nlvlm-saliency methods NAME describes a method and its settings", style="dim")
+    elif name:
+        _print_one(console(), found[0])
+    else:
+        hint = "lvlm-saliency methods NAME describes a method and its settings"
+        print_list(console(), found, _print_table, _print_blocks, TABLE, hint)
 
 
 def _print_table(out: Console, found: Sequence[dict[str, Any]]) -> None:

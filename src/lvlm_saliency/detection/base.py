@@ -201,8 +201,6 @@ class Detector:
         if found is None:
             return float("nan")
         reading, mention = found
-        if not 0 <= mention.start < mention.end <= reading.count:
-            return float("nan")
         return reduced([self.at(reading, token, mention) for token in self.chosen(mention)], self.subtokens)
 
     def chosen(self, mention: Mention) -> Iterable[int]:
@@ -236,10 +234,14 @@ def reduced(values: Sequence[float], how: str) -> float:
 
 
 def located_in(source: Any, mention: Mention) -> tuple[Reading, Mention] | None:
-    """The reading of the answer that the word stands in, with the word as it counts (see `detection.answers`)."""
+    """The reading of the answer that holds a word, and the word in its positions (see `detection.answers`); None where
+    no answer holds all of it."""
     from lvlm_saliency.detection.answers import located
 
-    return located(source, mention)
+    found = located(source, mention)
+    if found is None or not 0 <= found[1].start < found[1].end <= found[0].count:
+        return None
+    return found
 
 
 def union(detectors: Iterable[Detector], depth: Depth) -> Needs:

@@ -124,8 +124,6 @@ class Trained(Fittable):
         if found is None:
             return float("nan")
         reading, mention = found
-        if not 0 <= mention.start < mention.end <= reading.count:
-            return float("nan")
         values = self.features(reading, mention)[None]
         return float(self.risks(values, np.array([mention.name], dtype=object))[0])
 

@@ -12,14 +12,14 @@ from typing import Any, ClassVar
 
 from lvlm_saliency.benchmarks.mmhal_bench.scorer import parse
 from lvlm_saliency.errors import InputError
-from lvlm_saliency.files.json_lines import as_json, write_whole
 from lvlm_saliency.files.records import read_json
-from lvlm_saliency.judge.replay import Recorded, in_order
+from lvlm_saliency.judge.one_reply import OneReply
 from lvlm_saliency.judge.run import Asking, Item
 from lvlm_saliency.judge.wording import Wording
 
 
-class Judging:
+class Judging(OneReply):
+    parse = staticmethod(parse)
     model: ClassVar[str] = "gpt-4-0314"
     temperature: ClassVar[float | None] = 0.0
     max_tokens: ClassVar[int | None] = None
@@ -58,15 +58,3 @@ class Judging:
             answer=facts["model_answer"],
         )
         return {"reply": ask(text)}
-
-    def unparsable(self, record: Mapping[str, Any]) -> bool:
-        """Whether the reply holds no rating, or several."""
-        return parse(record["reply"]) is None
-
-    def recorded(self, path: Path, items: Sequence[Item]) -> Recorded:
-        """A list of texts, or of API responses, in the order of the questions."""
-        return in_order(read_json(path), [item.id for item in items], path)
-
-    def write(self, path: Path, items: Sequence[Item], runs: Sequence[Mapping[str, dict[str, Any]]]) -> None:
-        """A list of the replies of the first run, in the order of the questions."""
-        write_whole(path, as_json([runs[0][item.id]["reply"] for item in items], indent=1) + "\n")

@@ -11,14 +11,14 @@ from typing import Any, ClassVar
 
 from lvlm_saliency.benchmarks.mmvp.scorer import parse
 from lvlm_saliency.errors import InputError
-from lvlm_saliency.files.json_lines import as_json, write_whole
-from lvlm_saliency.files.records import place, read_json, read_rows
-from lvlm_saliency.judge.replay import Recorded, in_order
+from lvlm_saliency.files.records import place, read_rows
+from lvlm_saliency.judge.one_reply import OneReply
 from lvlm_saliency.judge.run import Asking, Item
 from lvlm_saliency.judge.wording import Wording
 
 
-class Judging:
+class Judging(OneReply):
+    parse = staticmethod(parse)
     model: ClassVar[str] = "gpt-4-0314"
     temperature: ClassVar[float | None] = 0.2
     max_tokens: ClassVar[int | None] = None
@@ -41,15 +41,3 @@ class Judging:
         facts = item.facts
         slots = {"question": facts["prompt"], "truth": facts["answer"], "answer": facts["response"]}
         return {"reply": ask(wording.filled("message", **slots))}
-
-    def unparsable(self, record: Mapping[str, Any]) -> bool:
-        """Whether the reply is neither yes nor no."""
-        return parse(record["reply"]) is None
-
-    def recorded(self, path: Path, items: Sequence[Item]) -> Recorded:
-        """A list of texts, in the order of the answers."""
-        return in_order(read_json(path), [item.id for item in items], path)
-
-    def write(self, path: Path, items: Sequence[Item], runs: Sequence[Mapping[str, dict[str, Any]]]) -> None:
-        """A list of the replies of the first run, in the order of the answers."""
-        write_whole(path, as_json([runs[0][item.id]["reply"] for item in items], indent=1) + "\n")
