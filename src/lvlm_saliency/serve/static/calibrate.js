@@ -47,7 +47,7 @@ function offerGuard(found) {
   SERVER.guards.push(found.guard);
   offerWay(found.guard, true);
   const told = Object.entries(found.reached).map(([name, [value, low, high]]) =>
-    `${name} ${percent(value)}${isNumber(low ?? null) ? ` [${percent(low)}, ${percent(high)}]` : ""}`);
+    `${name} ${percent(value)}${isNumber(low ?? null) ? ` [${percent(low)}, ${percent(high)}]` : " (too few for an interval)"}`);
   const reached = told.length ? ` On pictures that nothing was learned from: ${told.join("; ")}.` : "";
   at("guard-made").replaceChildren(`${found.guard} is ready and stands among the ways of decoding.${reached} ${found.notes.join(" ")} `,
     element("button", {type: "button", class: "quiet", onclick: () => saveGuard(found).catch(({message}) => problem(message))}, "Download the guard (.zip)"));

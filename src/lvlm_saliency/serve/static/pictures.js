@@ -30,32 +30,50 @@ function showPictures() {
     element("button", {type: "button", "aria-label": `Remove ${file.name}`, onclick: () => {
       chosenPictures.splice(number, 1);
       showPictures();
+      const left = at("thumbs").querySelectorAll("button");
+      (left[Math.min(number, left.length - 1)] ?? at("file")).focus();
     }}, "\u00d7"))));
-  at("apart-field").hidden = chosenPictures.length < 2;
+  at("several").hidden = chosenPictures.length < 2;
   at("apart").checked ||= chosenPictures.length > SERVER.max_pictures;
 }
 
-function readFile(file) {
-  if (!file.type.startsWith("image/")) return problem(`${file.name} is not a picture`);
+const dataUrl = (file) => new Promise((resolve, reject) => {
   const reader = new FileReader();
-  reader.addEventListener("load", () => addPicture(file.name || "pasted.png", reader.result));
+  reader.addEventListener("load", () => resolve(reader.result));
+  reader.addEventListener("error", () => reject(new Error(`${file.name} cannot be read`)));
   reader.readAsDataURL(file);
+});
+
+// In the order in which they were chosen, however long each takes: a question may speak of the first.
+async function readFiles(files) {
+  const pictures = files.filter((file) => file.type.startsWith("image/"));
+  const other = files.find((file) => !pictures.includes(file));
+  if (other) problem(`${other.name} is not a picture`);
+  const urls = await Promise.all(pictures.map(dataUrl));
+  pictures.forEach((file, number) => addPicture(file.name || "pasted.png", urls[number]));
 }
+
+const takeFiles = (files) => readFiles([...files]).catch(({message}) => problem(message));
 
 function offerPictures() {
   at("file").addEventListener("change", (event) => {
-    [...event.target.files].forEach(readFile);
+    takeFiles(event.target.files);
     event.target.value = "";
+  });
+  at("remove-all").addEventListener("click", () => {
+    chosenPictures.length = 0;
+    showPictures();
+    at("file").focus();
   });
   const drop = at("drop");
   for (const [name, over] of [["dragenter", true], ["dragover", true], ["dragleave", false], ["drop", false]]) {
     document.addEventListener(name, (event) => {
       event.preventDefault();
       drop.classList.toggle("over", over && event.relatedTarget !== null);
-      if (name === "drop") [...event.dataTransfer.files].forEach(readFile);
+      if (name === "drop") takeFiles(event.dataTransfer.files);
     });
   }
-  document.addEventListener("paste", (event) => [...event.clipboardData.files].forEach(readFile));
+  document.addEventListener("paste", (event) => takeFiles(event.clipboardData.files));
   at("samples").append(...SERVER.samples.map(({name, title, url}) => element("button", {type: "button", title,
     "aria-label": `Use ${title}`, onclick: () => {
       chosenPictures.length = 0;

@@ -77,7 +77,7 @@ async function answer(way, question, pictures, signal, text) {
 
 // What is to be asked: each picture by itself, or one question about all of them.
 function questions() {
-  const apart = !at("apart-field").hidden && at("apart").checked;
+  const apart = !at("several").hidden && at("apart").checked;
   return apart ? chosenPictures.map((picture) => [picture]) : [[...chosenPictures]];
 }
 
