@@ -264,3 +264,26 @@ def test_a_score_that_is_no_number_is_an_error_of_one_line(execution, settings):
     method = ls.SGRS(layers=[1, 2], seed=0, execution=execution, **settings)
     with pytest.raises(NumericalError, match=r"^SGRS cannot score candidate \d+ at step 1: its S is nan.*float32$"):
         ls.generate(model, family.inputs(n=1), [method], max_new_tokens=5, do_sample=True)
+
+
+def test_a_model_that_computes_all_logits_is_scored_by_the_newest(monkeypatch):
+    """Without a cache some families cannot leave out the logits of the prompt; their gradients are not the token's."""
+    model, _ = FAMILIES["llama"].fresh()
+    inputs = FAMILIES["llama"].inputs(n=2)
+    asked = {"max_new_tokens": 6, "min_new_tokens": 6, "use_cache": False}
+    gate = ls.SGRS(alpha=1.0, order="greedy")
+    want = ls.generate(model, inputs, [gate], **asked)
+    forward, seen = model.forward, []
+
+    def all_rows(*args, logits_to_keep=0, **kwargs):
+        out = forward(*args, **kwargs)
+        seen.append(out.logits.shape[1])
+        return out
+
+    monkeypatch.setattr(model, "forward", all_rows)
+    got = ls.generate(model, inputs, [gate], **asked)
+    assert min(seen) >= inputs["input_ids"].shape[1]
+    assert torch.equal(got.sequences, want.sequences)
+    for mine, theirs in zip(got.steps, want.steps, strict=True):
+        assert [step.score for step in mine] == pytest.approx([step.score for step in theirs], abs=1e-5)
+    assert any(step.rejected for step in want.steps[0])

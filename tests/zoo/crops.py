@@ -218,4 +218,7 @@ def molmo2() -> tuple[Any, Any]:
         tokenizer,
         chat_template=chat("<|image|>", "{{ bos_token }}"),
     )
-    return t.Molmo2ForConditionalGeneration(config), processor
+    model = t.Molmo2ForConditionalGeneration(config)
+    # Written by the model itself, a patch counts as part of the picture where there is no cache, and as text with one.
+    model.generation_config.suppress_tokens = [mark("<im_patch>")]
+    return model, processor

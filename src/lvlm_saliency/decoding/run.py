@@ -72,7 +72,9 @@ class Run:
         self._keep(outputs, raw, processed)
         made: list[TokenRecord | None]
         if self.selector is not None:
-            made = list(self.selector.choose(step, outputs.logits, processed, capture, self.alive))
+            with torch.enable_grad():  # without a cache some families compute the logits of all rows
+                newest = outputs.logits[:, -1:]
+            made = list(self.selector.choose(step, newest, processed, capture, self.alive))
             tokens = torch.tensor([s.token_id if s else 0 for s in made], device=self.ids.device)
         else:
             if self.config.do_sample:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -193,6 +194,16 @@ def _sizes(inputs: Mapping[str, Any]) -> Sequence[Sequence[int]] | None:
     return sizes.tolist() if isinstance(sizes, Tensor) else sizes
 
 
+def _overlapping_crops(config: Any, inputs: Mapping[str, Any]) -> list[Part] | None:
+    """Molmo 2: a picture's crops in a row, and the tokens of its two grids, the whole picture's and the finer one's."""
+    grids, crops = inputs.get("image_grids"), inputs.get("image_num_crops")
+    if grids is None or crops is None:
+        return None
+    ends = itertools.accumulate(crops.tolist(), initial=0)
+    tokens = [rows * columns + low_rows * low_columns for low_rows, low_columns, rows, columns in grids.tolist()]
+    return [Part(range(*span), made) for span, made in zip(itertools.pairwise(ends), tokens, strict=True)]
+
+
 _PARTS = {
     "crop:crop": _crop,
     "anyres:anyres": _anyres,
@@ -205,6 +216,7 @@ _PARTS = {
     "tiled:whole_then_tiles": _square_tiles,
     "crop:padded_square": _square_tiles,
     "canvas:corner_tiles": _square_tiles,
+    "canvas:overlapping_crops": _overlapping_crops,
     "dynamic:padded": _dynamic,
     "dynamic:cornered": _dynamic,
     "dynamic:with_marks": _with_marks,
