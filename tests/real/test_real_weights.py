@@ -5,6 +5,7 @@ A trained model is surer of its tokens, and attends to fewer of them, than any s
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 
@@ -80,6 +81,8 @@ NEUTRAL = {
     "tame": {"gain": 0},
     "farsight": {"sigma": float("inf")},
     "beam": {"n_beams": 1},
+    "opera": {"n_beams": 1, "alpha": 0, "threshold": math.inf, "candidates": 1000},
+    "dopra": {"n_beams": 1, "alpha": 0, "threshold": math.inf, "candidates": 1000},
     "causalmm": {"gamma": 0, "epsilon": 0},
     "sgrs": {"alpha": 0, "order": "greedy", "execution": "stepwise"},
 }

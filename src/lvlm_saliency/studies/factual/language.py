@@ -8,7 +8,7 @@ big: small|little
 up: down
 fast: slow
 happy: sad|unhappy
-light: dark|heavy
+light: dark|heavy|darkness
 day: night
 old: young|new
 rich: poor
@@ -48,7 +48,7 @@ life: death
 remember: forget
 laugh: cry
 accept: reject|refuse|decline
-arrive: depart|leave
+arrive: depart|leave|go
 ancient: modern|new
 brave: cowardly|afraid|timid|fearful
 cheap: expensive|costly|dear
@@ -140,7 +140,7 @@ hypothesis: hypotheses
 phenomenon: phenomena
 criterion: criteria
 bacterium: bacteria
-datum: data
+datum: data|datums
 medium: media|mediums
 appendix: appendices|appendixes
 index: indices|indexes

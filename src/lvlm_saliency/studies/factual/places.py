@@ -17,15 +17,15 @@ Austria: Vienna: Europe: German: euro
 Belgium: Brussels: Europe: -: euro
 Ireland: Dublin: Europe: -: euro
 Finland: Helsinki: Europe: -: euro
-Sweden: Stockholm: Europe: Swedish: krona|swedish krona|kronor
-Norway: Oslo: Europe: Norwegian: krone|norwegian krone|kroner
-Denmark: Copenhagen: Europe: Danish: krone|danish krone|kroner
+Sweden: Stockholm: Europe: Swedish: krona|swedish krona|kronor|swedish kronor
+Norway: Oslo: Europe: Norwegian: krone|norwegian krone|kroner|norwegian kroner
+Denmark: Copenhagen: Europe: Danish: krone|danish krone|kroner|danish kroner
 Iceland: Reykjavik: Europe: Icelandic: krona|icelandic krona
 Poland: Warsaw: Europe: Polish: zloty|polish zloty
 Hungary: Budapest: Europe: Hungarian: forint|hungarian forint
 Romania: Bucharest: Europe: Romanian: leu|romanian leu
 Bulgaria: Sofia: Europe: Bulgarian: -
-Croatia: Zagreb: Europe: Croatian: euro
+Croatia: Zagreb: Europe: Croatian: euro|kuna|croatian kuna
 Serbia: Belgrade: Europe: Serbian: dinar|serbian dinar
 Slovenia: Ljubljana: Europe: Slovenian|Slovene: euro
 Slovakia: Bratislava: Europe: Slovak: euro
@@ -203,45 +203,45 @@ Wyoming: Cheyenne
 """
 
 SIGHTS = """
-the Eiffel Tower: France|Paris
-Machu Picchu: Peru
-Mount Fuji: Japan
-the Colosseum: Italy|Rome
-the Taj Mahal: India|Agra
-the Great Sphinx: Egypt|Giza
-the Acropolis: Greece|Athens
-the Brandenburg Gate: Germany|Berlin
-Big Ben: England|the United Kingdom|United Kingdom|UK|Great Britain|Britain|London
-Stonehenge: England|the United Kingdom|United Kingdom|UK|Great Britain|Britain
-the Alhambra: Spain|Granada
-Angkor Wat: Cambodia
-Petra: Jordan
-Borobudur: Indonesia
-Chichen Itza: Mexico
-the Statue of Liberty: the United States|United States|USA|US|America|New York
-the Grand Canyon: the United States|United States|USA|US|America|Arizona
-Uluru: Australia
-the Sydney Opera House: Australia|Sydney
-Mount Kilimanjaro: Tanzania
-Table Mountain: South Africa|Cape Town
-the Forbidden City: China|Beijing
-the Terracotta Army: China|Xi'an
-the Burj Khalifa: the United Arab Emirates|United Arab Emirates|UAE|Dubai
-the Hagia Sophia: Turkey|Türkiye|Istanbul
-the Kremlin: Russia|Moscow
-the Leaning Tower of Pisa: Italy|Pisa
-Neuschwanstein Castle: Germany|Bavaria
-the Matterhorn: Switzerland
-the Little Mermaid statue: Denmark|Copenhagen
-the Atomium: Belgium|Brussels
-Edinburgh Castle: Scotland|the United Kingdom|United Kingdom|UK|Edinburgh
-the Blarney Stone: Ireland
-the Rijksmuseum: the Netherlands|Netherlands|Holland|Amsterdam
-the Prado Museum: Spain|Madrid
-the Louvre: France|Paris
-Christ the Redeemer: Brazil|Rio de Janeiro
-the Petronas Towers: Malaysia|Kuala Lumpur
-Mount Vesuvius: Italy
-the Shwedagon Pagoda: Myanmar|Burma|Yangon
+the Eiffel Tower: France|Paris|Europe
+Machu Picchu: Peru|South America
+Mount Fuji: Japan|Asia
+the Colosseum: Italy|Rome|Europe
+the Taj Mahal: India|Agra|Asia
+the Great Sphinx: Egypt|Giza|Africa
+the Acropolis: Greece|Athens|Europe
+the Brandenburg Gate: Germany|Berlin|Europe
+Big Ben: England|the United Kingdom|United Kingdom|UK|Great Britain|Britain|London|Europe
+Stonehenge: England|the United Kingdom|United Kingdom|UK|Great Britain|Britain|Europe
+the Alhambra: Spain|Granada|Europe
+Angkor Wat: Cambodia|Asia
+Petra: Jordan|Asia|the Middle East|Middle East
+Borobudur: Indonesia|Asia
+Chichen Itza: Mexico|North America
+the Statue of Liberty: the United States|United States|USA|US|America|New York|North America
+the Grand Canyon: the United States|United States|USA|US|America|Arizona|North America
+Uluru: Australia|Oceania
+the Sydney Opera House: Australia|Sydney|Oceania
+Mount Kilimanjaro: Tanzania|Africa
+Table Mountain: South Africa|Cape Town|Africa
+the Forbidden City: China|Beijing|Asia
+the Terracotta Army: China|Xi'an|Asia
+the Burj Khalifa: the United Arab Emirates|United Arab Emirates|UAE|Dubai|Asia|the Middle East|Middle East
+the Hagia Sophia: Turkey|Türkiye|Istanbul|Asia|Europe
+the Kremlin: Russia|Moscow|Europe
+the Leaning Tower of Pisa: Italy|Pisa|Europe
+Neuschwanstein Castle: Germany|Bavaria|Europe
+the Matterhorn: Switzerland|Europe
+the Little Mermaid statue: Denmark|Copenhagen|Europe
+the Atomium: Belgium|Brussels|Europe
+Edinburgh Castle: Scotland|the United Kingdom|United Kingdom|UK|Edinburgh|Europe
+the Blarney Stone: Ireland|Europe
+the Rijksmuseum: the Netherlands|Netherlands|Holland|Amsterdam|Europe
+the Prado Museum: Spain|Madrid|Europe
+the Louvre: France|Paris|Europe
+Christ the Redeemer: Brazil|Rio de Janeiro|South America
+the Petronas Towers: Malaysia|Kuala Lumpur|Asia
+Mount Vesuvius: Italy|Europe
+the Shwedagon Pagoda: Myanmar|Burma|Yangon|Asia
 """
-"""Sight: its country, or its city, which is no less right."""
+"""Sight: its country, or its city or continent, which is no less true."""

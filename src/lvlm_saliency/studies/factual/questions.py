@@ -107,4 +107,8 @@ def _classes() -> list[tuple[str, str]]:
     for line in science.CLASSES.replace("\n    ", " ").strip().splitlines():
         accepted, _, animals = line.partition(": ")
         found += [(place, animal, accepted) for place, animal in enumerate(animals.split(", "))]
-    return [(animal, accepted) for _, animal, accepted in sorted(found, key=lambda one: one[0])]
+    rows = []
+    for _, entry, accepted in sorted(found, key=lambda one: one[0]):
+        animal, _, narrower = entry.partition("=")
+        rows.append((animal, f"{accepted}|{narrower.replace('/', '|')}" if narrower else accepted))
+    return rows

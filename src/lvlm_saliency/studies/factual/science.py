@@ -61,19 +61,20 @@ hare: leveret
 """
 
 CLASSES = """
-mammal|mammals|marine mammal|land mammal: dog, cat, whale, dolphin, bat, elephant, mouse, kangaroo, platypus,
-    seal, squirrel, camel, otter, gorilla, hedgehog, giraffe, walrus, beaver, porcupine, sloth
-bird|birds|flightless bird|songbird: eagle, penguin, ostrich, sparrow, owl, pigeon, swan, parrot, flamingo,
-    kiwi, hummingbird, crow, pelican, turkey, woodpecker, stork, robin, emu, gull, peacock
+mammal|mammals|marine mammal|land mammal: dog, cat, whale=cetacean, dolphin=whale/cetacean, bat, elephant,
+    mouse=rodent, kangaroo=marsupial, platypus=monotreme, seal, squirrel=rodent, camel, otter,
+    gorilla=primate/ape, hedgehog, giraffe, walrus, beaver=rodent, porcupine=rodent, sloth
+bird|birds|flightless bird|songbird: eagle=raptor, penguin, ostrich, sparrow, owl, pigeon, swan, parrot,
+    flamingo, kiwi, hummingbird, crow, pelican, turkey, woodpecker, stork, robin, emu, gull, peacock
 fish|fishes: salmon, trout, shark, tuna, cod, herring, eel, seahorse, carp, goldfish, pike, sardine, anchovy,
-    piranha, stingray
-reptile|reptiles: snake, lizard, crocodile, turtle, tortoise, iguana, gecko, chameleon, alligator, cobra,
-    python, viper
-amphibian|amphibians: frog, toad, salamander, newt, axolotl, bullfrog
+    piranha, stingray=ray
+reptile|reptiles: snake, lizard, crocodile, turtle, tortoise=turtle, iguana=lizard, gecko=lizard,
+    chameleon=lizard, alligator, cobra=snake, python=snake, viper=snake
+amphibian|amphibians: frog, toad=frog, salamander, newt=salamander, axolotl=salamander, bullfrog=frog
 insect|insects: bee, ant, butterfly, beetle, mosquito, grasshopper, ladybird, moth, wasp, dragonfly, fly,
     cricket, locust, termite, flea, cockroach
 """
-"""Class of animals: animals of it."""
+"""Class of animals: animals of it; behind "=" narrower classes, which are no less true."""
 
 COLOURS = """
 grass: green
@@ -93,7 +94,7 @@ chocolate: brown
 a crow: black
 a polar bear: white
 a flamingo: pink
-a frog: green
+a frog: green|brown
 a strawberry: red
 a pumpkin: orange
 a sunflower: yellow
