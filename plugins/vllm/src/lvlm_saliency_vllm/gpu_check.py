@@ -12,12 +12,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
 NEAR = 0.03
 """Nats between the two best tokens, in the float32 model, within which half precision may choose the other."""
 BATCHES = (1, 16, 64)
+LONGEST = 900
+"""Seconds after which a part is given up, so that a lent card is not held by one that hangs."""
 
 
 def random_model(folder: Path, layers: int, width: int, heads: int, groups: int, words: int) -> Any:
@@ -210,19 +214,52 @@ def _engine(tiny: bool, **settings: Any) -> dict[str, Any]:
     return {"dtype": "float32" if tiny else "float16", "skip_tokenizer_init": True, **backend, **settings, **memory}
 
 
+class PartError(RuntimeError):
+    """A part could not be run to its end."""
+
+
 def _apart(part: str, tiny: bool, **environment: str) -> Any:
-    """One part in a process of its own, as an engine keeps what it took."""
+    """One part in processes of its own, as an engine keeps what it took."""
     command = [sys.executable, "-m", "lvlm_saliency_vllm.gpu_check", "--part", part, *(["--tiny"] if tiny else [])]
     settings = {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_CPU_KVCACHE_SPACE": "1", **environment}
-    done = subprocess.run(command, env={**os.environ, **settings}, stdout=subprocess.PIPE, text=True, check=False)
-    lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
-    if done.returncode or not lines:
-        raise RuntimeError(f"the part {part!r} ended with status {done.returncode}; its messages stand above")
+    process = subprocess.Popen(
+        command, env={**os.environ, **settings}, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        told = process.communicate(timeout=LONGEST)[0]
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)  # with the engine that it started
+        process.wait()
+        raise PartError(f"the part {part!r} had not ended after {LONGEST} seconds, and was ended") from None
+    lines = [line for line in told.splitlines() if line.startswith("RESULT ")]
+    if process.returncode or not lines:
+        raise PartError(f"the part {part!r} ended with status {process.returncode}; its messages stand above")
     return json.loads(lines[-1].removeprefix("RESULT "))
 
 
+def _measured(tiny: bool) -> Iterator[tuple[str, Any]]:
+    """Every part's name and what it found, one after the other."""
+    yield "kernel", _apart("kernel", tiny)
+    yield "tokens", _apart("tokens", tiny)
+    yield "plain", _apart("plain", tiny, VLLM_PLUGINS="none")
+    for graphs in ("piecewise",) if tiny else ("piecewise", "full"):
+        yield graphs, _apart("ours", tiny, LVLM_SALIENCY_GRAPHS=graphs)
+
+
+def _missing(tiny: bool) -> str:
+    """Why nothing can be run here; empty where it can."""
+    import torch
+
+    if not tiny and not torch.cuda.is_available():
+        return "no CUDA device is here, and nothing was run; --tiny walks the path without one"
+    if find_spec("vllm") is None:
+        return "vLLM is not installed here, and nothing was run; use the Python of its environment"
+    return ""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0: right; 1: a kernel's or a token's difference that half precision does not explain; 2: nothing was run."""
+    """0: right; 1: a kernel's or a token's difference that half precision does not explain; 2: it was not run, or not
+    to its end."""
     parser = argparse.ArgumentParser(prog="python -m lvlm_saliency_vllm.gpu_check", description=__doc__)
     parser.add_argument("--tiny", action="store_true", help="walk the path on any device, on a smaller model")
     parser.add_argument("--part", choices=["kernel", "tokens", "plain", "ours"], help=argparse.SUPPRESS)
@@ -236,16 +273,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         }
         print("RESULT " + json.dumps(parts[given.part]()), flush=True)
         return 0
-    import torch
-
-    if not given.tiny and not torch.cuda.is_available():
-        print("no CUDA device is here, and nothing was run; --tiny walks the path without one", file=sys.stderr)
+    if missing := _missing(given.tiny):
+        print(missing, file=sys.stderr)
         return 2
-    found: dict[str, Any] = {"kernel": _apart("kernel", given.tiny), "tokens": _apart("tokens", given.tiny)}
-    found["plain"] = _apart("plain", given.tiny, VLLM_PLUGINS="none")
-    for graphs in ("piecewise",) if given.tiny else ("piecewise", "full"):
-        found[graphs] = _apart("ours", given.tiny, LVLM_SALIENCY_GRAPHS=graphs)
-    print(json.dumps(found, indent=1))
+    found: dict[str, Any] = {}
+    try:
+        for name, one in _measured(given.tiny):
+            found[name] = one
+            print(json.dumps({name: one}), flush=True)  # at once: what was found is not lost where the next part fails
+    except PartError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return _verdict(found)
+
+
+def _verdict(found: dict[str, Any]) -> int:
+    """Print what it costs and whether it is right; the exit status."""
     for graphs in ("piecewise", "full"):
         for name, seconds in found.get(graphs, {}).items():
             batch = name.split()[1]
