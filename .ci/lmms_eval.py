@@ -8,37 +8,40 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import venv
 from pathlib import Path
+
+from environments import environment
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = Path(os.environ.get("LVLM_SALIENCY_LMMS_ENV", ROOT / ".venv-lmms-eval"))
 TORCH = "torch==2.13.0"
 # torchvision is pinned with torch, or pip replaces torch by a CUDA build; filelock 4 has moved what lmms-eval patches.
-WANTED = (TORCH, "torchvision==0.28.*", "lmms-eval==0.7.3", "filelock<4", "pytest>=8")
-
-
-def environment() -> Path:
-    """The Python of the environment, which is made where it is not there."""
-    python, ready = FOLDER / "bin" / "python", FOLDER / ".ready"
-    if ready.exists():
-        return python
-    if not python.exists():
-        venv.create(FOLDER, with_pip=True)
-    pip = [python, "-m", "pip"]
-    install = [*pip, "install", "--quiet", "--disable-pip-version-check", "--no-input"]
-    subprocess.run([*install, TORCH], check=True)  # first, so that nothing else chooses another build
-    subprocess.run([*install, *WANTED, "--editable", str(ROOT)], check=True)
+WANTED = (TORCH, "torchvision==0.28.*", "lmms-eval==0.7.3", "filelock<4", "pytest>=8", "hypothesis>=6.100")
+STEPS = (
+    ("install", TORCH),  # first, so that nothing else chooses another build
+    ("install", *WANTED, "--editable", str(ROOT)),
     # torchvision from PyPI does not load beside a CPU build of torch; without it everything here runs.
-    subprocess.run([*pip, "uninstall", "--quiet", "--yes", "torchvision"], check=True)
-    ready.touch()
-    return python
+    ("uninstall", "--yes", "torchvision"),
+)
 
 
 def main(arguments: list[str]) -> int:
     """The exit status of the tests."""
-    command = [environment(), "-m", "pytest", "-o", "addopts=-q", "tests/integrations/lmms_eval_run.py", *arguments]
-    return subprocess.run(command, cwd=ROOT, check=False).returncode
+    python = environment(FOLDER, STEPS, ROOT)
+    command = [
+        python,
+        "-m",
+        "pytest",
+        "-o",
+        "addopts=-q --strict-markers",
+        "-W",
+        "default",
+        "--disable-warnings",
+        *(arguments or ["tests/integrations/inside_lmms_eval"]),
+    ]
+    # The repository is on the path of what the tests start, too, and its models and data sets are all at hand.
+    settings = {"PYTHONPATH": str(ROOT / "src"), "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
+    return subprocess.run(command, cwd=ROOT, check=False, env={**os.environ, **settings}).returncode
 
 
 if __name__ == "__main__":

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import venv
 from pathlib import Path
+
+from environments import environment
 
 ROOT = Path(__file__).resolve().parent.parent
 PLUGIN = ROOT / "plugins" / "vllm"
@@ -45,19 +46,16 @@ sys.meta_path.insert(0, Declared())
 '''
 
 
-def environment() -> Path:
-    """The Python of the environment, which is made where it is not there."""
-    python = FOLDER / "bin" / "python"
-    ready = FOLDER / ".ready"
-    if ready.exists():
-        return python
-    if not python.exists():
-        venv.create(FOLDER, with_pip=True)
-    pip = [python, "-m", "pip"]
-    install = [*pip, "install", "--quiet", "--disable-pip-version-check", "--no-input"]
-    subprocess.run([*install, TORCH], check=True)  # first, so that nothing else chooses another build
-    subprocess.run([*install, VLLM, *TOOLS], check=True)
-    subprocess.run([*pip, "uninstall", "--quiet", "--yes", *NOT_FOR_A_CPU], check=True)
+STEPS = (
+    ("install", TORCH),  # first, so that nothing else chooses another build
+    ("install", VLLM, *TOOLS),
+    ("uninstall", "--yes", *NOT_FOR_A_CPU),
+    ("install", "--no-deps", "--editable", str(PLUGIN)),
+)
+
+
+def declare_operators(python: Path) -> None:
+    """Make torchvision importable beside a CPU torch."""
     packages = subprocess.run(
         [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
         check=True,
@@ -67,19 +65,18 @@ def environment() -> Path:
     place = Path(packages.stdout.strip())
     (place / "torchvision_on_cpu.py").write_text(TORCHVISION, encoding="utf-8")
     (place / "torchvision_on_cpu.pth").write_text("import torchvision_on_cpu\n", encoding="utf-8")
-    subprocess.run([*install, "--no-deps", "--editable", PLUGIN], check=True)
-    ready.touch()
-    return python
 
 
 def main() -> int:
     """The exit status of the tests."""
-    python = environment()
+    python = environment(FOLDER, STEPS, PLUGIN)
+    declare_operators(python)
     own = os.environ.get("LVLM_SALIENCY_PYTHON", str(ROOT / ".venv" / "bin" / "python"))
     given = sys.argv[1:] or [str(PLUGIN / "tests" / "engine")]
     command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", PLUGIN, *given]
     settings = {
         "LVLM_SALIENCY_PYTHON": own,
+        "PYTHONPATH": str(PLUGIN / "src"),
         "VLLM_CPU_KVCACHE_SPACE": "1",
         "VLLM_LOGGING_LEVEL": "ERROR",
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "2"),

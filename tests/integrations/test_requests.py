@@ -11,7 +11,7 @@ from PIL import Image
 
 from lvlm_saliency.errors import InputError, SettingError
 from lvlm_saliency.evaluation.systems import system
-from lvlm_saliency.integrations.lmms_eval.requests import batches, cut, methods_of, query_of, wanted
+from lvlm_saliency.integrations.lmms_eval.requests import batches, cut, methods_of, numbers, query_of, wanted
 
 GREEDY = {"num_beams": 1, "do_sample": False, "temperature": None, "top_p": None, "top_k": None}
 
@@ -65,6 +65,14 @@ def test_every_request_is_in_one_batch_of_its_kind(kinds, size):
     found = batches(kinds, size)
     assert sorted(index for batch in found for index in batch) == list(range(len(kinds)))
     assert all(len(batch) <= size and len({kinds[index] for index in batch}) == 1 for batch in found)
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.just("test"), st.integers(0, 3))))
+def test_numbers_are_those_of_documents_and_never_the_same_for_an_answer_asked_again(documents):
+    found = numbers(documents)
+    assert len({(*document[:2], number) for document, number in zip(documents, found, strict=True)}) == len(documents)
+    firsts = {document: number for document, number in reversed(list(zip(documents, found, strict=True)))}
+    assert all(number == document[2] for document, number in firsts.items())
 
 
 def test_a_text_ends_at_the_first_stop():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from lmms_eval.api.instance import GenerationResult, Instance, TokenCounts
@@ -11,7 +12,7 @@ from lmms_eval.protocol import ChatMessages
 from lvlm_saliency.chat import Chat
 from lvlm_saliency.errors import SettingError
 from lvlm_saliency.evaluation.systems import system
-from lvlm_saliency.integrations.lmms_eval.requests import batches, cut, methods_of, query_of, wanted
+from lvlm_saliency.integrations.lmms_eval.requests import batches, cut, methods_of, numbers, query_of, wanted
 
 
 class SaliencyLMM(lmms):
@@ -47,6 +48,16 @@ class SaliencyLMM(lmms):
             method.check_model(self.chat.model)
         self.batch_size = int(batch_size)
         self.plain = 0
+        self.settings = f"pretrained={pretrained},methods={methods},dtype={dtype},seed={seed}"
+
+    def __repr__(self) -> str:
+        """Whose answers these are: lmms-eval keeps cached answers by this line where it is given an instance."""
+        return f"SaliencyLMM({self.settings})"
+
+    @property
+    def device(self) -> Any:
+        """Where the model is; lmms-eval asks where it runs in several processes."""
+        return self.chat.model.device
 
     def generate_until(self, requests: list[Instance]) -> list[GenerationResult]:
         """One answer to each request, in order. What fails raises: an empty answer would be scored as one.
@@ -60,6 +71,7 @@ class SaliencyLMM(lmms):
             queries.append(query_of([(one.role, [_part(part) for part in one.content]) for one in chat.messages]))
             settings.append(wanted(given, draws=self.system.decides and bool(queries[-1].pictures)))
         kinds = [(repr(one), bool(query.pictures)) for one, query in zip(settings, queries, strict=True)]
+        samples = numbers([(request.args[4], request.args[5], request.args[3]) for request in requests])
         results: dict[int, GenerationResult] = {}
         for batch in batches(kinds, self.batch_size):
             how, seen = settings[batch[0]], kinds[batch[0]][1]
@@ -67,7 +79,7 @@ class SaliencyLMM(lmms):
             answers = self.chat.ask(
                 [queries[index] for index in batch],
                 self.system.methods if seen else (),
-                sample_ids=[requests[index].args[3] for index in batch],
+                sample_ids=[samples[index] for index in batch],
                 **how.settings,
             )
             for index, answer in zip(batch, answers, strict=True):
@@ -96,4 +108,6 @@ def _device(given: str | None) -> str | None:
 
     if given in (None, "None", "") or (str(given).startswith("cuda") and not torch.cuda.is_available()):
         return None
-    return given
+    # Processes of one machine take a card each: all of them are told the same name.
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if several and str(given).startswith("cuda") else given

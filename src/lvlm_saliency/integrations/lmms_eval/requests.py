@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,8 @@ from lvlm_saliency.errors import InputError, SettingError
 TAKEN = frozenset({"until", "max_new_tokens", "temperature", "top_p", "num_beams", "do_sample"})
 IGNORED = frozenset({"image_aspect_ratio"})
 """Settings of LLaVA's own code, which have no counterpart in transformers."""
+AGAIN = 2**32
+"""Between the numbers of the answers to one document: more than any task has documents."""
 ROLES = ("system", "user", "assistant")
 
 
@@ -86,6 +89,22 @@ def batches(kinds: Sequence[tuple[str, bool]], size: int) -> list[list[int]]:
     for index, kind in enumerate(kinds):
         groups.setdefault(kind, []).append(index)
     return [group[i : i + size] for group in groups.values() for i in range(0, len(group), size)]
+
+
+def numbers(documents: Sequence[tuple[str, str, int]]) -> list[int]:
+    """The number of each request, on which seeded draws depend: its document's, whatever process asks for it.
+
+    Where a document is asked for again (`--repeats`), every answer has draws of its own; else all would be one text.
+
+    Args:
+        documents: task, split and document of each request.
+    """
+    seen: Counter[tuple[str, str, int]] = Counter()
+    found = []
+    for document in documents:
+        found.append(document[2] + seen[document] * AGAIN)
+        seen[document] += 1
+    return found
 
 
 def cut(text: str, until: Sequence[str]) -> str:
