@@ -29,9 +29,8 @@ def read(ids, attention, logprobs, entropy, placeholders=(IMAGE,), layers=(1, 4)
     owner, n0, store = readings.owners(ids, placeholders), len(ids), readings.Store()
     store.begin("a", owner)
     for t in range(attention.shape[1]):
-        pending = readings.Pending("a", t)
-        for number, row in zip(layers, attention[:, t, : n0 + t], strict=True):
-            pending.layers[number] = readings.read_row(row, owner, n0)
+        pending = readings.Pending("a", t, owner, dict(zip(layers, attention[:, t, : n0 + t], strict=True)))
+        readings.read_rows([pending])
         store.add(pending, entropy[t])
     return TokenGrounding.of(tokens(attention.shape[1]), logprobs.tolist(), store.take("a"))
 
@@ -125,18 +124,40 @@ def test_a_store_tells_what_went_wrong():
     assert "two requests were named 'a'" in store.take("a")["fault"]
     store.begin("b", owner)
     row = {1: readings.read_row(attention[0, 3], owner, len(ids))}
-    store.add(readings.Pending("b", 3, row), entropy[3])
+    store.add(readings.Pending("b", 3, owner, layers=row), entropy[3])
     assert "rows of token 0 are missing" in store.read("b")["fault"]
     for name in "cde":
         store.begin(name, owner)
     assert list(store.texts) == ["d", "e"]  # the oldest were dropped
     store.begin("f", owner)
-    store.add(readings.Pending("f", 0, row), entropy[0])
-    store.add(readings.Pending("f", 0, row), entropy[1])  # written again, after its keys were lost
+    store.add(readings.Pending("f", 0, owner, layers=row), entropy[0])
+    store.add(readings.Pending("f", 0, owner, layers=row), entropy[1])  # written again, after its keys were lost
     assert store.read("f")["entropy"] == [entropy[1].item()]
     with pytest.raises(GroundingError, match="2 tokens, 1 rows"):
         TokenGrounding.of([1, 2], [0.0, 0.0], store.take("f"))
     assert "f" not in store.texts
+
+
+def test_ranks_that_have_some_of_the_heads_each_read_what_one_reads():
+    random = torch.Generator().manual_seed(3)
+    owner = readings.owners(torch.tensor([1, IMAGE, IMAGE, 2]), [IMAGE])
+    lengths = {"a": 4, "b": 7, "c": 6}  # "a": its first token
+    heads = {key: torch.rand(2, 2, length, generator=random) for key, length in lengths.items()}  # ranks, layers, keys
+
+    def rows(of) -> list[readings.Pending]:
+        return [readings.Pending(key, 0, owner, {1: of(w)[0], 4: of(w)[1]}) for key, w in heads.items()]
+
+    alone = rows(lambda w: w.mean(0))
+    readings.read_rows(alone)
+    told = []
+    readings.read_rows(rows(lambda w: w[0]), lambda part: told.append(part) or part)
+    shared = rows(lambda w: w[1])
+    readings.read_rows(shared, lambda part: (part + told[0]) / 2)
+    assert len(told[0]) % readings.EVENLY == 0
+    for one, two in zip(alone, shared, strict=True):
+        assert list(two.layers) == [1, 4]
+        for layer in (1, 4):
+            torch.testing.assert_close(one.layers[layer], two.layers[layer], equal_nan=True)
 
 
 def test_entropy():

@@ -14,6 +14,7 @@ from lvlm_saliency_vllm.grounding import CHOSEN, GROUPS
 from lvlm_saliency_vllm.readings import READ, Pending, Store
 
 TOKENS = [7, 5, 9]
+OWNER = torch.tensor([0, 1, 2], dtype=torch.int8)
 
 
 class Engine:
@@ -22,15 +23,16 @@ class Engine:
     def __init__(self):
         self.store = Store()
         self.vllm_config = SimpleNamespace(
-            parallel_config=SimpleNamespace(data_parallel_size=1, tensor_parallel_size=1),
+            parallel_config=SimpleNamespace(data_parallel_size=1),
             model_config=SimpleNamespace(logprobs_mode="raw_logprobs"),
         )
 
     def write(self, key: str, t: int) -> None:
         """A worker has chosen token t."""
         if t == 0:
-            self.store.begin(key, torch.tensor([0, 1, 2], dtype=torch.int8))
-        self.store.add(Pending(key, t, {0: torch.full((len(READ),), t / 8)}), torch.tensor(t + 0.5))
+            self.store.begin(key, OWNER)
+        row = {0: torch.full((len(READ),), t / 8)}
+        self.store.add(Pending(key, t, OWNER, layers=row), torch.tensor(t + 0.5))
 
     async def collective_rpc(self, method, args):
         keys, starts, take = args
@@ -188,7 +190,6 @@ def test_requests_that_are_refused(change, line):
     ("parts", "line"),
     [
         ({"data": 2}, "data-parallel"),
-        ({"ranks": 2}, "tensor parallelism"),
         ({"mode": "processed_logprobs"}, "raw_logprobs"),
         ({"args": {"reasoning_parser": "x"}}, "parser hides"),
         ({"problem": "no attention layer"}, "no attention layer"),
@@ -198,7 +199,6 @@ def test_servers_that_give_no_grounding(parts, line):
     app = App()
     config = app.engine.vllm_config
     config.parallel_config.data_parallel_size = parts.get("data", 1)
-    config.parallel_config.tensor_parallel_size = parts.get("ranks", 1)
     config.model_config.logprobs_mode = parts.get("mode", "raw_logprobs")
     args = SimpleNamespace(**parts.get("args", {}))
     app.state.lvlm_saliency = server.Serving(app.engine, parts.get("problem", ""), [0], args)

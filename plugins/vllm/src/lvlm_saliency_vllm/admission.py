@@ -76,16 +76,6 @@ def _of_model(model: Any) -> Iterator[str]:
         yield "the model is an encoder-decoder: its picture is not among the decoder's keys"
 
 
-def readings_problem(vllm_config: Any) -> str:
-    """Why this engine gives no readings; empty where it does."""
-    if vllm_config.parallel_config.tensor_parallel_size > 1:
-        return (
-            "grounding is not given under tensor parallelism: each rank has some of the heads, and summing their rows "
-            "over the ranks has not been shown to work; LocoRE is served there"
-        )
-    return ""
-
-
 _MASKS = ("allowed_token_ids", "bad_words", "logit_bias", "min_tokens", "structured_outputs", "thinking_token_budget")
 
 

@@ -229,7 +229,7 @@ def _apart(part: str, tiny: bool, **environment: str) -> Any:
         told = process.communicate(timeout=LONGEST)[0]
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)  # with the engine that it started
-        process.wait()
+        process.communicate()
         raise PartError(f"the part {part!r} had not ended after {LONGEST} seconds, and was ended") from None
     lines = [line for line in told.splitlines() if line.startswith("RESULT ")]
     if process.returncode or not lines:

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from lvlm_saliency_vllm import merge
-from lvlm_saliency_vllm.readings import read_row
 from lvlm_saliency_vllm.requests import Rows
 
 
@@ -68,11 +67,11 @@ class Layer:
         out.copy_(merge.strengthened(out.float(), lse, o_window, lse_window, beta, renormalised))
 
     def read(self, one: Rows, scores: Tensor) -> None:
-        """Keep the readings of a request's last row, from its scores `[1, H, K]`, with LocoRE's change in them."""
+        """Keep the weights of a request's last row, from its scores `[1, H, K]`, with LocoRE's change in them."""
         locore = one.asked.locore if one.asked.locore and one.asked.locore.acts_on(self.number) else None
         beta, space, width = (locore.beta, locore.space, locore.window) if locore else (0.0, "probability", 1)
         position = torch.tensor([scores.shape[-1] - 1], device=scores.device)
         prompt, width = (torch.full_like(position, number) for number in (one.prompt, width))
         window = merge.in_window(position, prompt, width, scores.shape[-1])
         weights = merge.edited_weights(scores, window, beta, space, self.sinks)[0].mean(0)
-        one.pending.layers[self.number] = read_row(weights, one.owner, one.prompt)
+        one.pending.weights[self.number] = weights

@@ -80,8 +80,6 @@ def _check_engine(llm: LLM, layers: Sequence[int] | None, risk: CausalRisk | Non
             raise SettingError(f"layers {missing} are to be read, and the model has {sorted(known)}")
     if risk is not None and layers is not None and (unread := sorted(set(risk.layers) - set(layers))):
         raise SettingError(f"the risk model reads layers {list(risk.layers)}: add {unread} to layers=, or leave it out")
-    if unread := admission.readings_problem(llm.llm_engine.vllm_config):
-        raise SettingError(unread)
     mode = llm.llm_engine.vllm_config.model_config.logprobs_mode
     if mode != "raw_logprobs":
         raise SettingError(f"the engine was started with logprobs_mode={mode!r}, and grounding needs raw_logprobs")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,11 +54,41 @@ def read_row(weights: Tensor, owner: Tensor, prompt: int) -> Tensor:
 
 @dataclass
 class Pending:
-    """The row of one token whose logits are not there yet: its readings so far, by layer."""
+    """The row of one token whose logits are not there yet.
+
+    owner: int8 `[n0]`, regions of the prompt's positions; weights: by layer, float32 `[K]`, head-mean; layers: what is
+    read of them, once they are whole (`read_rows`).
+    """
 
     key: str
     token: int
+    owner: Tensor
+    weights: dict[int, Tensor] = field(default_factory=dict)
     layers: dict[int, Tensor] = field(default_factory=dict)
+
+
+EVENLY = 1024
+"""Rows are shared in a tensor of a multiple of this many numbers, which every kind of sum over ranks can cut up."""
+
+
+def read_rows(waiting: Sequence[Pending], mean_over_ranks: Callable[[Tensor], Tensor] | None = None) -> None:
+    """Read the rows of a pass, of which each rank of a tensor-parallel engine has the mean over its own heads.
+
+    Args:
+        waiting: the rows, in the same order on every rank.
+        mean_over_ranks: of a float32 tensor `[n]`, the same number on every rank; None where this rank has all heads.
+    """
+    if mean_over_ranks is not None:
+        parts = [weights for one in waiting for weights in one.weights.values()]
+        if not parts:
+            return
+        flat = torch.cat(parts)
+        flat = mean_over_ranks(torch.nn.functional.pad(flat, (0, -len(flat) % EVENLY)))
+        whole = iter(flat[: sum(map(len, parts))].split([len(part) for part in parts]))
+        for one in waiting:
+            one.weights = {number: next(whole) for number in one.weights}
+    for one in waiting:
+        one.layers = {number: read_row(weights, one.owner, len(one.owner)) for number, weights in one.weights.items()}
 
 
 @dataclass

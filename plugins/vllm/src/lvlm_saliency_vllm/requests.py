@@ -21,7 +21,7 @@ from vllm.v1.sample.logits_processor import LogitsProcessor as ProcessorV1
 from vllm.v1.sample.logits_processor import MoveDirectionality
 
 from lvlm_saliency_vllm import admission
-from lvlm_saliency_vllm.readings import Pending, Store, entropy_of, owners
+from lvlm_saliency_vllm.readings import Pending, Store, entropy_of, owners, read_rows
 from lvlm_saliency_vllm.settings import Asked, SettingError, asked, check_layers
 
 try:
@@ -60,7 +60,6 @@ class Rows:
     position: int
     prompt: int
     asked: Asked
-    owner: Tensor | None
     pending: Pending | None
 
 
@@ -69,13 +68,13 @@ class Table:
     """The requests of one engine in this process, by slot: a row of the batch (V1) or of the request table (V2).
 
     problem, backend_problem: why nothing can be served; refused: why readings, layers and the logit space cannot;
-    unread: why readings cannot.
+    mean_over_ranks: of the tensor-parallel ranks, None where there is one.
     """
 
     problem: str = ""
     backend_problem: str = ""
     refused: str = ""
-    unread: str = ""
+    mean_over_ranks: Callable[[Tensor], Tensor] | None = None
     attached: bool = False
     placeholders: tuple[int, ...] = ()
     requests: dict[int, Request] = field(default_factory=dict)
@@ -96,8 +95,6 @@ class Table:
         if trouble := self.trouble():
             raise RuntimeError(f"lvlm-saliency-vllm: {trouble}")
         check_layers(wanted, sorted(self.layers))
-        if self.unread and wanted.grounding:
-            raise RuntimeError(f"lvlm-saliency-vllm: {self.unread}")
         locore = wanted.locore
         if self.refused and (wanted.grounding or (locore and (locore.layers is not None or locore.space == "logit"))):
             raise RuntimeError(f"lvlm-saliency-vllm: {self.refused}")
@@ -124,14 +121,12 @@ class Table:
         token = past + queries - request.prompt  # the one that the last row predicts; below 0 within the prompt
         pending = None
         if request.asked.grounding and token >= 0:
-            pending = self.waiting.setdefault((slot, token), Pending(request.asked.grounding.key, token))
+            row = Pending(request.asked.grounding.key, token, self._owner(request))
+            pending = self.waiting.setdefault((slot, token), row)
             skip = min(skip, queries - 1)
-            self._owner(request)
         if skip < queries:
             position = past + skip
-            yield Rows(
-                number, first + skip, queries - skip, position, request.prompt, request.asked, request.owner, pending
-            )
+            yield Rows(number, first + skip, queries - skip, position, request.prompt, request.asked, pending)
 
     def _owner(self, request: Request) -> Tensor:
         if request.owner is None:
@@ -142,6 +137,7 @@ class Table:
 
     def settle(self, slots: Sequence[int], logits: Tensor) -> None:
         """The logits of this pass are there, `[rows, V]`, one row a slot: rows that waited for them are complete."""
+        read_rows(list(self.waiting.values()), self.mean_over_ranks)
         for number, slot in enumerate(slots):
             for pending in [one for (of, _), one in self.waiting.items() if of == slot]:
                 plain = self.requests[slot].plain_logits
@@ -154,6 +150,15 @@ def _host_lengths(common: Any) -> list[int]:
     """Keys of each request, without waiting for the device where the host knows them."""
     host = getattr(common, "seq_lens_cpu_upper_bound", None)
     return (common.seq_lens if host is None or common.seq_lens.device.type == "cpu" else host).tolist()
+
+
+def _mean_over(ranks: int) -> Callable[[Tensor], Tensor] | None:
+    """The mean of a tensor over the tensor-parallel ranks, of which every one asks at once."""
+    if ranks == 1:
+        return None
+    from vllm.distributed import tensor_model_parallel_all_reduce
+
+    return lambda part: tensor_model_parallel_all_reduce(part) / ranks
 
 
 _TABLES: dict[str, Table] = {}
@@ -184,7 +189,7 @@ class SaliencyRequests(ProcessorV1, ProcessorV2):
         self.table = table_of(vllm_config)
         self.table.attached = True
         self.table.problem = admission.problem(vllm_config)
-        self.table.unread = admission.readings_problem(vllm_config)
+        self.table.mean_over_ranks = _mean_over(vllm_config.parallel_config.tensor_parallel_size)
         self.table.placeholders = admission.placeholders(vllm_config.model_config.hf_config)
         self.table.requests.clear()
         self.state = given[0] if len(given) == 1 else None  # runner V2 gives its request state, V1 a device and a flag

@@ -63,7 +63,7 @@ class Serving:
         if self.risk and (missing := sorted(set(self.risk.layers) - set(layers))) and not problem:
             raise SettingError(f"the risk model of {RISK} reads layers {missing}, and the model has {layers}")
         config = engine.vllm_config
-        self.refusal = admission.readings_problem(config)
+        self.refusal = ""
         if config.parallel_config.data_parallel_size > 1:
             self.refusal = "grounding is not given by data-parallel engines: a call reaches only one of them"
         elif config.model_config.logprobs_mode != "raw_logprobs":

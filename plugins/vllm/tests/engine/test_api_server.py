@@ -40,7 +40,10 @@ def server(reference, tmp_path_factory):
             yield _ready(f"http://127.0.0.1:{port}", process, folder / "log")
         finally:
             process.terminate()
-            process.wait(60)
+            try:
+                process.wait(60)
+            except subprocess.TimeoutExpired:
+                process.kill()
 
 
 def _ready(address: str, process: subprocess.Popen, log) -> str:

@@ -82,3 +82,22 @@ def test_nothing_stays_in_the_worker(scenes, reference):
     scenes.generate([reference.prompt(0)], greedy(None, 3), use_tqdm=False)
     table = requests.table_of(scenes.llm_engine.vllm_config)
     assert (table.requests, table.waiting, dict(table.store.texts), table.in_step) == ({}, {}, {}, False)
+
+
+def test_tensor_parallel_ranks_read_what_one_reads(reference, monkeypatch):
+    """Two ranks of two heads each, several texts at once, with LocoRE and without."""
+    monkeypatch.setenv("VLLM_CPU_OMP_THREADS_BIND", "nobind")  # two ranks on the cores that there are
+    prompts = [{"prompt_token_ids": ids} for ids in reference.grouped["prompts"]]
+    params = [
+        greedy(extra, 12) for extra in (None, {"locore_beta": 1.5}, {"locore_beta": 0.4, "locore_space": "logit"})
+    ]
+    found = []
+    for ranks in (1, 2):
+        monkeypatch.setenv("VLLM_ENABLE_V1_MULTIPROCESSING", "1" if ranks > 1 else "0")
+        with engine(reference.llama, tensor_parallel_size=ranks, skip_tokenizer_init=True) as llm:
+            found.append(generate(llm, prompts, params, use_tqdm=False))
+    for one, two in zip(*found, strict=True):
+        assert one.grounding.token_ids == two.grounding.token_ids
+        np.testing.assert_allclose(one.grounding.rows, two.grounding.rows, atol=1e-5)
+        np.testing.assert_allclose(one.grounding.entropy, two.grounding.entropy, atol=1e-4)
+        np.testing.assert_allclose(one.grounding.logprobs, two.grounding.logprobs, atol=1e-4)
