@@ -31,7 +31,12 @@ class Annotated:
 
 @dataclass(frozen=True)
 class _Text:
-    """An answer as the model's tokens. pieces: of the text that each token is; words, mentions: side by side."""
+    """An answer as the model's tokens.
+
+    Attributes:
+        pieces: the text of each token.
+        words, mentions: the words to be judged, and the same as mentions for detectors.
+    """
 
     ids: list[int]
     pieces: list[str]

@@ -19,7 +19,12 @@ ROWS, ITEMS = "rows.jsonl", "items.jsonl"
 
 
 class Ledger:
-    """The files of a folder. together: how many items are added at a time (fewer at the end); total: of all."""
+    """The files of a folder.
+
+    Args:
+        together: how many items are added at a time (fewer at the end).
+        total: number of all items.
+    """
 
     def __init__(self, folder: str | Path, together: int, total: int):
         self.rows, self.items = Path(folder) / ROWS, Path(folder) / ITEMS

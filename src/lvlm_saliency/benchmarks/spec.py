@@ -46,8 +46,10 @@ class Column:
 class Parts:
     """Figures of a benchmark's parts: under which name the result holds them, and how each is shown.
 
-    figure: its name within a part (None: a part is a number). interval: the name of its interval, out of the part's.
-    none: the number that says that there is nothing to count.
+    Attributes:
+        figure: its name within a part (None: a part is a number).
+        interval: the name of its interval, out of the part's.
+        none: the number that says that there is nothing to count.
     """
 
     name: str

@@ -33,7 +33,12 @@ PASSES = {
 
 @dataclass(frozen=True)
 class Depth:
-    """The layers of a language model. count: L; attention: numbers of those that have softmax attention."""
+    """The layers of a language model.
+
+    Attributes:
+        count: number of layers.
+        attention: numbers of the layers with softmax attention.
+    """
 
     count: int
     attention: tuple[int, ...]

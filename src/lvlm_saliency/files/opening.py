@@ -21,7 +21,12 @@ _KINDS = (
 
 
 class UnreadableError(InputError):
-    """A file cannot be opened or read. reason: why, without its name; missing: whether there is none of this name."""
+    """A file cannot be opened or read.
+
+    Args:
+        reason: why, without its name.
+        missing: whether there is none of this name.
+    """
 
     def __init__(self, path: str | os.PathLike[str], reason: str, missing: bool = False):
         super().__init__(f"{os.fspath(path)}: cannot be read ({reason})")

@@ -37,7 +37,13 @@ class Logistic:
 
 @dataclass(frozen=True)
 class Trees:
-    """Gradient-boosted trees. count: trees; depth: of each; rate: of learning."""
+    """Gradient-boosted trees.
+
+    Attributes:
+        count: number of trees.
+        depth: of each tree.
+        rate: learning rate.
+    """
 
     count: int = 120
     depth: int = 3
@@ -88,8 +94,12 @@ ALL = (*LOGISTIC, TREES)
 
 @dataclass(frozen=True)
 class Fitted:
-    """The chosen classifier as arrays. out_of_fold: log-odds `[N]` of each training row by a model that has not seen
-    its picture; losses: held-out log loss of every candidate."""
+    """The chosen classifier as arrays.
+
+    Attributes:
+        out_of_fold: log-odds `[N]` of each training row by a model that has not seen its picture.
+        losses: held-out log loss of every candidate.
+    """
 
     candidate: Logistic | Trees
     model: RiskModel

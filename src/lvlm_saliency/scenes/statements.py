@@ -50,8 +50,10 @@ class Statement:
 class Claim:
     """One noun phrase that introduces an object ("a red cup"), `text[start_char:end_char]`, and what is said of it.
 
-    statements: count, and colour, places and relations where the text gives them. present: whether the class is in the
-    picture. again: whether an earlier noun phrase of the text introduced the same class ("the cup" introduces nothing).
+    Attributes:
+        statements: count, and colour, places and relations where the text gives them.
+        present: whether the class is in the picture.
+        again: whether an earlier noun phrase of the text introduced the same class ("the cup" introduces nothing).
     """
 
     class_name: str

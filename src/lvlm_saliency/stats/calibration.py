@@ -52,7 +52,12 @@ class Calibration:
 def ece(risk: np.ndarray, y: np.ndarray, bins: int = BINS) -> float:
     """Expected calibration error: sum over bins of |mean risk - share of positives| x the bin's share of the rows.
 
-    risk: float `[N]`, 0 to 1; y: bool `[N]`. Bins of equal width (Guo et al. 2017, Eq. 3).
+    The bins have equal width (Guo et al. 2017, Eq. 3).
+
+    Args:
+        risk: float `[N]`, 0 to 1.
+        y: bool `[N]`.
+        bins: number of bins.
     """
     return float(error_of(risk, y, bins)(np.ones((1, len(y))))[0])
 
@@ -71,10 +76,15 @@ def error_of(risk: np.ndarray, y: np.ndarray, bins: int = BINS) -> stats.Statist
 def error(resampler: stats.Resampler, risk: np.ndarray, y: np.ndarray, chance: float) -> stats.Estimate:
     """The expected calibration error with its interval.
 
-    risk: float `[N]`, 0 to 1; y: bool `[N]`; resampler: redraws the groups of these rows; chance: the bound of
-    `by_chance`. A redrawn sample has a larger error than the sample by chance alone, so the draws are mirrored about
-    the figure (the basic bootstrap; Davison and Hinkley 1997, 5.2). That takes out a part of what chance adds; an error
-    that a perfect risk could show as well may be none at all, and the interval then begins at 0.
+    A redrawn sample has a larger error than the sample by chance alone, so the draws are mirrored about the figure (the
+    basic bootstrap; Davison and Hinkley 1997, 5.2), which removes part of that. Where a perfect risk could show the same
+    error, the interval begins at 0.
+
+    Args:
+        risk: float `[N]`, 0 to 1.
+        y: bool `[N]`.
+        resampler: redraws the groups of these rows.
+        chance: the bound of `by_chance`.
     """
     found = resampler.estimate(error_of(risk, y))
     if np.isnan([found.low, found.high]).any():

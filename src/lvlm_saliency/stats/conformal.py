@@ -132,8 +132,10 @@ def control_threshold(losses: np.ndarray, thresholds: Sequence[float], epsilon: 
 class ClassRates:
     """How often mentions of each class are hallucinated, drawn towards the rate of all classes.
 
-    overall: the rate of all mentions; kappa: so many mentions at the overall rate are added to each class's own.
-    mentions, hallucinated: the counts.
+    Attributes:
+        overall: the rate of all mentions.
+        kappa: so many mentions at the overall rate are added to each class's own.
+        mentions, hallucinated: the counts.
     """
 
     overall: float

@@ -1,7 +1,7 @@
 """The paper's claims as experiments that anyone can run: `lvlm-saliency study NAME`.
 
-A study is a frozen dataclass whose fields are its knobs; `run(lab)` does the work with what the `Lab` gives it (model,
-texts with labels, traces, whole runs) and returns a `Page`.
+A study is a frozen dataclass whose fields are its settings. `run(lab)` measures with the model, labelled texts, traces
+and evaluation runs of the `Lab`, and returns a `Page`.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ STUDIES = {
 """Name to ("module:Class", the question in a line), in the order in which `all` runs them."""
 
 APART = ("factual",)
-"""Studies that `all` leaves out: they ask models of text, the others ask about pictures."""
+"""Studies that `all` leaves out, because they need a language model; the others ask about pictures."""
 
 
 class Study(Protocol):
-    """What a study is to the command line."""
+    """A study, as the command line sees it."""
 
     name: ClassVar[str]
 

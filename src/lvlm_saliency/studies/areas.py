@@ -1,4 +1,4 @@
-"""Many areas under ROC curves over the same words, with intervals: `stats.auroc`'s figures at a fraction of its price.
+"""Many areas under ROC curves over the same words, with intervals: as `stats.auroc`, at a fraction of its cost.
 
 An area is a ratio of two sums over pairs (hallucinated word, correct word), and a resample weighs a pair by the product
 of how often the two words' pictures were drawn. So the pairs are counted once, picture by picture, and a resample costs
@@ -20,8 +20,14 @@ _BLOCK = 4_000_000  # pairs compared at once
 
 @dataclass(frozen=True)
 class Draws:
-    """A figure and its resamples, float64 `[resamples]`, of n rows; two of the same `Areas` are paired. enough: whether
-    they redraw groups enough for an interval."""
+    """A figure and its resamples. Two of the same `Areas` are paired.
+
+    Attributes:
+        value: the figure.
+        draws: its resamples, float64 `[resamples]`.
+        n: number of rows.
+        enough: whether there are enough groups for an interval.
+    """
 
     value: float
     draws: np.ndarray

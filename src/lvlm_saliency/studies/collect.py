@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from lvlm_saliency.workers import Pool
 
 Extra = Callable[[Decoder, Any, SaliencyTrace], dict[str, np.ndarray]]
-"""Further features of a batch: (decoder, inputs, trace) to `{name: [B, T, ...]}`. A function of a module, or a partial
-of one, so that it can go to a worker."""
+"""Computes further features of a batch: (decoder, inputs, trace) to `{name: [B, T, ...]}`. It must be a module's
+function, or a partial of one, so that it can be sent to a worker."""
 
 
 def collect(
@@ -41,7 +41,7 @@ def collect(
     """The table of all tokens of `texts`, traced under the attention-editing `methods` that they were written under, in
     this process or by the workers of a pool.
 
-    Batches that `folder` already holds are read and not made again, so a killed study goes on where it stopped.
+    Batches that `folder` already holds are read, so that an interrupted study continues where it stopped.
     """
     numbered = list(enumerate(texts))
     size = decoder.settings.batch_size
@@ -157,7 +157,7 @@ def _fault(arrays: dict[str, np.ndarray], batch: Sequence[tuple[int, LabelledTex
 
 
 def digest(*parts: Any) -> str:
-    """A short name for what the parts (JSON-ready) say."""
+    """A short hash of some JSON-ready values."""
     from lvlm_saliency.model.provenance import digest as of
 
     return of(store.as_json(part) for part in parts)[:16]

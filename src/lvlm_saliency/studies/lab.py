@@ -1,5 +1,4 @@
-"""The lab, which all studies share: the model, labelled texts, tables of tokens, and evaluation runs, each made
-once."""
+"""The lab that all studies share: the model, labelled texts, token tables, and evaluation runs, each made once."""
 
 from __future__ import annotations
 
@@ -73,7 +72,7 @@ class StudySettings:
 class Lab:
     """Everything is made on first use and saved under `out/kept` for later use.
 
-    With a `pool` its workers write the texts and trace them; what a study does beyond that, this process does.
+    With a `pool`, its workers generate and trace the texts; everything else runs in this process.
     """
 
     def __init__(

@@ -52,7 +52,12 @@ def read_text_of(row: Mapping[str, Any], where: str, folder: Path, tokenizer: An
 
 @dataclass(frozen=True)
 class Line:
-    """A line of the file that can be used. where: file and number, for messages; picture: file of its picture."""
+    """A line of the file that can be used.
+
+    Attributes:
+        where: file and number, for messages.
+        picture: file of its picture.
+    """
 
     row: Mapping[str, Any]
     where: str

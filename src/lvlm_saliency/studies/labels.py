@@ -61,7 +61,7 @@ def labelled(benchmark: Benchmark, rows: Mapping[int, Mapping[str, Any]], tokeni
 
 
 def _scenes(benchmark: Any) -> Labeller:
-    """The drawn world knows what is in its pictures: exact labels."""
+    """Exact labels: the content of drawn scenes is known."""
     from lvlm_saliency.scenes import label_mentions
 
     def label(text: str, item: Item) -> list[Span]:
@@ -72,7 +72,7 @@ def _scenes(benchmark: Any) -> Labeller:
 
 
 def _chair(benchmark: Any) -> Labeller:
-    """CHAIR's mentions under the benchmark's variant; COCO's ground truth, with its gaps, says which are there."""
+    """CHAIR's mentions under the benchmark's variant, labelled by COCO's (incomplete) ground truth."""
     from lvlm_saliency.benchmarks.chair import locate
 
     def label(text: str, item: Item) -> list[Span]:

@@ -28,10 +28,14 @@ FOLDS = 5
 class Nested:
     """What `added` features bring beside `base` ones.
 
-    chi2, p: likelihood-ratio test on `df` degrees of freedom; wald, robust_p: the cluster-robust test; sign: of the
-    first added coefficient (+1: high speaks for a hallucination at equal base), standardised. loss: cross-validated
-    log-loss of the base, nats per word; gain: how much lower it is with the added features; base_auroc and auroc: the
-    cross-validated areas of the base, and of both with their paired difference in area_gain.
+    Attributes:
+        chi2, p: likelihood-ratio test on `df` degrees of freedom.
+        wald, robust_p: the cluster-robust test.
+        sign: of the first added coefficient (+1: high speaks for a hallucination at equal base), standardised.
+        loss: cross-validated log-loss of the base, nats per word.
+        gain: how much lower it is with the added features.
+        base_auroc and auroc: the cross-validated areas of the base, and of both with their paired difference in
+            area_gain.
     """
 
     base: str

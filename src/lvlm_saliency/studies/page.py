@@ -27,7 +27,12 @@ MARKS = {HOLDS: "✓", FAILS: "✗", CANNOT_TELL: "?"}
 
 @dataclass(frozen=True)
 class Finding:
-    """A conclusion in plain words. verdict: HOLDS, FAILS or CANNOT_TELL (on this model); text: the claim and why."""
+    """A conclusion in plain words.
+
+    Attributes:
+        verdict: HOLDS, FAILS or CANNOT_TELL (on this model).
+        text: the claim and why.
+    """
 
     verdict: str
     text: str
@@ -56,8 +61,11 @@ class Part:
 class Page:
     """A study's whole result.
 
-    paper: what the paper claims or reports, in a sentence or two; findings: the conclusions; data: name to rows, each
-    written as JSON lines and as CSV; files: name to text, written as they are.
+    Attributes:
+        paper: what the paper claims or reports, in a sentence or two.
+        findings: the conclusions.
+        data: name to rows, each written as JSON lines and as CSV.
+        files: further files: name to text.
     """
 
     title: str

@@ -1,4 +1,4 @@
-"""What a study scores words by."""
+"""Scores by which a study compares words."""
 
 from __future__ import annotations
 
@@ -17,5 +17,5 @@ class Score:
 
     @property
     def risk(self) -> np.ndarray:
-        """The values, turned so that high speaks for a hallucination."""
+        """The values, with the sign that makes a high value speak for a hallucination."""
         return -self.values if self.low_is_risky else self.values

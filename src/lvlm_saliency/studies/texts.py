@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 class Span:
     """An object word, `text[start:end]`.
 
-    hallucinated: what it names is not in the picture; name: the object's canonical name; first: the text names that
-    object for the first time here.
+    Attributes:
+        hallucinated: what it names is not in the picture.
+        name: the object's canonical name.
+        first: the text names that object for the first time here.
     """
 
     start: int
@@ -31,9 +33,11 @@ class Span:
 class LabelledText:
     """A text about a picture, as tokens, with its labelled spans.
 
-    image names the picture: texts of one picture are one group for every interval and every split. token_ids: the
-    generated tokens, an end-of-text token included where there was one. pieces: the text of each token, special tokens
-    empty; joined they are `text`.
+    image names the picture: texts of one picture are one group for every interval and every split.
+
+    Attributes:
+        token_ids: the generated tokens, an end-of-text token included where there was one.
+        pieces: the text of each token, special tokens empty; joined they are `text`.
     """
 
     image: str

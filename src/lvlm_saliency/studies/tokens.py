@@ -18,11 +18,16 @@ MEASURES = ("saliency", "attention")
 class TokenTable:
     """N tokens of some texts. All arrays share their first axis.
 
-    text: int `[N]`, which of `texts`; position: int `[N]`, number of the token in its text, from 0; token_id: int
-    `[N]`; logprob, entropy: float32 `[N]`, nats, under the model's own distribution; saliency, attention: float32
-    `[N, len(layers), len(REGIONS)]`, the mean over each region of that layer's row (NaN for an empty region), saliency
-    with unit L2 norm per row; span: int `[N]`, which span of its text the token belongs to, -1 for none; opens: bool
-    `[N]`, the token is the first of its span (the one that decides on the word). extra: further `[N, ...]` arrays.
+    Attributes:
+        text: int `[N]`, which of `texts`.
+        position: int `[N]`, number of the token in its text, from 0.
+        token_id: int `[N]`.
+        logprob, entropy: float32 `[N]`, nats, under the model's own distribution.
+        saliency, attention: float32 `[N, len(layers), len(REGIONS)]`, the mean over each region of that layer's row
+            (NaN for an empty region), saliency with unit L2 norm per row.
+        span: int `[N]`, which span of its text the token belongs to, -1 for none.
+        opens: bool `[N]`, the token is the first of its span (the one that decides on the word).
+        extra: further `[N, ...]` arrays.
     """
 
     layers: list[int]

@@ -30,8 +30,12 @@ SIMILARITIES = ("spacy", "equal")
 
 @dataclass(frozen=True)
 class Amber(Benchmark):
-    """AMBER. parts: generative, discriminative, existence, attribute, relation, joined by `/`. similarity: spacy
-    (official, needs its vectors) or equal (equal words only)."""
+    """AMBER.
+
+    Attributes:
+        parts: generative, discriminative, existence, attribute, relation, joined by `/`.
+        similarity: spacy (official, needs its vectors) or equal (equal words only).
+    """
 
     name: ClassVar[str] = "amber"
 

@@ -25,10 +25,16 @@ SPLITS = ("all", "dev", "test")
 
 @dataclass(frozen=True)
 class Chair(Benchmark):
-    """CHAIR. variant: official or lemmatizer. image_list: file of the image ids to use, one a line, in their order.
-    last_sentence: "keep", or "drop" that of a caption which the limit on new tokens cut off, as papers do that report
-    CHAIR at 64 tokens. split: "all", or one of the halves "dev" and "test" (`base.in_half`). offset: pictures passed
-    over before the first `n`."""
+    """CHAIR.
+
+    Attributes:
+        variant: official or lemmatizer.
+        image_list: file of the image ids to use, one a line, in their order.
+        last_sentence: "keep", or "drop" that of a caption which the limit on new tokens cut off, as papers do that
+            report CHAIR at 64 tokens.
+        split: "all", or one of the halves "dev" and "test" (`base.in_half`).
+        offset: pictures passed over before the first `n`.
+    """
 
     name: ClassVar[str] = "chair"
 

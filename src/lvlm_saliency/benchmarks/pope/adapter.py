@@ -23,7 +23,13 @@ KINDS = ("random", "popular", "adversarial")
 
 @dataclass(frozen=True)
 class Pope(Benchmark):
-    """POPE. kinds: of negatives, joined by `/`. subset: coco, aokvqa or gqa. parser: official, opera or vcd."""
+    """POPE.
+
+    Attributes:
+        kinds: of negatives, joined by `/`.
+        subset: coco, aokvqa or gqa.
+        parser: official, opera or vcd.
+    """
 
     name: ClassVar[str] = "pope"
 

@@ -24,8 +24,13 @@ DEFAULT_N = 500
 
 @dataclass(frozen=True)
 class Scenes(Benchmark):
-    """Scenes of the drawn world. seed: of the scenes (not of the decoding). split: "test", or "dev" to choose settings
-    on; scenes of different splits are never the same. offset: number of the first scene."""
+    """Scenes of the drawn world.
+
+    Attributes:
+        seed: of the scenes (not of the decoding).
+        split: "test", or "dev" to choose settings on; scenes of different splits are never the same.
+        offset: number of the first scene.
+    """
 
     seed: int = 0
     split: str = "test"

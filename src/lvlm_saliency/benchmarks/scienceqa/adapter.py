@@ -18,8 +18,13 @@ from lvlm_saliency.stats.bootstrap import Bootstrap
 
 @dataclass(frozen=True)
 class ScienceQa(PictureFiles):
-    """ScienceQA. split: a list of `pid_splits.json`. images_only: without the questions that have no picture. variant:
-    "normal" reads from the problem whether it has a picture, "llava" as LLaVA's script."""
+    """ScienceQA.
+
+    Attributes:
+        split: a list of `pid_splits.json`.
+        images_only: without the questions that have no picture.
+        variant: "normal" reads from the problem whether it has a picture, "llava" as LLaVA's script.
+    """
 
     name: ClassVar[str] = "scienceqa"
 

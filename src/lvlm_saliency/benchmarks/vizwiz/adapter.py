@@ -21,8 +21,12 @@ SPLITS = ("val", "train", "test")
 
 @dataclass(frozen=True)
 class VizWiz(PictureFiles):
-    """VizWiz. split: val or train, which are scored here, or test, whose answers go to the upload server. variant:
-    vizwiz_api, or llava_m4c as LLaVA and lmms-eval score."""
+    """VizWiz.
+
+    Attributes:
+        split: val or train, which are scored here, or test, whose answers go to the upload server.
+        variant: vizwiz_api, or llava_m4c as LLaVA and lmms-eval score.
+    """
 
     name: ClassVar[str] = "vizwiz"
 

@@ -35,8 +35,13 @@ class Proposal:
 
 
 class SaliencyGate(Selector):
-    """The selector of one generation under SGRS. settings: the method; layers: its target layers; sample_ids: one
-    number per sample, which draws depend on."""
+    """The selector of one generation under SGRS.
+
+    Args:
+        settings: the method.
+        layers: its target layers.
+        sample_ids: one number per sample, which draws depend on.
+    """
 
     def __init__(self, settings: SGRS, layers: Sequence[int], sample_ids: Sequence[int]):
         self.settings = settings

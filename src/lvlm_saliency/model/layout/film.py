@@ -34,9 +34,10 @@ class VideoStep:
 class VideoLayout:
     """All tokens of one video.
 
-    width, height: of its frames, in pixels.
-    steps: in the order of time, which is that of the sequence.
-    extra: int64, positions of the video's features that stand for no place in any frame.
+    Attributes:
+        width, height: of its frames, in pixels.
+        steps: in the order of time, which is that of the sequence.
+        extra: int64, positions of the video's features that stand for no place in any frame.
     """
 
     width: int

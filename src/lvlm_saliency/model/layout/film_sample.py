@@ -21,8 +21,11 @@ NONE = np.empty(0, np.int64)
 class Sample:
     """What one sample was shown.
 
-    ids: int64 `[n0]`, its token ids; row: its number in the batch.
-    videos: its videos; first: the number of the first of them among those of the whole batch.
+    Attributes:
+        ids: int64 `[n0]`, its token ids.
+        row: its number in the batch.
+        videos: its videos.
+        first: the number of the first of them among those of the whole batch.
     """
 
     ids: np.ndarray

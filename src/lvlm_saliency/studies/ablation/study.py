@@ -26,9 +26,12 @@ GROUPS = ("grid", "factors", "controls")
 class Ablation:
     """The grid over alpha and beta, one factor at a time, and controls; as written and inside top-p.
 
-    pictures: described under each setting, at most the study's `n`. alphas, betas: of the grid, joined by "/".
-    groups: of grid, factors and controls, joined by "/". window: of LocoRE beside its random window; short, because
-    on a caption no longer than the window the two are the same.
+    Attributes:
+        pictures: described under each setting, at most the study's `n`.
+        alphas, betas: of the grid, joined by "/".
+        groups: of grid, factors and controls, joined by "/".
+        window: of LocoRE beside its random window; short, because on a caption no longer than the window the two are
+            the same.
     """
 
     name: ClassVar[str] = "ablation"

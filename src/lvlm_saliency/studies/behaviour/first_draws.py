@@ -25,11 +25,19 @@ Tagger = Callable[[str, str, bool], str]
 class Draws:
     """One row per step at which the gate had a threshold. All arrays `[N]`.
 
-    text: int, which text; group: int, which picture; position: int, number of the token, from 0; kind: `CORRECT`,
-    `HALLUCINATED` or `OTHER`, of the first draw; again: bool, the text named that object before; tag: part of speech,
-    "" where there is no tagger; refused: bool, the first draw was; count: int, how many draws were refused; fallback:
-    bool; likeliest: bool, the first draw was the most probable candidate; kept: bool, it was refused and written all
-    the same, because nothing was accepted and it had the largest saliency.
+    Attributes:
+        text: int, which text.
+        group: int, which picture.
+        position: int, number of the token, from 0.
+        kind: `CORRECT`, `HALLUCINATED` or `OTHER`, of the first draw.
+        again: bool, the text named that object before.
+        tag: part of speech, "" where there is no tagger.
+        refused: bool, the first draw was.
+        count: int, how many draws were refused.
+        fallback: bool.
+        likeliest: bool, the first draw was the most probable candidate.
+        kept: bool, it was refused and written all the same, because nothing was accepted and it had the largest
+            saliency.
     """
 
     text: np.ndarray

@@ -25,9 +25,15 @@ from lvlm_saliency.studies.tokens import TokenTable
 
 @dataclass(frozen=True)
 class Found:
-    """What was measured. draws: by candidate set ("top-5", ...), `Draws` of texts of the same pictures; texts: by way
-    of decoding, the measures of `diversity` of each text, float64 `[texts]`, same pictures in the same order; words:
-    first mentions of greedy captions; saliency: S(output) of each of those over the gate's layers, float `[words]`."""
+    """What was measured.
+
+    Attributes:
+        draws: by candidate set ("top-5", ...), `Draws` of texts of the same pictures.
+        texts: by way of decoding, the measures of `diversity` of each text, float64 `[texts]`, same pictures in the
+            same order.
+        words: first mentions of greedy captions.
+        saliency: S(output) of each of those over the gate's layers, float `[words]`.
+    """
 
     draws: dict[str, Draws]
     texts: dict[str, dict[str, np.ndarray]]
@@ -41,8 +47,11 @@ class Found:
 class Behaviour:
     """SGRS as written and with its candidates inside top-p, judged draw by draw.
 
-    pictures: described under each, at most the study's `n`. alpha, top_k, window, max_draws: of SGRS. top_p: of the
-    second candidate set. confident: probability from which on the model is sure of a word.
+    Attributes:
+        pictures: described under each, at most the study's `n`.
+        alpha, top_k, window, max_draws: of SGRS.
+        top_p: of the second candidate set.
+        confident: probability from which on the model is sure of a word.
     """
 
     name: ClassVar[str] = "behaviour"

@@ -34,8 +34,13 @@ STRENGTH = 1.0
 
 @dataclass(frozen=True)
 class Candidate:
-    """A calibration and what it was made with. kind: of the first stage's classifier; risk: the model, `about` still
-    empty, None where the model's answers alone decide; held: log loss of that choice inside the training pictures."""
+    """A calibration and what it was made with.
+
+    Attributes:
+        kind: of classifier in the first stage.
+        risk: the risk model, its `about` still empty; None where the model's answers alone decide.
+        held: cross-validated log loss of that classifier on the training pictures.
+    """
 
     kind: str
     risk: RiskModel | None

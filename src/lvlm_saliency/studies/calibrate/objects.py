@@ -23,10 +23,18 @@ PREFIX = "causal: "
 class Objects:
     """N objects, each at its first mention in its text.
 
-    values: float64 `[N, F]`, features of `CAUSAL`; margin: float64 `[N]`, log-odds of no over yes when the model is
-    asked about it (NaN where nobody could ask); y: bool `[N]`, absent; name: object `[N]`; picture: int `[N]`, which
-    picture, from 0; pictures: how many there are, those whose texts name nothing too; greedy: bool `[N]`, in greedy (or
-    given) texts; token: int `[N]`; layers: that were read; texts: how many.
+    Attributes:
+        values: float64 `[N, F]`, features of `CAUSAL`.
+        margin: float64 `[N]`, log-odds of no over yes when the model is asked about it (NaN where nobody could ask).
+        y: bool `[N]`, absent.
+        name: object `[N]`.
+        picture: int `[N]`, which picture, from 0.
+        pictures: how many there are, those whose texts name nothing too.
+        greedy: bool `[N]`, in greedy (or given) texts.
+        token: int `[N]`.
+        token: int `[N]`, number of the object word's first token.
+        layers: those that were read.
+        texts: number of texts.
     """
 
     values: np.ndarray
@@ -102,7 +110,13 @@ def gather(lab: Lab, part: Part, *, traced: bool = True, ask: bool = True) -> Ob
 
 @dataclass(frozen=True)
 class _Gathered:
-    """Objects of one way of decoding, as in `Objects`. images: of the part; image: of each row; count: its texts."""
+    """Objects of one way of decoding, as in `Objects`.
+
+    Attributes:
+        images: of the part.
+        image: of each row.
+        count: its texts.
+    """
 
     method: str
     images: frozenset[str]

@@ -1,4 +1,4 @@
-"""Parts of the pictures that share none: to learn from, for thresholds, to choose on, and to report on."""
+"""Disjoint parts of the pictures: to fit on, to calibrate thresholds on, to choose on, and to report on."""
 
 from __future__ import annotations
 
@@ -15,17 +15,23 @@ from lvlm_saliency.studies.lab import Lab
 FIT, CALIBRATE, TUNE, REPORT = "fit", "calibrate", "tune", "report"
 SHARES = {FIT: 0.4, CALIBRATE: 0.3, TUNE: 0.1, REPORT: 0.2}
 ASKED_SHARES = {CALIBRATE: 0.8, REPORT: 0.2}
-"""Where nothing is learned but a threshold of the model's own answers."""
+"""The shares where only a threshold of the model's own answers is calibrated."""
 LEAST = 40
-"""Pictures that four parts can be made of."""
+"""The smallest number of pictures that can be split into four parts."""
 APART = 2000
-"""Added to the seed of drawn scenes, so that those that `evaluate` describes by itself stay unseen."""
+"""Added to the seed of drawn scenes, so that the default scenes of `evaluate` stay unseen."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """name; pictures: how many; spec: the benchmark that asks about just them, None where texts come from a file;
-    images: their names, there."""
+    """One of the disjoint parts of the pictures.
+
+    Attributes:
+        name: `FIT`, `CALIBRATE`, `TUNE` or `REPORT`.
+        pictures: how many pictures it has.
+        spec: the benchmark that asks about just these pictures; None where texts come from a file.
+        images: the names of the pictures, where texts come from a file.
+    """
 
     name: str
     pictures: int

@@ -38,9 +38,14 @@ COMMONEST = 10
 class Reached:
     """What a mode does to greedy texts of pictures that nothing was fitted on, where it acts above its threshold.
 
-    promised: `recall_loss`; threshold; lost: mean over pictures of the share of correct objects above it; found: share
-    of absent objects above it; asked: questions a text; classes: of the commonest (name, correct, of those above,
-    absent, of those above)."""
+    Attributes:
+        promised: `recall_loss`.
+        threshold: the risk above which the guard acts.
+        lost: mean over pictures of the share of correct objects above the threshold.
+        found: share of absent objects above the threshold.
+        asked: questions per text.
+        classes: for the most frequent classes (name, correct, correct above the threshold, absent, absent above it).
+    """
 
     promised: float
     threshold: float

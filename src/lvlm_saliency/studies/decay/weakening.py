@@ -31,10 +31,13 @@ Label = Callable[[str], Sequence[Span]]
 class Strength:
     """What is done, and to what.
 
-    factor: r, multiplies the attention; 1 leaves everything as it is, bit for bit. elsewhere: the control: the same
-    amount is taken from other output tokens. confidence: least probability of a word's first token under the model.
-    partners: other tokens per weakened one that the control spreads its taking over. layers: decoder layers to act on,
-    None for all. seed: of the control's choice.
+    Attributes:
+        factor: r, multiplies the attention; 1 leaves everything as it is, bit for bit.
+        elsewhere: the control: the same amount is taken from other output tokens.
+        confidence: least probability of a word's first token under the model.
+        partners: other tokens per weakened one that the control spreads its taking over.
+        layers: decoder layers to act on, None for all.
+        seed: of the control's choice.
     """
 
     factor: float
@@ -47,8 +50,13 @@ class Strength:
 
 @dataclass
 class Written:
-    """A sample as it is written. named: the tokens of each of its object words; held: numbers of the output tokens that
-    belong to confident correct words; others: the control's, by held token."""
+    """A sample as it is written.
+
+    Attributes:
+        named: the tokens of each of its object words.
+        held: numbers of the output tokens that belong to confident correct words.
+        others: the control's, by held token.
+    """
 
     label: Label
     number: int

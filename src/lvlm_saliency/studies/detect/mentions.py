@@ -36,10 +36,18 @@ NEAR = (-2, -1, 0, 1, 2, 3, 4, 5, 6)
 
 @dataclass(frozen=True)
 class Mentions:
-    """N mentions of objects. groups: name to float `[N, F]`; y: bool `[N]`, hallucinated; first: bool `[N]`, named for
-    the first time; picture: object `[N]`, the pictures' names; position: int `[N]`, number of the token in its text;
-    wording: int `[N, len(NEAR)]`, the tokens near it (-1: none); source: int `[N]`, which way of decoding wrote it;
-    layers: those that were traced."""
+    """N mentions of objects.
+
+    Attributes:
+        groups: name to float `[N, F]`.
+        y: bool `[N]`, hallucinated.
+        first: bool `[N]`, named for the first time.
+        picture: object `[N]`, the pictures' names.
+        position: int `[N]`, number of the token in its text.
+        wording: int `[N, len(NEAR)]`, the tokens near it (-1: none).
+        source: int `[N]`, which way of decoding wrote it.
+        layers: those that were traced.
+    """
 
     groups: Mapping[str, np.ndarray]
     y: np.ndarray

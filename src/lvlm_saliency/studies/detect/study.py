@@ -31,8 +31,13 @@ FILE = "risk.safetensors"
 
 @dataclass(frozen=True)
 class Transfer:
-    """Trained on texts of one way of decoding, tested on those of another. free, every: AUROC with the features of a
-    trace, and with all; risk, rate: mean risk and share of hallucinated words."""
+    """Trained on texts of one way of decoding, tested on those of another.
+
+    Attributes:
+        trained, tested: the ways of decoding.
+        free, every: AUROC with the features of a trace, and with all features.
+        risk, rate: mean risk, and share of hallucinated words.
+    """
 
     trained: str
     tested: str
@@ -44,8 +49,13 @@ class Transfer:
 
 @dataclass(frozen=True)
 class Results:
-    """What the page is built from. areas: by name of a score, AUROC and position-matched AUROC on held-out greedy
-    texts; gains: by name, differences of position-matched AUROC; calibrated: by (calibration, way of decoding)."""
+    """What the page is built from.
+
+    Attributes:
+        areas: by name of a score, AUROC and position-matched AUROC on held-out greedy texts.
+        gains: by name, differences of position-matched AUROC.
+        calibrated: by (calibration, way of decoding).
+    """
 
     fitted: Fitted
     groups: list[str]

@@ -22,9 +22,13 @@ TOKENS = ("first", "last", "mean")
 class Answers:
     """N answers that hold a word. All arrays share their first axis.
 
-    questions, said: the question and the words of its answer; wrong: bool `[N]`; position: int `[N]`, how many tokens
-    of the text precede the answer's first; length: int `[N]`, tokens of the answer; logprob, entropy: float64 `[N]`,
-    nats; saliency, attention: float64 `[N, len(layers), len(REGIONS)]`, of the token that speaks for the answer.
+    Attributes:
+        questions, said: the question and the words of its answer.
+        wrong: bool `[N]`.
+        position: int `[N]`, how many tokens of the text precede the answer's first.
+        length: int `[N]`, tokens of the answer.
+        logprob, entropy: float64 `[N]`, nats.
+        saliency, attention: float64 `[N, len(layers), len(REGIONS)]`, of the token that speaks for the answer.
     """
 
     layers: Sequence[int]

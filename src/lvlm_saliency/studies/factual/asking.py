@@ -26,10 +26,13 @@ ARRAYS = ("number", "position", "token_ids", "logprob", "entropy", *MEASURES, "l
 class Asked:
     """What a model wrote behind the openings of Q questions, and what a trace says of it.
 
-    layers: of the model, all of them; position: int `[Q]`, how many tokens of its text precede the first that the model
-    wrote (those of the opening); token_ids: int `[Q, NEW_TOKENS]`, -1 behind an end; logprob, entropy: float32
-    `[Q, NEW_TOKENS]`, nats; saliency, attention: float32 `[Q, NEW_TOKENS, layers, REGIONS]`, means over a region of the
-    rows as `SaliencyTrace.scores` and `attention_scores` have them; NaN behind an end.
+    Attributes:
+        layers: of the model, all of them.
+        position: int `[Q]`, how many tokens of its text precede the first that the model wrote (those of the opening).
+        token_ids: int `[Q, NEW_TOKENS]`, -1 behind an end.
+        logprob, entropy: float32 `[Q, NEW_TOKENS]`, nats.
+        saliency, attention: float32 `[Q, NEW_TOKENS, layers, REGIONS]`, means over a region of the rows as
+            `SaliencyTrace.scores` and `attention_scores` have them; NaN behind an end.
     """
 
     layers: list[int]

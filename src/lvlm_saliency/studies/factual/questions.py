@@ -16,9 +16,12 @@ SHOWN = 3
 class Question:
     """A question with one short answer.
 
-    kind: of fact; subject: what it is about (questions about one subject are one group for every interval); text: the
-    question; opening: how its answer begins, up to the word that decides; accepted: what may follow, the usual one
-    first.
+    Attributes:
+        kind: of fact.
+        subject: what it is about (questions about one subject are one group for every interval).
+        text: the question.
+        opening: how its answer begins, up to the word that decides.
+        accepted: what may follow, the usual one first.
     """
 
     kind: str

@@ -22,8 +22,9 @@ class Factual:
 
     The questions are its own: of the lab it takes the model, the folder and the seed, not labels or pictures.
 
-    per_kind: questions of each kind, the first of its list; 0: all. token: which token of an answer speaks for it: the
-    first (which decides), the last, or the mean over its tokens.
+    Attributes:
+        per_kind: questions of each kind, the first of its list; 0: all.
+        token: which token of an answer speaks for it: the first (which decides), the last, or the mean over its tokens.
     """
 
     per_kind: int = 60

@@ -30,7 +30,12 @@ def page(
     *,
     cuda: bool,
 ) -> Page:
-    """The whole result. strict: SGRS at alpha 0.9 against SGRS at 0.6; left_out: reasons by label."""
+    """The whole result.
+
+    Args:
+        strict: SGRS at alpha 0.9 against SGRS at 0.6.
+        left_out: reasons by label.
+    """
     text = (
         "Every time is a pair: plain model.generate and the method in turn, one picture, one text, exactly as many new "
         "tokens from both. Methods that draw are compared with sampled generation, the others with greedy. "

@@ -35,8 +35,11 @@ SLOW = 2.0
 class Row:
     """One method's pairs against plain generation (`against`: greedy or sample), `tokens` new tokens each.
 
-    passes: forward and backward passes per new token, and draws refused per token (None where nothing is refused), mean
-    of all pairs; rows: of a pass, for one text; peak: bytes on the GPU, None without one.
+    Attributes:
+        passes: forward and backward passes per new token, and draws refused per token (None where nothing is refused),
+            mean of all pairs.
+        rows: of a pass, for one text.
+        peak: bytes on the GPU, None without one.
     """
 
     label: str

@@ -23,7 +23,9 @@ BINS = {"deciles": 10, "quartiles": 4}
 class Measured:
     """Object words of one kind (first mentions, repeated ones, all), ready to be asked.
 
-    table: one row per word; everything: all tokens of the texts.
+    Attributes:
+        table: one row per word.
+        everything: all tokens of the texts.
     """
 
     table: TokenTable

@@ -19,8 +19,12 @@ OBJECTIVES = {"chair_i": ("CHAIR_i", 1), "chair_s": ("CHAIR_s", 1), "f1": ("f1",
 
 @dataclass(frozen=True)
 class Measured:
-    """One setting's captions of some pictures. table: CHAIR's counts per picture, with `f1` among its figures; formed:
-    share of well-formed captions, NaN where the benchmark cannot tell."""
+    """One setting's captions of some pictures.
+
+    Attributes:
+        table: CHAIR's counts per picture, with `f1` among its figures.
+        formed: share of well-formed captions, NaN where the benchmark cannot tell.
+    """
 
     table: CountTable
     formed: float = float("nan")

@@ -84,8 +84,14 @@ class Judged:
 
 @dataclass
 class Search:
-    """What was tried and found. candidates: drawn settings, the usual one first; results: CHAIR results by label, one
-    for each rung that the candidate (or baseline) was in; trail: every judgement; seconds: of writing."""
+    """What was tried and found.
+
+    Attributes:
+        candidates: drawn settings, the default one first.
+        results: CHAIR results by label, one for each rung that the candidate (or baseline) was in.
+        trail: every judgement, in order.
+        seconds: spent on generating captions.
+    """
 
     objective: Objective
     candidates: list[System]

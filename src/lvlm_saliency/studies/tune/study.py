@@ -29,10 +29,14 @@ Differences = Mapping[str, Mapping[str, Any]]
 class Tune:
     """Successive halving over settings drawn from `ranges`, on the dev half of the benchmark's pictures.
 
-    methods: `locore`, `sgrs`, `sgrs+locore` (`sgrs/locore`) or another method with ranges; `locore:space=logit` holds a
-    setting. objective: chair_i, chair_s or f1, within the margins of `Objective`. budget: captions written to choose,
-    greedy and sampled ones included; judging takes up to four more for each of the study's `n` held-out pictures.
-    settings: how many are drawn, the usual one among them. keep: one in so many goes on to the next rung.
+    Attributes:
+        methods: `locore`, `sgrs`, `sgrs+locore` (`sgrs/locore`) or another method with ranges; `locore:space=logit`
+            holds a setting.
+        objective: chair_i, chair_s or f1, within the margins of `Objective`.
+        budget: captions written to choose, greedy and sampled ones included; judging takes up to four more for each of
+            the study's `n` held-out pictures.
+        settings: how many are drawn, the default one included.
+        keep: one in so many candidates goes on to the next rung.
     """
 
     name: ClassVar[str] = "tune"
@@ -104,9 +108,12 @@ class Tune:
 class Effect:
     """The best candidate (and the usual setting) against greedy decoding, paired over pictures.
 
-    dev: on the pictures it was chosen on, of which there are `dev_pictures`. held: by label, on the held-out ones.
-    over_usual: the best minus the usual setting on the held-out pictures; empty where they are one. matched: by label,
-    minus greedy captions cut to the same length. measured: by label, on the held-out pictures.
+    Attributes:
+        dev: on the pictures it was chosen on, of which there are `dev_pictures`.
+        held: by label, on the held-out ones.
+        over_usual: the best minus the usual setting on the held-out pictures; empty where they are one.
+        matched: by label, minus greedy captions cut to the same length.
+        measured: by label, on the held-out pictures.
     """
 
     dev: Differences

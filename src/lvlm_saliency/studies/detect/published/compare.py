@@ -28,8 +28,10 @@ SHIPPED = "risk"
 class Transfer:
     """A score that was fitted or calibrated on one way of decoding and judged on another (first mentions).
 
-    ece: calibration error, and by_chance the bound that a perfectly calibrated risk would pass once in twenty; risk,
-    rate: mean risk and share of hallucinated words.
+    Attributes:
+        ece: calibration error.
+        by_chance: the bound that a perfectly calibrated risk would exceed once in twenty.
+        risk, rate: mean risk, and share of hallucinated words.
     """
 
     label: str

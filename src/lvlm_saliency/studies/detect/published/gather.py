@@ -33,10 +33,17 @@ TOGETHER = 8
 class Words:
     """N object words of one way of decoding. All arrays share their first axis.
 
-    y: bool, hallucinated; first: bool; picture, name: object; position: int, number of the first token; occurrence: how
-    often the object was named so far; total: how often in the whole text; wording: int `[N, len(NEAR)]`, the tokens
-    near (-1: none); tokens: int, of the word; scores: label to float64 `[N]`; features: label to float64 `[N, F]`, of
-    rows that are fitted.
+    Attributes:
+        y: bool, hallucinated.
+        first: bool.
+        picture, name: object.
+        position: int, number of the first token.
+        occurrence: how often the object was named so far.
+        total: how often in the whole text.
+        wording: int `[N, len(NEAR)]`, the tokens near (-1: none).
+        tokens: int, of the word.
+        scores: label to float64 `[N]`.
+        features: label to float64 `[N, F]`, of rows that are fitted.
     """
 
     y: np.ndarray

@@ -21,10 +21,14 @@ NOTHING = Estimate(float("nan"), float("nan"), float("nan"), 0)
 class Reached:
     """What a score reaches on some words.
 
-    auroc, in_position, in_class: areas over all pairs, over words of equal position (and way of decoding), and of equal
-    position and class; average_precision; found: share of hallucinated words at a false positive rate of .05; alarms:
-    false positive rate at which .95 of them are found; ece: expected calibration error after Platt's calibration on
-    other pictures; coverage: share of words that have a score.
+    Attributes:
+        auroc, in_position, in_class: areas over all pairs, over words of equal position (and way of decoding), and of
+            equal position and class.
+        average_precision: area under the precision-recall curve.
+        found: share of hallucinated words at a false positive rate of .05.
+        alarms: false positive rate at which .95 of them are found.
+        ece: expected calibration error after Platt's calibration on other pictures.
+        coverage: share of words that have a score.
     """
 
     auroc: Draws

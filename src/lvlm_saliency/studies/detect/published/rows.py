@@ -38,8 +38,13 @@ CLASSES = (
 
 @dataclass(frozen=True)
 class Row:
-    """A detector with settings. label: what tables call it; main: whether it stands in the main table: the detector as
-    it is by default, and every setting of ours; fits: whether it is fitted on other pictures."""
+    """A detector with settings.
+
+    Attributes:
+        label: what tables call it.
+        main: whether it stands in the main table: the detector as it is by default, and every setting of ours.
+        fits: whether it is fitted on other pictures.
+    """
 
     label: str
     detector: Detector

@@ -29,13 +29,20 @@ from lvlm_saliency.studies.page import Page
 class Results:
     """What the page is built from.
 
-    rows: of the table, in order; controls: names of the trivial rows; ways: of decoding; trained: those that are
-    trained on; reached: by label, by (way or "pooled", first or all mentions); over: by label, AUROC over each control,
-    position-matched or not, intervals that hold for all rows at once; places: by detector, AUROC at A less that at P;
-    ours, ours_overall: by a row of ours and a published one of no higher cost class, AUROC of ours less the other's,
-    within position and over all pairs, intervals that hold for all these pairs at once; shipped: by way of decoding,
-    the calibration of the shipped risk as it stands; costs; transfers; counts: of words, hallucinated words and
-    pictures by (way, kind); several: whether any word has several tokens.
+    Attributes:
+        rows: of the table, in order.
+        controls: names of the trivial rows.
+        ways: of decoding.
+        trained: those that are trained on.
+        reached: by label, by (way or "pooled", first or all mentions).
+        over: by label, AUROC over each control, position-matched or not, intervals that hold for all rows at once.
+        places: by detector, AUROC at A less that at P.
+        ours, ours_overall: by a row of ours and a published one of no higher cost class, AUROC of ours less the
+            other's, within position and over all pairs, intervals that hold for all these pairs at once.
+        shipped: by way of decoding, the calibration of the shipped risk, unchanged.
+        costs, transfers: the cost of each row; its figures on the texts of other ways of decoding.
+        counts: of words, hallucinated words and pictures by (way, kind).
+        several: whether any word has several tokens.
     """
 
     rows: Sequence[Row]
