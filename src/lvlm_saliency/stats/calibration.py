@@ -77,8 +77,8 @@ def error(resampler: stats.Resampler, risk: np.ndarray, y: np.ndarray, chance: f
     """The expected calibration error with its interval.
 
     A redrawn sample has a larger error than the sample by chance alone, so the draws are mirrored about the figure (the
-    basic bootstrap; Davison and Hinkley 1997, 5.2), which removes part of that. Where a perfect risk could show the same
-    error, the interval begins at 0.
+    basic bootstrap; Davison and Hinkley 1997, 5.2), which removes part of that. Where a perfect risk could show the
+    same error, the interval begins at 0.
 
     Args:
         risk: float `[N]`, 0 to 1.
