@@ -3,8 +3,7 @@
 The server is a process of its own. Mixed requests (streamed or not, greedy or sampled, methods, notes, stops, several
 choices) come from many clients at once; every answer is compared with that of the same request sent alone, and the
 server's memory is watched. Then throughput at 16 waiting clients against one at a time. Then the server is killed
-(SIGKILL) while it answers, and started again. `--part beside` asks `transformers serve` and this server the same
-questions about the same model, in turns, methods off. Prints one JSON object.
+(SIGKILL) while it answers, and started again. Prints one JSON object. (`bench.beside` asks `transformers serve` too.)
 """
 
 from __future__ import annotations
@@ -26,13 +25,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx
 import psutil
 
-from lvlm_saliency.model.checkpoints import SCENES
 from lvlm_saliency.scenes import demo_scenes, draw_scene
 
 PATH = "/v1/chat/completions"
@@ -96,7 +93,6 @@ def started(command: Sequence[str], port: int) -> Iterator[Server]:
 
 
 OURS = (sys.executable, "-m", "lvlm_saliency", "serve", "--model", "scenes", "--max-waiting", "1000")
-THEIRS = (str(Path(sys.executable).with_name("transformers")), "serve", "--device", "cpu", "--dtype", "float32")
 
 
 def urls() -> list[str]:
@@ -225,43 +221,21 @@ def killed(server: Server, pictures: Sequence[str], again: Callable[[], Any]) ->
     return {"clients_saw": sorted(seen), "after_seconds": round(waited, 2), "served_again": served}
 
 
-def beside(port: int, pictures: Sequence[str]) -> dict[str, Any]:
-    """This server and `transformers serve` with the same greedy questions, in turns."""
-    bodies = [asking(pictures, number, temperature=0.0) for number in range(2 * TOGETHER)]
-    with started(OURS, port) as ours, started(THEIRS, port + 1) as theirs:
-        sides = {"lvlm-saliency": (ours, "scenes"), "transformers": (theirs, str(SCENES))}
-        rounds: dict[str, list[tuple[Any, Any]]] = {name: [] for name in sides}
-        said: dict[str, list[str]] = {}
-        for name, (server, model) in sides.items():  # which also loads the model and warms it
-            with httpx.Client(base_url=server.url, timeout=120) as client:
-                said[name] = [texts(client, {**body, "model": model})[0][0] for body in bodies[:PICTURES]]
-        for _ in range(ROUNDS):
-            for name, (server, model) in sides.items():
-                named = [{**body, "model": model} for body in bodies]
-                rounds[name].append((rate(server, named[:PICTURES], 1), rate(server, named, TOGETHER)))
-    found = {name: of_rounds(*zip(*values, strict=True)) for name, values in rounds.items()}
-    same = sum(one == other for one, other in zip(*said.values(), strict=True))
-    return {**found, "same_texts": f"{same} of {PICTURES}"}
-
-
-PARTS = ("mixed", "throughput", "killed", "beside")
+PARTS = ("mixed", "throughput", "killed")
 
 
 def main(given: argparse.Namespace) -> dict[str, Any]:
     """The measurement."""
     pictures, port = urls(), given.port
-    parts = given.part or PARTS[:3]
+    parts = given.part or PARTS
     found: dict[str, Any] = {}
-    if set(parts) - {"beside"}:
-        with started(OURS, port) as server:
-            if "mixed" in parts:
-                found["mixed"] = mixed(server, pictures, given.requests, given.clients)
-            if "throughput" in parts:
-                found["throughput"] = throughput(server, pictures)
-            if "killed" in parts:
-                found["killed"] = killed(server, pictures, lambda: started(OURS, port))
-    if "beside" in parts:
-        found["beside"] = beside(port, pictures)
+    with started(OURS, port) as server:
+        if "mixed" in parts:
+            found["mixed"] = mixed(server, pictures, given.requests, given.clients)
+        if "throughput" in parts:
+            found["throughput"] = throughput(server, pictures)
+        if "killed" in parts:
+            found["killed"] = killed(server, pictures, lambda: started(OURS, port))
     return found
 
 
@@ -270,5 +244,5 @@ if __name__ == "__main__":
     parser.add_argument("requests", type=int, nargs="?", default=1000)
     parser.add_argument("clients", type=int, nargs="?", default=32)
     parser.add_argument("--port", type=int, default=8765)
-    parser.add_argument("--part", action="append", choices=PARTS, help="repeat for several; default all but beside")
+    parser.add_argument("--part", action="append", choices=PARTS, help="repeat for several; default all")
     print(json.dumps(main(parser.parse_args()), indent=1))

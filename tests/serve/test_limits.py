@@ -58,6 +58,9 @@ def refused(response, status, words):
         ({"stop": ""}, "none of them empty", "stop"),
         ({"top_logprobs": 3}, "go with logprobs=true", "top_logprobs"),
         ({"tools": [{"type": "function"}]}, "tools is not served here", "tools"),
+        ({"stop": 0}, "stop must be text", "stop"),
+        ({"lvlm_saliency": {"methods": 0}}, "must be a list of at most 8 names", "lvlm_saliency.methods"),
+        ({"lvlm_saliency": {"detectors": ["x" * 201]}}, "of at most 200 characters", "lvlm_saliency.detectors"),
         ({"frequency_penalty": 0.5}, "frequency_penalty is not served", "frequency_penalty"),
         ({"strange": 1}, "unknown field 'strange'", "strange"),
         ({"stream_options": {}}, "go with stream=true", "stream_options"),
@@ -93,6 +96,13 @@ def test_pictures_that_are_none(server, url, words):
     part = {"type": "image_url", "image_url": {"url": url}}
     response = server.post(PATH, {"messages": [{"role": "user", "content": [part, {"type": "text", "text": "what"}]}]})
     assert refused(response, 400, words)["param"] == "messages[0].content[0].image_url"
+
+
+@pytest.mark.parametrize("kind", ["video", "video_url", "input_video"])
+def test_videos_are_refused_in_a_line(server, kind):
+    part = {"type": kind, kind: {"url": "data:video/mp4;base64,AAAA"}}
+    response = server.post(PATH, {"messages": [{"role": "user", "content": [part]}]})
+    assert refused(response, 400, "videos are not served here")["param"] == "messages[0].content[0]"
 
 
 def test_too_many_and_too_large_pictures(server, pictures):
@@ -262,6 +272,9 @@ def test_log_lines_are_json_without_texts_or_pictures(server, capfd, pictures):
         "::ffff:127.0.0.1",
         "224.0.0.1",
         "100.64.0.1",
+        "2002:7f00:1::",
+        "64:ff9b::7f00:1",
+        "fec0::1",
     ],
 )
 def test_addresses_inside_the_network_are_never_asked(address, monkeypatch):
@@ -318,6 +331,9 @@ def test_fetching_pins_the_checked_address_and_follows_redirects_within_allowed_
             fetched(path)
     with pytest.raises(Fault, match="longer than"):
         fetched("/picture", max_bytes=10)
+    monkeypatch.setattr(module, "SECONDS_IN_ALL", -1.0)
+    with pytest.raises(Fault, match="does not answer"):
+        fetched("/picture")
     site.shutdown()
     site.server_close()
 

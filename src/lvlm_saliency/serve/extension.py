@@ -12,7 +12,7 @@ from lvlm_saliency.serve.rows import Wishes
 
 EXTRA = "lvlm_saliency"
 FLAGS, LISTS = ("explain", "risk", "drafts"), ("methods", "detectors")
-MOST_TOP, MOST_NAMES = 20, 8
+MOST_TOP, MOST_NAMES, LONGEST_NAME = 20, 8, 200
 
 
 def extension(value: Any) -> dict[str, Any]:
@@ -24,10 +24,15 @@ def extension(value: Any) -> dict[str, Any]:
         raise Fault(400, f"unknown field {strange[0][:60]!r} in {EXTRA}", f"{EXTRA}.{strange[0][:60]}")
     found: dict[str, Any] = {name: flag(value, name, f"{EXTRA}.{name}") for name in FLAGS}
     for name in LISTS:
-        given = value.get(name) or []
-        given = [given] if isinstance(given, str) else given
-        if not isinstance(given, list) or len(given) > MOST_NAMES or not all(isinstance(one, str) for one in given):
-            raise Fault(400, f"{name} must be a list of at most {MOST_NAMES} names", f"{EXTRA}.{name}")
+        given = value.get(name)
+        given = [] if given is None else [given] if isinstance(given, str) else given
+        fine = isinstance(given, list) and len(given) <= MOST_NAMES
+        if not fine or not all(isinstance(one, str) and len(one) <= LONGEST_NAME for one in given):
+            raise Fault(
+                400,
+                f"{name} must be a list of at most {MOST_NAMES} names of at most {LONGEST_NAME} characters",
+                f"{EXTRA}.{name}",
+            )
         found[name] = tuple(given)
     _check_detectors(found["detectors"])
     return found

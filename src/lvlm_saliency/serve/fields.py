@@ -59,7 +59,7 @@ def text(value: Any, param: str) -> str:
 
 def stops(value: Any) -> tuple[str, ...]:
     """The stop strings, which end a text. Raises `Fault`."""
-    stops = [value] if isinstance(value, str) else value or []
+    stops = [] if value is None else [value] if isinstance(value, str) else value
     fine = isinstance(stops, list) and len(stops) <= MOST_STOPS
     if not fine or not all(isinstance(one, str) and 0 < len(one) <= LONGEST_STOP for one in stops):
         raise Fault(400, f"stop must be text, or a list of at most {MOST_STOPS}, none of them empty", "stop")

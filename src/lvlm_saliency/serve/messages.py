@@ -14,6 +14,7 @@ from lvlm_saliency.serve.settings import ServeSettings
 
 ROLES = ("system", "developer", "user", "assistant")
 MOST_MESSAGES = 256
+VIDEOS = ("video", "video_url", "input_video")
 
 
 def query_of(body: Mapping[str, Any], settings: ServeSettings) -> Query:
@@ -53,6 +54,8 @@ def _parts(content: Any, param: str, settings: ServeSettings, left: int) -> list
             url = part.get("image_url")
             url = url.get("url") if isinstance(url, dict) else url
             found.append(picture(url, f"{place}.image_url", settings))
+        elif kind in VIDEOS:
+            raise Fault(400, "videos are not served here: send single frames as pictures (image_url)", place)
         else:
             raise Fault(
                 400, "a part is {'type': 'text', 'text': ...} or {'type': 'image_url', 'image_url': ...}", place

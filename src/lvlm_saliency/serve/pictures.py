@@ -13,6 +13,7 @@ import io
 import ipaddress
 import socket
 import ssl
+import time
 from collections.abc import Sequence
 from urllib.parse import urljoin, urlsplit
 
@@ -23,7 +24,8 @@ from lvlm_saliency.model.images import open_image
 from lvlm_saliency.serve.faults import Fault
 
 REDIRECTS = 3
-SECONDS = 10.0
+SECONDS, SECONDS_IN_ALL = 10.0, 30.0
+"""For a step of a connection, and for all of an answer."""
 
 
 def open_picture(url: str, param: str, *, hosts: Sequence[str] = (), max_pixels: int, max_bytes: int) -> Image.Image:
@@ -111,7 +113,7 @@ def _get(url: str, param: str, hosts: Sequence[str], max_bytes: int) -> tuple[in
     try:
         connection.request("GET", path, headers={"Accept": "image/*", "User-Agent": "lvlm-saliency"})
         answer = connection.getresponse()
-        content = b"" if answer.status != 200 else answer.read(max_bytes + 1)
+        content = b"" if answer.status != 200 else _read(answer, max_bytes + 1)
         place = answer.getheader("Location")
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise Fault(400, "the picture's address does not answer", param) from error
@@ -120,6 +122,16 @@ def _get(url: str, param: str, hosts: Sequence[str], max_bytes: int) -> tuple[in
     if len(content) > max_bytes:
         raise Fault(400, f"the picture is longer than {max_bytes >> 20} MiB", param)
     return answer.status, place, content
+
+
+def _read(answer: http.client.HTTPResponse, most: int) -> bytes:
+    """The first `most` bytes of an answer. Raises TimeoutError where they trickle in."""
+    end, content = time.monotonic() + SECONDS_IN_ALL, bytearray()
+    while len(content) < most and (part := answer.read1(min(65536, most - len(content)))):
+        content += part
+        if time.monotonic() > end:
+            raise TimeoutError
+    return bytes(content)
 
 
 def public_address(host: str, port: int, param: str) -> str:
@@ -134,8 +146,10 @@ def public_address(host: str, port: int, param: str) -> str:
         raise Fault(400, "the picture's host is not known", param) from error
     for text in found:
         own = ipaddress.ip_address(text.partition("%")[0])
-        own = getattr(own, "ipv4_mapped", None) or own
-        if not own.is_global or own.is_multicast or own.is_reserved:
+        if isinstance(own, ipaddress.IPv6Address):
+            own = own.ipv4_mapped or own.sixtofour or own  # what such an address leads to
+        inside = isinstance(own, ipaddress.IPv6Address) and own.is_site_local
+        if inside or not own.is_global or own.is_multicast or own.is_reserved:
             raise Fault(400, "the picture's address lies inside the network, which this server never asks", param)
     return min(found)
 
