@@ -1,1 +1,1 @@
-"""The recipe of the model that ships as `lvlm_saliency/scenes/model`; not part of the installed package."""
+"""Training of the model that ships as `lvlm_saliency/scenes/model`. Not part of the installed package."""

@@ -1,4 +1,4 @@
-"""Building the untrained model and its processor: a LLaVA architecture of 2.7 million parameters."""
+"""Builds the untrained model and its processor: a LLaVA architecture of 2.7 million parameters."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ CHAT_TEMPLATE = (
 
 
 def vocabulary() -> list[str]:
-    """Every word of captions, questions and answers, as written: a word that can begin a sentence is there twice."""
+    """Every word of captions, questions and answers. A word that may begin a sentence is listed in both spellings."""
     patterns = [
         *grammar.OPENINGS,
         *grammar.OPENING_TAILS,
@@ -77,7 +77,7 @@ def vocabulary() -> list[str]:
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
-    """A word-level tokenizer. Words keep their capital; capitals that nobody taught it ("a DOG") are lowered first."""
+    """A word-level tokenizer. It keeps the capitals of known words and lowers unknown capitals ("a DOG") first."""
     words = vocabulary()
     core = Tokenizer(models.WordLevel({word: number for number, word in enumerate(words)}, unk_token="<unk>"))
     lowered = [
@@ -108,7 +108,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def build_processor() -> LlavaProcessor:
-    """The processor: pictures squeezed to 64 x 64 pixels, `<image>` expanded to 64 tokens."""
+    """The processor: pictures are resized to 64 x 64 pixels, `<image>` is expanded to 64 tokens."""
     image_processor = CLIPImageProcessorPil(
         do_resize=True,
         size={"height": IMAGE_SIZE, "width": IMAGE_SIZE},

@@ -61,7 +61,7 @@ _TEMPLATE = Path(__file__).with_name("card.md")
 
 @dataclass(frozen=True)
 class CardFacts:
-    """What the card states beside the figures."""
+    """What the card states besides the figures."""
 
     parameters: int
     size: int

@@ -13,7 +13,7 @@ State = dict[str, int | float | str]
 
 
 def save_checkpoint(folder: Path, module: nn.Module, optimisers: list[torch.optim.Optimizer], state: State) -> None:
-    """Write the state; the JSON comes last, so that an interrupted write leaves the older checkpoint's counters."""
+    """Write the state. The JSON is written last, so that an interrupted write keeps the older checkpoint's counters."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {f"module.{name}": value.detach().contiguous().clone() for name, value in module.state_dict().items()}
     for which, optimiser in enumerate(optimisers):
@@ -32,7 +32,7 @@ def read_state(folder: Path) -> State | None:
 
 
 def load_checkpoint(folder: Path, module: nn.Module, optimisers: list[torch.optim.Optimizer] | None = None) -> None:
-    """Put weights (and, where optimisers are given, their moments) back in place."""
+    """Load the weights and, if optimisers are given, their moments."""
     tensors = load_file(folder / "checkpoint.safetensors")
     module.load_state_dict({name[7:]: value for name, value in tensors.items() if name.startswith("module.")})
     for which, optimiser in enumerate(optimisers or []):

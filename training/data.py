@@ -1,4 +1,4 @@
-"""Training scenes, painted once into arrays on disk by all cores and read as memory maps."""
+"""Training scenes, drawn once into arrays on disk by all cores and read as memory maps."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def shrink(picture: Image.Image) -> np.ndarray:
 def painted(folder: Path, n: int, seed: int, split: str, workers: int) -> tuple[np.ndarray, np.ndarray]:
     """Pictures uint8 [n, 64, 64, 3] and dense labels uint8 [n, 4, 64] (see `label_maps`).
 
-    Painted on the first call, at about 300 scenes per second and core, and cached in `folder`.
+    Drawn on the first call, at about 300 scenes per second and core, and cached in `folder`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     stem = folder / f"{split}-{seed}-{n}"

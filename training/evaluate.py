@@ -1,4 +1,4 @@
-"""Measuring the model as shipped: greedy captions and POPE answers on held-out scenes, with bootstrap intervals.
+"""Measures the shipped model: greedy captions and POPE answers on held-out scenes, with bootstrap intervals.
 
 `python -m training.evaluate` prints the figures of the 1,000 test scenes as JSON.
 """
@@ -33,7 +33,8 @@ Figures = dict[str, list[float]]
 def evaluate(folder: Path, scenes: Sequence[Scene], resamples: int = 2000) -> Figures:
     """Each figure as [value, low, high], a 95 % percentile bootstrap over scenes.
 
-    The weights are the fp16 ones on disk, computed with in float32. CHAIR counts every mention, repetitions too.
+    The weights are the fp16 weights on disk; the computation is in float32. CHAIR counts every mention, including
+    repeated ones.
     """
     model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32).eval()
     processor = AutoProcessor.from_pretrained(folder)
@@ -74,7 +75,7 @@ def evaluate(folder: Path, scenes: Sequence[Scene], resamples: int = 2000) -> Fi
 def greedy_captions(
     model: LlavaForConditionalGeneration, processor: LlavaProcessor, scenes: Sequence[Scene], batch: int = 100
 ) -> list[str]:
-    """One greedy caption per scene, through `generate` and the processor as any user calls them."""
+    """One greedy caption per scene, by `generate` and the processor, as a user would call them."""
     captions: list[str] = []
     for start in range(0, len(scenes), batch):
         some = scenes[start : start + batch]
@@ -105,9 +106,9 @@ def caption_counts(captions: Sequence[str], scenes: Sequence[Scene]) -> dict[str
 
 
 def _statement_counts(text: str, scene: Scene) -> dict[str, int]:
-    """Statements about what is in the picture, by kind, and how many are true; "several" are the numbers above one.
+    """Numbers of statements about objects in the picture, by kind, and of the true ones.
 
-    "statements" are all of them, those about absent objects too.
+    "several" counts numbers above one; "statements" counts all statements, including those about absent objects.
     """
     counts = dict.fromkeys([f"said_{kind}{end}" for kind in STATED for end in ("", "_right")], 0)
     statements = label_statements(text, scene)
@@ -188,7 +189,7 @@ def pope_counts(
 
 
 def inputs_for(processor: LlavaProcessor, scenes: Sequence[Scene], texts: Sequence[str]) -> dict[str, torch.Tensor]:
-    """What the model takes, for one question about each scene, padded to one batch."""
+    """The model's inputs for one question about each scene, padded to one batch."""
     prompts = []
     for text in texts:
         content = [{"type": "image"}, {"type": "text", "text": text}]

@@ -1,6 +1,7 @@
-"""Greedy answers of the shipped weights that its tests hold it to: `python -m training.golden` writes them.
+"""Reference answers of the shipped weights (greedy), for its tests: `python -m training.golden` writes them.
 
-An answer is taken only if no word of it was a close call, so that another processor's rounding does not change it.
+An answer is used only if every word was chosen by a clear margin, so that another processor's rounding does not change
+it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from lvlm_saliency.scenes.world import generate_scenes
 from training.evaluate import MODEL, PROMPT, inputs_for
 
 GOLDEN = Path("tests/scenes/golden.json")
-MARGIN = 0.02  # of the chosen word's logit over the next, at every step
+MARGIN = 0.02  # smallest lead of the chosen word's logit over the next, at every step
 QUESTIONS = {
     PROMPT: 3,
     "Which objects are in the image?": 1,
@@ -25,14 +26,14 @@ QUESTIONS = {
     "Where is the cup?": 1,
     "How many trees are there?": 1,
 }
-"""How many answers to each question, of scenes of consecutive seeds."""
+"""Number of answers to each question, for scenes of consecutive seeds."""
 
 
 @torch.no_grad()
 def golden_answers(
     model: LlavaForConditionalGeneration, processor: LlavaProcessor, margin: float = MARGIN
 ) -> list[dict[str, str | int]]:
-    """The answers: one to a scene, those to one question different from each other."""
+    """The answers: one per scene; answers to the same question differ from each other."""
     found: list[dict[str, str | int]] = []
     seed = 100
     for question, wanted in QUESTIONS.items():

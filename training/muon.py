@@ -1,7 +1,8 @@
-"""Muon (Jordan et al., 2024), matrices of one shape together.
+"""Muon (Jordan et al., 2024), which updates matrices of the same shape together.
 
-torch's own always runs its Newton-Schulz iteration in bfloat16, which processors without bfloat16 units emulate: 3.1
-seconds a step for this model, measured on two cores, against about 0.1 in float32. Here the caller says which.
+torch's own version always runs its Newton-Schulz iteration in bfloat16, which processors without bfloat16 units
+emulate: 3.1 seconds per step for this model, measured on two cores, against about 0.1 in float32. Here the caller
+chooses the dtype.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Batches for the joint phase: several captions and questions about one picture share its image tokens.
 
-A row is `<s> USER: <image> x 64` and then independent branches `prompt ASSISTANT: answer </s>`. A branch sees the
-shared prefix and itself; its positions begin where the prefix ends, so that each is what the model will meet alone.
+A row is `<s> USER: <image> x 64`, followed by independent branches `prompt ASSISTANT: answer </s>`. A branch attends to
+the shared prefix and to itself; its positions begin after the prefix, so that it looks as if it were alone.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ IGNORE = -100
 
 
 def _ids(texts: Iterable[str]) -> set[int]:
-    """The words of these texts that say something, as they stand inside a sentence."""
+    """The content words of these texts, in their spelling within a sentence."""
     words = {word for text in texts for word in text.split()}
     return {_WORD[word] for word in words - {"the", "of"}}
 
@@ -85,10 +85,17 @@ def pack(
 ) -> Packed:
     """A batch with fresh wording for every scene: `captions` captions each, then questions until the row is full.
 
-    `extra_where` and `extra_beside` are the shares of questions that ask for a place, and for what lies beside
-    something, on top of those that do anyway; `doubt` is that of `training_question`. `decided_weight` is the loss
-    weight of a caption's words that the picture decides (objects, places, relations, colours, numbers) beside 1 for
-    those that are the writer's choice; `place_weight` that of places and relations, where it is another.
+    Args:
+        scenes: one per row.
+        rng: draws the wording.
+        captions: captions per scene.
+        length: tokens of a row.
+        question_weight: loss weight of an answer's words.
+        extra_where, extra_beside: additional shares of questions about places, and about what lies beside an object.
+        doubt: as in `training_question`.
+        decided_weight: loss weight of a caption's words that depend on the picture (objects, places, relations,
+            colours, numbers); words that are free choices have weight 1.
+        place_weight: loss weight of places and relations; None: `decided_weight`.
     """
     weighing = (decided_weight, decided_weight if place_weight is None else place_weight)
     extra = (extra_where, extra_beside)
@@ -139,11 +146,12 @@ def _row(
 
 
 def _caption_weights(ids: list[int], decided: float, placed: float) -> list[float]:
-    """Per word `placed`, `decided` or 1. What follows "top" and "bottom" is placed too ("at the top" may end there),
-    and so is a name behind "the": what something lies to.
+    """The loss weight of each word: `placed`, `decided` or 1.
 
-    A word that begins a sentence weighs 1: it is the writer's choice, and weighing a choice by what was chosen teaches
-    to choose so. (With it the model began every sentence with a place, before it had looked for an object.)
+    A word after "top" and "bottom" has weight `placed` as well ("at the top" may end there), and so has a name after
+    "the" (the other object of a relation). A word that begins a sentence has weight 1: it is a free choice of wording,
+    and a larger weight would teach the model to prefer what was chosen. (With it, the model began every sentence with a
+    place, before it had looked for an object.)
     """
     return [
         placed
@@ -156,7 +164,7 @@ def _caption_weights(ids: list[int], decided: float, placed: float) -> list[floa
 
 
 def _roughened(prompt: str, rng: np.random.Generator) -> str:
-    """Prompts as people type them: some in small letters, some without the last mark, some with a word too many."""
+    """A prompt as people type it: some in lower case, some without the last full stop, some with an extra word."""
     draw = rng.random()
     if draw < 0.08:
         return prompt.lower()

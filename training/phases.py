@@ -1,4 +1,4 @@
-"""The three phases: the tower learns to see, the projector to speak in word embeddings, then all of it together."""
+"""The three kinds of phase: the tower is trained to see, the projector to map to word embeddings, then all jointly."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WORD_NORM = 1.0  # norm of a word embedding at the start, and the norm that proj
 
 
 class Learner(nn.Module):
-    """The model with the dense head that teaches its tower; the head is not shipped."""
+    """The model with the dense head that trains its tower. The head is not shipped."""
 
     def __init__(self, model: LlavaForConditionalGeneration) -> None:
         super().__init__()
@@ -63,14 +63,14 @@ class Learner(nn.Module):
 
 
 def norm_penalty(tokens: Tensor) -> Tensor:
-    """Holds projected patches to the norm of word embeddings: left free it grows thirtyfold and drowns the words."""
+    """Holds projected patches to the norm of word embeddings, which they would otherwise exceed thirtyfold."""
     return ((tokens.norm(dim=-1) / WORD_NORM - 1) ** 2).mean()
 
 
 def projector_loss(learner: Learner, patches: Tensor, labels: np.ndarray) -> Tensor:
-    """Projected patches are to point at the words of what they show: class, colour, number, and where the object is.
+    """Trains projected patches to be near the embeddings of their words: class, colour, number and place of the object.
 
-    A patch that shows nothing points at the words of its own place.
+    A patch that shows no object is trained towards the words of its own place.
     """
     words = learner.model.get_input_embeddings().weight
     tokens = learner.project(patches).float()
@@ -97,7 +97,7 @@ def projector_loss(learner: Learner, patches: Tensor, labels: np.ndarray) -> Ten
 def joint_loss(
     learner: Learner, pictures: np.ndarray, labels: np.ndarray, batch: Packed
 ) -> tuple[Tensor, dict[str, float]]:
-    """Answer cross-entropy of a packed batch, with the dense loss and the norm penalty beside it."""
+    """Cross-entropy of the answers in a packed batch, plus the dense loss and the norm penalty."""
     model = learner.model.model
     patches = learner.patches(pictures)
     tokens = learner.project(patches).float()

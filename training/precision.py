@@ -1,4 +1,4 @@
-"""Which arithmetic the recipe trains in: bfloat16 where the processor has units for it, else float32.
+"""The dtype of the training: bfloat16 where the processor has units for it, else float32.
 
 On two cores with AMX a step of the joint phase takes about 0.65 processor seconds in bfloat16 and 1.0 in float32; on
 processors that only emulate bfloat16 it takes 13 times as long as in float32.

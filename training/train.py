@@ -1,6 +1,6 @@
-"""The recipe: `python -m training.train`. Interrupted, it goes on from its last checkpoint.
+"""Trains the shipped model: `python -m training.train`. An interrupted run continues from its last checkpoint.
 
-It trains, writes the model folder, measures the test split and writes the model card and the log beside it.
+It trains, writes the model folder, measures the test split, and writes the model card and the log beside the model.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _LAST = {
     "decided_weight": 2.0,
     "place_weight": 6.0,
 }
-# The tower is held fixed once it sees: trained along with the rest it forgets (dense loss .08 to .31 in 250 steps).
+# The tower is frozen after its own phase: trained along with the rest it forgets (dense loss .08 to .31 in 250 steps).
 PHASES = (
     Phase("see", "see", 1100, 64, muon_lr=3e-3, adam_lr=1.5e-3, trained=_TOWER),
     Phase("project", "project", 200, 64, muon_lr=0.0, adam_lr=3e-3, trained=(*_PROJECTOR, "embed_tokens")),

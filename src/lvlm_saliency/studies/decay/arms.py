@@ -1,4 +1,4 @@
-"""The arms of `decay`: the same pictures described under every strength, kept answer by answer."""
+"""The arms of `decay`: the same pictures described under every strength; every answer is saved."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from lvlm_saliency.studies.texts import Span
 
 @dataclass(frozen=True)
 class Arm:
-    """What was written under one strength, by item index, and its counts per picture."""
+    """The texts generated under one strength, by item index, and their counts per picture."""
 
     strength: Strength
     rows: dict[int, dict[str, Any]]
@@ -63,7 +63,7 @@ class Arm:
 def write(
     decoder: Decoder, benchmark: Benchmark, label: Labeller, strength: Strength, folder: Any, listener: Any, name: str
 ) -> Arm:
-    """The arm, as far as `folder` does not hold it yet; what it holds of other settings has another name."""
+    """Generate the texts of an arm that `folder` does not hold yet (other settings have other file names)."""
     settings = decoder.settings
     file = folder / f"{digest(benchmark.described(), asdict(strength), settings.max_new_tokens)}.jsonl"
     store.mend(file)

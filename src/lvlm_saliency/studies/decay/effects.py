@@ -16,12 +16,20 @@ FIGURES = ("CHAIR_s", "CHAIR_i", "recall", "length")
 PAPER = {1.0: 0.356, 0.8: 0.379, 0.6: 0.421, 0.4: 0.478, 0.2: 0.560}
 """CHAIR_s by factor (the paper's decay experiment)."""
 SPAN = 0.8
-"""From r = 1 to r = 0.2: trends are told over this much, as the paper's figures are."""
+"""The range of 1 - r over which trends are reported (r = 1 to 0.2), as in the paper."""
 
 
 @dataclass(frozen=True)
 class Effects:
-    """base: r = 1. All arms describe the same pictures, which is what pairs them."""
+    """The effects of an experiment. All arms describe the same pictures, so that differences are paired.
+
+    Attributes:
+        base: the arm with r = 1.
+        treated: arms with weaker attention to confident correct words.
+        control: arms with weaker attention to other tokens.
+        resamples: bootstrap resamples.
+        seed: of the resamples.
+    """
 
     base: Arm
     treated: Sequence[Arm]

@@ -14,9 +14,9 @@ from lvlm_saliency.studies.verdicts import absent, directional
 
 CLAIMS = 6
 MONOTONE = -0.8
-"""A rank correlation of bin and rate that still deserves the word monotone."""
+"""The smallest absolute rank correlation of bin and rate that counts as monotone."""
 TRIFLE = 0.01
-"""A gain below this share of the base's log-loss is too little to matter."""
+"""A gain below this share of the base's log-loss counts as negligible."""
 
 
 def findings(first: Measured, bins: Mapping[str, Binned], models: Sequence[Nested], width: int) -> list[Finding]:

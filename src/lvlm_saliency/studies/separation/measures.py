@@ -1,4 +1,4 @@
-"""What `separation` measures of the words: one plain row per figure, as the data files keep them."""
+"""The measurements of `separation`: one plain row per figure, as in the data files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BINS = {"deciles": 10, "quartiles": 4}
 
 @dataclass
 class Measured:
-    """Object words of one kind (first mentions, repeated ones, all), ready to be asked.
+    """Object words of one kind (first mentions, repeated ones, all), and what is measured of them.
 
     Attributes:
         table: one row per word.
@@ -114,7 +114,7 @@ class Measured:
         return rows
 
     def nested(self) -> list[nested.Nested]:
-        """What saliency and attention add to log-probability, alone and beside the confounders."""
+        """What saliency and attention add to log-probability, without and with the confounders."""
         if not nested.can_compare(self.y, self.table.group):
             return []
         table, groups = self.table, layer_groups(self.table.layers)

@@ -31,8 +31,12 @@ BINNED = ("saliency: previous", "saliency: output", "log-probability")
 
 @dataclass(frozen=True)
 class Separation:
-    """bins: of equal width, over which the hallucination rate is shown. token: which of a word's tokens speaks for it:
-    "first" (the one that decides on the word), "last", or the "mean" of all."""
+    """Do hallucinated words have lower saliency?
+
+    Attributes:
+        bins: number of bins of equal width over which the hallucination rate is shown.
+        token: which of a word's tokens gives its score: "first" (which decides on the word), "last", or the "mean".
+    """
 
     name: ClassVar[str] = "separation"
 
@@ -47,7 +51,7 @@ class Separation:
         return self.page(lab.tokens(), lab.setup(), lab.settings.resamples, lab.settings.seed)
 
     def page(self, everything: TokenTable, setup: dict[str, str], resamples: int, seed: int) -> Page:
-        """What the tokens say, whoever wrote them.
+        """The page for a table of tokens.
 
         Raises:
             InputError: there are not two correct and two hallucinated first mentions to compare.

@@ -1,4 +1,4 @@
-"""The tables of `separation`, and the prose that says how to read them."""
+"""The tables of `separation`, and the text that explains them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Object words as rows: which of a word's tokens speaks for it, and what is scored and held equal between words."""
+"""Object words as rows: which of a word's tokens gives its score, the scores, and the strata of comparable words."""
 
 from __future__ import annotations
 
