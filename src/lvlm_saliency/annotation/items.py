@@ -117,5 +117,5 @@ def _word(span: Any, answer: str, where: str) -> Words:
 
 
 def batches(count: int, together: int) -> Sequence[range]:
-    """Numbers of the items that are read together: always the same ones, whoever reads them and in whatever order."""
+    """Numbers of the items that are read together. They do not depend on who reads them, or in which order."""
     return [range(first, min(first + together, count)) for first in range(0, count, together)]

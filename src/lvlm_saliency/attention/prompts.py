@@ -83,7 +83,7 @@ def note_origin(cache: Any, prompt: Prompt, past: int, edited: int | None) -> No
 def prompt_of(model: Any, given: Mapping[str, Any]) -> Prompt:
     """The prompt of a `generate` call with these arguments.
 
-    All of `input_ids` (or `inputs_embeds`) is the prompt; where only the tokens behind a cache are given, the attention
+    All of `input_ids` (or `inputs_embeds`) is the prompt; where only the tokens after a cache are given, the attention
     mask tells how long all of it is.
     """
     given_ids, embeddings = given.get("input_ids"), given.get("inputs_embeds")

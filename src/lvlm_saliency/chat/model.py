@@ -123,7 +123,7 @@ class Chat:
     def given(
         self, queries: Sequence[Query], texts: Sequence[str], methods: Sequence[Any] = (), name: str = "given text"
     ) -> list[Answer]:
-        """Given texts, whoever wrote them, as answers to the queries.
+        """Given texts, of any origin, as answers to the queries.
 
         Raises:
             PromptError: what `encode` refuses, or a text that the model's tokenizer cannot represent.

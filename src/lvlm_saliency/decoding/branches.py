@@ -73,7 +73,7 @@ class Branch:
         return replace(self, ids=self.ids[rows], origin=self.origin[rows], cache=cache, kwargs=kwargs)
 
     def feed(self, tokens: Tensor, capture: Capture | None = None) -> Tensor:
-        """Append tokens int64 `[R, k]` to the rows; the logits behind the last of them, float32 `[R, V]`."""
+        """Append tokens int64 `[R, k]` to the rows; the logits after the last of them, float32 `[R, V]`."""
         for part in tokens.split(1 if self.one_by_one else tokens.shape[1], dim=1):
             outputs = self._step(part, capture)
         return _last_logits(outputs, self.ids)

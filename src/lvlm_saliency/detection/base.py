@@ -67,7 +67,7 @@ class Depth:
         return inside or (self.layer(LAYERS // 2),)
 
     def hidden(self, number: int) -> int:
-        """Hidden state `number` of 32 (0: embeddings, 32: behind the final norm), scaled."""
+        """Hidden state `number` of 32 (0: embeddings, 32: after the final norm), scaled."""
         return self.count if number >= LAYERS else int(number * self.count / LAYERS + 0.5)
 
 
@@ -91,7 +91,7 @@ class Needs:
         text: hidden states at the rows P and A of the mentions, and at the last prompt token.
         image: hidden states at the picture's tokens.
         image_lens: hidden states of the picture's tokens whose lens is kept, each with the factor on its logits.
-        prompt: hidden states of the prompt's tokens behind the picture; prompt_lens: as image_lens, of these tokens.
+        prompt: hidden states of the prompt's tokens after the picture; prompt_lens: as image_lens, of these tokens.
         text_lens: whether top-1 token and entropy of every layer's lens are kept at the rows P and A.
         unembedding, embeddings: rows of the output and of the input embedding, of the answer's tokens.
         gradient: a saliency trace (a backward pass).

@@ -24,10 +24,10 @@ class CausalRisk(Trained):
     Log p and entropy of the word and of the two tokens before it; position; how often the token stood before; for each
     layer the head-averaged attention over earlier answer tokens, the one before, prompt, system and picture, and how
     far it is spread over the picture, at the state that predicts the word and at the word; entropy (of the 100 largest
-    logits) behind the word. `hidden` adds hidden states L / 2 and L at the word (as `probe`): no further pass, but more
+    logits) after the word. `hidden` adds hidden states L / 2 and L at the word (as `probe`): no further pass, but more
     to capture. `asked` adds the model's answer to a question about the object (as `self-check`): a short pass for each.
 
-    Ours. `risk` is the shipped one, which also reads saliency and the six tokens behind the word.
+    Ours. `risk` is the shipped one, which also reads saliency and the six tokens after the word.
     """
 
     name: ClassVar[str] = "causal-risk"
@@ -68,7 +68,7 @@ class CausalRisk(Trained):
 
 def looked(reading: Reading, layer: int, row: int) -> np.ndarray:
     """Of one row of head-averaged attention: log10 of its means over earlier answer tokens, the one before, the prompt
-    behind the picture, what stands before the picture, and the picture; entropy over the picture (0 to 1) and the
+    after the picture, what stands before the picture, and the picture; entropy over the picture (0 to 1) and the
     largest share there. NaN where a region is empty."""
     weights = reading.attended(layer, row).mean(axis=0)
     first = int(reading.image.min()) if len(reading.image) else 0

@@ -17,7 +17,7 @@ from lvlm_saliency.detection.reading import Reading
 @dataclass(frozen=True)
 class CGC(Detector):
     """-mean over layers [.25 L, .75 L) of the mean of the top 5 % cosines between the word's state and the picture's
-    states behind the same layer.
+    states after the same layer.
 
     The released class takes 5 patches by default; the paper's runs take 5 % (29 of 576), which is the default here.
     `count` sets a fixed number.

@@ -20,7 +20,7 @@ class GLSim(Detector):
 
     The paper reads picture and prompt at hidden state l = 32 and the word at l' = 31. mode="paper": q and v_i of state
     32, h of state 31. mode="official_code" (default: the figures are its): the local part as in the paper, but the
-    global part takes q of state 31 and h of state 32. State 32 is behind the final norm and 31 is not.
+    global part takes q of state 31 and h of state 32. State 32 is after the final norm and 31 is not.
 
     Paper: Park and Li, GLSim, NeurIPS 2025, arXiv 2508.19972; code deeplearning-wisc/glsim@9f97d5f.
     """

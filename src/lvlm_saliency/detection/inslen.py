@@ -15,7 +15,7 @@ from lvlm_saliency.detection.reading import Reading
 
 @dataclass(frozen=True)
 class InsLen(Detector):
-    """-((1 - w) local + w context), w = .4, with P = softmax(.1 W h) over the prompt's tokens behind the picture,
+    """-((1 - w) local + w context), w = .4, with P = softmax(.1 W h) over the prompt's tokens after the picture,
     states 22 of 32:
 
     local = max P[word] x mean over the top 32 (of 576) patches of cos(word's state 32, patch's state 24), patches

@@ -89,7 +89,7 @@ class States:
                 parts = [self.parts[plan.sample, "text lens", index] for index in range(1, self.depth.count + 1)]
                 text.text_top = np.stack([np.concatenate([top for top, _ in part]) for part in parts], -1)
                 text.text_entropy = np.stack([np.concatenate([entropy for _, entropy in part]) for part in parts], -1)
-            # A text without a picture, or with nothing behind it, has empty arrays, and not none.
+            # A text without a picture, or with nothing after it, has empty arrays, and not none.
             for wanted, home in ((self.needs.image, text.image_states), (self.needs.prompt, text.prompt_states)):
                 for index in wanted - set(home):
                     home[index] = np.zeros((0, width or 1), dtype=np.float32)

@@ -17,7 +17,7 @@ from lvlm_saliency.detection.reading import Reading
 
 @dataclass(frozen=True)
 class LensCosine(Fittable):
-    """-mean of the 10 (of 576, scaled) largest cosines between the picture's last hidden states, behind the final norm
+    """-mean of the 10 (of 576, scaled) largest cosines between the picture's last hidden states, after the final norm
     once, and the mean of the unembedding rows of the word's tokens.
 
     With `means` (class name to the mean of that cosine over calibration pictures) the mean of the class is subtracted;

@@ -18,7 +18,7 @@ class Lookback(Detector):
     lengths of both cancel.
 
     The paper is about text: context is the document, new what was generated. Here, mode="image", context is the picture
-    and new everything behind it (the prompt's tail, as in the released code, and the answer); mode="prompt": context is
+    and new everything after it (the prompt's tail, as in the released code, and the answer); mode="prompt": context is
     the whole prompt and new the answer, undefined at its first token. The paper fits a logistic regression on all L x H
     ratios; that is `lookback-trained`. This row is the plain mean.
 

@@ -16,7 +16,7 @@ from lvlm_saliency.detection.reading import Reading
 
 @dataclass(frozen=True)
 class LookbackTrained(Trained):
-    """Logistic regression on the L x H lookback ratios of `lookback` (picture against what is behind it).
+    """Logistic regression on the L x H lookback ratios of `lookback` (picture against what is after it).
 
     The paper averages them over a span of text; here they are of the word's token.
 

@@ -87,7 +87,7 @@ def named_freely(model: Any, processor: Any, pictures: Sequence[Any], names: Seq
 
 @torch.no_grad()
 def _behind(model: Any, inputs: Mapping[str, Any], more: Sequence[int]) -> Tensor:
-    """Log-probabilities `[1 + len(more), V]` behind a prompt and behind each of some tokens after it."""
+    """Log-probabilities `[1 + len(more), V]` after a prompt and after each of some tokens after it."""
     ids, _, kwargs = hf.prepared_alone(model, dict(inputs), 1, 1, use_cache=False)
     length = ids.shape[1]
     if more:

@@ -15,7 +15,7 @@ from lvlm_saliency.detection.reading import Reading
 
 @dataclass(frozen=True)
 class Probe(Trained):
-    """Logistic regression on hidden states L / 2 and L (behind the final norm), at the word (`where="A"`) or at the
+    """Logistic regression on hidden states L / 2 and L (after the final norm), at the word (`where="A"`) or at the
     state that predicts it ("P").
 
     Paper: like SAPLMA (Azaria and Mitchell, arXiv 2304.13734), which trains a perceptron on one layer of a statement's

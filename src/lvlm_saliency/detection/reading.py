@@ -61,7 +61,7 @@ class Reading:
         attention: layer to float32 `[H, R, n0 + T]`, post-softmax; averaged: whether heads were averaged (H = 1).
         chain: layer to float32 `[H, 2, T + 1]`: each row's attention to its own position, and to the one before.
         text: hidden state to float32 `[R, D]`; image_states: `[I, D]`; prompt_states: `[B, D]`, of the prompt's tokens
-            behind the picture, and of a thinking behind those. Index 0 is the embeddings, L the last state behind the
+            after the picture, and of a thinking after those. Index 0 is the embeddings, L the last state after the
             final norm.
         image_lens, prompt_lens: (hidden state, factor) to `LensOf`.
         text_top, text_entropy: `[R, L]`, of the lens of every layer.

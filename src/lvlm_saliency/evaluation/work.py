@@ -1,4 +1,4 @@
-"""A piece of work of a run, and what comes of a batch of it."""
+"""A work item of a run, and the result of a batch of it."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ def in_order(data: bytes) -> bytes:
     header = parse_json(data[8 : 8 + length])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % 8)  # the tensors behind it stay aligned
+    text += b" " * (-len(text) % 8)  # the tensors after it stay aligned
     return struct.pack("<Q", len(text)) + text + data[8 + length :]
 
 

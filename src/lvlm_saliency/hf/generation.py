@@ -118,7 +118,7 @@ def prefill_inputs(model, input_ids: Tensor, model_kwargs: dict, drop: int = 0) 
 
 def whole_inputs(model, inputs: Mapping, ids: Tensor) -> dict:
     """Forward inputs of one pass over the unpadded ids `[1, N]`, which begin with the prompt of `inputs`, for the
-    logits behind the last of them."""
+    logits after the last of them."""
     extra = ids.shape[1] - inputs["input_ids"].shape[1]
     per_token = {name: inputs[name] for name in PER_TOKEN if isinstance(inputs.get(name), Tensor)}
     longer = {name: torch.nn.functional.pad(x, (0, extra)) for name, x in per_token.items() if name != "position_ids"}
@@ -168,7 +168,7 @@ def advanced(model, outputs, model_kwargs: dict) -> dict:
 
 
 def _with_text_types(types: dict, new: int) -> dict:
-    """The types of tokens with those of `new` text tokens behind them. transformers repeats the last `new` types, which
+    """The types of tokens with those of `new` text tokens after them. transformers repeats the last `new` types, which
     reach back into the image, or leaves some as they are."""
     found = {k: v for k, v in types.items() if isinstance(v, Tensor)}
     return {k: torch.cat([v, v.new_zeros((*v.shape[:-1], new))], dim=-1) for k, v in found.items()}

@@ -33,7 +33,7 @@ class ICD(ContrastMethod):
             for a model that was loaded from neither. The released scripts try five, the nearest of them "You are a
             confused objects detector to provide a fuzzy overview or impression of the image."
         mode: where the instruction stands. "paper": between the picture and the question, as a prefix of the question;
-            the re-implementations do so. "official_code": before the whole prompt (behind its first token where that
+            the re-implementations do so. "official_code": before the whole prompt (after its first token where that
             only begins a text), where the released scripts for LLaVA put it instead of a system prompt; a system prompt
             that the model's template wrote stays here. The default is "paper", which means the same in every template.
     """

@@ -37,7 +37,7 @@ def after_pictures(model: Any, inputs: dict[str, Any], new: Sequence[int]) -> di
     """The same prompts with the ids `new` after the last picture, left-padded again.
 
     An id that closes the picture belongs to it where the configuration names it, or the token types count it as a part;
-    elsewhere `new` stands right behind the last image token.
+    elsewhere `new` stands right after the last image token.
 
     Raises:
         SettingError: a prompt holds no picture.

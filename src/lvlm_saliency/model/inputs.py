@@ -35,7 +35,7 @@ def build_inputs(
         chat: "auto" uses the processor's chat template when it has one; "always" insists on it; "never" takes the
             prompt as it stands, placeholders included.
         videos: as `images`, of what `open_video` returned; "<video>" (or the family's own placeholder) stands for one.
-            They come behind the pictures where the prompt places neither.
+            They come after the pictures where the prompt places neither.
 
     Returns:
         What the processor returns, as tensors, left-padded: `input_ids` int64 `[batch, n0]`, `attention_mask`,

@@ -53,7 +53,7 @@ class Regions:
 
     @property
     def padding(self) -> Tensor:
-        """bool `[batch, N]`: positions of no region, before a shorter prompt or behind a finished text."""
+        """bool `[batch, N]`: positions of no region, before a shorter prompt or after a finished text."""
         return ~(self.system | self.image | self.prompt | self.output)
 
 

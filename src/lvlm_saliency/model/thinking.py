@@ -115,7 +115,7 @@ def parts_of_ids(marks: Marks, tokenizer: Any, prompt: Sequence[int], tokens: Se
 
 
 def answers_of(parts: Sequence[Part]) -> list[tuple[int, int]]:
-    """Where a text answers, as (first token, one past the last): mostly once, behind its thinking."""
+    """Where a text answers, as (first token, one past the last): mostly once, after its thinking."""
     return [(first, end) for kind, first, end in parts if kind == ANSWER]
 
 
@@ -173,7 +173,7 @@ class Ear:
         return count
 
     def forget(self, length: int) -> None:
-        """All but the first `length` tokens were taken back."""
+        """The text was rolled back to its first `length` tokens."""
         del self.heard[length:]
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FRAMES = 8
-"""Frames that are taken of a video where nobody says how many."""
+"""The default number of frames that are sampled from a video."""
 MOST_FRAMES = 1024
 MILLISECONDS = 1000.0
 """The rate of a source whose frames do not come at one: they are then counted in milliseconds."""
@@ -73,7 +73,7 @@ class Video:
     def of(
         cls, frames: Sequence[Image.Image], rate: float | None = None, times: Sequence[float] | None = None
     ) -> Video:
-        """A video of frames that are at hand.
+        """A video of given frames.
 
         Args:
             frames: all that the model is to be shown.

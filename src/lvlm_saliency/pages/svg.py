@@ -145,7 +145,7 @@ def bars(title: str, unit: str, rows: Sequence[tuple[str, float]]) -> str:
 
 
 def _lines(name: str) -> list[str]:
-    """A name in lines of at most `LONGEST` letters, broken behind its separators where it has any."""
+    """A name in lines of at most `LONGEST` letters, broken after its separators where it has any."""
     lines = [""]
     for piece in re.findall(r"[^:,+ ]*[:,+ ]?", name):
         if lines[-1] and len(lines[-1] + piece) > LONGEST:

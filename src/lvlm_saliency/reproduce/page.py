@@ -25,7 +25,7 @@ ASKED = (
 
 @dataclass(frozen=True)
 class Result:
-    """A model's run, and what the paper reports of it (None: nothing that is at hand)."""
+    """A model's run, and the paper's figures for it (None: there are none here)."""
 
     name: str
     run: RunData

@@ -82,5 +82,5 @@ MISSING = (
 
 
 def of_type(model_type: str) -> Reported | None:
-    """What the paper reports of models of this type; None where it reports nothing that is at hand."""
+    """The paper's figures for models of this type; None where there are none here."""
     return next((one for one in MODELS if model_type in one.types), None)

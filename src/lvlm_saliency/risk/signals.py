@@ -15,7 +15,7 @@ BEFORE, AFTER = 2, 6
 """How many neighbours count: the words that led to this one (its colour, its number), and those that follow (where it
 is said to stand)."""
 AT = range(1, 2)
-"""The row of the word itself is that of the token behind it."""
+"""The row of the word itself is that of the token after it."""
 
 FREE = (
     "log-probability",

@@ -63,7 +63,7 @@ def lies(item: SceneObject, anchor: SceneObject, one: int = 0, other: int = 0) -
 
 
 def relation(item: SceneObject, anchor: SceneObject, rng: np.random.Generator) -> str | None:
-    """How the first (single) instance lies to the second, or None where nobody could tell.
+    """The position of the first (single) instance relative to the second, or None where it is not clear.
 
     On a diagonal a few pixels decide which of the two distances is the longer: there a caption says "next to" of
     neighbours and nothing of others.

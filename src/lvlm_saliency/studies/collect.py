@@ -73,7 +73,7 @@ def collect(
 def traced_batch(
     decoder: Decoder, texts: Sequence[LabelledText], methods: Sequence[Any] = (), layers: Sequence[int] | None = None
 ) -> tuple[Any, SaliencyTrace]:
-    """The inputs of some texts and their trace; shorter texts are padded behind their end."""
+    """The inputs of some texts and their trace; shorter texts are padded after their end."""
     asked = queries([text.picture() for text in texts], [text.prompt for text in texts])
     batch = decoder.chat.given_ids(asked, [text.token_ids for text in texts], methods)[0].batch
     return batch.inputs, decoder.chat.trace(batch, layers)
@@ -93,7 +93,7 @@ def _traced(decoder, batch, methods, layers, extra) -> dict[str, np.ndarray]:
     numbers, texts = zip(*batch, strict=True)
     inputs, found = traced_batch(decoder, texts, methods, layers)
     lengths = [len(text.token_ids) for text in texts]
-    keep = np.arange(max(lengths))[None] < np.array(lengths)[:, None]  # what comes behind an end is only padding
+    keep = np.arange(max(lengths))[None] < np.array(lengths)[:, None]  # what comes after an end is only padding
     arrays: dict[str, np.ndarray] = {
         "text": np.broadcast_to(np.array(numbers)[:, None], keep.shape),
         "position": np.broadcast_to(np.arange(keep.shape[1]), keep.shape),

@@ -63,7 +63,7 @@ class StudySettings:
     resamples: int = 2000
 
     def run(self, out: str | Path, benchmarks: Sequence[str], methods: Sequence[Any], **changes: Any) -> Settings:
-        """The same as settings of an evaluation; whatever is wrong with them is told by it."""
+        """The same as settings of an evaluation, which checks them."""
         shared = {f.name for f in dataclasses.fields(Settings)} & {f.name for f in dataclasses.fields(self)} - {"out"}
         values = {name: getattr(self, name) for name in shared} | changes
         return Settings(out=out, benchmarks=benchmarks, methods=methods, **values)

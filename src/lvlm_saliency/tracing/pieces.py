@@ -59,7 +59,7 @@ def text_pieces(tokenizer: Any, token_ids: Sequence[int]) -> list[str]:
 def tokenised(tokenizer: Any, text: str) -> tuple[list[int], list[str]]:
     """The ids of a text that is given as text, and the text of each, which join to it character by character.
 
-    What a tokenizer leaves out or changes (blanks, above all) goes with the token behind it. A token that completes no
+    What a tokenizer leaves out or changes (blanks, above all) goes with the token after it. A token that completes no
     character yet has the empty text, as in `text_pieces`.
 
     Raises:

@@ -115,7 +115,7 @@ def _check_answers(address: str) -> None:
     """Find out in seconds whether anybody listens there; Ray itself tries for a minute, and logs as it does.
 
     Raises:
-        SettingError: nobody does, or the address is none.
+        SettingError: nothing answers there, or it is no address.
     """
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if not colon:  # a name, such as auto, which Ray looks up on this machine

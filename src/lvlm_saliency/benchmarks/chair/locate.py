@@ -25,7 +25,7 @@ class Located:
 def locate(caption: str, synonyms: Synonyms, variant: str = "official") -> list[Located]:
     """The mentions of `find_mentions`, in its order, with their characters; a two-word name is one span.
 
-    The words are those that the official code counts. Its positions are not used: they are off behind a dropped seat
+    The words are those that the official code counts. Its positions are not used: they are off after a dropped seat
     (docs/scorers.md, quirk 4), and the spans here are of the words themselves.
     Raises `SettingError` for an unknown variant, `InputError` when the lemmatizer's data is not installed.
     """

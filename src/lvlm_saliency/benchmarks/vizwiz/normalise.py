@@ -59,7 +59,7 @@ def _table() -> dict[str, str]:
 
 
 def _marked_otherwise(table: dict[str, str]) -> dict[str, str]:
-    """VizWiz's own table: nearly every apostrophe is a back-tick, so that "dont" becomes a word that nobody wrote."""
+    """VizWiz's own table: nearly every apostrophe is a back-tick, so that "dont" becomes no proper word."""
     found = {}
     for key, word in table.items():
         keeps = key in _STRAIGHT_KEYS

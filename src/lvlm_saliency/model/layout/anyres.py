@@ -52,7 +52,7 @@ def anyres(facts: Facts, cursor: Cursor) -> None:
         canvas.resize(encoder.side, encoder.side)
         seen = encoder.grid * encoder.patch
         cursor.grid(encoder.grid, encoder.grid, canvas.picture_box(0, 0, seen, seen), "full")
-        cursor.skip(1)  # one newline token behind the whole picture
+        cursor.skip(1)  # one newline token after the whole picture
         return
     base = Canvas(facts.width, facts.height)
     base.resize(encoder.side, encoder.side)

@@ -36,7 +36,7 @@ def corner_tiles(facts: Facts, cursor: Cursor) -> None:
 
 def joined_crops(facts: Facts, cursor: Cursor) -> None:
     """Phi-4-multimodal: the crops of a canvas joined to one grid without its padding, a separator behind every row and
-    behind the grid; then the whole canvas in the same way."""
+    after the grid; then the whole canvas in the same way."""
     settings = facts.processor.image_processor
     side, patch = known_edge(settings.size, "height"), int(settings.patch_size)
     columns, rows = (math.ceil(length / side) for length in (facts.width, facts.height))

@@ -81,7 +81,7 @@ class Cursor:
         return self.positions[self.used - count : self.used]
 
     def step(self, video: Video, frames: Sequence[int], rows: int, cols: int, box: Box | None = None) -> VideoStep:
-        """The next positions are one grid over these frames; the numbers behind the last frame repeat it."""
+        """The next positions are one grid over these frames; the numbers after the last frame repeat it."""
         width, height = video.size
         seen = tuple(dict.fromkeys(min(frame, len(video.frames) - 1) for frame in frames))
         tile = ImageTile(self.take(rows * cols).reshape(rows, cols), box or whole(width, height), "full")

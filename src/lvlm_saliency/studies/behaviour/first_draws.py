@@ -64,7 +64,7 @@ def first_draws(
 ) -> Draws:
     """The table of what `gate_records.write` gave.
 
-    Refused and accepted draws are judged alike: by the object word that the drawn piece completes behind the text
+    Refused and accepted draws are judged alike: by the object word that the drawn piece completes after the text
     written so far. A name of several tokens whose first one is no word counts as other.
     """
     images = {image: number for number, image in enumerate(dict.fromkeys(row["image"] for row in rows))}

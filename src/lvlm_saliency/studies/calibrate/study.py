@@ -154,7 +154,7 @@ class Calibrate:
         return method("guard", risk=RISK, ask=mode == "both", recall_loss=self.recall_loss, words=words)
 
     def tried(self, lab: Lab, part: Part, guard: Any) -> tuple[RunData | None, str]:
-        """The guard itself on the reporting pictures, where these can be described anew."""
+        """The guard itself on the reporting pictures, where the model can generate new captions for them."""
         if part.spec is None:
             return None, ""
         here = {name: str(Path(lab.out) / getattr(guard, name)) for name in ("risk", "words")}

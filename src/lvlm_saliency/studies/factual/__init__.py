@@ -1,1 +1,1 @@
-"""Are wrong answers told by low saliency? Short questions with known answers, for models that read text."""
+"""Do wrong answers have lower saliency? Short questions with known answers, for language models."""

@@ -24,15 +24,15 @@ ARRAYS = ("number", "position", "token_ids", "logprob", "entropy", *MEASURES, "l
 
 @dataclass(frozen=True)
 class Asked:
-    """What a model wrote behind the openings of Q questions, and what a trace says of it.
+    """What a model wrote after the openings of Q questions, and what a trace says of it.
 
     Attributes:
         layers: of the model, all of them.
         position: int `[Q]`, how many tokens of its text precede the first that the model wrote (those of the opening).
-        token_ids: int `[Q, NEW_TOKENS]`, -1 behind an end.
+        token_ids: int `[Q, NEW_TOKENS]`, -1 after an end.
         logprob, entropy: float32 `[Q, NEW_TOKENS]`, nats.
         saliency, attention: float32 `[Q, NEW_TOKENS, layers, REGIONS]`, means over a region of the rows as
-            `SaliencyTrace.scores` and `attention_scores` have them; NaN behind an end.
+            `SaliencyTrace.scores` and `attention_scores` have them; NaN after an end.
     """
 
     layers: list[int]
@@ -45,7 +45,7 @@ class Asked:
 
 
 def prompt(question: Question) -> str:
-    """The question behind the examples of its kind with their answers."""
+    """The question after the examples of its kind with their answers."""
     shown = [f"Question: {one.text}\nAnswer: {one.answer}" for one in kinds()[question.kind][:SHOWN]]
     return "\n".join([*shown, f"Question: {question.text}"])
 
@@ -82,7 +82,7 @@ def _traced(chat: Chat, questions: Sequence[Question]) -> dict[str, np.ndarray]:
     found = chat.trace(chat.given_ids(queries, whole)[0].batch)
     ids, position = _answers(written), np.array([len(opening) for opening in openings])
     rows = position[:, None] + np.arange(NEW_TOKENS)
-    rows = np.minimum(rows, found.logprobs.shape[1] - 1)  # behind an end, where nothing is kept
+    rows = np.minimum(rows, found.logprobs.shape[1] - 1)  # after an end, where nothing is kept
     ended = ids < 0
 
     def own(values: torch.Tensor) -> np.ndarray:
@@ -115,7 +115,7 @@ def _ids(chat: Chat, text: str) -> list[int]:
 
 
 def _opened(chat: Chat, queries: Sequence[Query], openings: Sequence[Sequence[int]]) -> dict[str, torch.Tensor]:
-    """The inputs of the queries with the opening of each behind its prompt, left-padded."""
+    """The inputs of the queries with the opening of each after its prompt, left-padded."""
     inputs = chat.encode(queries, NEW_TOKENS + max(map(len, openings)))
     if more := set(inputs) - {"input_ids", "attention_mask"}:
         raise ModelError(f"the study of facts asks models of text, and this one also takes {', '.join(sorted(more))}")
@@ -132,7 +132,7 @@ def _opened(chat: Chat, queries: Sequence[Query], openings: Sequence[Sequence[in
 
 
 def _answers(written: Sequence[Answer]) -> np.ndarray:
-    """int `[batch, NEW_TOKENS]`: what was written, -1 behind its end."""
+    """int `[batch, NEW_TOKENS]`: what was written, -1 after its end."""
     return np.array([[*one.token_ids, *[-1] * (NEW_TOKENS - len(one.token_ids))] for one in written])
 
 

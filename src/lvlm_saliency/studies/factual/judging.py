@@ -24,7 +24,7 @@ class Judged:
 
 
 def judge(text: str, accepted: Sequence[str]) -> Judged | None:
-    """The answer in what a model wrote behind an opening; None where it wrote no word.
+    """The answer in what a model wrote after an opening; None where it wrote no word.
 
     It is right where its first words are those of an accepted answer: capitals, accents, punctuation and an article
     before it do not count, and a number up to 99 may be written in words. It begins at its first word that is no

@@ -1,4 +1,4 @@
-"""The questions: kinds of facts, each with a question, the opening of its answer, and what is accepted behind it."""
+"""The questions: kinds of facts, each with a question, the opening of its answer, and what is accepted after it."""
 
 from __future__ import annotations
 

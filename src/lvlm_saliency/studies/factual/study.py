@@ -18,7 +18,7 @@ from lvlm_saliency.studies.page import Page
 
 @dataclass(frozen=True)
 class Factual:
-    """Is a wrong answer told by the low saliency of its word? Labels are exact, the answers are public facts.
+    """Does a wrong answer show in a low saliency of its word? Labels are exact; the answers are public facts.
 
     The questions are its own: of the lab it takes the model, the folder and the seed, not labels or pictures.
 

@@ -107,7 +107,7 @@ class Latency:
         return list(found.values())
 
     def run(self, lab: Lab) -> Page:
-        """Times everything anew: a kept time would be that of another hour's machine."""
+        """Measures all times in every run: kept times would be those of another state of the machine."""
         from lvlm_saliency.studies.latency.page import page
 
         begin = _load()
