@@ -8,10 +8,12 @@ import pytest
 import torch
 from PIL import Image
 
-from lvlm_saliency import LocoRE
+from lvlm_saliency import LocoRE, load_model
+from lvlm_saliency.benchmarks.opening import open_benchmark
 from lvlm_saliency.errors import ImageError, InputError, SettingError
 from lvlm_saliency.evaluation import evaluate
 from lvlm_saliency.evaluation.decoding import Batches, Decoder, MemoryExhausted
+from lvlm_saliency.files.json_lines import as_json
 
 from .conftest import lines
 
@@ -323,3 +325,30 @@ def test_text_models_are_refused(settings):
     model, tokenizer = FAMILIES["llama"].build()
     with pytest.raises(ModelError, match="text model"):
         evaluate(settings(), model=model, processor=tokenizer)
+
+
+def test_of_a_model_that_thinks_the_answer_alone_is_scored(settings, monkeypatch):
+    """The scenes model with a template by which its first sentences are its thinking."""
+    model, processor = load_model("scenes")
+    asked = {"model": "scenes", "methods": [], "n": 4, "max_new_tokens": 60}
+    plain = evaluate(settings("plain", **asked), model=model, processor=processor)
+    field = {"thinking": {"open": "ASSISTANT:", "close": ". There"}}  # the prompt ends with the mark that opens
+    monkeypatch.setattr(processor.tokenizer, "response_template", {"fields": field}, raising=False)
+    thinks = settings("thinks", **asked)
+    scores = evaluate(thinks, model=model, processor=processor)
+    before, after = (
+        [json.loads(row) for row in lines(thinks.out.parent / name)["scenes-caption/greedy"]]
+        for name in ("plain", "thinks")
+    )
+    for whole, row in zip(before, after, strict=True):
+        thought, _, answer = whole["text"].partition(". There")
+        assert row["token_ids"] == whole["token_ids"]
+        assert (row["text"], row["thinking"]) == (answer.replace(". There", "").strip(), thought.strip())
+        assert "thinking" not in whole
+    texts = {row["index"]: row["text"] for row in after}
+    benchmark = open_benchmark("scenes-caption", n=4)
+    assert scores["benchmarks"]["scenes-caption"] != plain["benchmarks"]["scenes-caption"]
+    details = json.loads((thinks.out / "details" / "scenes-caption" / "greedy.json").read_text())
+    assert details == json.loads(as_json(benchmark.score(texts)))
+    # The same command again reads the lines that hold a thinking.
+    assert evaluate(thinks, model=model, processor=processor) == scores

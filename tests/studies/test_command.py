@@ -18,6 +18,7 @@ from zoo import FAMILIES, picture
     ("arguments", "message"),
     [
         (["separation"], "--out is missing"),
+        (["nope"], "no study 'nope'"),
         ([], "name at least one study"),
         (["separatoin", "--out", "x"], "no study 'separatoin'; did you mean 'separation'"),
         (["separation:bin=3", "--out", "x"], "separation has no setting 'bin'; did you mean 'bins'"),

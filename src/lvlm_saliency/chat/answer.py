@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from lvlm_saliency.chat.query import Query
-from lvlm_saliency.model.thinking import answers_of, marks_of, parts_of_ids
+from lvlm_saliency.model.thinking import ANSWER, THINKING, answers_of, marks_of, parts_of_ids
 from lvlm_saliency.short import shown
 from lvlm_saliency.tracing.pieces import token_texts
 from lvlm_saliency.tracing.words import candidate_texts
@@ -93,6 +93,21 @@ class Answer:
             return self.pieces
         inside = {at for first, end in answers_of(parts) for at in range(first, end)}
         return [piece if at in inside else "" for at, piece in enumerate(self.pieces)]
+
+    def said(self, processor: Any) -> tuple[str, str]:
+        """The answer, and the thinking before it (empty where there is none), without marks and special tokens.
+
+        The answer is empty where the text ended inside its thinking.
+        """
+        parts = self.parts(processor) or []
+        if not any(kind != ANSWER for kind, _, _ in parts):
+            return self.text, ""
+        pieces = self.pieces
+        found = {
+            kind: "".join("".join(pieces[first:end]) for one, first, end in parts if one == kind).strip()
+            for kind in (ANSWER, THINKING)
+        }
+        return found[ANSWER], found[THINKING]
 
     @property
     def cut(self) -> bool:

@@ -88,6 +88,9 @@ def study(names: tuple[str, ...], detectors: tuple[str, ...], listed: bool, as_j
             raise click.UsageError("--detector goes with the study detect alone: study detect --detector all")
         names = (f"detectors:names={'+'.join(detectors)}",)
     if given["out"] is None:
+        from lvlm_saliency.studies import open_studies
+
+        open_studies(list(names))  # an unknown name is the greater mistake
         raise click.UsageError("--out is missing: say where page, figures and data shall go")
     with quiet(as_json):
         pages = _run(names, given)

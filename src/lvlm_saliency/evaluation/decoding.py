@@ -132,14 +132,17 @@ class Decoder:
         }
 
     def _row(self, item: Item, answer: Answer) -> dict[str, Any]:
+        text, thinking = answer.said(self.processor)
         row = {
             "index": item.index,
             "id": item.id,
             "image": item.image,
-            "text": answer.text,
+            "text": text,
             "token_ids": answer.token_ids,
             "finish": answer.finish,
         }
+        if thinking:
+            row["thinking"] = thinking  # kept, and never scored
         if any(step.threshold is not None for step in answer.steps):
             row["rejected"] = sum(len(step.rejected) for step in answer.steps)
             row["fallbacks"] = sum(step.fallback for step in answer.steps)

@@ -26,6 +26,8 @@ def _check_written(row: Mapping[str, Any]) -> str:
     ids = row.get("token_ids")
     if not isinstance(ids, list) or not all(map(is_whole, ids)):
         return "token_ids are no whole numbers from 0"
+    if not isinstance(row.get("thinking", ""), str):
+        return "thinking is no text"
     if row.get("finish") not in ENDS:
         return f"finish is none of {', '.join(ENDS)}"
     strange = [name for name in ("rejected", "fallbacks") if not is_whole(row.get(name, 0))]
