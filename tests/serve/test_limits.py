@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import json
 import socket
@@ -173,6 +174,34 @@ def test_body_limit_and_slow_clients(chat):
             broken.settimeout(30)
             assert b"400" in broken.recv(4096).split(b"\r\n")[0]
         assert httpx.get(f"{server.url}/health").status_code == 200
+
+
+def test_clients_that_send_and_read_nothing_are_let_go(chat, pictures):
+    with running(chat, body_seconds=1.0) as server:
+        host, port = server.url.removeprefix("http://").split(":")
+        stuck = [socket.create_connection((host, int(port)), timeout=30) for _ in range(3)]
+        stuck[1].sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nX-")
+        # the third reads a whole answer, and begins another request
+        stuck[2].sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        answer = b""
+        while not answer.endswith(b"}"):
+            answer += stuck[2].recv(4096)
+        stuck[2].sendall(b"GET")
+        deaf = socket.socket()
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        deaf.connect((host, int(port)))
+        deaf.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" * 40)
+        asked = server.post(PATH, {"messages": asking(pictures[0]), "max_tokens": 100})
+        assert asked.status_code == 200, "who waits for an answer is none of these"
+        for one in stuck:
+            with contextlib.suppress(ConnectionResetError):
+                assert one.recv(4096) == b""
+            one.close()
+        end = time.monotonic() + 30
+        while server.server.server_state.connections:
+            assert time.monotonic() < end, "a connection stays open"
+            time.sleep(0.05)
+        deaf.close()
 
 
 def test_keys_open_all_but_page_and_health(chat, tmp_path, monkeypatch):

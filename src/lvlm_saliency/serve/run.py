@@ -11,6 +11,7 @@ from lvlm_saliency.chat import Chat
 from lvlm_saliency.errors import InputError
 from lvlm_saliency.risk.model import SHIPPED, RiskModel
 from lvlm_saliency.serve.app import Server
+from lvlm_saliency.serve.connections import Listener
 from lvlm_saliency.serve.logs import begin_log
 from lvlm_saliency.serve.settings import ServeSettings
 
@@ -47,7 +48,7 @@ def prepared(settings: ServeSettings, chat: Chat) -> uvicorn.Server:
         timeout_graceful_shutdown=SECONDS_TO_STOP,
         h11_max_incomplete_event_size=64 * 1024,
     )
-    return uvicorn.Server(config)
+    return Listener(config, settings.body_seconds)
 
 
 def bound(settings: ServeSettings) -> socket.socket:

@@ -33,7 +33,7 @@ class ServeSettings:
         max_pictures, max_pixels: pictures of a request, pixels of each.
         max_tokens: generated tokens of an answer.
         max_choices: answers to one request.
-        body_seconds: seconds that a client may take to send its request.
+        body_seconds: seconds that a client may take to send its request, and may read nothing of the answer.
         reports: number of explanations that are kept for their pages.
         log_content: write prompts and answers into the log.
         calibrations: folder for guards that clients calibrate; None: they may not calibrate any.
