@@ -14,7 +14,7 @@ import pytest
 from lvlm_saliency.errors import InputError, SettingError
 from lvlm_saliency.workers import Job, Pool, WorkerError, Workers
 from lvlm_saliency.workers.cluster import SETTINGS
-from lvlm_saliency.workers.pool import LOSSES
+from lvlm_saliency.workers.pool import LOSSES, span
 
 os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", SETTINGS["RAY_DEDUP_LOGS_SKIP_REGEX"])  # read as it is imported
 ray = pytest.importorskip("ray")
@@ -185,3 +185,7 @@ def test_without_ray_the_extra_is_named(monkeypatch):
     monkeypatch.setattr("lvlm_saliency.extras.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"pip install 'lvlm-saliency\[ray\]'"):
         Pool(Workers(), partial(held), introduced, Told()).__enter__()
+
+
+def test_a_batch_in_words():
+    assert [span("item 4", count) for count in (1, 3)] == ["item 4", "item 4 and the 2 after it"]

@@ -18,7 +18,7 @@ from lvlm_saliency.guard.vocabulary import open_vocabulary
 from lvlm_saliency.model import provenance
 from lvlm_saliency.risk.model import SHIPPED, RiskModel
 from lvlm_saliency.workers import Job, Pool, Workers
-from lvlm_saliency.workers.pool import Listener
+from lvlm_saliency.workers.pool import Listener, span
 
 Batch = Sequence[Item]
 
@@ -71,7 +71,7 @@ class ManyProcesses:
     def read(self, batches: Sequence[Batch]) -> Iterator[list[Annotated]]:
         """Batches go out in their order, so that what waits for an earlier one to come back is few."""
         jobs = {
-            Job(_read, (batch,), label=f"text {batch[0].index} and the {len(batch) - 1} after it"): number
+            Job(_read, (batch,), label=span(f"text {batch[0].index}", len(batch))): number
             for number, batch in enumerate(batches)
         }
         waiting: dict[int, list[Annotated]] = {}

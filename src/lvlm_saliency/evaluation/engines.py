@@ -15,7 +15,7 @@ from lvlm_saliency.evaluation.systems import System
 from lvlm_saliency.evaluation.work import Result, Work
 from lvlm_saliency.model import provenance
 from lvlm_saliency.workers import Job, Pool, Workers
-from lvlm_saliency.workers.pool import Listener
+from lvlm_saliency.workers.pool import Listener, span
 
 
 class Engine(Protocol):
@@ -67,7 +67,7 @@ class ManyProcesses:
                     _decoded,
                     (self.settings, sent[one.benchmark.name], system, batch),
                     weight=self._weight(one, len(batch)),
-                    label=f"{one.label}, item {batch[0]} and the {len(batch) - 1} after it",
+                    label=span(f"{one.label}, item {batch[0]}", len(batch)),
                 )
                 jobs[job] = one
         for job, (results, notes) in self.pool.run(list(jobs)):

@@ -72,6 +72,11 @@ class Job:
     label: str = "a job"
 
 
+def span(first: str, count: int) -> str:
+    """A batch in words, from the name of its first and how many it has."""
+    return first if count == 1 else f"{first} and the {count - 1} after it"
+
+
 STARTING = Job(Worker.begin, label="its start")
 
 
