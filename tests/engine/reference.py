@@ -65,6 +65,21 @@ def _locore(original, beta, window, space, n0):
     return attention
 
 
+@contextlib.contextmanager
+def softmax_in_its_own_precision():
+    """Eager attention takes its softmax in float32, whatever the model's dtype; the fused one in that dtype."""
+    real = torch.nn.functional.softmax
+
+    def softmax(values, dim=None, dtype=None, **more):
+        return real(values, dim=dim, dtype=values.dtype if values.dtype is torch.float64 else dtype, **more)
+
+    torch.nn.functional.softmax = softmax
+    try:
+        yield
+    finally:
+        torch.nn.functional.softmax = real
+
+
 def extended(inputs, extra):
     """Model inputs of a prompt, for the prompt and `extra` more text tokens."""
     rest = {k: v for k, v in inputs.items() if k not in ("input_ids", "attention_mask")}

@@ -137,7 +137,7 @@ ONE_BY_ONE = ("minicpmv4_6", "minicpmv4_7")
 """Families that pack the slices of a batch into one row, so that noise takes one sample at a time, and says so."""
 SEVERAL_STREAMS = ("gemma3n", "glm5_next")
 """Families whose layers hand on more than one hidden state per token."""
-ROUGH = ("gemma4",)
+ROUGH = ("gemma4", "gemma4_unified")
 """Whose small models are so sensitive that float32 alone moves their logits by 1e-2; float64 moves them by 1e-6."""
 
 

@@ -14,7 +14,8 @@ from transformers import DynamicCache, StaticCache
 import lvlm_saliency as ls
 from lvlm_saliency import hf
 from lvlm_saliency.errors import PromptError, SettingError
-from zoo import FAMILIES
+from lvlm_saliency.interventions.farsight import FarSight
+from zoo import FAMILIES, MORE
 
 from .prompt_cases import (
     FIXED,
@@ -294,3 +295,33 @@ def test_any_way_to_bring_a_prompt_into_a_block(name, length, held, where, form,
             more[hf.CACHE] = copy.deepcopy(cached(ids, held))
         got = answered(MODEL, inputs, **short, **more)
         assert torch.equal(got, want)
+
+
+@pytest.mark.parametrize("name", ["smolvlm", "qwen3_5", pytest.param("ovis2", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_padded_batch_over_a_cache_with_its_own_mask(name, inside):
+    """The cache is made of the padded prompts' beginnings, at the positions that `generate` gives them."""
+    family = {**FAMILIES, **MORE}[name]
+    model, _ = family.build()
+    inputs = dict(family.inputs(n=2))
+    ids, mask = inputs["input_ids"], inputs["attention_mask"]
+    assert not mask.all()
+    length = ids.shape[1] - 5
+    part = {k: v[:, :length] if k in ("input_ids", *hf.PER_TOKEN) else v for k, v in inputs.items()}
+    positions = (mask.cumsum(-1) - 1).clamp_min(0)[:, :length]
+
+    def cache():
+        with torch.no_grad():
+            return hf.cache_of(model(**part, position_ids=positions, use_cache=True))
+
+    method, asked = ls.LocoRE(beta=1.5), {"max_new_tokens": 6, "min_new_tokens": 6, "do_sample": False}
+    rest = {"input_ids": ids, "attention_mask": mask}
+    want = ls.generate(model, inputs, [method], **asked).sequences
+    held = None if inside else cache()
+    with method(model):
+        got = model.generate(**rest, **{hf.CACHE: cache() if inside else held}, **asked)
+    assert torch.equal(got, want)
+    assert not torch.equal(want, model.generate(**inputs, **asked)), "the method changes the text"
+    edits = FarSight(sigma=0.05, horizon=64)  # edits the prompt's rows: what is in the cache has to be read anew
+    with edits(model), pytest.raises((PromptError, SettingError)):
+        model.generate(**rest, **{hf.CACHE: cache()}, **asked)

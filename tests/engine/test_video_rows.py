@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-
 import numpy as np
 import pytest
 import torch
@@ -14,7 +12,7 @@ from zoo import FAMILIES, MORE
 from zoo.examination import CLOSE, definition, state_of
 from zoo.videos import FILMED, MORE_FILMED, filming, video
 
-from .reference import extended
+from .reference import extended, softmax_in_its_own_precision
 
 pytestmark = pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning")
 ALL = {**FAMILIES, **MORE}
@@ -32,21 +30,6 @@ def chat_of(name, dtype=torch.float32):
         pytest.importorskip(ALL[name].needs)
     model, processor = ALL[name].build() if dtype is torch.float32 else ALL[name].fresh()
     return ls.Chat(model.to(dtype), filming(processor), dtype=dtype)
-
-
-@contextlib.contextmanager
-def softmax_in_its_own_precision():
-    """Eager attention takes its softmax in float32, whatever the model's dtype; the fused one in that dtype."""
-    real = torch.nn.functional.softmax
-
-    def softmax(values, dim=None, dtype=None, **more):
-        return real(values, dim=dim, dtype=values.dtype if values.dtype is torch.float64 else dtype, **more)
-
-    torch.nn.functional.softmax = softmax
-    try:
-        yield
-    finally:
-        torch.nn.functional.softmax = real
 
 
 def moved_by_rounding(model, own, n0, given, wanted):
