@@ -20,9 +20,10 @@ from lvlm_saliency.guard.events import Moment, Tally, Watcher
 from lvlm_saliency.guard.features import Reader
 from lvlm_saliency.guard.outcome import Outcome
 from lvlm_saliency.guard.questions import Asker
-from lvlm_saliency.guard.row import Row, unwatched
+from lvlm_saliency.guard.row import Row
 from lvlm_saliency.guard.setup import set_up, spellings, tokenizer_of
 from lvlm_saliency.guard.shaping import Shaping
+from lvlm_saliency.guard.state import unwatched
 from lvlm_saliency.guard.strands import Alone, Start, Straight, Strand, Together
 from lvlm_saliency.guard.writer import Choice, Means, Writer
 from lvlm_saliency.hf import prefixes
