@@ -141,6 +141,11 @@ ROUGH = ("gemma4", "gemma4_unified")
 """Whose small models are so sensitive that float32 alone moves their logits by 1e-2; float64 moves them by 1e-6."""
 
 
+AT_THE_CUT = ("ernie4_5_vl_moe", "pai")
+"""Here one token lies at the plausibility cut itself: 4.605168 below the best with a cache, 4.605171 without; the cut
+is at 4.605170."""
+
+
 def feed_forwards(model, method):
     """The feed-forward blocks of the layers that the method may act in."""
     return [getattr(hf.decoder_layers(model)[number], "mlp", None) for number in method.layers(model)]
@@ -289,9 +294,14 @@ def test_cached_decoding_gives_what_full_recomputation_gives(family, row):
     cached = with_method(model, inputs, row.active)
     full = with_method(model, inputs, row.active, use_cache=False)
     assert torch.equal(cached.sequences, full.sequences)
-    atol, rtol = (1e-4, 1e-5) if family.name in ROUGH else (2e-3, 1e-3)
+    # in float64 an edit of attention is still made in float32
+    atol, rtol = (1e-3, 1e-5) if family.name in ROUGH else (2e-3, 1e-3)
+    apart = 0
     for a, b in zip(cached.logits, full.logits, strict=True):
-        torch.testing.assert_close(a, b, atol=atol, rtol=rtol)
+        alike = a.isinf() == b.isinf()
+        apart += int((~alike).sum())
+        torch.testing.assert_close(a[alike], b[alike], atol=atol, rtol=rtol)
+    assert apart <= int((family.name, row.name) == AT_THE_CUT)
 
 
 @pytest.mark.each_kind
