@@ -20,10 +20,12 @@ OVER = {
 
 
 def findings(measured: Measured, models: Sequence[Nested]) -> list[Finding]:
-    """The page's conclusions."""
+    """The page's conclusions; the first is the controlled one, which stands for the page elsewhere."""
+    first, *others = OVER
     return [
-        _lower(measured, "saliency: output", ""),
-        *(_lower(measured, name, EQUAL) for name in OVER),
+        _lower(measured, first, EQUAL),
+        _lower(measured, first, ""),
+        *(_lower(measured, name, EQUAL) for name in others),
         _beside_probability(measured),
         _beside_attention(measured),
         _adds(models),
@@ -32,7 +34,7 @@ def findings(measured: Measured, models: Sequence[Nested]) -> list[Finding]:
 
 def _lower(measured: Measured, name: str, held: str) -> Finding:
     found = measured.area(name, held).estimate()
-    where = " among answers of the same kind and position" if held else ""
+    where = " among answers of the same kind and position" if held else " among answers of all kinds together"
     over, verdict = OVER[name], directional(found)
     if verdict == HOLDS:
         text = f"Wrong answers have lower saliency over {over}{where}: {_area(found)}"

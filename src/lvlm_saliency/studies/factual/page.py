@@ -30,8 +30,8 @@ ASKED = (
 )
 CONTROLS = (
     "Kinds differ in how often they are answered wrongly, and in how long their openings are, and a mean over a longer "
-    "opening is lower. So an area over all questions mixes the two. All verdicts but the first are taken among answers "
-    "of the same kind whose first token stands at the same place; the other columns hold less equal."
+    "opening is lower. So an area over all questions mixes the two. All verdicts but the second are taken among "
+    "answers of the same kind whose first token stands at the same place; the other columns hold less equal."
 )
 NESTED = (
     "Logistic regressions of wrong answers, without and with saliency. The gain is how much better answers about "
