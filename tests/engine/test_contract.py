@@ -131,7 +131,7 @@ def refusal(family, row):
     return None
 
 
-SEEN_ELSEWHERE = ("phi4_multimodal", "deepseek_ocr2", "step3p7")
+SEEN_ELSEWHERE = ("phi4_multimodal", "step3p7")
 """Families that see their pictures, or a part of them, under another name than `pixel_values`: noise would miss it."""
 ONE_BY_ONE = ("minicpmv4_6", "minicpmv4_7")
 """Families that pack the slices of a batch into one row, so that noise takes one sample at a time, and says so."""

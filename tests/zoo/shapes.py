@@ -38,7 +38,10 @@ def _mistral(model: str, text: str, **more: Any) -> tuple[Any, Any]:
     processor = t.PixtralProcessor(
         images, tokenizer, patch_size=8, spatial_merge_size=2, chat_template=chat("[IMG]", "{{ bos_token }}")
     )
-    return getattr(t, model + "ForConditionalGeneration")(config), processor
+    made = getattr(t, model + "ForConditionalGeneration")(config)
+    # Written by the model itself, it counts as part of the picture where there is no cache, and as text with one.
+    made.generation_config.suppress_tokens = [config.image_token_index]
+    return made, processor
 
 
 def phi4_multimodal() -> tuple[Any, Any]:
