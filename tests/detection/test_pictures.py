@@ -10,8 +10,8 @@ import pytest
 import torch
 
 import lvlm_saliency as ls
+from detection.full_reading import VOCABULARY, WORD, full, made
 from detection.made import lens
-from detection.test_scores import VOCABULARY, WORD, full, made
 from lvlm_saliency.detection.causal_risk import looked
 from lvlm_saliency.detection.mention import every_word
 from lvlm_saliency.detection.passes import denials

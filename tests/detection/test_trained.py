@@ -10,8 +10,8 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 import lvlm_saliency as ls
+from detection.full_reading import WORD, full
 from detection.made import reference
-from detection.test_scores import WORD, full
 from lvlm_saliency.detection.base import Depth
 from lvlm_saliency.detection.dhcp import pooled
 from lvlm_saliency.detection.fitted import Cases, perceptron
