@@ -99,6 +99,11 @@ def test_ratios_as_people_say_them(ratio, shown):
     assert percent(ratio) == shown
 
 
+def test_an_interval_is_written_as_its_figure():
+    assert [percent(end, 2.5) for end in (1.89, 2.9)] == ["×1.9", "×2.9"]
+    assert [percent(end, 1.9) for end in (1.5, 2.1)] == ["+50 %", "+110 %"]
+
+
 def test_all_stands_for_every_registered_method():
     labels = [one.label for one in Latency().systems(0)]
     assert set(methods()) < set(labels)

@@ -94,11 +94,12 @@ def _below(claim: str, timed: Paired, limit: float, note: str) -> Finding:
     return Finding(verdict, f"{claim} over plain generation of the same length: {_shown(timed)}{note}.")
 
 
-def percent(ratio: float) -> str:
-    """A ratio as what it adds; factors from 2 on stay factors."""
+def percent(ratio: float, beside: float | None = None) -> str:
+    """A ratio as what it adds; factors from 2 on stay factors. An end of an interval is written as the figure `beside`
+    which it stands."""
     if math.isnan(ratio):
         return "–"
-    if ratio >= 2:
+    if (ratio if beside is None else beside) >= 2:
         return f"×{ratio:.1f}"
     added = round(100 * (ratio - 1))
     return f"{added:+d} %".replace("-", "−") if added else "0 %"
@@ -109,14 +110,15 @@ def _shown(timed: Paired) -> str:
     pairs = len(timed.own)
     if math.isnan(low):
         return f"{percent(timed.median)} (n = {pairs} pairs, too few for an interval)"
-    return f"{percent(timed.median)} [{percent(low)}, {percent(high)}] (n = {pairs} pairs)"
+    return f"{percent(timed.median)} [{percent(low, timed.median)}, {percent(high, timed.median)}] (n = {pairs} pairs)"
 
 
 def _table(rows: Sequence[Row], cuda: bool) -> Table:
     lines = []
     for row in rows:
         one = row.record()
-        interval = "" if math.isnan(one["low"]) else f"[{percent(one['low'])}, {percent(one['high'])}]"
+        ends = (percent(one[end], one["ratio"]) for end in ("low", "high"))
+        interval = "" if math.isnan(one["low"]) else f"[{', '.join(ends)}]"
         cells = [
             Cell(row.label),
             Cell({"sample": "sampled"}.get(row.against, row.against)),
