@@ -13,8 +13,9 @@ from lvlm_saliency.studies.page import CANNOT_TELL, FAILS, HOLDS, Cell, Finding,
 from lvlm_saliency.studies.verdicts import directional
 
 CLAIM = (
-    "scaling the saliency of confident correct tokens by r makes the text that follows hallucinate: CHAIR_s 35.6, "
-    "37.9, 42.1, 47.8, 56.0 for r = 1, .8, .6, .4, .2 (LLaVA-1.5), and POPE F1 falls from 87.0 to 83.0. How the "
+    "scaling the saliency of confident correct tokens by r makes the text that follows hallucinate: CHAIR_s "
+    f"{', '.join(f'{100 * share:.1f}' for share in PAPER.values())} for r = "
+    f"{', '.join(f'{r:g}'.removeprefix('0') for r in PAPER)} (LLaVA-1.5), and POPE F1 falls from 87.0 to 83.0. How the "
     "saliency was scaled is left open."
 )
 QUARTER = (PAPER[0.2] - PAPER[1.0]) / 4

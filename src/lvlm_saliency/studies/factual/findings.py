@@ -8,10 +8,8 @@ from lvlm_saliency.stats.clusters import Estimate
 from lvlm_saliency.studies.factual.measures import EQUAL, Measured
 from lvlm_saliency.studies.nested import Nested
 from lvlm_saliency.studies.page import CANNOT_TELL, FAILS, HOLDS, Finding
-from lvlm_saliency.studies.verdicts import MARGIN, directional
+from lvlm_saliency.studies.verdicts import MARGIN, directional, low_adds
 
-TRIFLE = 0.01
-"""A gain below this share of the base's log-loss is too little to matter."""
 OVER = {
     "saliency: output": "earlier output (the opening of the answer)",
     "saliency: previous": "the previous token, the paper's own score",
@@ -93,34 +91,23 @@ def _adds(models: Sequence[Nested]) -> Finding:
         return Finding(CANNOT_TELL, "Too few subjects with wrong answers to test what saliency adds to probability.")
     paper = next(one for one in asked if one.added == "saliency: output")
     most = next(one for one in asked if one.added.startswith("saliency: all"))
-    verdict = directional(paper.gain, 0.0, TRIFLE * paper.loss)
     gain = f"{paper.gain.value:+.4f} [{paper.gain.low:.4f}, {paper.gain.high:.4f}] nats per answer of {paper.loss:.3f}"
-    if verdict == HOLDS and paper.sign > 0:
-        verdict = FAILS
-        text = (
-            "Beside log-probability, entropy, position and kind, high and not low saliency over the output goes with "
-            f"wrong answers, and it helps on unseen subjects (gain {gain})."
-        )
-    elif verdict == HOLDS:
-        text = (
-            "Low saliency over the output adds to log-probability, entropy, position and kind on unseen subjects "
-            f"(gain {gain})."
-        )
-    elif verdict == FAILS:
-        text = (
-            "Saliency over the output adds nothing that matters to log-probability, entropy, position and kind "
-            f"(gain {gain})."
-        )
-    else:
-        text = (
-            "Whether saliency over the output adds to log-probability, entropy, position and kind stays open "
-            f"(gain {gain})."
-        )
+    base = "log-probability, entropy, position and kind"
+    verdict, text = low_adds(
+        paper,
+        low=f"Low saliency over the output adds to {base} on unseen subjects",
+        high=(
+            f"Beside {base}, high and not low saliency over the output goes with wrong answers, and it helps on unseen "
+            "subjects"
+        ),
+        nothing=f"Saliency over the output adds nothing that matters to {base}",
+        unclear=f"Whether saliency over the output adds to {base} stays open",
+    )
     more = (
         f" Saliency over all regions gains {most.gain.value:+.4f} [{most.gain.low:.4f}, {most.gain.high:.4f}] and "
         f"moves the area from {most.base_auroc.value:.3f} to {most.auroc.value:.3f}."
     )
-    return Finding(verdict, text + more)
+    return Finding(verdict, f"{text} (gain {gain}).{more}")
 
 
 def _area(found: Estimate) -> str:

@@ -10,10 +10,11 @@ import numpy as np
 
 from lvlm_saliency.stats import clusters as stats
 from lvlm_saliency.studies import nested
-from lvlm_saliency.studies.areas import Areas, Draws
+from lvlm_saliency.studies.areas import Areas
 from lvlm_saliency.studies.factual.answers import Answers
 from lvlm_saliency.studies.factual.asking import REGIONS
 from lvlm_saliency.studies.scores import Score
+from lvlm_saliency.studies.tested import Tested
 from lvlm_saliency.studies.tokens import MEASURES
 
 EQUAL = "same kind and position"
@@ -21,8 +22,8 @@ EQUAL = "same kind and position"
 
 
 @dataclass
-class Measured:
-    """Answers, ready to be asked. asked: number of areas that were tested."""
+class Measured(Tested):
+    """Answers, ready to be asked."""
 
     answers: Answers
     resamples: int
@@ -30,10 +31,7 @@ class Measured:
     asked: int = field(default=0)
 
     def __post_init__(self) -> None:
-        self.y = self.answers.wrong
-        self.resampler = stats.Resampler(self.answers.subject, self.resamples, self.seed)
-        self._areas = Areas(self.y, self.resampler)
-        self._known: dict[tuple[str, str], Draws] = {}
+        self._test(self.answers.wrong, self.answers.subject, self.resamples, self.seed)
 
     @cached_property
     def scores(self) -> list[Score]:
@@ -51,19 +49,6 @@ class Measured:
             "like probability": probable,
             "same kind, like probability": kind * 10 + probable,
         }
-
-    def area(self, name: str, held: str = "") -> Draws:
-        """Area of a score for wrong answers, among answers that are equal in `held`."""
-        if (name, held) not in self._known:
-            self.asked += 1
-            score = next(score for score in self.scores if score.name == name)
-            self._known[name, held] = self._areas.auroc(score.risk, self.strata.get(held))
-        return self._known[name, held]
-
-    def compared(self, held: str) -> int:
-        """Wrong answers that have a right one to be compared with."""
-        groups = self.strata[held]
-        return int(np.isin(groups[self.y], groups[~self.y]).sum())
 
     def controls(self) -> list[dict[str, Any]]:
         """Means of right and wrong answers, and areas at large and among answers that are equal in something."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from lvlm_saliency.studies.factual import language, order, places, science
+from lvlm_saliency.studies.factual import books, language, order, places, science
 
 SHOWN = 3
 """Questions of each kind, its first, which stand answered in the prompts of that kind and are not asked."""
@@ -79,7 +79,7 @@ def _patterns() -> dict[str, tuple[str, str, Rows]]:
         "opposite": ("What is the opposite of {}?", "The opposite of {} is", _lines(language.OPPOSITES)),
         "plural": ("What is the plural of {}?", "The plural of {} is", _lines(language.PLURALS)),
         "past tense": ("What is the past tense of {}?", "The past tense of {} is", _lines(language.PASTS)),
-        "author": ("Who wrote {}?", "The author of {} is", _lines(language.BOOKS)),
+        "author": ("Who wrote {}?", "The author of {} is", _lines(books.BOOKS)),
         "first letter": ("With which letter does the word {} begin?", "The word {} begins with the letter",
                          [(word, word[0]) for word in language.SPELLED.replace("\n", " ").replace(",", " ").split()]),
         "order": ("What is the {}?", "The {} is", order.neighbours()),

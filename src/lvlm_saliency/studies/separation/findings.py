@@ -10,13 +10,11 @@ from lvlm_saliency.studies.page import CANNOT_TELL, FAILS, HOLDS, Finding
 from lvlm_saliency.studies.separation.bins import LEAST, Binned
 from lvlm_saliency.studies.separation.measures import Measured
 from lvlm_saliency.studies.separation.words import SCORED
-from lvlm_saliency.studies.verdicts import absent, directional
+from lvlm_saliency.studies.verdicts import absent, directional, low_adds
 
 CLAIMS = 6
 MONOTONE = -0.8
 """The smallest absolute rank correlation of bin and rate that counts as monotone."""
-TRIFLE = 0.01
-"""A gain below this share of the base's log-loss counts as negligible."""
 
 
 def findings(first: Measured, bins: Mapping[str, Binned], models: Sequence[Nested], width: int) -> list[Finding]:
@@ -124,26 +122,23 @@ def _adds(models: Sequence[Nested]) -> Finding:
     paper, regions = (
         next(o for o in asked if o.added == name) for name in ("saliency: output", "saliency: all 4 regions")
     )
-    verdict = directional(paper.gain, 0.0, TRIFLE * paper.loss)
     gain = f"{paper.gain.value:+.4f} [{paper.gain.low:.4f}, {paper.gain.high:.4f}] nats per word of {paper.loss:.3f}"
     more = (
         f" Saliency over all four regions, the image among them, gains {regions.gain.value:+.4f} "
         f"[{regions.gain.low:.4f}, {regions.gain.high:.4f}] and moves the area from {regions.base_auroc.value:.3f} to "
         f"{regions.auroc.value:.3f}."
     )
-    if verdict == HOLDS and paper.sign > 0:
-        verdict = FAILS
-        text = (
+    verdict, text = low_adds(
+        paper,
+        low="Low saliency over the output adds to log-probability and confounders on unseen pictures",
+        high=(
             "Beyond what log-probability says, high and not low saliency over the output goes with hallucination at "
-            f"equal probability and position, and it helps on unseen pictures (gain {gain})."
-        )
-    elif verdict == HOLDS:
-        text = f"Low saliency over the output adds to log-probability and confounders on unseen pictures (gain {gain})."
-    elif verdict == FAILS:
-        text = f"Saliency over the output adds nothing that matters to log-probability and confounders (gain {gain})."
-    else:
-        text = f"Whether saliency over the output adds to log-probability and confounders stays open (gain {gain})."
-    return Finding(verdict, text + more)
+            "equal probability and position, and it helps on unseen pictures"
+        ),
+        nothing="Saliency over the output adds nothing that matters to log-probability and confounders",
+        unclear="Whether saliency over the output adds to log-probability and confounders stays open",
+    )
+    return Finding(verdict, f"{text} (gain {gain}).{more}")
 
 
 def _changed(first: Measured, found: Sequence[Finding]) -> int:

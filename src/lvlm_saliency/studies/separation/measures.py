@@ -10,17 +10,17 @@ import numpy as np
 
 from lvlm_saliency.stats import clusters as stats
 from lvlm_saliency.studies import nested
-from lvlm_saliency.studies.areas import Areas, Draws
 from lvlm_saliency.studies.scores import Score
 from lvlm_saliency.studies.separation.bins import Binned, binned, spearman, standardised_difference
 from lvlm_saliency.studies.separation.words import SCORED, frequency, scores, strata
+from lvlm_saliency.studies.tested import Tested
 from lvlm_saliency.studies.tokens import MEASURES, TokenTable, layer_groups
 
 BINS = {"deciles": 10, "quartiles": 4}
 
 
 @dataclass
-class Measured:
+class Measured(Tested):
     """Object words of one kind (first mentions, repeated ones, all), and what is measured of them.
 
     Attributes:
@@ -33,13 +33,9 @@ class Measured:
     resamples: int
     seed: int
     asked: int = field(default=0)
-    """Number of areas that were tested, for the correction for multiple comparisons."""
 
     def __post_init__(self) -> None:
-        self.y = self.table.hallucinated
-        self.resampler = stats.Resampler(self.table.group, self.resamples, self.seed)
-        self._areas = Areas(self.y, self.resampler)
-        self._known: dict[tuple[str, str], Draws] = {}
+        self._test(self.table.hallucinated, self.table.group, self.resamples, self.seed)
 
     @cached_property
     def scores(self) -> list[Score]:
@@ -48,21 +44,6 @@ class Measured:
     @cached_property
     def strata(self) -> dict[str, np.ndarray]:
         return strata(self.table, self.everything)
-
-    def score(self, name: str) -> Score:
-        return next(score for score in self.scores if score.name == name)
-
-    def area(self, name: str, held: str = "") -> Draws:
-        """Area of a score for hallucinated words, among words that are equal in `held`."""
-        if (name, held) not in self._known:
-            self.asked += 1
-            self._known[name, held] = self._areas.auroc(self.score(name).risk, self.strata.get(held))
-        return self._known[name, held]
-
-    def compared(self, held: str) -> int:
-        """Hallucinated words that have a correct one to be compared with."""
-        groups = self.strata[held]
-        return int(np.isin(groups[self.y], groups[~self.y]).sum())
 
     def means(self) -> list[dict[str, Any]]:
         """Mean and deviation of each score for either kind of word, and how well it tells them apart."""
