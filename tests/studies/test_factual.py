@@ -302,6 +302,21 @@ def test_all_leaves_it_out():
     assert [one.name for one in open_studies(["factual:per_kind=3"])] == ["factual"]
 
 
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ([], "the model that ships knows nothing"),
+        (["--model", "nowhere/x", "--n", "20"], "leave --n out"),
+        (["--model", "nowhere/x", "--max-new-tokens", "9"], "leave --max-new-tokens out"),
+        (["--model", "nowhere/x", "--labels", "chair"], "leave --labels out"),
+    ],
+)
+def test_what_would_change_nothing_is_refused_before_a_model_is_loaded(tmp_path, capsys, more, said):
+    assert main(["study", "factual", *more, "--out", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert said in error.splitlines()[-1]
+
+
 def test_a_model_that_knows_nothing_is_no_study(tmp_path, capsys):
     model, tokenizer = FAMILIES["llama"].build()
     model.save_pretrained(tmp_path / "tiny")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 from lvlm_saliency.chat import Chat
@@ -14,6 +14,9 @@ from lvlm_saliency.studies.factual.measures import Measured
 from lvlm_saliency.studies.factual.page import page
 from lvlm_saliency.studies.factual.questions import SHOWN, Question, kinds
 from lvlm_saliency.studies.page import Page
+
+UNUSED = ("labels", "n", "max_new_tokens", "images", "data")
+"""Settings of a lab that would change nothing here."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,12 @@ class Factual:
         return [one for own in kinds().values() for one in own[SHOWN:last]]
 
     def run(self, lab: Any) -> Page:
+        """Ask, and measure.
+
+        Raises:
+            SettingError: the model that ships, which knows drawn scenes only; a setting of pictures or labels.
+        """
+        _check(lab.settings)
         questions = self.questions()
         chat = Chat(lab.model, lab.processor)
         shown = [[prompt(one), one.opening] for one in questions]
@@ -74,3 +83,14 @@ class Factual:
                 f"of {len(questions)} questions this model answers {right} right and {wrong} wrong: too few to compare"
             )
         return page(Measured(answers, resamples, seed), len(questions), setup)
+
+
+def _check(settings: Any) -> None:
+    if settings.model == "scenes":
+        raise SettingError("factual asks about the world, of which the model that ships knows nothing: give --model")
+    for one in fields(settings):
+        if one.name in UNUSED and getattr(settings, one.name) != one.default:
+            raise SettingError(
+                f"factual asks its own questions: leave --{one.name.replace('_', '-')} out "
+                "(factual:per_kind=20 asks 20 of each kind)"
+            )
