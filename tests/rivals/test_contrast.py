@@ -19,10 +19,10 @@ from lvlm_saliency.interventions.causalmm import CausalMM
 from lvlm_saliency.interventions.dola import DoLa
 from lvlm_saliency.interventions.icd import ICD
 from lvlm_saliency.interventions.pai import PAI
-from lvlm_saliency.interventions.prompts import after_pictures, at_the_front, without_pictures
+from lvlm_saliency.interventions.prompts import after_pictures, at_the_front, closing_marks, without_pictures
 from lvlm_saliency.interventions.vcd import VCD
 from lvlm_saliency.model.regions import placeholder_ids
-from zoo import FAMILIES
+from zoo import FAMILIES, MORE
 
 METHODS = {
     "vcd": VCD(alpha=0.7, beta=0.01, seed=3),
@@ -274,7 +274,7 @@ def test_prompts_without_pictures_and_with_an_instruction(family):
     special = torch.tensor(sorted({*family.tokenizer.added_tokens_decoder, *family.tokenizer.all_special_ids}))
     pictures = torch.tensor(placeholder_ids(model))
     bare = without_pictures(model, inputs)
-    told = after_pictures(model, inputs, new)
+    told = after_pictures(model, inputs, new, closing_marks(model, family.tokenizer))
     for row in range(3):
         given = inputs["input_ids"][row][inputs["attention_mask"][row].bool()]
         text = bare["input_ids"][row][bare["attention_mask"][row].bool()]
@@ -303,3 +303,62 @@ def test_prompts_without_pictures_and_with_an_instruction(family):
             for made in (told, first):
                 assert made[name].sum() == inputs[name].sum()
                 assert made[name].shape == made["input_ids"].shape
+
+
+NAMED_BY_THE_TOKENIZER = {
+    "internvl": "</img>",
+    "idefics3": "<fake_token_around_image>",
+    "smolvlm": "<fake_token_around_image>",
+    "hunyuan_vl": "<|im_stop|>",
+    "exaone4_5": "<|vision_end|>",
+    "minimax_m3_vl": "]<]end of image[>[",
+    "muse_glimmer": "<|image_end|>",
+    "mistral3": "[IMG_END]",
+    "mistral_large4": "[IMG_END]",
+    "aya_vision": "<|END_OF_IMG|>",
+    "cohere2_vision": "<|IMG_LINE_BREAK|><|END_OF_IMG|>",
+    "step3p7": "<im_end>",
+    "lfm2_vl": "<|image_end|>",
+    "minicpmv4_6": "</slice>",
+    "minicpmv4_7": "</slice>",
+}
+"""What stands behind a picture, where the configuration does not say so."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name if name in FAMILIES else pytest.param(name, marks=pytest.mark.slow) for name in NAMED_BY_THE_TOKENIZER],
+)
+def test_an_instruction_stands_behind_a_mark_that_only_the_tokenizer_knows(name, monkeypatch):
+    family = {**FAMILIES, **MORE}[name]
+    if family.needs:
+        pytest.importorskip(family.needs)
+    model, _ = family.build()
+    inputs, tokenizer = dict(family.inputs(n=2)), family.tokenizer
+    pictures = torch.tensor(placeholder_ids(model))
+    new = tokenizer.convert_tokens_to_ids([";", "<", "="])
+    for instruction, added in ((new, new), (";;", tokenizer(";;", add_special_tokens=False)["input_ids"])):
+        (branch,) = ICD(instruction=instruction).contrast_branches(model, inputs, [0, 1])
+        for row in range(2):
+            given = inputs["input_ids"][row][inputs["attention_mask"][row].bool()].tolist()
+            longer = branch.inputs["input_ids"][row][branch.inputs["attention_mask"][row].bool()]
+            behind = int(torch.isin(longer, pictures).nonzero().max()) + 1
+            longer = longer.tolist()
+            at = next(n for n in range(behind, len(longer)) if longer[n : n + len(added)] == added)
+            assert tokenizer.decode(longer[behind:at]) == NAMED_BY_THE_TOKENIZER[name]
+            assert longer[:at] + longer[at + len(added) :] == given
+    monkeypatch.setattr(model.config, "name_or_path", "no/such-folder")
+    with pytest.raises(SettingError, match=r"no tokenizer is found .*: it tells what closes a picture"):
+        ICD(instruction=new).contrast_branches(model, inputs, [0, 1])
+    ICD(instruction=new, mode="official_code").contrast_branches(model, inputs, [0, 1])
+
+
+def test_only_marks_that_stand_there_are_passed():
+    """The end of a turn right after the picture is none of its marks, and a mark further on does not count."""
+    family = FAMILIES["internvl"]
+    model, _ = family.build()
+    tokenizer = family.tokenizer
+    picture, end, turn, word, new = tokenizer.convert_tokens_to_ids(["<IMG_CONTEXT>", "</img>", "<|im_end|>", "a", ";"])
+    for ids, place in (([picture, turn, end, word], 1), ([picture, end, end, turn], 3), ([word, picture], 2)):
+        told = after_pictures(model, {"input_ids": torch.tensor([ids])}, [new], closing_marks(model, tokenizer))
+        assert told["input_ids"][0].tolist() == [*ids[:place], new, *ids[place:]]

@@ -15,7 +15,8 @@ from lvlm_saliency.interventions.noise import noised, rows_of_samples, schedule
 from lvlm_saliency.model import families
 from lvlm_saliency.model.pictures import _samples, tile_owners
 from lvlm_saliency.model.placeholders import Part
-from zoo import FAMILIES
+from zoo import FAMILIES, MORE
+from zoo.family import picture
 
 TABLE = {0: (1.0, 0.0047), 100: (0.9983, 0.0584), 500: (0.8630, 0.5052), 700: (0.593, 0.805), 999: (0.2850, 0.9585)}
 
@@ -221,3 +222,22 @@ def test_pictures_that_lie_elsewhere_too_are_not_noised_by_half():
     with pytest.raises(SettingError, match="also sees pixel_values_local"):
         whole_pictures("VCD", inputs)
     assert whole_pictures("VCD", {"pixel_values": inputs["pixel_values"]}).shape == (1, 3, 4, 4)
+
+
+@pytest.mark.slow
+def test_the_crops_of_deepseek_ocr2_are_not_left_unnoised():
+    """It sees the whole picture and crops of it under two names; without crops, VCD runs."""
+    family = MORE["deepseek_ocr2"]
+    if family.needs:
+        pytest.importorskip(family.needs)
+    model, processor = family.build()
+    method, settings = ls.VCD(seed=0), {"max_new_tokens": 3, "min_new_tokens": 3, "do_sample": False}
+    asked = {"text": family.prompts(1)[0], "return_tensors": "pt", "add_special_tokens": False}
+    crops = processor(images=[picture(0, (400, 200))], **asked)
+    assert crops["pixel_values_local"].numel()
+    with pytest.raises(SettingError, match="noise changes pixel_values, and this model also sees pixel_values_local"):
+        ls.generate(model, crops, [method], **settings)
+    whole = processor(images=[picture(0, (100, 100))], **asked)
+    made = ls.generate(model, whole, [method], **settings, output_logits=True)
+    plain = ls.generate(model, whole, **settings, output_logits=True)
+    assert not torch.equal(made.logits[0], plain.logits[0]), "the noise changes what is seen"

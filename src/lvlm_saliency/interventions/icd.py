@@ -32,10 +32,11 @@ class ICD(ContrastMethod):
         instruction: the text, encoded by the tokenizer that belongs to the model's name or folder; or its token ids,
             for a model that was loaded from neither. The released scripts try five, the nearest of them "You are a
             confused objects detector to provide a fuzzy overview or impression of the image."
-        mode: where the instruction stands. "paper": between the picture and the question, as a prefix of the question;
-            the re-implementations do so. "official_code": before the whole prompt (after its first token where that
-            only begins a text), where the released scripts for LLaVA put it instead of a system prompt; a system prompt
-            that the model's template wrote stays here. The default is "paper", which means the same in every template.
+        mode: where the instruction stands. "paper": behind the picture and the marks that close it, before what the
+            template writes between picture and question; the re-implementations make it a prefix of the question.
+            "official_code": before the whole prompt (after its first token where that only begins a text), where the
+            released scripts for LLaVA put it instead of a system prompt; a system prompt that the model's template
+            wrote stays here. The default is "paper", which means the same in every template.
     """
 
     name: ClassVar[str] = "icd"
@@ -68,24 +69,19 @@ class ICD(ContrastMethod):
     def contrast_branches(self, model: Any, inputs: dict[str, Any], numbers: Sequence[int]) -> list[ContrastBranch]:
         """The same picture and question with the instruction."""
         from lvlm_saliency.decoding.contrast import ContrastBranch
-        from lvlm_saliency.interventions.prompts import after_pictures, at_the_front
+        from lvlm_saliency.interventions.prompts import after_pictures, at_the_front, closing_marks
+        from lvlm_saliency.model import families
 
-        ids = self._ids(model) if isinstance(self.instruction, str) else list(self.instruction)
-        told = at_the_front if self.mode == "official_code" else after_pictures
-        return [ContrastBranch(told(model, inputs, ids))]
-
-    def _ids(self, model: Any) -> list[int]:
-        from transformers import AutoTokenizer
-
-        source = model.config.name_or_path
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(source)
-        except (OSError, ValueError) as error:
-            raise SettingError(
-                f"icd: no tokenizer is found for the model's name {source!r}: pass instruction as token ids"
-            ) from error
-        ids: list[int] = tokenizer(self.instruction, add_special_tokens=False)["input_ids"]
-        return ids
+        front, written = self.mode == "official_code", isinstance(self.instruction, str)
+        marked = not front and bool(families.presets(model.config.model_type).closing)
+        tokenizer = _tokenizer(model, marked) if written or marked else None
+        if isinstance(self.instruction, str):
+            ids = tokenizer(self.instruction, add_special_tokens=False)["input_ids"]
+        else:
+            ids = list(self.instruction)
+        if front:
+            return [ContrastBranch(at_the_front(model, inputs, ids))]
+        return [ContrastBranch(after_pictures(model, inputs, ids, closing_marks(model, tokenizer) if marked else ()))]
 
     def combine(self, logits: Tensor, others: list[Tensor]) -> Tensor:
         """float32 `[B, V]` of the logits without the instruction and, where alpha > 0, with it."""
@@ -93,3 +89,26 @@ class ICD(ContrastMethod):
 
         contrast = logits if not others else (1 + self.alpha) * logits - self.alpha * others[0]
         return constrained(contrast, logits, self.beta)
+
+
+def _tokenizer(model: Any, marked: bool) -> Any:
+    """The tokenizer that belongs to the model's name or folder.
+
+    Args:
+        model: the model.
+        marked: the tokenizer must also tell which mark closes a picture.
+
+    Raises:
+        SettingError: there is none.
+    """
+    from transformers import AutoTokenizer
+
+    source = model.config.name_or_path
+    try:
+        return AutoTokenizer.from_pretrained(source)
+    except (OSError, ValueError) as error:
+        instead = "pass instruction as token ids"
+        if marked:
+            marks = "it tells what closes a picture: load the model from its folder, or set mode='official_code'"
+            instead = f"{marks} and {instead}"
+        raise SettingError(f"icd: no tokenizer is found for the model's name {source!r}: {instead}") from error

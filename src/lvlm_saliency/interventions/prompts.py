@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lvlm_saliency import hf
 from lvlm_saliency.errors import SettingError
+from lvlm_saliency.model import families
 from lvlm_saliency.model.regions import padding_id, placeholder_ids
 
 _MARKERS = (
@@ -33,11 +34,19 @@ def without_pictures(model: Any, inputs: dict[str, Any]) -> dict[str, Any]:
     return _gathered(model, {"input_ids": ids}, rows)
 
 
-def after_pictures(model: Any, inputs: dict[str, Any], new: Sequence[int]) -> dict[str, Any]:
+def after_pictures(
+    model: Any, inputs: dict[str, Any], new: Sequence[int], closing: Sequence[Sequence[int]] = ()
+) -> dict[str, Any]:
     """The same prompts with the ids `new` after the last picture, left-padded again.
 
-    An id that closes the picture belongs to it where the configuration names it, or the token types count it as a part;
-    elsewhere `new` stands right after the last image token.
+    A mark that closes the picture belongs to it where the configuration names its id, the token types count it as a
+    part, or its ids are in `closing`; elsewhere `new` stands right after the last image token.
+
+    Args:
+        model: the model.
+        inputs: as the processor made them.
+        new: what is inserted.
+        closing: ids of each mark that may close a picture (`closing_marks`).
 
     Raises:
         SettingError: a prompt holds no picture.
@@ -52,7 +61,23 @@ def after_pictures(model: Any, inputs: dict[str, Any], new: Sequence[int]) -> di
         while place < len(row) and row[place]:
             place += 1
         places.append(place)
+    if closing:
+        places = [_behind(closing, row, place) for row, place in zip(ids.tolist(), places, strict=True)]
     return _with_new(model, inputs, new, places)
+
+
+def closing_marks(model: Any, tokenizer: Any) -> list[list[int]]:
+    """The ids of each mark that may close a picture of this family, where its configuration does not name them."""
+    names = families.presets(model.config.model_type).closing
+    texts = [getattr(tokenizer, name, None) or name for name in names]
+    return [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
+
+
+def _behind(marks: Sequence[Sequence[int]], ids: Sequence[int], place: int) -> int:
+    """The place after all marks that stand there."""
+    while found := next((mark for mark in marks if list(mark) == list(ids[place : place + len(mark)])), None):
+        place += len(found)
+    return place
 
 
 def at_the_front(model: Any, inputs: dict[str, Any], new: Sequence[int]) -> dict[str, Any]:

@@ -61,6 +61,12 @@ class FamilyInfo:
         """Whether a small model of the family goes through every test."""
         return not self.refused and not self.no_grid if self.tiny is None else self.tiny
 
+    @property
+    def closing(self) -> tuple[str, ...]:
+        """What closes a picture after its last image token, where the model's configuration does not name it: names of
+        the tokenizer's attributes, or the texts themselves."""
+        return _CLOSING.get(self.model_type, ())
+
     def target_layers(self, layers: Sequence[int]) -> list[int]:
         """The preset's choice among the decoder's attention `layers` (ascending); never empty unless `layers` is."""
         first = min(math.floor(self.depth[0] * len(layers)), len(layers) - 1)
@@ -77,6 +83,20 @@ _FILMS = {
     **dict.fromkeys(("exaone4_5", "lfm3_vl"), "films:pairs"),
 }
 _NO_SHAPES = "; no full shapes: the sizes of a released processor are not known here"
+_CLOSING = {
+    "internvl": ("end_image_token",),
+    **dict.fromkeys(("idefics3", "smolvlm"), ("<fake_token_around_image>",)),
+    "exaone4_5": ("<|vision_end|>", "</vision>"),
+    **dict.fromkeys(("ernie4_5_vl_moe", "hunyuan_vl"), ("image_end_token",)),
+    "minimax_m3_vl": ("]<]end of image[>[",),
+    **dict.fromkeys(("muse_glimmer", "lfm2_vl"), ("<|image_end|>",)),
+    **dict.fromkeys(("mistral3", "mistral_large4"), ("[IMG_END]",)),
+    "aya_vision": ("<|END_OF_IMG|>",),
+    "cohere2_vision": ("img_line_break_token", "eoi_token"),
+    "step3p7": ("<patch_newline>", "<patch_end>", "<im_end>"),
+    **dict.fromkeys(("minicpmv4_6", "minicpmv4_7"), ("slice_end_token", "image_end_token")),
+}
+"""As transformers' processors write them."""
 _Q_FORMER = "its pictures enter as queries of a Q-Former, which have no place in the picture"
 
 FAMILIES: tuple[FamilyInfo, ...] = (
