@@ -43,9 +43,8 @@ def lab(scenes, tmp_path_factory):
 def arm(lab, tmp_path_factory):
     benchmark = open_benchmark("scenes-caption", n=PICTURES)
     folder = tmp_path_factory.mktemp("arms")
-    label = labeller(benchmark)
     return lambda factor, elsewhere=False, decoder=None, folder=folder, **more: write(
-        decoder or lab.decoder, benchmark, label, Strength(factor, elsewhere, **more), folder, Silent(), "arm"
+        decoder or lab.decoder, benchmark, Strength(factor, elsewhere, **more), folder, Silent(), "arm"
     )
 
 

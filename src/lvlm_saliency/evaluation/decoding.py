@@ -15,9 +15,9 @@ from lvlm_saliency.chat import Answer, Chat, Query
 from lvlm_saliency.errors import ImageError, LvlmSaliencyError, ModelError
 from lvlm_saliency.evaluation.cost import SUMS, PeakMemory
 from lvlm_saliency.evaluation.gates import written_down
+from lvlm_saliency.evaluation.reader import ReadsTexts
 from lvlm_saliency.evaluation.settings import Settings
 from lvlm_saliency.evaluation.systems import System
-from lvlm_saliency.model.inputs import prompt_text
 
 
 class MemoryExhausted(LvlmSaliencyError, MemoryError):
@@ -27,7 +27,7 @@ class MemoryExhausted(LvlmSaliencyError, MemoryError):
 
 
 @dataclass
-class Decoder:
+class Decoder(ReadsTexts):
     """Answers items with one model, under the settings that all systems of a run share."""
 
     model: Any
@@ -40,14 +40,6 @@ class Decoder:
         self.chat = Chat(self.model, self.processor, dtype=self.model.dtype)
         self.tokenizer, self.ends = self.chat.tokenizer, self.chat.ends
         self.memory = PeakMemory(self.model.device)
-
-    def rendered(self, item: Item) -> str:
-        """The item's prompt with its picture, if it has one, as the model's chat template has it."""
-        return prompt_text(self.processor, self.tokenizer, item.prompt, int(bool(item.image)), "auto")
-
-    def limit(self, benchmark: Benchmark) -> int:
-        """The most new tokens of an answer."""
-        return benchmark.max_new_tokens or self.settings.max_new_tokens
 
     def inputs(self, pictures: Sequence[Any], prompts: Sequence[str]) -> Any:
         """Left-padded inputs on the model's device."""

@@ -63,6 +63,23 @@ def load_model(
     options = {"quantization_config": quantization_config, "attn_implementation": attn_implementation}
     given = {name: value for name, value in options.items() if value is not None}
     model = _model(checkpoint, shown, config, _dtype(dtype, checkpoint, place), place, spread, given)
+    return _unpacked(model.eval()), _processor(checkpoint, config, shown)
+
+
+def load_structure(
+    name_or_path: str | os.PathLike[str], *, revision: str | None = None, local_files_only: bool | None = None
+) -> tuple[Any, Any]:
+    """A model's modules and configuration without its weights, which take no memory (torch's meta device), and its
+    processor. Arguments and errors as in `load_model`."""
+    checkpoint = find_checkpoint(os.fspath(name_or_path), revision, local_files_only)
+    shown = str(name_or_path)
+    config = _config(checkpoint, shown)
+    with torch.device("meta"):
+        model: Any = _auto(config).from_config(config, trust_remote_code=False)
+    return model.eval(), _processor(checkpoint, config, shown)
+
+
+def _processor(checkpoint: Checkpoint, config: PreTrainedConfig, shown: str) -> Any:
     try:
         processor = load_processor(checkpoint.source, config, **checkpoint.hub)
         check_processor(processor, shown)
@@ -73,7 +90,13 @@ def load_model(
             f"{shown} has no processor or tokenizer that can be loaded ({first_line(error)}): "
             "it needs the files that processor.save_pretrained writes"
         ) from error
-    return _unpacked(model.eval()), processor
+    return processor
+
+
+def _auto(config: PreTrainedConfig) -> Any:
+    """The class that reads checkpoints of this configuration."""
+    seen = type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+    return AutoModelForImageTextToText if seen else AutoModelForCausalLM
 
 
 def _unpacked(model: Any) -> Any:
@@ -142,7 +165,7 @@ def _model(
     spread: Any,
     options: dict[str, Any],
 ) -> Any:
-    auto = AutoModelForImageTextToText if type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING else AutoModelForCausalLM
+    auto = _auto(config)
     if spread is not None:
         options["device_map"] = spread
     elif "quantization_config" in options or getattr(config, "quantization_config", None) is not None:

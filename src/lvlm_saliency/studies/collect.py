@@ -11,6 +11,7 @@ import torch
 
 from lvlm_saliency.errors import InputError
 from lvlm_saliency.evaluation.decoding import Batches, Decoder, queries
+from lvlm_saliency.evaluation.reader import ReadsTexts
 from lvlm_saliency.files import json_lines as store
 from lvlm_saliency.files.archives import read_arrays, write_arrays
 from lvlm_saliency.studies.texts import LabelledText
@@ -27,7 +28,7 @@ function, or a partial of one, so that it can be sent to a worker."""
 
 
 def collect(
-    decoder: Decoder,
+    decoder: ReadsTexts,
     texts: Sequence[LabelledText],
     folder: Path,
     *,
@@ -39,7 +40,7 @@ def collect(
     label: str = "traces",
 ) -> TokenTable:
     """The table of all tokens of `texts`, traced under the attention-editing `methods` that they were written under, in
-    this process or by the workers of a pool.
+    this process (`decoder` is then a `Decoder`) or by the workers of a pool.
 
     Batches that `folder` already holds are read, so that an interrupted study continues where it stopped.
     """

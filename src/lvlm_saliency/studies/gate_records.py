@@ -5,25 +5,38 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lvlm_saliency.benchmarks.base import Benchmark, Item
 from lvlm_saliency.decoding.loop import generate
 from lvlm_saliency.evaluation import rows as lines
-from lvlm_saliency.evaluation.decoding import Batches, Decoder
+from lvlm_saliency.evaluation.decoding import Decoder
+from lvlm_saliency.evaluation.reader import ReadsTexts
 from lvlm_saliency.files import json_lines as store
 from lvlm_saliency.interventions.sgrs import SGRS
 from lvlm_saliency.model.output import TokenRecord
 from lvlm_saliency.studies.collect import digest
+from lvlm_saliency.studies.spread import spread
+
+if TYPE_CHECKING:
+    from lvlm_saliency.workers import Pool
 
 
 def write(
-    decoder: Decoder, benchmark: Benchmark, method: SGRS, top_p: float, folder: Path, listener: Any, name: str
+    decoder: ReadsTexts,
+    benchmark: Benchmark,
+    method: SGRS,
+    top_p: float,
+    folder: Path,
+    listener: Any,
+    name: str,
+    pool: Pool | None = None,
 ) -> list[dict[str, Any]]:
     """A row per item, in order: index, image, text, token_ids, and `steps`, one `record` for each token.
 
-    The candidates are the most probable of those inside `top_p`. What `folder` holds already is not decoded again,
-    neither for this study nor for another one that asks for more or fewer of the same items.
+    The candidates are the most probable of those inside `top_p`. The workers of a `pool`, where there is one, decode.
+    What `folder` holds already is not decoded again, neither for this study nor for another one that asks for more or
+    fewer of the same items.
     """
     tokens = decoder.settings.max_new_tokens
     asked = {name: value for name, value in benchmark.described().items() if name != "n"}
@@ -32,8 +45,9 @@ def write(
     rows = {row["index"]: row for row in store.read_lines(file, _fault)}
     waiting = [item for item in benchmark.items if item.index not in rows]
     listener.begin(name, len(benchmark.items), len(benchmark.items) - len(waiting))
-    batches = Batches(decoder.settings.batch_size, listener.note)
-    for made in batches.run(waiting, lambda items: _decoded(decoder, benchmark, method, top_p, items)):
+    own = (benchmark, method, top_p)
+    size, told = decoder.settings.batch_size, {"listener": listener, "label": name}
+    for _, made in spread(_decoded, own, waiting, decoder=decoder, pool=pool, size=size, **told):
         store.append(file, made)
         rows |= {row["index"]: row for row in made}
         listener.advance(name, len(made))
@@ -95,7 +109,6 @@ def _decoded(
     rows = []
     for item, steps in zip(items, out.steps, strict=True):
         ids = [step.token_id for step in steps]
-        text = decoder.tokenizer.decode(ids, skip_special_tokens=True).strip()
-        told = {"index": item.index, "image": item.image, "text": text, "token_ids": ids}
+        told = {"index": item.index, "image": item.image, "text": decoder.said(item, ids), "token_ids": ids}
         rows.append({**told, "steps": [record(step) for step in steps]})
     return rows

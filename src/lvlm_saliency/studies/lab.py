@@ -14,6 +14,7 @@ from lvlm_saliency.benchmarks.sources import require
 from lvlm_saliency.errors import SettingError
 from lvlm_saliency.evaluation.decoding import Decoder
 from lvlm_saliency.evaluation.folder import RunFolder
+from lvlm_saliency.evaluation.reader import Reader, ReadsTexts
 from lvlm_saliency.evaluation.runner import Listener, Silent, evaluate
 from lvlm_saliency.evaluation.settings import Settings
 from lvlm_saliency.evaluation.summary.content import RunData
@@ -72,7 +73,8 @@ class StudySettings:
 class Lab:
     """Everything is made on first use and saved under `out/kept` for later use.
 
-    With a `pool`, its workers generate and trace the texts; everything else runs in this process.
+    With a `pool`, its workers do what needs a model, and this process holds none, unless a study asks for `model` or
+    `decoder` itself.
     """
 
     def __init__(
@@ -122,8 +124,26 @@ class Lab:
             require(asked.name, asked.data, asked.images)
 
     def load(self) -> None:
-        """Load the model now, before a bar of progress is drawn over what loading prints."""
-        _ = self._loaded
+        """Load the model now, before a bar of progress is drawn over what loading prints; without weights where workers
+        hold it."""
+        _ = self._loaded if self.pool is None else self._structure
+
+    @property
+    def _holds(self) -> bool:
+        """Whether the model is in this process, or must be."""
+        return self.pool is None or self._given[0] is not None or "_loaded" in vars(self)
+
+    @cached_property
+    def _structure(self) -> tuple[Any, Any]:
+        from lvlm_saliency.model.load import load_structure
+
+        self._check_sources()
+        return load_structure(self.settings.model, revision=self.settings.revision)
+
+    @property
+    def structure(self) -> Any:
+        """The model, or where workers hold it, its layers and configuration without weights."""
+        return (self._loaded if self._holds else self._structure)[0]
 
     @property
     def model(self) -> Any:
@@ -131,15 +151,28 @@ class Lab:
 
     @property
     def processor(self) -> Any:
-        return self._loaded[1]
+        return (self._loaded if self._holds else self._structure)[1]
+
+    @cached_property
+    def _asked(self) -> Settings:
+        return self.settings.run(self.out, ["scenes-caption"], [])
+
+    @property
+    def reader(self) -> ReadsTexts:
+        """The decoder, or where workers hold the model, what reads prompts and texts without it."""
+        return self.decoder if self._holds else Reader(self.processor, self._asked)
 
     @cached_property
     def decoder(self) -> Decoder:
         """Pictures and prompts to inputs, as `evaluate` makes them."""
-        return Decoder(self.model, self.processor, self.settings.run(self.out, ["scenes-caption"], []))
+        return Decoder(self.model, self.processor, self._asked)
 
     @cached_property
     def fingerprint(self) -> str:
+        if self.pool is not None and not self._holds:
+            _ = self._structure  # tells at once what is wrong, before workers load the model
+            weights: str = self.pool.one(_weights, label="what the weights are")
+            return weights[:16]
         return provenance.fingerprint(self.model)[:16]
 
     # --- texts ---
@@ -165,9 +198,7 @@ class Lab:
         folder = self.kept / "runs" / digest(self.fingerprint, records, shared)
         evaluate(
             dataclasses.replace(chosen, out=folder),
-            model=self.model,
-            processor=self.processor,
-            pool=self.pool,
+            **({"model": self.model, "processor": self.processor} if self.pool is None else {"pool": self.pool}),
             listener=self.listener,
         )
         return RunData(RunFolder(folder)), compared
@@ -199,13 +230,13 @@ class Lab:
         answers = data.folder.answers(
             benchmark.name, system(method, changes.get("seed", self.settings.seed)), benchmark.items
         )
-        return labelled(benchmark, answers, self.decoder.tokenizer)
+        return labelled(benchmark, answers, self.reader.tokenizer, self.reader.answers)
 
     @cached_property
     def _texts_of_file(self) -> list[LabelledText]:
         from lvlm_saliency.studies.label_files import read_labelled
 
-        return read_labelled(self.settings.labels, self.settings.images, self.decoder.tokenizer, self.settings.n)
+        return read_labelled(self.settings.labels, self.settings.images, self.reader.tokenizer, self.settings.n)
 
     def tokens(
         self,
@@ -227,7 +258,7 @@ class Lab:
         batch = self.settings.batch_size
         folder = self.kept / "traces" / digest(self.fingerprint, shown, acting.record(), layers, name, batch)
         return collect(
-            self.decoder,
+            self.reader,
             texts,
             folder,
             methods=acting.methods,
@@ -253,6 +284,10 @@ class Lab:
             "bootstrap": _intervals(chosen.resamples),
         }
         return given | provenance.versions() | {"machine": provenance.machine()}
+
+
+def _weights(decoder: Decoder) -> str:
+    return provenance.fingerprint(decoder.model)
 
 
 def _intervals(resamples: int) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from lvlm_saliency.benchmarks.base import Benchmark, Item
 from lvlm_saliency.errors import InputError
-from lvlm_saliency.studies.texts import LabelledText, Span, first_mentions
+from lvlm_saliency.studies.texts import LabelledText, Span, blanked, first_mentions
 from lvlm_saliency.tracing.pieces import text_pieces
 
 LABELLED = ("scenes-caption", "chair")
@@ -36,8 +36,17 @@ def check_source(name: str) -> None:
         )
 
 
-def labelled(benchmark: Benchmark, rows: Mapping[int, Mapping[str, Any]], tokenizer: Any) -> list[LabelledText]:
-    """The answers `rows` (as a run keeps them, by item index) with their labels, in order; failed items left out."""
+Answers = Callable[[Item, Sequence[int]], list[tuple[int, int]] | None]
+"""(item, tokens) to those that answer, as (first, one past the last); None for all (`Decoder.answers`)."""
+
+
+def labelled(
+    benchmark: Benchmark, rows: Mapping[int, Mapping[str, Any]], tokenizer: Any, answers: Answers | None = None
+) -> list[LabelledText]:
+    """The answers `rows` (as a run keeps them, by item index) with their labels, in order; failed items left out.
+
+    With `answers`, words of a thinking before the answer are not labelled, and do not count as earlier mentions.
+    """
     label = labeller(benchmark)
     found = []
     for index, row in rows.items():
@@ -46,6 +55,7 @@ def labelled(benchmark: Benchmark, rows: Mapping[int, Mapping[str, Any]], tokeni
         item = benchmark.items[index]
         pieces = text_pieces(tokenizer, row["token_ids"])
         text = "".join(pieces)
+        shown = blanked(pieces, None if answers is None else answers(item, row["token_ids"]))
         found.append(
             LabelledText(
                 image=item.image,
@@ -53,7 +63,7 @@ def labelled(benchmark: Benchmark, rows: Mapping[int, Mapping[str, Any]], tokeni
                 text=text,
                 token_ids=tuple(row["token_ids"]),
                 pieces=tuple(pieces),
-                spans=tuple(label(text, item)),
+                spans=tuple(label("".join(shown), item)),
                 picture=functools.partial(benchmark.picture, item),
             )
         )

@@ -4,26 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from lvlm_saliency import hf
 from lvlm_saliency.evaluation import rows as lines
-from lvlm_saliency.evaluation.decoding import Batches, Decoder
+from lvlm_saliency.evaluation.decoding import Decoder
+from lvlm_saliency.evaluation.reader import ReadsTexts
 from lvlm_saliency.files import json_lines as store
 from lvlm_saliency.risk.asked import question, yes_and_no
+from lvlm_saliency.studies.spread import spread
 from lvlm_saliency.studies.texts import LabelledText
 from lvlm_saliency.tracing.logits import finite_logits
 
+if TYPE_CHECKING:
+    from lvlm_saliency.workers import Pool
+
 
 def self_check(
-    decoder: Decoder, texts: Sequence[LabelledText], file: Path, *, listener: Any, label: str = "self-check"
+    decoder: ReadsTexts,
+    texts: Sequence[LabelledText],
+    file: Path,
+    *,
+    listener: Any,
+    label: str = "self-check",
+    pool: Pool | None = None,
 ) -> dict[tuple[str, str], float] | None:
     """Log-odds of yes over no, by (image, object), for every object that the texts name; None without those words.
 
-    Answers that `file` (JSON lines) already holds are not asked for again.
+    Answers that `file` (JSON lines) already holds are not asked for again. The workers of a `pool`, where there is one,
+    ask.
     """
     words = yes_and_no(decoder.tokenizer)
     if words is None:
@@ -35,13 +47,9 @@ def self_check(
     if waiting:
         listener.begin(label, len(waiting), 0)
     size = 4 * decoder.settings.batch_size  # one short pass each: more of them fit than texts
-    for start in range(0, len(waiting), size):
-        batch = waiting[start : start + size]
-        odds = [
-            value
-            for part in Batches(len(batch), listener.note).run(batch, lambda some: _log_odds(decoder, some, *words))
-            for value in part
-        ]
+    for batch, odds in spread(
+        _log_odds, words, waiting, decoder=decoder, pool=pool, size=size, listener=listener, label=label
+    ):
         rows = [
             {"image": image, "name": name, "odds": value} for ((image, name), _), value in zip(batch, odds, strict=True)
         ]
@@ -59,7 +67,7 @@ def _fault(row: dict[str, Any]) -> str:
 
 
 @torch.no_grad()
-def _log_odds(decoder: Decoder, batch: Sequence[Any], yes: list[int], no: list[int]) -> list[float]:
+def _log_odds(decoder: Decoder, yes: list[int], no: list[int], batch: Sequence[Any]) -> list[float]:
     inputs = decoder.inputs([text.picture() for _, text in batch], [question(name) for (_, name), _ in batch])
     ids, _, kwargs = hf.prepared_alone(decoder.model, dict(inputs), 1, 1, use_cache=False)
     with hf.offsets_kept(decoder.model):

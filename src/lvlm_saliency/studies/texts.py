@@ -53,6 +53,19 @@ class LabelledText:
         return overlapping(self.pieces, self.spans)
 
 
+def blanked(pieces: Sequence[str], answers: Sequence[tuple[int, int]] | None) -> list[str]:
+    """The pieces with blanks in place of what is no answer (thinking and its marks), so that all places stay.
+
+    Args:
+        pieces: the text of each token.
+        answers: tokens that answer, as (first, one past the last); None for all.
+    """
+    if answers is None:
+        return list(pieces)
+    inside = {at for first, end in answers for at in range(first, end)}
+    return [piece if at in inside else " " * len(piece) for at, piece in enumerate(pieces)]
+
+
 def first_mentions(names: Sequence[str]) -> list[bool]:
     """For each name in reading order, whether it is there for the first time."""
     return [name not in names[:at] for at, name in enumerate(names)]

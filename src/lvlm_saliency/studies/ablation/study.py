@@ -80,7 +80,7 @@ class Ablation:
         if "grid" in wanted:
             found |= {named(*place): method for place, method in self.grid(seed).items()}
         if "factors" in wanted:
-            top = SGRS().target_layers(lab.model)[-1] + 1
+            top = SGRS().target_layers(lab.structure)[-1] + 1
             thirds = {"lower": range(top // 3), "middle": range(top // 3, 2 * top // 3)}
             thirds |= {"upper": range(2 * top // 3, top)}
             changed: list[tuple[str, str, Any]] = [("K", "top_k", k) for k in (2, 10)]
@@ -121,7 +121,8 @@ class Ablation:
         benchmark = open_benchmark(chosen.labels, n=n, images=chosen.images, data=chosen.data)
         benchmark.check()
         folder = lab.kept / "gate" / lab.fingerprint
-        return Refusals.of(write(lab.decoder, benchmark, method, top_p, folder, lab.listener, f"SGRS, {how}"))
+        label = f"SGRS, {how}"
+        return Refusals.of(write(lab.reader, benchmark, method, top_p, folder, lab.listener, label, lab.pool))
 
 
 class Measured:
@@ -178,7 +179,7 @@ def openers(lab: Lab) -> tuple[int, ...]:
     from lvlm_saliency.benchmarks.chair.adapter import Chair
     from lvlm_saliency.scenes.classes import PLURALS
 
-    tokenizer, settings = lab.decoder.tokenizer, lab.settings
+    tokenizer, settings = lab.reader.tokenizer, lab.settings
     benchmark = open_benchmark(settings.labels, n=1, images=settings.images, data=settings.data)
     words = benchmark.synonyms.node_of if isinstance(benchmark, Chair) else [*PLURALS, *PLURALS.values()]
     first = (tokenizer.encode(lead + word.strip(), add_special_tokens=False) for word in words for lead in ("", " "))

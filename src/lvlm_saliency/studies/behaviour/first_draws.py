@@ -10,7 +10,8 @@ import numpy as np
 
 from lvlm_saliency.benchmarks.base import Benchmark
 from lvlm_saliency.stats.clusters import Resampler
-from lvlm_saliency.studies.labels import Labeller
+from lvlm_saliency.studies.labels import Answers, Labeller
+from lvlm_saliency.studies.texts import blanked
 from lvlm_saliency.tracing.pieces import text_pieces
 
 CORRECT, HALLUCINATED, OTHER = "correct object", "hallucinated object", "other word"
@@ -60,21 +61,29 @@ class Draws:
 
 
 def first_draws(
-    rows: Sequence[Mapping[str, Any]], benchmark: Benchmark, label: Labeller, tokenizer: Any, tag: Tagger | None = None
+    rows: Sequence[Mapping[str, Any]],
+    benchmark: Benchmark,
+    label: Labeller,
+    tokenizer: Any,
+    tag: Tagger | None = None,
+    answers: Answers | None = None,
 ) -> Draws:
     """The table of what `gate_records.write` gave.
 
     Refused and accepted draws are judged alike: by the object word that the drawn piece completes after the text
-    written so far. A name of several tokens whose first one is no word counts as other.
+    written so far. A name of several tokens whose first one is no word counts as other. With `answers`, draws of a
+    thinking before the answer are left out.
     """
     images = {image: number for number, image in enumerate(dict.fromkeys(row["image"] for row in rows))}
     found: list[tuple[Any, ...]] = []
     for number, row in enumerate(rows):
         item, ids = benchmark.items[row["index"]], row["token_ids"]
         pieces = text_pieces(tokenizer, ids)
+        spoken = None if answers is None else answers(item, ids)
+        shown = blanked(pieces, spoken)
         written = ""
         for position, (step, token) in enumerate(zip(row["steps"], ids, strict=True)):
-            if step["tested"]:
+            if step["tested"] and (spoken is None or any(first <= position < end for first, end in spoken)):
                 drawn = step["rejected"][0] if step["rejected"] else token
                 piece = pieces[position]
                 if drawn != token:  # a few tokens before it show whether it opens a word
@@ -86,7 +95,7 @@ def first_draws(
                 count = len(step["rejected"])
                 told = (step["fallback"], drawn == step["top"], bool(count) and drawn == token)
                 found.append((number, images[row["image"]], position, kind, again, speech, bool(count), count, *told))
-            written += pieces[position]
+            written += shown[position]
     columns = list(zip(*found, strict=True)) if found else [()] * 11
     kinds = (int, int, int, object, bool, object, bool, int, bool, bool, bool)
     return Draws(*(np.array(values, dtype=kind) for values, kind in zip(columns, kinds, strict=True)))

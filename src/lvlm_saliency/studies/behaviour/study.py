@@ -89,17 +89,17 @@ class Behaviour:
         benchmark = open_benchmark(chosen.labels, n=n, images=chosen.images, data=chosen.data)
         benchmark.check()
         label, (tag, speech) = labeller(benchmark), tagger(benchmark)
-        method, tokenizer = self.method(chosen.seed), lab.decoder.tokenizer
+        method, tokenizer = self.method(chosen.seed), lab.reader.tokenizer
         draws: dict[str, Draws] = {}
         texts = self._plain(lab, len(benchmark.items))
         for top_p in (1.0, self.top_p):
             name = f"top-{self.top_k}" if top_p == 1 else f"top-{self.top_k} in top-p {top_p:g}"
             folder = lab.kept / "gate" / lab.fingerprint
-            rows = write(lab.decoder, benchmark, method, top_p, folder, lab.listener, f"SGRS, {name}")
-            draws[name] = first_draws(rows, benchmark, label, tokenizer, tag)
+            rows = write(lab.reader, benchmark, method, top_p, folder, lab.listener, f"SGRS, {name}", lab.pool)
+            draws[name] = first_draws(rows, benchmark, label, tokenizer, tag, lab.reader.answers)
             texts[f"SGRS, {name}"] = measures([row["text"] for row in rows])
         words = lab.tokens().mentions(first=True)
-        saliency = words.score("output", layers=method.target_layers(lab.model))
+        saliency = words.score("output", layers=method.target_layers(lab.structure))
         keep = np.isfinite(saliency)
         found = Found(draws, texts, words.take(keep), saliency[keep], speech, self.max_draws)
         setup = lab.setup() | {"SGRS": ", ".join(f"{k}={v}" for k, v in self._told().items())}

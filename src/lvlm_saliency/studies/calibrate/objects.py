@@ -150,7 +150,8 @@ def _gathered(lab: Lab, part: Part, method: str, traced: bool, ask: bool) -> _Ga
     margin = np.full(len(y), np.nan)
     if ask:
         file = lab.kept / "asked" / f"{digest(lab.fingerprint, sorted(images))}.jsonl"
-        answers = self_check(lab.decoder, kept, file, listener=lab.listener, label=f"questions, {part.name}")
+        label = f"questions, {part.name}"
+        answers = self_check(lab.reader, kept, file, listener=lab.listener, label=label, pool=lab.pool)
         if answers is not None:
             margin = np.array([-answers[pair] for pair in zip(image, name.tolist(), strict=True)]).reshape(len(y))
     return _Gathered(method, images, len(kept), image, name, y, token, values, margin, layers)

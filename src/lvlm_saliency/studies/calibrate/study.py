@@ -133,7 +133,7 @@ class Calibrate:
         setup, learn = lab.setup(), objects[FIT]
         about = {
             "model": setup["model"],
-            "architecture": architecture(lab.model),
+            "architecture": architecture(lab.structure),
             "weights": lab.fingerprint,
             "labels": setup["labels"],
             "classifier": chosen.kind,
@@ -176,7 +176,7 @@ class Calibrate:
             "version": __version__,
             "date": datetime.datetime.now(tz=datetime.timezone.utc).date().isoformat(),
         }
-        model = {"id": setup["model"], **model_of(lab.model), "weights": lab.fingerprint}
+        model = {"id": setup["model"], **model_of(lab.structure), "weights": lab.fingerprint}
         return Preset([guard], model, store.plain(record)).text()
 
 

@@ -5,22 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lvlm_saliency.benchmarks.base import Benchmark, Item
 from lvlm_saliency.decoding.loop import generate
 from lvlm_saliency.evaluation import rows as lines
-from lvlm_saliency.evaluation.decoding import Batches, Decoder
+from lvlm_saliency.evaluation.decoding import Decoder
+from lvlm_saliency.evaluation.reader import ReadsTexts
 from lvlm_saliency.evaluation.scoring import count_table, cut
 from lvlm_saliency.files import json_lines as store
+from lvlm_saliency.model.thinking import Ear, marks_of
 from lvlm_saliency.stats import clusters as stats
 from lvlm_saliency.stats.counts import CountTable
 from lvlm_saliency.studies.collect import digest
 from lvlm_saliency.studies.decay.weakening import Strength, Weakening
-from lvlm_saliency.studies.labels import Labeller
+from lvlm_saliency.studies.labels import Labeller, labeller
+from lvlm_saliency.studies.spread import spread
 from lvlm_saliency.studies.texts import Span
+
+if TYPE_CHECKING:
+    from lvlm_saliency.workers import Pool
 
 
 @dataclass(frozen=True)
@@ -61,17 +67,24 @@ class Arm:
 
 
 def write(
-    decoder: Decoder, benchmark: Benchmark, label: Labeller, strength: Strength, folder: Any, listener: Any, name: str
+    decoder: ReadsTexts,
+    benchmark: Benchmark,
+    strength: Strength,
+    folder: Any,
+    listener: Any,
+    name: str,
+    pool: Pool | None = None,
 ) -> Arm:
-    """Generate the texts of an arm that `folder` does not hold yet (other settings have other file names)."""
+    """Generate the texts of an arm that `folder` does not hold yet (other settings have other file names), by the
+    workers of a `pool` where there is one."""
     settings = decoder.settings
     file = folder / f"{digest(benchmark.described(), asdict(strength), settings.max_new_tokens)}.jsonl"
     store.mend(file)
     rows = {row["index"]: row for row in store.read_lines(file, _fault)}
     waiting = [item for item in benchmark.items if item.index not in rows]
     listener.begin(name, len(benchmark.items), len(rows))
-    batches = Batches(settings.batch_size, listener.note)
-    for made in batches.run(waiting, lambda items: _decoded(decoder, benchmark, label, strength, items)):
+    own, told = (benchmark, strength), {"listener": listener, "label": name}
+    for _, made in spread(_decoded, own, waiting, decoder=decoder, pool=pool, size=settings.batch_size, **told):
         store.append(file, made)
         rows |= {row["index"]: row for row in made}
         listener.advance(name, len(made))
@@ -88,10 +101,10 @@ def _labelled(label: Labeller, item: Item, text: str) -> list[Span]:
     return label(text, item)
 
 
-def _decoded(
-    decoder: Decoder, benchmark: Benchmark, label: Labeller, strength: Strength, items: Sequence[Item]
-) -> list[dict[str, Any]]:
+def _decoded(decoder: Decoder, benchmark: Benchmark, strength: Strength, items: Sequence[Item]) -> list[dict[str, Any]]:
+    label = labeller(benchmark)
     inputs = decoder.inputs([benchmark.picture(item) for item in items], [item.prompt for item in items])
+    marks = marks_of(decoder.processor)
     weakening = Weakening(
         strength,
         decoder.tokenizer,
@@ -99,6 +112,7 @@ def _decoded(
         [item.index for item in items],
         inputs["input_ids"].shape[1],
         decoder.ends,
+        None if marks is None else [Ear(marks, decoder.rendered(item)) for item in items],
     )
     out = generate(
         decoder.model,
@@ -117,7 +131,7 @@ def _decoded(
                 "index": item.index,
                 "id": item.id,
                 "image": item.image,
-                "text": decoder.tokenizer.decode(ids, skip_special_tokens=True).strip(),
+                "text": decoder.said(item, ids),
                 "token_ids": ids,
                 "held": len(sample.held),
                 "taken": taken[0],

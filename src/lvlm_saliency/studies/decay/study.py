@@ -14,7 +14,7 @@ from lvlm_saliency.studies.decay.arms import Arm, write
 from lvlm_saliency.studies.decay.effects import Effects
 from lvlm_saliency.studies.decay.weakening import Strength
 from lvlm_saliency.studies.lab import Lab
-from lvlm_saliency.studies.labels import labeller
+from lvlm_saliency.studies.labels import check_source
 from lvlm_saliency.studies.page import Page
 
 
@@ -58,7 +58,7 @@ class Decay:
         chosen = lab.settings
         benchmark = open_benchmark(chosen.labels, n=chosen.n, images=chosen.images, data=chosen.data)
         benchmark.check()
-        label = labeller(benchmark)
+        check_source(benchmark.name)
         folder = lab.kept / "decay" / lab.fingerprint
 
         layers = None if self.layers is None else tuple(self.layers)
@@ -66,7 +66,7 @@ class Decay:
         def arm(factor: float, elsewhere: bool = False) -> Arm:
             strength = Strength(factor, elsewhere, self.confidence, self.partners, layers, chosen.seed)
             name = "r = 1" if factor == 1 else f"r = {factor:g}{', elsewhere' if elsewhere else ''}"
-            return write(lab.decoder, benchmark, label, strength, folder, lab.listener, name)
+            return write(lab.reader, benchmark, strength, folder, lab.listener, name, lab.pool)
 
         lab.load()
         base = arm(1.0)

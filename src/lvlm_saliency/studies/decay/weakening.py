@@ -17,6 +17,7 @@ from lvlm_saliency.attention.parts import Observer, Parts, Role, RowEditor, RunI
 from lvlm_saliency.attention.state import RowContext
 from lvlm_saliency.interventions.base import Method
 from lvlm_saliency.model.output import TokenRecord
+from lvlm_saliency.model.thinking import Ear
 from lvlm_saliency.studies.texts import Span
 from lvlm_saliency.tracing.pieces import overlapping, token_text
 
@@ -53,6 +54,8 @@ class Written:
     """A sample as it is written.
 
     Attributes:
+        ear: tells the thinking of a model that thinks from its answer, whose words alone count; None without one.
+        pieces: the text of each token, blanks in place of what is no answer.
         named: the tokens of each of its object words.
         held: numbers of the output tokens that belong to confident correct words.
         others: the control's, by held token.
@@ -60,6 +63,7 @@ class Written:
 
     label: Label
     number: int
+    ear: Ear | None = None
     ids: list[int] = field(default_factory=list)
     pieces: list[str] = field(default_factory=list)
     probabilities: list[float] = field(default_factory=list)
@@ -68,11 +72,21 @@ class Written:
     others: dict[int, list[int]] = field(default_factory=dict)
     ended: bool = False
 
-    def append(self, token: int, probability: float, piece: str, confidence: float) -> None:
-        """Add the next token; a word counts once another token follows it, so that it is known to be complete."""
+    def append(self, token: int, probability: float, piece: str, confidence: float, spoken: str = "") -> None:
+        """Add the next token; a word counts once another token follows it, so that it is known to be complete.
+
+        Args:
+            token: its id.
+            probability: under the model.
+            piece: its text, empty for a special token.
+            confidence: least probability of a word that is held.
+            spoken: its text, special tokens included, for the ear.
+        """
         self.ids.append(token)
         self.probabilities.append(probability)
         self.pieces.append(piece)
+        for at in range(1, 1 + (0 if self.ear is None else self.ear.hear(spoken))):
+            self.pieces[-at] = " " * len(self.pieces[-at])
         text = "".join(self.pieces)
         spans = list(self.label(text))
         self.named = overlapping(self.pieces, spans)
@@ -110,6 +124,7 @@ class Weakening(Method, RowEditor, Observer):
         tokenizer: of the texts; prompt_length: n0, padding counted.
         labels: of each sample; numbers: names of the samples to the seeded choice of the control.
         ends: ids that end a text.
+        ears: of each sample of a model that thinks; None for others.
     """
 
     name: ClassVar[str] = "weakening"
@@ -124,10 +139,14 @@ class Weakening(Method, RowEditor, Observer):
         numbers: Sequence[int],
         prompt_length: int,
         ends: set[int],
+        ears: Sequence[Ear] | None = None,
     ):
         self.strength, self.tokenizer, self.prompt_length, self.ends = strength, tokenizer, prompt_length, ends
         self.special = set(tokenizer.all_special_ids)
-        self.samples = [Written(label, number) for label, number in zip(labels, numbers, strict=True)]
+        self.samples = [
+            Written(label, number, ear)
+            for label, number, ear in zip(labels, numbers, ears or [None] * len(labels), strict=True)
+        ]
         self.places: Tensor | None = None
         self.others: Tensor | None = None
         self.heard = False
@@ -150,8 +169,8 @@ class Weakening(Method, RowEditor, Observer):
         if text.ended:
             return
         probability = float(torch.log_softmax(logits.float(), dim=-1)[token].exp())
-        piece = "" if token in self.special else token_text(self.tokenizer, [*text.ids[-15:], token])
-        text.append(token, probability, piece, self.strength.confidence)
+        spoken = token_text(self.tokenizer, [*text.ids[-15:], token])
+        text.append(token, probability, "" if token in self.special else spoken, self.strength.confidence, spoken)
         text.ended = token in self.ends
         self.heard = True
 

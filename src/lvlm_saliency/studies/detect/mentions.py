@@ -139,11 +139,12 @@ def gather(
     groups = {name.removeprefix(PREFIX): values for name, values in table.extra.items() if name.startswith(PREFIX)}
     if richer:
         answers = self_check(
-            lab.decoder,
+            lab.reader,
             texts,
             lab.kept / "asked" / f"{digest(lab.fingerprint, sorted({text.image for text in texts}))}.jsonl",
             listener=lab.listener,
             label=f"self-check of {method} texts",
+            pool=lab.pool,
         )
         if answers is not None:
             groups["self-check"] = np.array([[answers[pair]] for pair in pairs_of(table)]).reshape(len(table), 1)

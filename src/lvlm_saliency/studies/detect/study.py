@@ -98,7 +98,7 @@ class Detect:
         setup = lab.setup()
         return {
             "model": setup["model"],
-            "architecture": architecture(lab.model),
+            "architecture": architecture(lab.structure),
             "weights": lab.fingerprint,
             "labels": setup["labels"],
             "trained on": f"first mentions of objects in {' and '.join(results.counts['train'])} texts; {results.how}",

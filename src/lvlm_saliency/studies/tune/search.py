@@ -142,8 +142,8 @@ def search(
     lab: Lab, halves: Halves, space: Space, objective: Objective, *, settings: int, keep: int, budget: int
 ) -> Search:
     """Draw and halve; what was described before is read, not described again."""
-    layers = hf.target_layers(lab.model, None)
-    candidates = draw_candidates(space, settings, lab.settings.seed, layers, lab.model.config.model_type)
+    layers = hf.target_layers(lab.structure, None)
+    candidates = draw_candidates(space, settings, lab.settings.seed, layers, lab.structure.config.model_type)
     found = Search(objective, candidates, plan(len(candidates), keep, budget, len(BASELINES)))
     halves.check(lab, found.rungs)
 

@@ -100,7 +100,7 @@ class Tune:
             "version": __version__,
             "date": datetime.datetime.now(tz=datetime.timezone.utc).date().isoformat(),
         }
-        model = {"id": setup["model"], **model_of(lab.model), "weights": lab.fingerprint}
+        model = {"id": setup["model"], **model_of(lab.structure), "weights": lab.fingerprint}
         return Preset(chosen, model, store.plain(record)).text()
 
 
