@@ -31,8 +31,19 @@ Examples:
 @click.option("--on", type=click.Choice(["coco", "scenes"]), default="coco", show_default=True, help="Whose pictures.")
 @click.option("--data", type=FOLDER, shell_complete=completion.folder, help="Folder of the official files.")
 @click.option("--images", type=FOLDER, shell_complete=completion.folder, help="Folder of the pictures.")
+@click.option(
+    "--paper",
+    type=FOLDER,
+    shell_complete=completion.file,
+    metavar="FILE",
+    help="Published figures to set beside yours in place of the paper's (YAML).",
+)
 @click.option("--n", type=TEXTS, default=500, show_default=True, help="Pictures, the first of the list.")
-@click.option("--max-new-tokens", type=TOKENS, default=512, show_default=True, help="Limit on each answer.")
+@click.option(
+    "--max-new-tokens",
+    type=TOKENS,
+    help="Limit on each answer.  [default: 512; for scienceqa and vizwiz the official ones]",
+)
 @click.option("--batch-size", type=BATCH, default=8, show_default=True)
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Of every draw.")
 @click.option("--resamples", type=RESAMPLES, default=2000, show_default=True, help="Behind each interval.")
@@ -41,7 +52,7 @@ Examples:
 @json_option
 @debug_option
 def reproduce(name: str | None, listed: bool, models: tuple[str, ...], as_json: bool, **given: Any) -> None:
-    """Measure a table of the paper again: main, cross-model, ablation, quartiles, decay or latency.
+    """Measure a table of the paper again: main, cross-model, ablation, scienceqa, vizwiz, quartiles, decay or latency.
 
     Missing files are reported before anything runs. The page shows the paper's figures beside yours, with intervals,
     lengths, recall, and a verdict per claim.
@@ -58,6 +69,10 @@ def reproduce(name: str | None, listed: bool, models: tuple[str, ...], as_json: 
     from ..reproduce.plan import check, target
 
     chosen = target(name)
+    if given["paper"] is not None and (chosen.study or len(models) > 1):
+        raise click.UsageError(
+            "--paper holds figures of one model's table: it goes with one --model, and with no study"
+        )
     check(chosen, models, given["on"], given["data"], given["images"])
     with quiet(as_json):
         page, file = _by_study(chosen, models, given) if chosen.study else _by_run(name, models, given)
@@ -72,20 +87,28 @@ def reproduce(name: str | None, listed: bool, models: tuple[str, ...], as_json: 
 
 
 def _by_run(name: str, models: tuple[str, ...], given: dict[str, Any]) -> tuple[Any, Path]:
+    from ..reproduce.paper import read_reported
     from ..reproduce.run import reproduce as make
 
+    paper = None if given["paper"] is None else read_reported(given["paper"])
+
     words = ["lvlm-saliency", "reproduce", name, *(w for model in models for w in ("--model", model))]
-    words += ["--on", given["on"], "--n", str(given["n"]), "--max-new-tokens", str(given["max_new_tokens"])]
+    words += ["--on", given["on"], "--n", str(given["n"])]
+    if given["max_new_tokens"] is not None:
+        words += ["--max-new-tokens", str(given["max_new_tokens"])]
     settings = {
         key: given[key] for key in ("n", "max_new_tokens", "batch_size", "seed", "resamples", "dtype", "device")
     }
     places = {key: given[key] for key in ("on", "data", "images")}
     with progress_bar() as bar:
-        page = make(name, models, given["out"], command=shlex.join(words), listener=bar, **places, **settings)
+        page = make(
+            name, models, given["out"], paper=paper, command=shlex.join(words), listener=bar, **places, **settings
+        )
     return page, given["out"] / "page.html"
 
 
 def _by_study(chosen: Any, models: tuple[str, ...], given: dict[str, Any]) -> tuple[Any, Path]:
+    from ..reproduce.plan import LIMIT
     from ..studies import open_studies
     from .study import conduct
 
@@ -94,9 +117,9 @@ def _by_study(chosen: Any, models: tuple[str, ...], given: dict[str, Any]) -> tu
     (study,) = open_studies([chosen.study])
     labels = "chair" if given["on"] == "coco" else "scenes-caption"
     names = ("out", "n", "seed", "max_new_tokens", "batch_size", "data", "images", "dtype", "device", "resamples")
-    values = {key: given[key] for key in names}
+    values = {**{key: given[key] for key in names}, "max_new_tokens": given["max_new_tokens"] or LIMIT}
     words = ["study", chosen.study, "--model", models[0], "--labels", labels, "--n", str(given["n"])]
-    words += ["--max-new-tokens", str(given["max_new_tokens"])]
+    words += ["--max-new-tokens", str(values["max_new_tokens"])]
     ((_, page, file),) = conduct([(study, words)], {"model": models[0], "labels": labels, **values})
     return page, file
 

@@ -11,7 +11,7 @@ from lvlm_saliency.pages.figures import interval, number, unjudged, verdict
 from lvlm_saliency.reproduce.paper import Reported, Setting
 from lvlm_saliency.studies.page import CANNOT_TELL, FAILS, HOLDS, Finding
 
-CLAIMED = {"CHAIR_s": "lower", "CHAIR_i": "lower", "f1": "higher"}
+CLAIMED = {"CHAIR_s": "lower", "CHAIR_i": "lower", "f1": "higher", "fraction": "higher", "image_accuracy": "higher"}
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,8 @@ def judged(row: Setting, figure: str, found: Measured, reported: Reported | None
     shown = FIGURES[figure]
     better = CLAIMED[figure]
     claim = f"{row.name} makes {shown.shown} {better} than greedy decoding"
-    paper = None if reported is None else row.value(figure) - reported.base.value(figure)
+    with_it, without = (None, None) if reported is None else (row.value(figure), reported.base.value(figure))
+    paper = None if with_it is None or without is None else with_it - without
     told = "" if paper is None else f" (the paper: {paper:+.1f} points)"
     if found.plain is None:
         return Finding(CANNOT_TELL, f"{claim}{told}: not measured.")
@@ -41,7 +42,7 @@ def judged(row: Setting, figure: str, found: Measured, reported: Reported | None
     elif reason := unjudged(found.plain):
         return Finding(CANNOT_TELL, f"{claim}{told}: {reason}.")
     else:
-        low, high = (100 * bound for bound in found.plain["interval"])
+        low, high = (shown.scale * bound for bound in found.plain["interval"])
         said = FAILS if paper is not None and not low <= paper <= high else CANNOT_TELL
     size = f"{number(shown, found.plain['difference'], True)} {interval(shown, found.plain['interval'], True)}"
     length = ""

@@ -12,8 +12,7 @@ from lvlm_saliency.evaluation.systems import GREEDY, SAMPLED, system
 from lvlm_saliency.pages.figures import interval, number
 from lvlm_saliency.pages.tables import Cell, Table
 from lvlm_saliency.reproduce.claims import CLAIMED, Measured, judged
-from lvlm_saliency.reproduce.paper import FIGURES as REPORTED
-from lvlm_saliency.reproduce.paper import MISSING, Reported, Setting
+from lvlm_saliency.reproduce.paper import NOTE, Reported, Setting
 from lvlm_saliency.studies.page import Finding, Page, Part
 
 CAPTIONS, QUESTIONS = ("CHAIR_s", "CHAIR_i"), ("f1", "accuracy")
@@ -38,10 +37,10 @@ class Result:
         return system(row.spec, self.seed).label if row.spec else GREEDY
 
 
-def page(title: str, results: Sequence[Result], command: str) -> Page:
+def page(title: str, results: Sequence[Result], command: str, figures: Sequence[str]) -> Page:
     """The page of a table: verdicts first, then a table per model, then how it was made."""
-    findings = [finding for result in results for finding in _findings(result, len(results) > 1)]
-    parts = [Part(result.name, _lead(result), [_table(result)]) for result in results]
+    findings = [finding for result in results for finding in _findings(result, figures, len(results) > 1)]
+    parts = [Part(result.name, _lead(result), [_table(result, figures)]) for result in results]
     first = results[0].run
     settings = first.config["settings"]
     setup = {
@@ -61,15 +60,16 @@ def page(title: str, results: Sequence[Result], command: str) -> Page:
         }
         for result in results
         for row in result.rows
-        for name in REPORTED
+        for name in figures
     ]
-    return Page(title, f"{ASKED} {MISSING}", findings, parts, setup, command, {"figures": rows})
+    told = f"{ASKED} {NOTE}" if set(figures) - {*CAPTIONS, *QUESTIONS} else ASKED
+    return Page(title, told, findings, parts, setup, command, {"figures": rows})
 
 
-def _findings(result: Result, named: bool) -> list[Finding]:
+def _findings(result: Result, figures: Sequence[str], named: bool) -> list[Finding]:
     found = []
     for row in result.rows:
-        for figure in CLAIMED if row.spec else ():
+        for figure in [one for one in figures if one in CLAIMED and row.spec]:
             finding = judged(row, figure, _measured(result, row, figure), result.reported)
             found.append(Finding(finding.verdict, f"{result.name}: {finding.text}") if named else finding)
     return found
@@ -78,27 +78,31 @@ def _findings(result: Result, named: bool) -> list[Finding]:
 def _lead(result: Result) -> str:
     if result.reported is None:
         return "The paper reports nothing of this model that is at hand: its claims are judged by their direction."
-    return f"Beside the paper's figures of {result.reported.model}."
+    return f"Beside the published figures of {result.reported.model}."
 
 
-def _table(result: Result) -> Table:
+def _table(result: Result, figures: Sequence[str]) -> Table:
     head = ["system"]
-    for name in REPORTED:
+    for name in figures:
         shown = FIGURES[name].shown
         head += [f"{shown}, paper", f"{shown}, here"] if result.reported else [shown]
-    names = [*head, "recall", "words"]
-    lines = [_line(result, row.name, row, result.label(row)) for row in result.rows]
-    lines.insert(1, _line(result, "sampling", None, SAMPLED))
-    return Table(f"{result.name}: the paper and here", tuple(names), tuple(lines), "In percent; words per caption.")
+    captions = "CHAIR_s" in figures
+    names = [*head, *(("recall", "words") if captions else ())]
+    lines = [_line(result, figures, row.name, row, result.label(row)) for row in result.rows]
+    lines.insert(1, _line(result, figures, "sampling", None, SAMPLED))
+    foot = "In percent; words per caption." if captions else "In percent."
+    return Table(f"{result.name}: the paper and here", tuple(names), tuple(lines), foot)
 
 
-def _line(result: Result, name: str, row: Setting | None, label: str) -> tuple[Cell, ...]:
+def _line(result: Result, figures: Sequence[str], name: str, row: Setting | None, label: str) -> tuple[Cell, ...]:
     cells = [Cell(name)]
-    for figure in REPORTED:
+    for figure in figures:
         if result.reported is not None:
             paper = None if row is None else _paper(result, row, figure)
             cells.append(Cell("–" if paper is None else f"{paper:.1f}"))
         cells.append(_cell(result, label, figure))
+    if "CHAIR_s" not in figures:
+        return tuple(cells)
     return (*cells, _cell(result, label, "recall", CAPTIONS), Cell(_words(result, label)))
 
 
@@ -113,8 +117,13 @@ def _benchmark(result: Result, figure: str, like: Sequence[str] = ()) -> tuple[s
     return None
 
 
+def _alike(figure: str) -> Sequence[str]:
+    """The figures that stand in one part of a run's scores with this one."""
+    return next((group for group in (CAPTIONS, QUESTIONS) if figure in group), (figure,))
+
+
 def _cell(result: Result, label: str, figure: str, like: Sequence[str] = ()) -> Cell:
-    place = _benchmark(result, figure, like or (CAPTIONS if figure in CAPTIONS else QUESTIONS))
+    place = _benchmark(result, figure, like or _alike(figure))
     entry = place and result.run.scores["benchmarks"][place[0]]["parts"][place[1]].get(label)
     if not entry:
         return Cell("–")
@@ -123,7 +132,7 @@ def _cell(result: Result, label: str, figure: str, like: Sequence[str] = ()) -> 
 
 
 def _measured(result: Result, row: Setting, figure: str) -> Measured:
-    place = _benchmark(result, figure, CAPTIONS if figure in CAPTIONS else QUESTIONS)
+    place = _benchmark(result, figure, _alike(figure))
     if place is None:
         return Measured(None, None)
     found, label = result.run.scores["benchmarks"][place[0]], result.label(row)
@@ -136,7 +145,7 @@ def _paper(result: Result, row: Setting, figure: str) -> float | None:
 
 
 def _here(result: Result, row: Setting, figure: str) -> dict[str, Any]:
-    place = _benchmark(result, figure, CAPTIONS if figure in CAPTIONS else QUESTIONS)
+    place = _benchmark(result, figure, _alike(figure))
     entry = place and result.run.scores["benchmarks"][place[0]]["parts"][place[1]].get(result.label(row))
     if not entry:
         return {"here": None, "interval": None}

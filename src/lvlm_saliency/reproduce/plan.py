@@ -18,7 +18,8 @@ class Target:
 
     Attributes:
         question: what it is, in a line.
-        benchmarks: of a run, on COCO and on the drawn scenes; empty where a study answers.
+        benchmarks: of a run, on the official data and on the drawn scenes ("" for none); empty where a study answers.
+        figures: of the paper that are set beside the run's.
         study: the study that answers, with its settings.
         models: how many models it compares at least.
         grid: whether the settings beyond the four rows of the table run as well.
@@ -26,16 +27,20 @@ class Target:
 
     question: str
     benchmarks: tuple[tuple[str, str], ...] = ()
+    figures: tuple[str, ...] = ("CHAIR_s", "CHAIR_i", "f1", "accuracy")
     study: str = ""
     models: int = 1
     grid: bool = False
 
 
 RUN = (("chair", "scenes-caption"), ("pope", "scenes-pope"))
+SCIENCE, BLIND = (("scienceqa", ""),), (("vizwiz", ""),)
 TARGETS = {
     "main": Target("The main table: CHAIR and POPE of greedy decoding, LocoRE, SGRS and both.", RUN),
     "cross-model": Target("The same on several models beside each other.", RUN, models=2),
     "ablation": Target("The table over alpha and beta, beta 1 among them.", RUN, grid=True),
+    "scienceqa": Target("ScienceQA, questions with a picture, of the same rows.", SCIENCE, ("image_accuracy",)),
+    "vizwiz": Target("VizWiz, its val split, of the same rows.", BLIND, ("fraction",)),
     "quartiles": Target(
         "How often words are hallucinated from the lowest to the highest saliency.", study="separation"
     ),
@@ -43,6 +48,8 @@ TARGETS = {
     "latency": Target("What the methods cost per token.", study="latency"),
 }
 ON = ("coco", "scenes")
+LIMIT = 512
+"""Most new tokens of an answer, where neither the user nor the benchmark says otherwise."""
 
 
 def target(name: str) -> Target:
@@ -63,13 +70,26 @@ def settings_of(chosen: Target, rows: Sequence[Setting], further: Sequence[Setti
 
 
 def usual_rows() -> tuple[tuple[Setting, ...], tuple[Setting, ...]]:
-    """The rows for a model that the paper says nothing of: those of LLaVA-1.5, whose figures are then not shown."""
-    return LLAVA.rows, LLAVA.further
+    """The rows for a model that the paper says nothing of: those of LLaVA-1.5-7B, whose figures are then not shown."""
+    return LLAVA.rows, tuple(Setting(row.alpha, row.beta, ()) for row in LLAVA.further)
+
+
+def asked(chosen: Target, on: str, limit: int | None) -> list[str]:
+    """The benchmarks as `evaluate` takes them; a `limit` on new tokens that the user gave goes before their own."""
+    own = set(chosen.figures) - set(Target.figures)
+    return [f"{name}:max_new_tokens={limit}" if own and limit else name for name in benchmarks(chosen, on)]
 
 
 def benchmarks(chosen: Target, on: str) -> list[str]:
-    """The names of the benchmarks that run."""
-    return [pair[ON.index(on)] for pair in chosen.benchmarks]
+    """The names of the benchmarks that run.
+
+    Raises:
+        SettingError: the drawn scenes have none of this kind.
+    """
+    found = [pair[ON.index(on)] for pair in chosen.benchmarks]
+    if not all(found):
+        raise SettingError(f"{chosen.benchmarks[0][0]} has no questions about the drawn scenes: leave --on out")
+    return found
 
 
 def missing(

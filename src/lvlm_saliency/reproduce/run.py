@@ -14,8 +14,8 @@ from lvlm_saliency.evaluation.settings import Settings
 from lvlm_saliency.evaluation.summary.content import RunData
 from lvlm_saliency.model.load import load_model
 from lvlm_saliency.reproduce.page import Result, page
-from lvlm_saliency.reproduce.paper import of_type
-from lvlm_saliency.reproduce.plan import TARGETS, benchmarks, check, settings_of, target, usual_rows
+from lvlm_saliency.reproduce.paper import Reported, of_model
+from lvlm_saliency.reproduce.plan import LIMIT, TARGETS, asked, check, settings_of, target, usual_rows
 from lvlm_saliency.studies.page import Page
 
 
@@ -27,6 +27,7 @@ def reproduce(
     on: str = "coco",
     data: str | Path | None = None,
     images: str | Path | None = None,
+    paper: Reported | None = None,
     command: str = "",
     listener: Listener | None = None,
     **settings: Any,
@@ -34,11 +35,12 @@ def reproduce(
     """The table `name` of the paper on these models; its page is written to `out`.
 
     Args:
-        name: a target that runs benchmarks: main, cross-model or ablation.
+        name: a target that runs benchmarks: main, cross-model, ablation, scienceqa or vizwiz.
         models: hub ids or folders, each run into `out/<model>`.
         out: the folder.
         on: "coco", with the official files, or "scenes", the drawn world.
         data, images: folder of the official files, of the pictures.
+        paper: published figures that stand in for the paper's (`paper.read_reported`).
         command: as the page shows it.
         listener: told how it goes.
         settings: of `evaluation.Settings`: n, seed, max_new_tokens, batch_size, ...
@@ -52,21 +54,22 @@ def reproduce(
     folders = [re.sub(r"[^A-Za-z0-9.+=-]+", "_", Path(model).name) for model in models]
     if len(set(folders)) < len(folders):
         raise SettingError("two models end in the same name, and each needs a folder: rename one")
-    results = []
+    results, limit = [], settings.pop("max_new_tokens", None)
     for model_id, folder in zip(models, folders, strict=True):
         loading = {key: settings[key] for key in ("dtype", "device", "revision") if key in settings}
         model, processor = load_model(model_id, **loading)
-        reported = of_type(model.config.model_type)
+        reported = paper or of_model(model.config)
         usual, further = usual_rows()
         base = reported.rows if reported else usual
-        rows = settings_of(chosen, base, reported.further if reported else further)
+        rows = settings_of(chosen, base, (reported and reported.further) or further)
         wanted = Settings(
             model_id,
-            benchmarks(chosen, on),
+            asked(chosen, on, limit),
             out / folder,
             methods=[row.spec for row in rows],
             data=data if on == "coco" else None,
             images=images if on == "coco" else None,
+            max_new_tokens=limit or LIMIT,
             **settings,
         )
         evaluate(wanted, model=model, processor=processor, listener=listener)
@@ -74,6 +77,6 @@ def reproduce(
         run = RunData(RunFolder(out / folder))
         # The drawn scenes are not the paper's data, whatever the model.
         results.append(Result(model_id, run, [base[0], *rows], reported if on == "coco" else None, wanted.seed))
-    made = page(TARGETS[name].question, results, command)
+    made = page(TARGETS[name].question, results, command, chosen.figures)
     made.write(out)
     return made
