@@ -73,14 +73,16 @@ def test_pope_and_mme_on_local_files(rows):
     for name in ("pope", "mme"):
         (file,) = (root / "out").rglob(f"*samples_{name}.jsonl")
         lines = [json.loads(line) for line in file.read_text().splitlines()]
-        samples[name] = [one["filtered_resps"][0] for one in sorted(lines, key=lambda one: one["doc_id"])]
+        samples[name] = [one["filtered_resps"] for one in sorted(lines, key=lambda one: one["doc_id"])]
         assert samples[name] == own(found[name.upper()], 128 if name == "pope" else 16)
-        assert {text.strip().lower() for text in samples[name]} <= {"yes", "no"}, "the scorers read these alike"
+    truth = [row["answer"] for row in found["POPE"]]
+    said = [text.strip().lower() for text in samples["pope"]]
+    bare = sum(text == label for text, label in zip(said, truth, strict=True)) / len(truth)
+    assert results["pope"]["pope_accuracy,none"] == pytest.approx(bare)  # a trap of the page: "Yes." is wrong
     asked = [{"question_id": n, "text": r["question"], "label": r["answer"]} for n, r in enumerate(found["POPE"])]
     ours = pope.score(asked, [{"question_id": n, "answer": text} for n, text in enumerate(samples["pope"])])
-    for name in ("accuracy", "precision", "recall", "f1"):
-        key = "pope_f1_score,none" if name == "f1" else f"pope_{name},none"
-        assert results["pope"][key] == pytest.approx(ours[name])
+    right = sum(text.startswith(label) for text, label in zip(said, truth, strict=True)) / len(truth)
+    assert ours["accuracy"] == pytest.approx(right) > 0.5
     lines = [
         "\t".join((one["question_id"], one["question"], one["answer"], text))
         for one, text in zip(found["MME"], samples["mme"], strict=True)
