@@ -73,7 +73,6 @@ def slurm(tmp_path):
         (tools / name).chmod(0o755)
     job = {"SLURM_JOB_NODELIST": "127.0.0.[1-2]", "SLURM_NNODES": "2", "SRUN_LOG": str(tmp_path / "srun.log")}
     small = {"RAY_DEFAULT_OBJECT_STORE_MAX_MEMORY_BYTES": str(2**28), "RAY_USAGE_STATS_ENABLED": "0"}
-    small["RAY_raylet_start_wait_time_s"] = "300"  # a busy machine may need more than Ray's own half minute
     path = os.pathsep.join([str(tools), str(Path(sys.executable).parent), os.environ["PATH"]])
     return {**ENVIRONMENT, **job, **small, "PATH": path}
 
