@@ -183,6 +183,13 @@ def test_grey_and_bilevel():
 def test_values_without_a_known_white_are_refused():
     refused(Image.fromarray(np.zeros((2, 2), np.float32)), "floating-point")
     refused(Image.fromarray(np.full((2, 2), 1 << 20, np.int32)), "beyond 16 bit")
+    refused(Image.fromarray(np.full((2, 2), 255, np.int32)), "whether white is 255 or 65535 cannot be told")
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_signed_values_have_no_known_white(bits):
+    values = np.array([0, 1, 2, 3, 64, 100, 120, 127], f"<i{bits // 8}")
+    refused(io.BytesIO(tiff(values.tobytes(), bits, 1, signed=True)), "signed values")
 
 
 def test_exif_orientation_is_applied():
@@ -231,11 +238,12 @@ def test_damaged_bytes_give_a_picture_or_an_image_error(kind, data):
         assert open_image(io.BytesIO(bytes(raw))).mode == "RGB"
 
 
-def tiff(row, bits, photometric, order="<", deflate=False):
+def tiff(row, bits, photometric, order="<", deflate=False, signed=False):
     """A TIFF of two rows of eight grey pixels, written by hand: Pillow writes none that count from white."""
     data = zlib.compress(row * 2) if deflate else row * 2
     tags = [(256, 4, 8), (257, 4, 2), (258, 3, bits), (259, 3, 8 if deflate else 1), (262, 3, photometric)]
-    tags += [(273, 4, 8 + 2 + 12 * 9 + 4), (277, 3, 1), (278, 4, 2), (279, 4, len(data))]
+    tags += [(273, 4, 8 + 2 + 12 * (9 + signed) + 4), (277, 3, 1), (278, 4, 2), (279, 4, len(data))]
+    tags += [(339, 3, 2)] * signed
     entries = b"".join(
         struct.pack(order + "HHI", tag, kind, 1)
         + struct.pack(order + {3: "HH", 4: "I"}[kind], value, *[0] * (kind == 3))

@@ -87,6 +87,10 @@ BROKEN = {
         "the pictures out|written out|writes the list",
     ),
     "refuses": ("{{ raise_exception('not today') }}", "not today"),
+    "endless": ("{% for i in range(10**9) %}x{% endfor %}", "chat template does not take this prompt"),
+    "no number": ("{{ 1 // 0 }}", "chat template does not take this prompt"),
+    "too much memory": ("{{ 'x' * 10**14 }}", r"chat template does not take this prompt \(MemoryError\)"),
+    "calls itself": ("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "chat template does not take this prompt"),
     "no sense": ("{{ messages[7].content.words }}", "chat template does not take this prompt"),
 }
 

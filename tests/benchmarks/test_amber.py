@@ -10,7 +10,7 @@ from lvlm_saliency.benchmarks import amber
 from lvlm_saliency.errors import InputError
 from lvlm_saliency.stats.bootstrap import Bootstrap
 
-FAST = Bootstrap(resamples=20)
+FAST = Bootstrap(resamples=40)
 RELATIONS = {"sky": [], "lake": ["water"], "dog": ["puppy"], "boat": ["ship"], "cloud": [], "lamp": []}
 ANNOTATIONS = [
     {"id": 1, "type": "generative", "truth": ["sky", "lake", "sky"], "hallu": ["dog", "cloud"]},

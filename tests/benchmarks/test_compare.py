@@ -39,7 +39,7 @@ def test_other_images_are_an_error_or_left_out(systems):
     one, other = systems(range(15), 2), systems(range(5, 20), 2)
     with pytest.raises(InputError, match="10 items"):
         compare(one, other)
-    result = compare(one, other, errors="skip", bootstrap=Bootstrap(resamples=10))
+    result = compare(one, other, errors="skip", bootstrap=Bootstrap(resamples=40))
     assert (result["items"], result["skipped"]) == (10, {"unpaired": 10})
     assert result["figures"]["CHAIR_s"]["difference"] == 0.0
 

@@ -13,7 +13,7 @@ from lvlm_saliency.benchmarks.compare import compare
 from lvlm_saliency.errors import InputError, SettingError
 from lvlm_saliency.stats.bootstrap import Bootstrap
 
-FEW = Bootstrap(resamples=20)
+FEW = Bootstrap(resamples=40)
 
 
 # --- LLaVA-Bench ---

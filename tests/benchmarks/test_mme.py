@@ -12,7 +12,7 @@ from lvlm_saliency.benchmarks import mme
 from lvlm_saliency.errors import InputError, SettingError
 from lvlm_saliency.stats.bootstrap import Bootstrap
 
-FAST = Bootstrap(resamples=20)
+FAST = Bootstrap(resamples=40)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from lvlm_saliency.errors import InputError
 from lvlm_saliency.stats.bootstrap import Bootstrap
 from strange import strange
 
-FEW = Bootstrap(resamples=5)
+FEW = Bootstrap(resamples=40)
 REVIEWS = [
     {"question_id": n, "category": name, "content": "8 9\nfine", "tuple": [8, 9]}
     for n, name in enumerate(("conv", "detail", "complex"))

@@ -53,6 +53,42 @@ def test_all_is_well_and_nothing_is_left(name):
     assert 0 < next(row for row in report.rows if row.name == "rows = definition").figure < 5e-5
 
 
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"num_beams": 3, "num_return_sequences": 2, "stop_strings": ["a"], "token_healing": True},
+        {"penalty_alpha": 0.6, "top_k": 4},
+        {"dola_layers": "low"},
+        {"cache_implementation": "static", "guidance_scale": 2.0, "prompt_lookup_num_tokens": 3, "max_time": 1e-9},
+    ],
+    ids=str,
+)
+def test_generation_settings_of_a_checkpoint_are_no_fault_of_the_model(own):
+    model, processor = FAMILIES["llama"].fresh()
+    for name, value in own.items():
+        setattr(model.generation_config, name, value)
+    report = ls.check(model, processor)
+    assert report.ok, str(report)
+
+
+def test_what_a_model_s_own_code_raises_is_a_line(monkeypatch):
+    model, processor = FAMILIES["llama"].fresh()
+    for raised in (
+        AssertionError("odd width"),
+        ImportError("a kernel is missing"),
+        ZeroDivisionError("by 0"),
+        OSError(5),
+    ):
+
+        def fail(*_args, _raised=raised, **_kwargs):
+            raise _raised
+
+        monkeypatch.setattr(model, "forward", fail)
+        (_, row) = ls.check(model, processor).rows
+        assert row.state == "fail"
+        assert type(raised).__name__ in row.detail
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
 def test_other_precisions_have_their_own_limits(dtype):
     model, processor = FAMILIES["llava"].fresh()

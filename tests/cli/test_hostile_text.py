@@ -134,7 +134,7 @@ def test_names_of_runs_and_settings_of_methods(command, evil, tmp_path):
     run = tmp_path / NAME
     config = tmp_path / "run.yaml"
     methods = [{"icd": {"instruction": "look \x1b[31m [bold]here[/bold] \u202e\nnow"}}]
-    config.write_text(json.dumps({"benchmarks": ["scenes-caption"], "methods": methods, "n": 2, "resamples": 20}))
+    config.write_text(json.dumps({"benchmarks": ["scenes-caption"], "methods": methods, "n": 2, "resamples": 40}))
     asked = ("--model", evil, "--device", "cpu", "--max-new-tokens", 4, "--config", config)
     status, out, _ = command("evaluate", *asked, "--out", run)
     assert status == 0

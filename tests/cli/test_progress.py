@@ -50,7 +50,7 @@ def test_no_terminal_no_bar(capsys):
 
 @pytest.mark.slow
 def test_a_whole_run_in_a_pipe_draws_nothing(tmp_path):
-    command = "evaluate --model scenes --benchmark scenes-pope --n 1 --max-new-tokens 2 --resamples 20 --device cpu"
+    command = "evaluate --model scenes --benchmark scenes-pope --n 1 --max-new-tokens 2 --resamples 40 --device cpu"
     done = subprocess.run(
         [sys.executable, "-m", "lvlm_saliency", *command.split(), "--out", str(tmp_path / "run")],
         env={name: value for name, value in os.environ.items() if name != "HF_HUB_DISABLE_PROGRESS_BARS"},

@@ -257,12 +257,12 @@ def judged_files(tmp_path):
 )
 def test_judged_benchmarks(run, judged_files, name, figure, value):
     arguments = judged_files(name)
-    status, out, _ = run(*arguments, "--json", "--resamples", "20")
+    status, out, _ = run(*arguments, "--json", "--resamples", "40")
     assert status == 0
     result = json.loads(out)
     assert result[figure] == value
     assert not any(key.startswith("per_") and isinstance(value, list) for key, value in result.items())
-    status, out, err = run(*arguments, "--versus", arguments[1], "--resamples", "20")
+    status, out, err = run(*arguments, "--versus", arguments[1], "--resamples", "40")
     assert (status, err) == (0, "")
     assert f"{value * (100 if name == 'mmvp' else 1):.1f}" in out
     assert "minus" in out

@@ -41,6 +41,28 @@ def tower_dropout(model):
             module.dropout = 0.2
 
 
+class LeavesOutRanks(Adapter):
+    """An adapter that leaves out rows of its product, without a dropout module or a setting of that name."""
+
+    def forward(self, x):
+        kept = torch.rand(self.down.out_features) < 0.5 if self.training else 1
+        return self.base(x) + self.up(self.down(x) * kept)
+
+
+def ranks_left_out(model):
+    torch.manual_seed(0)
+    attention = model.get_decoder().layers[0].self_attn
+    attention.q_proj = LeavesOutRanks(attention.q_proj, 0.0)
+    model.eval()
+
+
+def noise_on_embeddings(model):
+    def add_noise(module, _args, output):
+        return output + torch.zeros_like(output).uniform_(-1, 1) if module.training else output
+
+    model.get_input_embeddings().register_forward_hook(add_noise)
+
+
 def checkpointing(model):
     # the newer name, where the release has it: the older one warns there
     getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)()
@@ -51,6 +73,8 @@ HARMFUL = {
     "attention": attention_dropout,
     "picture tower": tower_dropout,
     "gradient checkpointing": checkpointing,
+    "ranks left out": ranks_left_out,
+    "noise on embeddings": noise_on_embeddings,
 }
 
 CALLS = {
@@ -108,6 +132,29 @@ def test_every_kind_of_training_is_seen(llava, harm):
         ls.trace(model, inputs, sequences)
     model.eval()
     assert torch.equal(ls.trace(model, inputs, sequences).rows, want)
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
+def test_every_call_sees_that_numbers_are_drawn(llava, call):
+    model, inputs, sequences = llava
+    noise_on_embeddings(model)
+    model.train()
+    with pytest.raises(UnsupportedModelError, match=r"draw random numbers in every call.*call model\.eval\(\) first"):
+        call(model, inputs, sequences)
+
+
+def test_numbers_drawn_between_the_calls_are_no_matter(llava):
+    """Sampling draws from the same generators."""
+    model, inputs, _ = llava
+    settings = {"max_new_tokens": 6, "min_new_tokens": 6, "do_sample": True}
+    torch.manual_seed(0)
+    want = ls.generate(model, inputs, [ls.LocoRE()], **settings).sequences
+    model.train()
+    torch.manual_seed(0)
+    assert torch.equal(ls.generate(model, inputs, [ls.LocoRE()], **settings).sequences, want)
+    with ls.LocoRE()(model):
+        torch.manual_seed(0)
+        assert torch.equal(model.generate(**inputs, **settings), want)
 
 
 def test_one_part_in_training_is_enough_and_is_named(llava):

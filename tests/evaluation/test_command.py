@@ -152,7 +152,7 @@ def test_shipped_model_on_other_pictures_is_told(tmp_path, monkeypatch):
             told.append(text)
 
     model, processor = ls.load_model("scenes", device="cpu")
-    shared = {"model": "scenes", "n": 1, "max_new_tokens": 2, "resamples": 10}
+    shared = {"model": "scenes", "n": 1, "max_new_tokens": 2, "resamples": 40}
     evaluate(
         Settings(benchmarks=["scenes-pope"], out=tmp_path / "a", **shared),
         model=model, processor=processor, listener=Told(),

@@ -20,7 +20,7 @@ SHARED = {
     "methods": ["locore:beta=1", "sgrs:order=greedy"],
     "max_new_tokens": 5,
     "batch_size": 2,
-    "resamples": 20,
+    "resamples": 40,
 }
 KILLS = 5
 

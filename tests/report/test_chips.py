@@ -17,7 +17,10 @@ from lvlm_saliency.tracing.pieces import token_texts
 from lvlm_saliency.tracing.words import bytes_of, candidate_texts
 
 FAMILY = "\U0001f468\u200d\U0001f469\u200d\U0001f467"
+ENGLAND = "\U0001f3f4" + "".join(chr(0xE0000 + ord(letter)) for letter in "gbeng") + "\U000e007f"
+SYLLABLE = "\u1112\u1161\u11ab"
 TEXT = f"Zwölf 猫 \U0001f600\U0001f44d\U0001f3fd {FAMILY} \U0001f1e9\U0001f1ea\U0001f1eb\U0001f1f7 e\u0301nd.\n नमस्ते"
+TEXT += f" {SYLLABLE} {ENGLAND}"
 
 
 class Bytes:
@@ -65,6 +68,8 @@ def test_one_piece_for_each_character_that_a_person_sees():
         "\U0001f1eb\U0001f1f7",
         "e\u0301",
         "ö",
+        SYLLABLE,
+        ENGLAND,
     ):
         assert whole in pieces
     assert "\u23ce" in pieces

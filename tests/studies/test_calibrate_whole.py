@@ -20,7 +20,7 @@ def calibrated(out: Path, *arguments: str) -> dict:
 
 
 def captions(method: str, out: Path, *arguments: str) -> dict:
-    run = ["--model", "scenes", "--n", "4", "--max-new-tokens", "60", "--resamples", "20", "--method", method]
+    run = ["--model", "scenes", "--n", "4", "--max-new-tokens", "60", "--resamples", "40", "--method", method]
     assert main(["evaluate", *run, "--out", str(out), *arguments]) == 0
     return json.loads((out / "scores.json").read_text())["benchmarks"]
 

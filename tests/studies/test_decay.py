@@ -192,7 +192,7 @@ def test_the_controls_tokens_are_other_ones_and_stay():
 
 
 def test_the_command_from_end_to_end(tmp_path, capsys):
-    call = ["study", "decay:factors=0.2,controls=0.2", "--n", "4", "--max-new-tokens", "32", "--resamples", "30"]
+    call = ["study", "decay:factors=0.2,controls=0.2", "--n", "4", "--max-new-tokens", "32", "--resamples", "40"]
     assert main([*call, "--out", str(tmp_path), "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)["decay"]) == 3
     rows = [json.loads(line) for line in (tmp_path / "decay" / "arms.jsonl").read_text().splitlines()]

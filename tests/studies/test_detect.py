@@ -155,7 +155,7 @@ def test_yes_and_no_are_found_in_the_shipped_tokenizer():
 @pytest.mark.slow
 def test_the_command_writes_page_data_and_a_model_that_explain_reads(capsys, tmp_path):
     folder = tmp_path / "out"
-    assert main(["study", "detect:train=20", "--n", "10", "--resamples", "20", "--out", str(folder), "--json"]) == 0
+    assert main(["study", "detect:train=20", "--n", "10", "--resamples", "40", "--out", str(folder), "--json"]) == 0
     findings = json.loads(capsys.readouterr().out)["detect"]
     assert {one["verdict"] for one in findings} <= {HOLDS, FAILS, CANNOT_TELL}
     written = {path.name for path in (folder / "detect").iterdir()}
@@ -177,4 +177,4 @@ def test_too_few_pictures_are_told(tmp_path):
     from lvlm_saliency.studies.lab import Lab, StudySettings
 
     with pytest.raises(InputError, match="too few to learn from; raise --n"):
-        Detect(train=10).run(Lab(StudySettings(tmp_path, n=2, resamples=5, max_new_tokens=12)))
+        Detect(train=10).run(Lab(StudySettings(tmp_path, n=2, resamples=40, max_new_tokens=12)))

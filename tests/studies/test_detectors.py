@@ -264,7 +264,7 @@ def test_detectors_on_files_in_cocos_format(coco, tmp_path):
     command = ["study", "detect", "--labels", "chair", "--n", "40", "--max-new-tokens", "64"]
     for name in ("nll", "svar", "cgc", "risk", "self-check", "svar-trained"):
         command += ["--detector", name]
-    command += ["--data", str(coco), "--images", str(coco), "--out", str(tmp_path), "--resamples", "20"]
+    command += ["--data", str(coco), "--images", str(coco), "--out", str(tmp_path), "--resamples", "40"]
     assert main(command) == 0
     found = rows_of_page(tmp_path)
     labels = {row for row, *_ in found}

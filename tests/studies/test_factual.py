@@ -289,7 +289,7 @@ def test_answers_without_a_word_are_left_out_and_counted(chat):
     questions, asked, _ = made(chat)
     dot = chat.tokenizer(".", add_special_tokens=False)["input_ids"][0]
     asked.token_ids[:3] = [dot, *[-1] * (NEW_TOKENS - 1)]
-    page = Factual().page(questions, asked, chat.tokenizer, {}, resamples=20, seed=0)
+    page = Factual().page(questions, asked, chat.tokenizer, {}, resamples=40, seed=0)
     assert len(page.data["answers"]) == len(questions) - 3
     assert "3 answers hold no word" in page.parts[0].text
 

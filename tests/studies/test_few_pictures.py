@@ -9,9 +9,9 @@ from lvlm_saliency.evaluation.scoring import difference
 from lvlm_saliency.evaluation.summary.figures import FIGURES
 from lvlm_saliency.pages.figures import too_few, unjudged, verdict
 from lvlm_saliency.stats import clusters as stats
-from lvlm_saliency.stats.bootstrap import MIN_IMAGES, Bootstrap
+from lvlm_saliency.stats.bootstrap import MIN_IMAGES, MIN_RESAMPLES, Bootstrap
 from lvlm_saliency.stats.counts import CountTable
-from lvlm_saliency.studies.areas import Areas
+from lvlm_saliency.studies.areas import Areas, simultaneous
 from lvlm_saliency.studies.page import CANNOT_TELL, FAILS, HOLDS
 from lvlm_saliency.studies.tune.findings import judged
 from lvlm_saliency.studies.verdicts import absent, directional
@@ -44,6 +44,21 @@ def test_without_resamples_nothing_is_judged():
     group, y, score = rows(40)
     found = stats.Resampler(group, resamples=0).estimate(stats.auroc(score, y))
     assert directional(found) == CANNOT_TELL
+
+
+@pytest.mark.parametrize("resamples", [1, 2, MIN_RESAMPLES - 1, MIN_RESAMPLES])
+def test_an_interval_needs_resamples_in_its_tails(resamples):
+    """One resample is an interval of no width, which leaves out any value."""
+    group, y, score = rows(40)
+    resampler, few = stats.Resampler(group, resamples), resamples < MIN_RESAMPLES
+    areas = Areas(y, resampler).auroc(score)
+    for found in (resampler.estimate(stats.auroc(score, y)), areas.estimate()):
+        assert directional(found) == (CANNOT_TELL if few else HOLDS)
+    noisy = Areas(y, resampler).auroc(score + np.random.default_rng(0).normal(size=len(y)))
+    assert np.isnan(simultaneous({"it": noisy})["it"].low) == few
+    one = difference(Bootstrap(resamples), captions(20, 1), captions(20, 2))["CHAIR_i"]
+    assert verdict(FIGURES["CHAIR_i"], one) == ("" if few else "better")
+    assert unjudged(one) == ("not tested: no interval" if few else "")
 
 
 def captions(pictures, wrong):

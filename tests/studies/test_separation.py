@@ -69,12 +69,12 @@ def test_position_alone_is_seen_through():
 
 def test_too_few_words_are_no_study():
     with pytest.raises(InputError, match=r"hold 15 correct and 0 hallucinated first mentions: .*\(--n\)"):
-        Separation().page(table(np.random.default_rng(0), pictures=3, wrong=0.0), {}, resamples=10, seed=0)
+        Separation().page(table(np.random.default_rng(0), pictures=3, wrong=0.0), {}, resamples=40, seed=0)
 
 
 def test_every_bin_and_word_is_in_the_data():
     made = table(np.random.default_rng(5), pictures=40)
-    page = Separation(bins=7).page(made, {}, resamples=20, seed=0)
+    page = Separation(bins=7).page(made, {}, resamples=40, seed=0)
     first = made.mentions(first=True)
     assert len(page.data["words"]) == len(first) == 200
     assert sum(row["hallucinated"] for row in page.data["words"]) == first.hallucinated.sum()

@@ -118,8 +118,17 @@ def check_told(acting: Iterable[PromptTraits], model: Any, prompt: Prompt) -> No
 
 
 def brought_cache(given: Mapping[str, Any]) -> Any:
-    """The cache that the caller of `generate` passes, if it holds anything; else None."""
+    """The cache that the caller of `generate` passes, if it holds anything; else None.
+
+    Raises:
+        SettingError: it is no cache of transformers.
+    """
     cache = hf.cache_of(given)
+    if cache is not None and not hasattr(cache, "get_seq_length"):
+        raise SettingError(
+            f"past_key_values is a {type(cache).__name__}, not a Cache of transformers: leave it out or pass a "
+            "DynamicCache"
+        )
     return cache if cache is not None and cache.get_seq_length() else None
 
 

@@ -106,6 +106,7 @@ def session(
             state.hooks.before(decoder, carry_state),
             state.hooks.after(decoder, end_call, always=True),
             *(state.hooks.before(module, hand_over) for module in known.deaf),
+            *_watch_draws(state, (model, decoder)),  # last, so that a refusal leaves a call that has ended
         ]
         try:
             for each in hooks:
@@ -119,3 +120,20 @@ def session(
         finally:
             for handle in handles:
                 handle.remove()
+
+
+def _watch_draws(state: Session, modules: Sequence[Any]) -> Iterator[Removable]:
+    """Refuse forward calls that draw random numbers while a part of the model is in training mode."""
+    draws = hf.Draws(state.model)
+
+    def begin(module: Any, _args: tuple[Any, ...], _kwargs: dict[str, Any]) -> None:
+        if state.thread in (None, threading.get_ident()):
+            draws.begin(module)
+
+    def end(_module: Any, _args: tuple[Any, ...], _kwargs: dict[str, Any], output: Any) -> None:
+        if state.thread in (None, threading.get_ident()):
+            draws.end(finished=output is not None)
+
+    for module in modules:
+        yield state.hooks.before(module, begin)
+        yield state.hooks.after(module, end, always=True)

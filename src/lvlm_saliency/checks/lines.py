@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import Tensor
 from lvlm_saliency import hf
 from lvlm_saliency.checks.reference import NoMapsError, reference_rows
 from lvlm_saliency.checks.report import CheckRow
-from lvlm_saliency.checks.subject import SETTINGS, Subject
+from lvlm_saliency.checks.subject import Subject
 from lvlm_saliency.decoding.loop import generate
 from lvlm_saliency.errors import SettingError, UnsupportedModelError
 from lvlm_saliency.interventions.dola import DoLa
@@ -54,7 +55,7 @@ def rows_are_exact(subject: Subject) -> CheckRow:
 
 def neutral_is_plain(subject: Subject, method: Any) -> CheckRow:
     """A method with neutral settings against `model.generate`: the largest difference of a logit, which must be 0."""
-    out = generate(subject.model, subject.inputs, [method], **SETTINGS, output_logits=True)
+    out = generate(subject.model, subject.inputs, [method], **subject.settings, output_logits=True)
     same_text = torch.equal(out.sequences.cpu(), subject.plain.sequences.cpu())
     gap = max(_gaps(_logits(out), subject.plain.logits, 1.0), default=0.0)
     detail = "bit-identical to generate" if same_text else "another text than that of generate"
@@ -89,7 +90,12 @@ def image_tokens_are_laid_out(subject: Subject) -> CheckRow:
     wrong = len(np.setxor1d(placed, image)) + int((times - 1).sum())
     grids = [tile.positions.shape for layout in layouts for tile in layout.tiles]
     shown = ", ".join(f"{rows} x {cols}" for rows, cols in dict.fromkeys(grids))
-    return _within(name, float(wrong), 0.0, f"{len(grids)} grids ({shown}) over the picture, each token once")
+    return _within(
+        name,
+        float(wrong),
+        0.0,
+        f"{len(grids)} {'grid' if len(grids) == 1 else 'grids'} ({shown}) over the picture, each token once",
+    )
 
 
 def cached_is_recomputed(subject: Subject) -> CheckRow:
@@ -97,7 +103,7 @@ def cached_is_recomputed(subject: Subject) -> CheckRow:
     which the two texts differ."""
     name, method = "cached = recomputed", LocoRE(beta=1.0, window=3)
     cached, whole = (
-        generate(subject.model, subject.inputs, [method], **SETTINGS, output_logits=True, use_cache=use)
+        generate(subject.model, subject.inputs, [method], **subject.settings, output_logits=True, use_cache=use)
         for use in (True, False)
     )
     n0 = subject.inputs["input_ids"].shape[1]
@@ -118,11 +124,11 @@ def use_everything(subject: Subject) -> None:
     model, inputs = subject.model, subject.inputs
     hooked = hooked_method(subject, active=True)
     for methods in ([LocoRE()], [SGRS(seed=0)], [] if hooked is None else [hooked]):
-        generate(model, inputs, methods, **SETTINGS)
+        generate(model, inputs, methods, **subject.settings)
     trace(model, inputs, subject.plain.sequences, methods=[LocoRE()])
     try:
         with LocoRE()(model):
-            model.generate(**inputs, **SETTINGS)
+            model.generate(**inputs, **subject.settings)
             raise InterruptedError
     except InterruptedError:
         pass
@@ -150,12 +156,13 @@ def _logits(out: GenerateOutput) -> tuple[Tensor, ...]:
 
 
 def _gaps(some: Sequence[Tensor], others: Sequence[Tensor], unit: float) -> list[float]:
-    """The largest difference of two logits at each step, in `unit`s; infinite where only one of them is."""
+    """The largest difference of two logits at each step, in `unit`s; infinite where only one of them is, or where one
+    is no number (`max` would pass over NaN)."""
     found = []
     for one, other in zip(some, others, strict=False):
         a, b = one.double().cpu(), other.double().cpu()
         gap = (a - b).abs().masked_fill(a == b, 0.0)  # two infinities of one sign are equal
-        found.append(float(gap.max()) / max(unit, 1e-12))
+        found.append(float(gap.nan_to_num(nan=math.inf, posinf=math.inf).max()) / max(unit, 1e-12))
     return found
 
 

@@ -19,7 +19,10 @@ from lvlm_saliency.errors import InputError, LvlmSaliencyError, UnsupportedModel
 from lvlm_saliency.interventions.locore import LocoRE
 from lvlm_saliency.interventions.sgrs import SGRS
 
-STUMBLES = (RuntimeError, ValueError, TypeError, AttributeError, KeyError, IndexError, NotImplementedError)
+STUMBLES = (
+    *(RuntimeError, ValueError, TypeError, AttributeError, KeyError, IndexError, NotImplementedError),
+    *(AssertionError, ArithmeticError, ImportError, OSError),
+)
 """Exceptions that a model's own code raises for calls that it does not support: reported as a failed check."""
 
 

@@ -17,6 +17,13 @@ PROMPT = "Describe this picture."
 PROMPT_OF_TEXT = "The names of three animals are"
 SETTINGS: dict[str, Any] = {"max_new_tokens": TOKENS, "min_new_tokens": TOKENS, "do_sample": False, "num_beams": 1}
 
+OTHER_LOOPS = (
+    *("penalty_alpha", "dola_layers", "num_beam_groups", "diversity_penalty", "force_words_ids", "constraints"),
+    *("assistant_early_exit", "prompt_lookup_num_tokens", "prefill_chunk_size", "guidance_scale"),
+    *("stop_strings", "max_time", "cache_implementation", "token_healing"),
+)
+"""Generation settings that ask for another way to generate, or need more than a model."""
+
 
 @dataclass
 class Subject:
@@ -42,11 +49,19 @@ class Subject:
             return cls(model, processor, build_inputs(processor, images, PROMPT, model=model), images)
         return cls(model, processor, build_inputs(processor, None, PROMPT_OF_TEXT, model=model), [])
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings of every call: short and greedy, whatever the checkpoint's own generation settings ask for."""
+        own = getattr(self.model, "generation_config", None)
+        found = [name for name in OTHER_LOOPS if getattr(own, name, None) is not None]
+        several = (getattr(own, "num_return_sequences", None) or 1) > 1
+        return {**SETTINGS, **dict.fromkeys(found), **({"num_return_sequences": 1} if several else {})}
+
     def written(self, **settings: Any) -> Any:
         """What `model.generate` writes, with its logits."""
         with torch.no_grad():
             return self.model.generate(
-                **self.inputs, **SETTINGS, **settings, output_logits=True, return_dict_in_generate=True
+                **self.inputs, **self.settings, **settings, output_logits=True, return_dict_in_generate=True
             )
 
 

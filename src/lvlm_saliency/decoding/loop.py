@@ -23,7 +23,7 @@ from lvlm_saliency.decoding.run import Run
 from lvlm_saliency.errors import SettingError
 from lvlm_saliency.model.input_checks import check_inputs
 from lvlm_saliency.model.output import Cost, GenerateOutput, TokenRecord
-from lvlm_saliency.model.regions import output_lengths, token_ids
+from lvlm_saliency.model.regions import check_named, output_lengths, token_ids
 
 BEAMS = Role.TOKENS | Role.LOOP
 """The roles of beam search: it chooses the tokens, in a loop of its own."""
@@ -62,6 +62,7 @@ def generate(
         UnsupportedModelError: the model's attention cannot be captured.
         NumericalError: the logits are not finite.
     """
+    check_named(inputs)
     methods = composed(methods)
     for method in methods:
         method.check_model(model)

@@ -62,7 +62,7 @@ from lvlm_saliency.hf.generation import (
     without_prompt_inputs,
 )
 from lvlm_saliency.hf.layers import HELD_STATES
-from lvlm_saliency.hf.mode import refuse_inference_weights, refuse_training
+from lvlm_saliency.hf.mode import Draws, in_training, refuse_inference_weights, refuse_training
 from lvlm_saliency.hf.settings import call_settings, prepared_plainly, token_by_token
 from lvlm_saliency.hf.switch import _switches, bind_to_model, switched
 from lvlm_saliency.hf.target_layers import target_layers

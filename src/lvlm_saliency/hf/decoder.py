@@ -30,6 +30,11 @@ def supported_decoder(model) -> torch.nn.Module:
         UnsupportedModelError: naming the reason.
     """
     kind = type(model).__name__
+    if getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False):
+        raise UnsupportedModelError(
+            f"{kind} puts a learned prompt before the text, positions that belong to no token: it cannot be traced, "
+            "and the model inside it writes another text"
+        )
     if not isinstance(model, transformers.PreTrainedModel):
         raise UnsupportedModelError(
             f"{kind} is not a transformers model: pass the PreTrainedModel itself, not a wrapper"

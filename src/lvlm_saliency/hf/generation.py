@@ -26,9 +26,12 @@ TYPES = ("token_type_ids", "mm_token_type_ids", "moe_mm_token_type_ids")
 
 
 def setting(model, given: Mapping[str, Any], name: str):
-    """A setting of a `generate` call with these keywords: from them, its configuration, or else the model's."""
+    """A setting of a `generate` call with these keywords: from them (None switches it off), else from its
+    configuration, else from the model's."""
+    if name in given:
+        return given[name]
     config = given.get("generation_config")
-    value = given.get(name, None if config is None else getattr(config, name, None))
+    value = None if config is None else getattr(config, name, None)
     return getattr(model.generation_config, name, None) if value is None else value
 
 

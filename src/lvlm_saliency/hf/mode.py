@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 import torch
@@ -22,9 +23,57 @@ def refuse_training(model) -> None:
     """
     found = next(_at_work(model), None)
     if found is not None:
-        raise UnsupportedModelError(
-            f"{found}, so that a call would not give the rows that wrote the text: call model.eval() first"
-        )
+        _refuse(found)
+
+
+def _refuse(found: str) -> None:
+    raise UnsupportedModelError(
+        f"{found}, so that a call would not give the rows that wrote the text: call model.eval() first"
+    )
+
+
+class Draws(threading.local):
+    """Whether a forward call draws random numbers while a part of the model is in training mode.
+
+    `refuse_training` knows dropout by its names; parts of other packages (ranks that an adapter leaves out, noise on
+    the embeddings) have names of their own, but all of them draw from torch's generators. Each thread has its own
+    notes.
+    """
+
+    def __init__(self, model):
+        self.model = model
+        self.training = in_training(model)
+        self.depth = 0  # the decoder's call is within the model's, which goes on behind it
+        self.before: list[torch.Tensor] | None = None
+
+    def begin(self, module) -> None:
+        """Note the generators' states where a call begins, or where its first part in training mode does."""
+        self.depth += 1
+        if self.before is None and (self.training or module.training):
+            self.before = self._states()
+
+    def end(self, finished: bool) -> None:
+        """Compare them where the outermost call ends, if it came to its end.
+
+        Raises:
+            UnsupportedModelError: it has drawn from a generator.
+        """
+        self.depth = max(self.depth - 1, 0)
+        if self.depth or self.before is None:
+            return
+        before, self.before = self.before, None
+        if finished and not all(map(torch.equal, before, self._states())):
+            _refuse("the model has parts in training mode that draw random numbers in every call")
+
+    def _states(self) -> list[torch.Tensor]:
+        places = {weights.device for weights in self.model.parameters()}
+        others = [place for place in places if place.type not in ("cpu", "meta")]
+        return [torch.get_rng_state(), *(torch.get_device_module(place).get_rng_state(place) for place in others)]
+
+
+def in_training(model) -> bool:
+    """Whether any part of the model is in training mode."""
+    return any(module.training for module in model.modules())
 
 
 def refuse_inference_weights(model) -> None:
@@ -42,7 +91,7 @@ def refuse_inference_weights(model) -> None:
 
 
 def _at_work(model) -> Iterator[str]:
-    for name, module in model.named_modules() if any(m.training for m in model.modules()) else ():
+    for name, module in model.named_modules() if in_training(model) else ():
         if not module.training:
             continue
         where = f" ({name})" if name else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from lvlm_saliency.errors import SettingError
@@ -20,9 +20,12 @@ def target_layers(model: Any, layers: Sequence[int] | None) -> list[int]:
     known = attention_layers(model)
     if layers is None:
         return known
+    if isinstance(layers, str) or not isinstance(layers, Iterable):
+        raise SettingError(f"layers={layers!r}: give a list of layer numbers, or None for all of {_ranges(known)}")
+    layers = list(layers)
     wrong = [n for n in layers if n not in known]
-    if wrong or not len(layers):
-        raise SettingError(f"layers {list(wrong)}: choose among the layers with attention, {_ranges(known)}")
+    if wrong or not layers:
+        raise SettingError(f"layers {wrong}: choose among the layers with attention, {_ranges(known)}")
     return sorted(set(layers))
 
 

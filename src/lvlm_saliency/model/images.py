@@ -25,6 +25,7 @@ FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000"
 ANIMATED = ("GIF", "PNG", "WEBP", "AVIF")
 READABLE = "PNG, JPEG, WebP, GIF, BMP, TIFF, PPM, JPEG 2000, AVIF or ICO"
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0  # tags of a TIFF
+_SAMPLE_FORMAT, _SIGNED = 339, 2
 SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
 STILL = 0.1
 """Seconds that a frame is shown whose animation does not say it, as browsers do."""
@@ -154,6 +155,8 @@ def _decode(image: Image.Image, name: str, max_pixels: int, frame: int | None) -
     _check_size(image, name, max_pixels)
     _select_frame(image, name, frame)
     _check_size(image, name, max_pixels)  # the pages of a TIFF differ in size
+    if _SIGNED in getattr(image, "tag_v2", {}).get(_SAMPLE_FORMAT, ()):
+        raise ImageError(f"{name} stores signed values without a known black and white; save it as 8-bit PNG")
     image.load()
     return _to_rgb(ImageOps.exif_transpose(image), name, _Greys.of(image))
 
@@ -181,11 +184,13 @@ def _select_frame(image: Image.Image, name: str, frame: int | None) -> None:
 @dataclass(frozen=True)
 class _Greys:
     """How a file stores greys beyond 8 bit. Pillow returns them as stored: inverted where a TIFF counts from white, and
-    0 to 4095 where it holds 12 bits. transparent: the value that is transparent in a PNG."""
+    0 to 4095 where it holds 12 bits. transparent: the value that is transparent in a PNG. in_memory: it comes from no
+    file that says how many bits count."""
 
     from_white: bool = False
     largest: int = 65535
     transparent: int | None = None
+    in_memory: bool = False
 
     @classmethod
     def of(cls, image: Image.Image) -> _Greys:
@@ -193,7 +198,7 @@ class _Greys:
         transparent = transparent if isinstance(transparent, int) else None
         tags = getattr(image, "tag_v2", None)
         if tags is None or image.mode not in SIXTEEN_BIT:
-            return cls(transparent=transparent)
+            return cls(transparent=transparent, in_memory=image.format is None)
         bits = tags.get(_BITS_PER_SAMPLE, (16,))[0]
         return cls(tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO, 2**bits - 1, transparent)
 
@@ -220,6 +225,11 @@ def _sixteen_bit(image: Image.Image, name: str, greys: _Greys) -> Image.Image:
     if values.min() < 0 or values.max() > greys.largest:
         raise ImageError(
             f"{name} stores {values.min()} to {values.max()} per pixel, beyond 16 bit; save it as 8-bit PNG"
+        )
+    if image.mode == "I" and greys.in_memory and values.max() <= 255:
+        raise ImageError(
+            f"{name} holds {values.min()} to {values.max()} in pixels of 32 bit: whether white is 255 or 65535 cannot "
+            "be told; make it from an array of uint8 or uint16"
         )
     if greys.from_white:
         values = greys.largest - values

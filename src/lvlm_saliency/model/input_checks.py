@@ -13,7 +13,7 @@ from lvlm_saliency import hf
 from lvlm_saliency.errors import InputError, PromptError
 from lvlm_saliency.model import families
 from lvlm_saliency.model.placeholders import expected_image_tokens, expected_video_tokens
-from lvlm_saliency.model.regions import PIXELS, end_token_ids, padding_id, placeholder_ids
+from lvlm_saliency.model.regions import PIXELS, check_named, end_token_ids, padding_id, placeholder_ids
 from lvlm_saliency.model.towers import packs_pictures
 
 _BESIDE = {
@@ -54,6 +54,7 @@ def check_inputs(
         InputError: missing or misshapen tensors, unknown token ids, a mask of other values than 0 and 1, pixel values
             that are not finite, or pictures or videos without the inputs that must come with them.
     """
+    check_named(inputs)
     ids = _checked_ids(model, inputs, same_device)
     mask = _checked_mask(model, inputs, ids)
     for name in () if held else hf.TYPES:

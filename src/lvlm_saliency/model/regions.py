@@ -57,6 +57,13 @@ class Regions:
         return ~(self.system | self.image | self.prompt | self.output)
 
 
+def check_named(inputs: Any) -> None:
+    """Raise `InputError` unless inputs are names with what belongs to them."""
+    if not isinstance(inputs, Mapping):
+        instead = ": pass {'input_ids': ids}" if isinstance(inputs, Tensor) else ""
+        raise InputError(f"inputs must be what the processor returned, not a {type(inputs).__name__}{instead}")
+
+
 def token_regions(
     model: Any,
     inputs: Mapping[str, Any],
@@ -85,6 +92,7 @@ def token_regions(
         SettingError: eos_token_id or pad_token_id is not an id.
         UnsupportedModelError: pictures are given but the model marks no positions for them.
     """
+    check_named(inputs)
     if not isinstance(inputs.get("input_ids"), Tensor):
         raise InputError(
             "the inputs hold no input_ids tensor: pass what the processor returned with return_tensors='pt'"

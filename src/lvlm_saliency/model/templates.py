@@ -21,6 +21,11 @@ from lvlm_saliency.model.thinking import answered_at_once
 
 PLACEHOLDER = "<image>"  # understood in any prompt, whatever the family's own placeholder is
 VIDEO_PLACEHOLDER = "<video>"
+FAULTS = (
+    *(TemplateError, TypeError, ValueError, LookupError, AttributeError),
+    *(ArithmeticError, RuntimeError, MemoryError),
+)
+"""What a checkpoint's chat template, which is a program of its own, may raise."""
 
 
 class Shown(Enum):
@@ -162,8 +167,8 @@ def _first_that_holds(
     for turns in (parts, plain) if parts_first else (plain, parts):
         try:
             text = _rendered(processor, tokenizer, _template(processor, tokenizer), turns)
-        except (TemplateError, TypeError, ValueError, KeyError, AttributeError) as error:
-            faults.append(" ".join(str(error).split()))
+        except FAULTS as error:
+            faults.append(" ".join(str(error).split()) or type(error).__name__)
             continue
         fault = _fault(processor, text, pieces, counts, own)
         if fault is None:

@@ -12,6 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 JOINER = "\u200d"
+_CONTINUING = (
+    range(0x1F3FB, 0x1F400),  # skin colours
+    range(0xE0020, 0xE0080),  # tags: the flags of England, Scotland and Wales
+    range(0x1160, 0x1200),  # vowels and finals of a Korean syllable that is written by its parts
+    range(0xD7B0, 0xD800),
+    range(0x200C, 0x200D),  # keeps letters apart within a word
+)
 BROKEN = "\u00b7"
 """Shown for bytes that are not a character."""
 
@@ -69,7 +76,7 @@ def _continues(before: str, text: str) -> bool:
     mark, last = text[0], before[-1]
     if mark == JOINER or (last == JOINER and not mark.isspace()):
         return True
-    if unicodedata.category(mark) in ("Mn", "Mc", "Me") or 0x1F3FB <= ord(mark) <= 0x1F3FF:
+    if unicodedata.category(mark) in ("Mn", "Mc", "Me") or any(ord(mark) in others for others in _CONTINUING):
         return True
     flags = len(before) - len(before.rstrip("".join(map(chr, range(0x1F1E6, 0x1F200)))))
     return flags % 2 == 1 and 0x1F1E6 <= ord(mark) < 0x1F200

@@ -19,6 +19,8 @@ from lvlm_saliency.stats.counts import CountTable
 MIN_IMAGES = 10
 """Smallest number of images for a verdict: with fewer, there are too few different resamples for the interval's level
 to hold."""
+MIN_RESAMPLES = 40
+"""Smallest number of resamples for an interval: of fewer, less than one lies in each tail of a 95 % interval."""
 _BLOCK = 4_000_000  # weights held at once
 
 Label = TypeVar("Label", bound=Hashable)
@@ -26,7 +28,8 @@ Label = TypeVar("Label", bound=Hashable)
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """How intervals are drawn: `resamples` of the images (0: no intervals), random `seed`, two-sided `level`."""
+    """How intervals are drawn: `resamples` of the images (below `MIN_RESAMPLES`: no intervals), random `seed`,
+    two-sided `level`."""
 
     resamples: int = 2000
     seed: int = 0
@@ -86,7 +89,7 @@ class Bootstrap:
 
     def _draws(self, *tables: CountTable) -> list[dict[str, np.ndarray]]:
         """Every figure of every resample, the same resamples for all `tables` (which list the same images)."""
-        if self.resamples == 0 or not tables[0].images:
+        if self.resamples < MIN_RESAMPLES or not tables[0].images:
             return [dict.fromkeys(table.figures, np.full(1, np.nan)) for table in tables]
         sums: list[list[np.ndarray]] = [[] for _ in tables]
         for weights in self._weights(tables[0]):

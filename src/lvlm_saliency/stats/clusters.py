@@ -13,7 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
-from lvlm_saliency.stats.bootstrap import MIN_IMAGES
+from lvlm_saliency.stats.bootstrap import MIN_IMAGES, MIN_RESAMPLES
 
 Statistic = Callable[[np.ndarray], np.ndarray]
 """Weights `[R, N]` to values `[R]`."""
@@ -95,9 +95,10 @@ class Resampler:
 
 
 def interval(draws: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """Percentile interval; NaN where more than a few draws leave the figure undefined."""
+    """Percentile interval; NaN of fewer than `MIN_RESAMPLES` draws, or where more than a few leave the figure
+    undefined."""
     tail = (1 - level) / 2
-    if not len(draws) or np.isnan(draws).mean() > tail:
+    if len(draws) < MIN_RESAMPLES or np.isnan(draws).mean() > tail:
         return float("nan"), float("nan")
     low, high = np.nanquantile(draws, [tail, 1 - tail])
     return float(low), float(high)

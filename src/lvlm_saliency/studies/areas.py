@@ -13,6 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
+from lvlm_saliency.stats.bootstrap import MIN_RESAMPLES
 from lvlm_saliency.stats.clusters import Estimate, Resampler, interval
 
 _BLOCK = 4_000_000  # pairs compared at once
@@ -46,7 +47,9 @@ def simultaneous(found: Mapping[str, Draws], level: float = 0.95) -> dict[str, E
     largest |resample - value| / standard error over them (max-t; Westfall and Young 1993). The resamples must be
     paired: row r of each of the same draw of groups."""
     usable = {
-        name: one for name, one in found.items() if one.enough and len(one.draws) and not np.isnan(one.draws).any()
+        name: one
+        for name, one in found.items()
+        if one.enough and len(one.draws) >= MIN_RESAMPLES and not np.isnan(one.draws).any()
     }
     errors = {name: float(np.std(one.draws, ddof=1)) for name, one in usable.items()}
     spread = [np.abs(usable[name].draws - usable[name].value) / error for name, error in errors.items() if error > 0]

@@ -21,7 +21,7 @@ from lvlm_saliency.evaluation.summary.content import RunData
 from lvlm_saliency.evaluation.systems import GREEDY, System, system, systems
 from lvlm_saliency.interventions.parsing import parse_specs
 from lvlm_saliency.model import provenance
-from lvlm_saliency.stats.bootstrap import MIN_IMAGES
+from lvlm_saliency.stats.bootstrap import MIN_IMAGES, MIN_RESAMPLES
 from lvlm_saliency.studies.collect import Extra, collect, digest
 from lvlm_saliency.studies.labels import check_source, labelled
 from lvlm_saliency.studies.texts import LabelledText
@@ -293,6 +293,8 @@ def _weights(decoder: Decoder) -> str:
 def _intervals(resamples: int) -> str:
     if not resamples:
         return "none (0 resamples): nothing was tested, so nothing is judged"
+    if resamples < MIN_RESAMPLES:
+        return f"none ({resamples} resamples are too few, {MIN_RESAMPLES} are needed): nothing was tested or judged"
     few = f"of fewer than {MIN_IMAGES} pictures there is none, and no verdict"
     return f"{resamples} resamples of pictures, 95 % percentile intervals; {few}"
 

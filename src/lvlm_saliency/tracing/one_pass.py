@@ -20,7 +20,7 @@ from lvlm_saliency.attention.prompts import Prompt
 from lvlm_saliency.attention.saliency import Recorder, unit
 from lvlm_saliency.attention.session import Session, session
 from lvlm_saliency.attention.state import Capture, PrefillComplete, RowContext
-from lvlm_saliency.errors import NumericalError, SettingError, UnsupportedModelError, did_you_mean
+from lvlm_saliency.errors import InputError, NumericalError, SettingError, UnsupportedModelError, did_you_mean
 from lvlm_saliency.hf import caches
 from lvlm_saliency.model.input_checks import check_inputs
 from lvlm_saliency.model.regions import placeholder_ids, token_regions
@@ -86,6 +86,8 @@ def trace(
     layers = hf.target_layers(model, layers)
     hf.refuse_inference_weights(model)
     check_inputs(model, inputs)
+    if inputs.get("inputs_embeds") is not None:
+        raise InputError("a trace reads input_ids alone, and the inputs hold inputs_embeds too: leave those out")
     generated, sequences = sequences, checked_sequences(model, inputs, sequences)
     prompt_length = inputs["input_ids"].shape[1]
     texts = generated if hasattr(generated, "steps") else sequences

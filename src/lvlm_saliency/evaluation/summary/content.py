@@ -16,10 +16,14 @@ from lvlm_saliency.evaluation.systems import GREEDY, System
 from lvlm_saliency.model.cut_off import CUT
 from lvlm_saliency.pages.figures import Figure, interval, number, too_few, verdict
 from lvlm_saliency.pages.tables import Cell, Table
-from lvlm_saliency.stats.bootstrap import MIN_IMAGES
+from lvlm_saliency.stats.bootstrap import MIN_IMAGES, MIN_RESAMPLES
 
 NOTHING_TESTED = (
     "Nothing was tested: no resamples were drawn (resamples 0), so no difference has an interval or a mark."
+)
+TOO_FEW_TO_TEST = (
+    "Nothing was tested: {resamples} resamples are too few for an interval ("
+    f"{MIN_RESAMPLES} are needed), so no difference has an interval or a mark."
 )
 
 
@@ -151,8 +155,8 @@ def difference_table(rows: Sequence[Row], benchmark: str, part: str) -> Table:
     level = rows[0].run.scores["bootstrap"]
     few = any(too_few(one) for row in rows for one in _against_greedy(row, benchmark, part).values())
     note = (
-        NOTHING_TESTED
-        if not level["resamples"]
+        (TOO_FEW_TO_TEST if level["resamples"] else NOTHING_TESTED).format(resamples=level["resamples"])
+        if level["resamples"] < MIN_RESAMPLES
         else f"Fewer than {MIN_IMAGES} pictures: an interval of so few is no verdict, and nothing is marked."
         if few
         else f"Paired over pictures: {level['resamples']:,} bootstrap resamples, {level['level']:.0%} intervals. "

@@ -11,7 +11,7 @@ from lvlm_saliency.evaluation.summary.figures import shown
 from lvlm_saliency.evaluation.systems import GREEDY
 from lvlm_saliency.pages.figures import Figure, verdict
 from lvlm_saliency.pages.tables import Cell, Table
-from lvlm_saliency.stats.bootstrap import Bootstrap
+from lvlm_saliency.stats.bootstrap import MIN_RESAMPLES, Bootstrap
 
 MANY = 3
 """Number of comparisons from which on there is a table."""
@@ -26,7 +26,7 @@ def together_table(run: RunData, benchmark: str, part: str) -> Table | None:
     """
     others = [label for label in run.labels if label != GREEDY]
     settings = run.scores["bootstrap"]
-    if len(others) < MANY or not settings["resamples"]:
+    if len(others) < MANY or settings["resamples"] < MIN_RESAMPLES:
         return None
     details = {label: run.detail(benchmark, label)[part] for label in (GREEDY, *others)}
     scorer = details[GREEDY]["benchmark"]
