@@ -22,8 +22,8 @@ NOTHING_TESTED = (
     "Nothing was tested: no resamples were drawn (resamples 0), so no difference has an interval or a mark."
 )
 TOO_FEW_TO_TEST = (
-    "Nothing was tested: {resamples} resamples are too few for an interval ("
-    f"{MIN_RESAMPLES} are needed), so no difference has an interval or a mark."
+    "Nothing was tested: too few resamples were drawn for an interval ({resamples}; "
+    f"it takes {MIN_RESAMPLES}), so no difference has an interval or a mark."
 )
 
 
