@@ -27,7 +27,7 @@ def command(capsys, checkpoint, tmp_path, monkeypatch):
         "--max-new-tokens",
         4,
         "--resamples",
-        20,
+        40,
     ]
 
     def run(*arguments, plain=False):
