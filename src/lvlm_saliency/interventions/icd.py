@@ -74,7 +74,7 @@ class ICD(ContrastMethod):
 
         front, written = self.mode == "official_code", isinstance(self.instruction, str)
         marked = not front and bool(families.presets(model.config.model_type).closing)
-        tokenizer = _tokenizer(model, marked) if written or marked else None
+        tokenizer: Any = _tokenizer(model, marked) if written or marked else None
         if isinstance(self.instruction, str):
             ids = tokenizer(self.instruction, add_special_tokens=False)["input_ids"]
         else:

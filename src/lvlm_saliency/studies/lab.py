@@ -196,9 +196,12 @@ class Lab:
         records = [(one.label, one.record()) for one in compared]
         shared = {f.name: str(getattr(chosen, f.name)) for f in dataclasses.fields(chosen) if f.name not in FREE}
         folder = self.kept / "runs" / digest(self.fingerprint, records, shared)
+        held: tuple[Any, Any] = (self.model, self.processor) if self.pool is None else (None, None)
         evaluate(
             dataclasses.replace(chosen, out=folder),
-            **({"model": self.model, "processor": self.processor} if self.pool is None else {"pool": self.pool}),
+            model=held[0],
+            processor=held[1],
+            pool=self.pool,
             listener=self.listener,
         )
         return RunData(RunFolder(folder)), compared
