@@ -50,7 +50,7 @@ class PlantedLab:
 
     def __init__(self, world, model, n=300, seed=0):
         self.settings = StudySettings(out="unused", n=n, seed=seed, resamples=300)
-        self.world, self.model = world, model
+        self.world, self.model, self.structure = world, model, model
         self.asked: list[tuple[str, int, int]] = []
         self.notes: list[str] = []
         self.listener = SimpleNamespace(note=self.notes.append)
