@@ -3,7 +3,8 @@
     python -m bench.guard_shapes [--layers 4] [--device cpu] [--batch-size 2]
 
 Random weights write no captions, so a script says what is written, the same in every line: greedy decoding;
-a guard that asks about every object and keeps all of them; one that goes back, without asking, where a draw says so.
+a guard that asks about every object and keeps all of them; one that goes back, without asking, where a draw says so;
+and the three over a sampled base, where the script leaves the choice of the object to the draw.
 Width, heads and picture tokens are the 7B model's, the words those of the model that ships. Every way runs in a process
 of its own, so that peak memory is its own.
 """
@@ -25,12 +26,15 @@ from bench.detectors import model_of
 from lvlm_saliency.guard.verdicts import Random, Rates
 from lvlm_saliency.model.provenance import machine
 
+ASKS = ls.Guard(risk="off", threshold=0.999999, words="scenes", seed=1)
+TAKES_BACK = ls.Guard(words="scenes", verdicts=Random(Rates((0.33,), 0.33), seed=1), attributes=False, seed=1)
 WAYS: dict[str, list[Any]] = {
     "greedy": [],
-    "guard, asks about every object": [ls.Guard(risk="off", threshold=0.999999, words="scenes")],
-    "guard, takes a third of the objects back": [
-        ls.Guard(words="scenes", verdicts=Random(Rates((0.33,), 0.33), seed=1), attributes=False)
-    ],
+    "guard, asks about every object": [ASKS],
+    "guard, takes a third of the objects back": [TAKES_BACK],
+    "sampled": [ls.Sampling(seed=1)],
+    "sampled, guard asks about every object": [ASKS, ls.Sampling(seed=1)],
+    "sampled, guard takes a third back": [TAKES_BACK, ls.Sampling(seed=1)],
 }
 OBJECTS = ("cup", "dog", "lamp", "chair", "ball", "tree")
 
@@ -79,7 +83,10 @@ def measured(way: str, options: argparse.Namespace) -> None:
     inputs["pixel_values"] = inputs["pixel_values"].to(dtype)
     script = Script(processor.tokenizer, inputs["input_ids"].shape[1])
     begin = time.process_time()
-    out = ls.generate(model, dict(inputs), WAYS[way], processor=processor, logits_processor=[script], max_new_tokens=64)
+    draws = {"do_sample": True, "top_k": 0} if way.startswith("sampled") else {}
+    out = ls.generate(
+        model, dict(inputs), WAYS[way], processor=processor, logits_processor=[script], max_new_tokens=64, **draws
+    )
     seconds = time.process_time() - begin
     tokens = max(len(step) for step in out.steps)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

@@ -38,6 +38,16 @@ def above(line: Sequence[tuple[str, float, float]], others: Mapping[str, tuple[f
     ]
 
 
+def compared(line: Sequence[tuple[str, float, float]], others: Mapping[str, tuple[float, float]]) -> str:
+    """Which decoders are not below the guard's points, and the points, in words."""
+    told = "Every other decoder has less recall or a higher CHAIR\\_i than some point of the curve, and neither better."
+    if beyond := above(line, others):
+        listed = "; ".join(f"{name} {others[name][0]:.1f} / {others[name][1]:.1f}" for name in beyond)
+        told = f"Not below the curve (recall / CHAIR\\_i): {listed}. Every other decoder is."
+    points = "; ".join(f"{title} {x:.1f} / {y:.1f}" for title, x, y in line)
+    return f"{told} The curve (recall / CHAIR\\_i): {points}."
+
+
 def draw(
     line: Sequence[tuple[str, float, float]],
     extra: Sequence[tuple[str, float, float]],

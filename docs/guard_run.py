@@ -24,7 +24,7 @@ GUARD, ORACLE, RANDOM, POSITION = (
     "guard:verdicts=random",
     "guard:verdicts=position",
 )
-SAMPLED, BEST = "sample+guard", "guard:action=best_of,verdicts=oracle"
+SAMPLED, BEST, BEAMS = "sample+guard", "guard:action=best_of,verdicts=oracle", "guard:beams=5"
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ import sys
 from datetime import datetime, timezone
 from pathlib import Path
 
-from guard_curve import above, curve, draw, rivals
-from guard_run import BENCHMARK, BEST, GUARD, ORACLE, POSITION, RANDOM, SAMPLED, Measured
+from guard_curve import compared, curve, draw, rivals
+from guard_run import BEAMS, BENCHMARK, BEST, GUARD, ORACLE, POSITION, RANDOM, SAMPLED, Measured
 from guard_tables import goals, rates, sampled, systems
 from marks import between_marks
 
@@ -59,7 +59,7 @@ def main() -> None:
     count = min(150, len(run.table(GREEDY).images))
     line = curve(run, {GUARD: f"recall_loss {asked:g}", GREEDY: "greedy"}, count)
     extra = curve(run, {label: titles[label] for label in (ORACLE, RANDOM, POSITION) if label in titles}, count)
-    alone = None
+    alone, searched = None, []
     for folder in options.more:
         more = Measured(folder)
         for label in more.run.labels:
@@ -71,23 +71,19 @@ def main() -> None:
                 extra += point
                 greedy, guarded = (100 * run.table(one, pictures=count).values()["CHAIR_i"] for one in (GREEDY, GUARD))
                 alone = (greedy - chair) / (greedy - guarded)
+            elif label == BEAMS:
+                searched = curve(more, {label: "over beams"}, count)
+                extra += searched
             elif label == BEST:
                 extra += curve(more, {label: "oracle best-of-7"}, count)
         if SAMPLED in more.run.labels:
             between_marks(options.page, "sampled", sampled(more))
     others = {name: point for name, point in rivals(options.results).items() if name != "greedy"}
     draw(line, extra, others, options.figure, count)
-    beyond = above(line, others)
-    told = "Every other decoder has less recall or a higher CHAIR\\_i than some point of the curve, and neither better."
-    if beyond:
-        listed = "; ".join(f"{name} {others[name][0]:.1f} / {others[name][1]:.1f}" for name in beyond)
-        told = f"Not below the curve (recall / CHAIR\\_i): {listed}. Every other decoder is."
-    told += " The curve (recall / CHAIR\\_i): "
-    told += "; ".join(f"{title} {x:.1f} / {y:.1f}" for title, x, y in sorted(line, key=lambda one: one[2])) + "."
     between_marks(options.page, "goals", [made(run), "", *goals(run, asked, alone, pace)])
     between_marks(options.page, "systems", systems(run, titles))
     between_marks(options.page, "rates", rates(run))
-    between_marks(options.page, "curve", [told])
+    between_marks(options.page, "curve", [compared([*sorted(line, key=lambda one: one[2]), *searched], others)])
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ def test_margins_over_a_shared_prefix(family):
             before = tensors(cache)
 
             def where():
-                return cache, [0] * len(input_ids)
+                return cache, {sample: (sample, 0) for sample in range(len(input_ids))}
 
             asker = Asker(model, processor, state, input_ids, kwargs, dict(inputs), where, False)
             found["whole"] = asker._whole(wanted)

@@ -52,6 +52,11 @@ class Prompt:
         image, padding = (m if m is not None and bool(m.any()) else None for m in (image, padding))
         return cls(length, image, padding, told=told)
 
+    def rows(self, rows: Tensor) -> Prompt:
+        """The prompt of these samples (repeats allowed), int64 `[R]`, whose cache has no columns of padding more."""
+        image, padding = (None if m is None else m[rows.to(m.device)] for m in (self.image, self.padding))
+        return Prompt(self.length, image, padding)
+
 
 @dataclass(frozen=True)
 class Origin:

@@ -59,12 +59,25 @@ class Branch:
         hf.refuse_held_states(model)
         caches.forkable(hf.cache_of(model_kwargs))
         outputs = hf.prefill(model, input_ids, config, model_kwargs)
+        branch = cls.over(hf.cache_of(outputs), model, session, input_ids, model_kwargs, edited=edited)
+        return branch, _last_logits(outputs, input_ids)
+
+    @classmethod
+    def over(
+        cls,
+        cache: Any,
+        model: Any,
+        session: Session,
+        input_ids: Tensor,
+        model_kwargs: dict[str, Any],
+        *,
+        edited: bool,
+    ) -> Branch:
+        """The branch of a batch of prompts that the cache holds; `model_kwargs` as they were before the prompt pass."""
         rest = hf.without_prompt_inputs(model_kwargs)
         rows = torch.arange(len(input_ids), device=input_ids.device)
         prompt = cast(Prompt, session.prompt)  # the decode loop has set it
-        single = edited or hf.is_hybrid(model)
-        branch = cls(model, session, input_ids, rows, hf.cache_of(outputs), rest, prompt, single)
-        return branch, _last_logits(outputs, input_ids)
+        return cls(model, session, input_ids, rows, cache, rest, prompt, edited or hf.is_hybrid(model))
 
     def fork(self, rows: Tensor) -> Branch:
         """These rows (with repeats) as a branch of its own; this one stays as it is."""

@@ -106,6 +106,30 @@ class RaggedBatch:
             caches.realign(cache, before, after, columns)
         self.columns, self.shift = columns, shift
 
+    def settle_active(self, cache: Any, active: list[bool]) -> None:
+        """As `settle`, for texts whose finished samples nobody reads any more: their columns are not kept in order, so
+        that what moves is only a sample that was cut. At least one sample is active."""
+        held = int(cache.get_seq_length())
+        columns = max(end for end, alive in zip(self.ends, active, strict=True) if alive) - 1
+        steps = [columns + 1 - end - old for end, old in zip(self.ends, self.shift, strict=True)]
+        moving = [step for step, alive in zip(steps, active, strict=True) if alive]
+        most = max(set(moving), key=moving.count)
+        steps = [step if alive else most for step, alive in zip(steps, active, strict=True)]
+        if any(steps):
+            caches.slide(cache, steps, most, columns)
+        else:
+            caches.crop(cache, held - columns)
+        self.columns, self.shift = columns, [old + step for old, step in zip(self.shift, steps, strict=True)]
+
+    def keep(self, samples: list[int]) -> None:
+        """Drop all samples but these. The caller does the same with the cache."""
+        rows = torch.tensor(samples, device=self.ids.device)
+        cache = hf.cache_of(self.kwargs)
+        kwargs = hf.row_inputs(hf.without_prompt_inputs(self.kwargs), rows, len(self.ids))
+        self.kwargs = {**kwargs, hf.CACHE: cache}
+        self.ids = self.ids[rows]
+        self.ends, self.shift = [self.ends[n] for n in samples], [self.shift[n] for n in samples]
+
     def rewind(self, cache: Any) -> None:
         """Remove from the cache what was fed since the last `settle`."""
         caches.crop(cache, int(cache.get_seq_length()) - self.columns)

@@ -185,15 +185,7 @@ class SearchLoop(Loop):
         pad = hf.pad_token(config)
         edited = bool(generation.parts.acting)
         branch, logits = Branch.of_prompt(model, session, input_ids, config, generation.model_kwargs, edited=edited)
-        task = Task(
-            branch,
-            logits,
-            generation.processor,
-            generation.criteria,
-            _rules(self.settings, model, session, input_ids, config),
-            0 if pad is None else int(pad),
-            (config.output_scores, config.output_logits),
-        )
+        task = task_of(self.settings, generation, branch, logits)
         found = self.search(task)
         out = _output(task, found, self.returned, session, time.perf_counter() - begin)
         out.eos_token_id, out.pad_token_id = hf.end_tokens(config), None if pad is None else int(pad)
@@ -206,6 +198,20 @@ class SearchLoop(Loop):
                 streamer.put(column.cpu())
             streamer.end()
         return out
+
+
+def task_of(settings: BeamSettings, generation: Generation, branch: Branch, logits: Tensor) -> Task:
+    """The task of a search with these settings, behind the prompts of `branch` and their logits `[B, V]`."""
+    config, pad = generation.config, hf.pad_token(generation.config)
+    return Task(
+        branch,
+        logits,
+        generation.processor,
+        generation.criteria,
+        _rules(settings, generation.model, generation.open_session, generation.input_ids, config),
+        0 if pad is None else int(pad),
+        (config.output_scores, config.output_logits),
+    )
 
 
 def search_loop(settings: BeamSettings, search: Callable[[Task], list[Found]], run: RunInfo | None) -> SearchLoop:

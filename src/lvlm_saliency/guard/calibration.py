@@ -6,6 +6,7 @@ It is stored in the `about` of a risk model (`about["guard"]`), so that one file
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -65,11 +66,7 @@ class Mode:
         """
         if not 0 <= recall_loss <= 1:
             raise SettingError(f"recall_loss must lie in 0 to 1, got {recall_loss}")
-        scores, member = np.array(self.scores), np.array(self.picture, dtype=np.int64)
-        ends = np.cumsum(np.bincount(member, minlength=self.pictures))
-        by_picture = np.split(scores[np.argsort(member, kind="stable")], ends[:-1])
-        found = picture_threshold(by_picture if self.pictures else [], recall_loss)
-        return float(np.clip(found, 0.0, 1.0))
+        return _threshold(self, recall_loss)
 
     @property
     def least_loss(self) -> float:
@@ -145,6 +142,15 @@ class Calibration:
             return cls(modes, _rates(values["rates"]), _record(values["record"]))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(f"{where}: its calibration is damaged ({error!r}); calibrate the guard again") from error
+
+
+@functools.lru_cache(maxsize=32)  # a server asks for the same one again and again
+def _threshold(mode: Mode, recall_loss: float) -> float:
+    scores, member = np.array(mode.scores), np.array(mode.picture, dtype=np.int64)
+    ends = np.cumsum(np.bincount(member, minlength=mode.pictures))
+    by_picture = np.split(scores[np.argsort(member, kind="stable")], ends[:-1])
+    found = picture_threshold(by_picture if mode.pictures else [], recall_loss)
+    return float(np.clip(found, 0.0, 1.0))
 
 
 def log_odds(share: float) -> float:

@@ -37,9 +37,14 @@ class Choice:
             return [token if alive else None for token, alive in zip(drawn, writing, strict=True)]
         likeliest = processed.argmax(-1).tolist()
         return [
-            None if not alive else likeliest[n] if self._plainly(row) else self._drawn(processed[n], row)
+            self._next(row, likeliest[n], processed[n]) if alive else None
             for n, (row, alive) in enumerate(zip(rows, writing, strict=True))
         ]
+
+    def _next(self, row: Row, likeliest: int, processed: Tensor) -> int:
+        if row.planned is not None:
+            return row.planned
+        return likeliest if self._plainly(row) else self._drawn(processed, row)
 
     @staticmethod
     def _attempt(row: Row) -> int:

@@ -34,6 +34,11 @@ def check_parts(generation: Generation, guard: Any) -> None:
             f"guard: {changing[0].name} changes what lies between the layers of every call, and so would answer the "
             "guard's questions as well: set ask=False, or leave it out"
         )
+    if guard.beams > 1 and (config.do_sample or parts.shaper is not None):
+        raise SettingError(
+            "guard: a search over beams neither samples nor takes its logits from another method: set beams=1, or "
+            "leave that out"
+        )
     if config.output_hidden_states:
         raise SettingError("guard: output_hidden_states is kept step by step only: leave it out")
     if config.guidance_scale not in (None, 1):

@@ -7,8 +7,6 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
-
 from lvlm_saliency import hf
 from lvlm_saliency.attention.parts import Generation, Loop
 from lvlm_saliency.decoding.draws import fresh_seed
@@ -19,17 +17,18 @@ from lvlm_saliency.guard.draft import Draft
 from lvlm_saliency.guard.events import Moment, Tally, Watcher
 from lvlm_saliency.guard.features import Reader
 from lvlm_saliency.guard.outcome import Outcome
+from lvlm_saliency.guard.plan import Plan, searched
 from lvlm_saliency.guard.questions import Asker
 from lvlm_saliency.guard.row import Row
 from lvlm_saliency.guard.setup import set_up, spellings, tokenizer_of
 from lvlm_saliency.guard.shaping import Shaping
 from lvlm_saliency.guard.state import unwatched
-from lvlm_saliency.guard.strands import Alone, Start, Straight, Strand, Together
+from lvlm_saliency.guard.strands import Alone, Start, Straight, Together
 from lvlm_saliency.guard.writer import Choice, Means, Writer
 from lvlm_saliency.hf import prefixes
 from lvlm_saliency.interventions.sampling import Drawing
 from lvlm_saliency.model.output import GenerateOutput
-from lvlm_saliency.model.regions import PIXELS, Regions, token_regions
+from lvlm_saliency.model.regions import PIXELS, token_regions
 from lvlm_saliency.model.thinking import Ear, marks_of
 
 
@@ -71,16 +70,23 @@ class _Run:
             for sample, number in enumerate(generation.run.sample_ids)
         ]
         self.seed = self._seed()
+        before = dict(generation.model_kwargs)
         self.start = self._read()
+        self.searched = 0
+        if guard.beams > 1:
+            drafts, self.searched = searched(generation, self.start, before, guard.beams)
+            for row, ids in zip(self.rows, drafts, strict=True):
+                row.plan = Plan(ids, self.tokenizer, self.setup.vocabulary)
 
     def _rules(self) -> Rules:
         judge, guard = self.setup.judge, self.guard
         ends = hf.end_tokens(self.config)
+        attributes = not self.config.do_sample if guard.attributes is None else guard.attributes
         return Rules(
             judge=judge,
             verdicts=guard.verdicts,
             rewrite=guard.action == "rewrite" and self.setup.acts,
-            attributes=guard.attributes and judge is not None and judge.mode != "risk",
+            attributes=bool(attributes) and judge is not None and judge.mode != "risk",
             local_tries=guard.local_tries,
             beginnings=guard.beginnings,
             total_tries=guard.total_tries,
@@ -134,7 +140,7 @@ class _Run:
     @property
     def outcome(self) -> Outcome:
         """The outcome so far."""
-        return Outcome(self.generation, self.start.ids, self.rows, self.writers, self.filler)
+        return Outcome(self.generation, self.start.ids, self.rows, self.writers, self.filler, self.searched)
 
     @property
     def streams(self) -> bool:
@@ -161,7 +167,9 @@ class _Run:
             put = (lambda ids: streamer.put(ids.cpu())) if streamer is not None and len(groups) == 1 else None
             rows = [self.rows[number] for number in group]
             means = self._means(group if kind is Alone else None)
-            writer = Writer(means, rows, strand, group, self._asker(strand), put, shaping.over(more))
+            writer = Writer(means, rows, strand, group, None, put, shaping.over(more))
+            writer.asker = self._asker(writer)
+            writer.narrows = kind is Together and put is None and self._apart
             self.writers.append(writer)
             writer.write(self.config.max_length - self.start.ids.shape[1])
 
@@ -184,13 +192,23 @@ class _Run:
         ]
         strand = Straight(self.model, self.session, self.start.rows(origin), self.filler)
         means = self._means(origin)
-        writer = Writer(means, several, strand, origin, self._asker(strand, own=True), None, Shaping.none())
+        writer = Writer(means, several, strand, origin, None, None, Shaping.none())
+        writer.asker = self._asker(writer, own=True)
         self.writers.append(writer)
         writer.write(self.config.max_length - self.start.ids.shape[1])
         # max keeps the first of equals: candidate 0, which is generated as without "best_of".
         best = [max(range(at, at + count), key=lambda n: several[n].worth) for at in range(0, len(origin), count)]
         self.rows = [several[n] for n in best]
         writer.scores, writer.logits = [writer.scores[n] for n in best], [writer.logits[n] for n in best]
+
+    @property
+    def _apart(self) -> bool:
+        """Whether nothing looks at the batch as a whole, so that samples that are done may leave it."""
+        parts, inputs = self.generation.parts, self.generation.run.inputs
+        alone = not parts.acting and parts.shaper is None and not parts.observers
+        plain = hf.only_warpers(self.generation.processor) and hf.plain_limits(self.generation.criteria) is not None
+        kept = self.config.output_scores or self.config.output_logits
+        return alone and plain and not kept and inputs is not None and hf.cache_of(inputs) is None
 
     def _keeps_all(self, cache: Any) -> bool:
         """Whether the cache will still hold every token when the texts are at their longest."""
@@ -204,11 +222,8 @@ class _Run:
             mask = self.start.kwargs.get("attention_mask")
             mask = None if mask is None else mask[:, : self.start.ids.shape[1]]
             regions = token_regions(self.model, {"input_ids": self.start.ids, "attention_mask": mask})
-            if rows is not None:
-                chosen = torch.tensor(rows, device=self.start.ids.device)
-                names = ("system", "image", "prompt", "output")
-                regions = Regions(*(getattr(regions, name)[chosen] for name in names))
             reader = Reader(self.setup.judge.model, regions)
+            reader = reader if rows is None else reader.rows(rows)
         return Means(
             self.generation.processor,
             self.generation.criteria,
@@ -233,8 +248,9 @@ class _Run:
         several = self.rules.rewrite or self.guard.action == "best_of"
         return fresh_seed() if several else None
 
-    def _asker(self, strand: Strand, own: bool = False) -> Asker | None:
+    def _asker(self, writer: Writer, own: bool = False) -> Asker | None:
         """What asks this generation's questions: over the texts' cache if that holds all tokens, else over its own."""
+        strand = writer.strand
         judge = self.setup.judge
         if judge is None or judge.mode == "risk":
             return None
@@ -244,8 +260,9 @@ class _Run:
             if inputs is not None and not any(inputs.get(name) is not None for name in PIXELS):
                 inputs = None
 
-            def where() -> tuple[Any, list[int]]:
-                return strand.cache, strand.shift
+            def where() -> tuple[Any, dict[int, tuple[int, int]]]:
+                places = zip(writer.numbers, enumerate(strand.shift), strict=True)
+                return strand.cache, dict(places)
 
             self.asker = Asker(
                 self.model,

@@ -41,10 +41,13 @@ class Guard(Method):
         beginnings: how many other beginnings are tried then, before the text ends without the sentence.
         total_tries: how often sentences may be rolled back in a whole text.
         attributes: whether the model has to confirm, when asked, what a rewritten sentence says of an object (its
-            number, colour, place, or its position relative to another object).
+            number, colour, place, or its position relative to another object). None: under greedy decoding and beams.
+            Sampled texts state so much that is false that they would end early.
         per_sentence: the largest number of objects of one sentence about which the model is asked.
         words: the vocabulary of objects: "scenes", "nouns" or a file (one object a line, synonyms behind commas); None
             takes the one that the risk model was calibrated with, else the nouns that ship.
+        beams: above 1, the draft that is checked is the best text of a beam search of this width, in place of what the
+            decoding chooses token by token; a sentence that cannot be rewritten is left out of it.
         samples: texts that "best_of" writes beside the one without draws.
         seed: of random draws; None is 0 for greedy decoding (where only sentences that were rolled back repeatedly are
             drawn), and one from torch's generator for sampling.
@@ -63,28 +66,31 @@ class Guard(Method):
     action: str = "rewrite"
     threshold: float | None = None
     recall_loss: float = 0.01
-    attributes: bool = True
+    attributes: bool | None = None
     local_tries: int = 2
     beginnings: int = 4
     total_tries: int = 20
     per_sentence: int = 3
     words: str | None = None
+    beams: int = 1
     samples: int = 6
     seed: int | None = None
     verdicts: Any = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         choice("Guard", "action", self.action, ACTIONS)
-        for name in ("local_tries", "beginnings", "total_tries", "per_sentence", "samples"):
+        for name in ("local_tries", "beginnings", "total_tries", "per_sentence", "beams", "samples"):
             number("Guard", name, getattr(self, name), 1, MOST_TRIES, whole=True)
         number("Guard", "recall_loss", self.recall_loss, 0, 1)
         if self.threshold is not None:
             number("Guard", "threshold", self.threshold, 0, 1)
         if self.seed is not None:
             number("Guard", "seed", self.seed, 0, 2**63 - 1, whole=True)
-        for name in ("ask", "attributes"):
-            if not isinstance(getattr(self, name), bool):
+        for name, known in (("ask", (True, False)), ("attributes", (True, False, None))):
+            if not any(getattr(self, name) is one for one in known):
                 raise SettingError(f"Guard: {name} must be true or false, got {getattr(self, name)!r}")
+        if self.action == "best_of" and self.beams > 1:
+            raise SettingError("Guard: action='best_of' draws several drafts and beams search for one: choose one")
         if self.words is not None and not isinstance(self.words, (str, Path)):
             raise SettingError(f"Guard: words must name a vocabulary or a file, got {self.words!r}")
         if self.risk == OFF and not self.ask and self.verdicts is None:
@@ -93,6 +99,11 @@ class Guard(Method):
     @property
     def roles(self) -> Role:
         return Role.LOOP
+
+    @property
+    def rows_per_token(self) -> int:
+        """Tokens that go through the model for each one of the draft."""
+        return self.beams
 
     @property
     def needs_picture(self) -> bool:

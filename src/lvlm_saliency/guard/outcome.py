@@ -26,6 +26,7 @@ class Outcome:
         rows: one for each sample.
         writers: what generated them.
         filler: the token that pads a text after its end.
+        searched: tokens that were fed to search for the drafts.
     """
 
     generation: Generation
@@ -33,6 +34,7 @@ class Outcome:
     rows: Sequence[Row]
     writers: Sequence[Writer]
     filler: int
+    searched: int = 0
 
     def tell(self) -> None:
         """Pass the final tokens to observers and streamers."""
@@ -56,7 +58,7 @@ class Outcome:
         steps = [_records(row) for row in self.rows]
         cost = Cost(
             forwards=self.generation.open_session.forwards,
-            drafted=sum(writer.drafted for writer in self.writers),
+            drafted=self.searched + sum(writer.drafted for writer in self.writers),
             kept=sum(map(len, steps)),
             seconds=seconds,
             rollbacks=sum(sum(row.returns.values()) for row in self.rows),

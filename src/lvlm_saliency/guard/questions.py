@@ -10,7 +10,7 @@ the whole generation (`Own`). If a prompt's pictures attend to the words after t
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -36,8 +36,9 @@ _ROUGH = 0.5
 ROWS = 4
 """The largest number of questions in one forward pass, as a multiple of the texts in the batch."""
 
-Source = Callable[[], tuple[Any, list[int]]]
-"""Gives the present cache of the texts, and the columns of padding on the left of each sample's prompt in it."""
+Source = Callable[[], tuple[Any, Mapping[int, tuple[int, int]]]]
+"""Gives the present cache of the texts, and for each sample that it holds its row and the columns of padding on the
+left of its prompt."""
 
 
 class Asker:
@@ -139,7 +140,7 @@ class Asker:
         Returns:
             The logits `[Q, T, V]` of last tokens, and the index of each row's last token in them, int64 `[Q]`.
         """
-        cache, shifts = self.source()
+        cache, places = self.source()
         tails, starts, ends = [], [], []
         for sample, tail in wanted:
             behind = self.rows[sample][self.spans[sample][1] :]
@@ -148,10 +149,10 @@ class Asker:
             starts.append(self.starts[sample])
             ends.append(self.starts[sample] + self.spans[sample][1] + alike)
         rows = torch.tensor([sample for sample, _ in wanted], device=self.ids.device)
-        shift = [shifts[sample] for sample, _ in wanted]
+        shift = [places[sample][1] for sample, _ in wanted]
         taken = prefixes.stretch(
             cache,
-            rows,
+            torch.tensor([places[sample][0] for sample, _ in wanted], device=self.ids.device),
             [a + s for a, s in zip(starts, shift, strict=True)],
             [b + s for b, s in zip(ends, shift, strict=True)],
         )

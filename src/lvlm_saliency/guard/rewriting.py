@@ -70,32 +70,45 @@ def _further(row: Row, length: int) -> int | None:
     if not row.dropping and len(row.tries) < rules.local_tries:
         row.attempt += 1
         return row.back(length)
-    if draft.start == draft.first:
-        row.lenient = True  # a text must not be empty: its first sentence stays, flagged
-        return None
-    row.beginnings += 1
-    if row.beginnings <= rules.beginnings:
+    if row.plan is not None and row.plan.more:
+        return _left_out(row)
+    only = draft.start == draft.first  # a text must not be empty: its first sentence stays, flagged
+    if not only and row.beginnings < rules.beginnings:
         # Another beginning may lead to a sentence that names no absent object.
+        row.beginnings += 1
         row.dropping, row.first = True, set(row.openers)
         row.attempt += 1
         return row.back(draft.start)
-    if rules.end is None:
+    if only or rules.end is None:
         row.lenient = True
         return None
     return _ended(row, rules.end)
+
+
+def _left_out(row: Row) -> int:
+    """Leave the current sentence out: the text goes on with the next one of its plan."""
+    start = row.draft.start
+    row.back(start)
+    _dropped(row)
+    row.next_sentence()
+    return start
+
+
+def _dropped(row: Row) -> None:
+    first = row.tries[0]
+    row.events.append(Event(first.word, first.object, None, first.risk, "dropped", tuple(row.tries)))
+    row.tries = []
+    row.tally.ended += 1
+    row.watch(Moment("settled", "", action="dropped"))
 
 
 def _ended(row: Row, end: int) -> int:
     """End the text before the current sentence."""
     start = row.draft.start
     row.back(start)
-    first = row.tries[0]
-    row.events.append(Event(first.word, first.object, None, first.risk, "dropped", tuple(row.tries)))
-    row.tries = []
-    row.tally.ended += 1
+    _dropped(row)
     row.draft.append(end)
     row.notes.append(Note(float("nan"), float("nan"), None))
     row.draft.settle(len(row.draft.text))
     row.ended, row.done = "stop", True
-    row.watch(Moment("settled", "", action="dropped"))
     return start

@@ -35,6 +35,8 @@ class Row(RowState):
         Returns:
             The claims about which the model has to be asked.
         """
+        if self.plan is not None and self.planned is not None:
+            self.plan.at += 1
         self.draft.append(token)
         self.notes.append(note)
         self.ended = ended
@@ -50,6 +52,7 @@ class Row(RowState):
         token = self.draft.token_at(mention.start)
         known = mention.negated or mention.name in self.verdicts
         redone = self.attempt > 0 and token >= self.boundary
+        redone = redone or (self.plan is not None and self.total > 0)  # what is new may stand in the plan as well
         again = redone and not mention.negated and known and self.draft.was_introduced(mention)
         claim = Claim(mention, token, known, again)
         if known:
@@ -160,6 +163,8 @@ class Row(RowState):
         self.boundary, self.origin = length, min(self.origin, length)
         self.returns[length] = self.returns.get(length, 0) + 1
         self.draft.cut(length)
+        if self.plan is not None:
+            self.plan.leave_out()
         del self.notes[length:]
         self.claims = [claim for claim in self.claims if claim.token < length]
         self.barred = {at: tokens for at, tokens in self.barred.items() if at <= length}
@@ -190,6 +195,12 @@ class Row(RowState):
             self.events.append(Event(first.word, first.object, span, first.risk, action, tuple(self.tries)))
         self.watch(Moment("settled", draft.text[begin : draft.begin], action=action))
         self.claims = [claim for claim in self.claims if claim.mention.start >= end]
+        self.next_sentence()
+
+    def next_sentence(self) -> None:
+        """Begin with a new sentence behind what is settled."""
+        if self.plan is not None:
+            self.plan.settle(len(self.draft) - self.draft.start)
         self.tries, self.banned, self.barred, self.openers, self.first = [], [], {}, set(), set()
         self.attempt = self.mended = self.beginnings = 0
         self.dropping = self.lenient = False

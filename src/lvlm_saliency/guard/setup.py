@@ -43,9 +43,7 @@ def set_up(guard, model) -> Setup:
         SettingError: there is nothing to judge by; or the risk model looks ahead, or was not calibrated for this mode.
         InputError: a file cannot be used, or the risk model belongs to another architecture.
     """
-    risk, where = _risk_of(guard.risk, model)
-    kept = None if risk is None else risk.about.get(KEY)
-    calibration = None if kept is None else Calibration.from_json(kept, where)
+    risk, calibration = _risk_of(guard.risk, model)
     words = guard.words
     if words is None and calibration is not None:
         words = calibration.record.get("words")
@@ -54,21 +52,21 @@ def set_up(guard, model) -> Setup:
         return Setup(None, vocabulary, True)
     judge = judge_of(risk, calibration, guard.ask, guard.threshold, guard.recall_loss)
     if risk is not None:
-        risk.check(model)
+        risk.check_architecture(model)
     acts = judge.threshold < 1 and (guard.threshold is not None or guard.recall_loss > 0)
     return Setup(judge, vocabulary, acts)
 
 
-def _risk_of(given: Any, model) -> tuple[RiskModel | None, str]:
-    """The risk model, and its name in messages."""
+def _risk_of(given: Any, model) -> tuple[RiskModel | None, Calibration | None]:
+    """The risk model and its calibration, where there are any."""
     if isinstance(given, RiskModel):
-        return given, "the guard's risk model"
+        return given, _calibration_of(given, "the guard's risk model")
     if given is None:
         given = SHIPPED if _is_scenes(model) and SHIPPED.exists() else OFF
     if given == OFF:
-        return None, ""
+        return None, None
     if isinstance(given, (str, Path)):
-        return _loaded(Path(given), _stamp(given)), str(given)
+        return _loaded(str(given), _stamp(given))
     raise SettingError(f"Guard: risk must be a risk model, the path of one, 'off' or None, got {given!r}")
 
 
@@ -87,8 +85,14 @@ def _is_scenes(model) -> bool:
 
 
 @functools.lru_cache(maxsize=8)
-def _loaded(path: Path, stamp: tuple[int, int] | None) -> RiskModel:
-    return RiskModel.load(path)
+def _loaded(path: str, stamp: tuple[int, int] | None) -> tuple[RiskModel, Calibration | None]:
+    risk = RiskModel.load(Path(path))
+    return risk, _calibration_of(risk, path)
+
+
+def _calibration_of(risk: RiskModel, where: str) -> Calibration | None:
+    kept = risk.about.get(KEY)
+    return None if kept is None else Calibration.from_json(kept, where)
 
 
 def _vocabulary_of(source: str) -> Vocabulary:

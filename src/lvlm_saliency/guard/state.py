@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from lvlm_saliency.guard.claims import Check, Claim, Note, Rules
 from lvlm_saliency.guard.draft import Draft
 from lvlm_saliency.guard.events import Event, Moment, Tally, Try
+from lvlm_saliency.guard.plan import Plan
 from lvlm_saliency.guard.verdicts import Judged
 from lvlm_saliency.guard.words import Mention
 
@@ -55,6 +56,7 @@ class RowState:
         ended: why the text ended ("stop", "length"); None while it goes on.
         done: nothing more is to be done.
         watch: receives what happens to the text.
+        plan: a draft that the text follows; None where the model chooses every token.
     """
 
     number: int
@@ -89,6 +91,7 @@ class RowState:
     ended: str | None = None
     done: bool = False
     watch: Callable[[Moment], None] = unwatched
+    plan: Plan | None = None
 
     # --- what may be written next ---
 
@@ -96,6 +99,11 @@ class RowState:
     def redoing(self) -> bool:
         """Whether the next token belongs to a sentence that is being rewritten."""
         return self.attempt > 0 and self.draft.in_sentence
+
+    @property
+    def planned(self) -> int | None:
+        """The next token as the plan has it; None where the model chooses."""
+        return None if self.plan is None or self.redoing else self.plan.token
 
     @property
     def forbidden(self) -> list[str]:

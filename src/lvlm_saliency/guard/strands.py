@@ -44,7 +44,6 @@ class Start:
     def rows(self, numbers: Sequence[int]) -> Start:
         """These samples (repeats allowed), with a cache of their own."""
         rows = torch.tensor(numbers, device=self.ids.device)
-        image, padding = (None if m is None else m[rows.to(m.device)] for m in (self.prompt.image, self.prompt.padding))
         cache = caches.forked_cache(self.cache, rows)
         kwargs = hf.row_inputs(hf.without_prompt_inputs(self.kwargs), rows, len(self.ids))
         return replace(
@@ -53,7 +52,7 @@ class Start:
             kwargs={**kwargs, hf.CACHE: cache},
             cache=cache,
             logits=self.logits[rows],
-            prompt=Prompt(self.prompt.length, image, padding),
+            prompt=self.prompt.rows(rows),
         )
 
 
@@ -128,7 +127,14 @@ class Together(_Reading):
             self.texts.forget(sample)
 
     def settle(self, active: list[bool]) -> None:
-        self.texts.settle(self.cache, active)
+        self.texts.settle_active(self.cache, active)
+
+    def keep(self, samples: list[int]) -> None:
+        """Go on with these samples alone."""
+        rows = torch.tensor(samples, device=self.texts.ids.device)
+        self.texts.keep(samples)
+        self.cache.reorder_cache(rows)
+        self.prompt = self.prompt.rows(rows)
 
 
 class Straight(Together):

@@ -144,6 +144,11 @@ class Vocabulary:
         return max(surface.count(" ") + 1 for surface in self.surfaces)
 
     @cached_property
+    def firsts(self) -> frozenset[str]:
+        """The first words of all spellings."""
+        return frozenset(surface.split(" ")[0] for surface in self.surfaces)
+
+    @cached_property
     def beginnings(self) -> frozenset[str]:
         """Beginnings of longer spellings: a match that ends there is not certain until the next word is known."""
         return frozenset(

@@ -57,6 +57,8 @@ def mentions(text: str, vocabulary: Vocabulary, start: int = 0, *, final: bool =
 
 def _longest(text: str, words: list[re.Match], at: int, vocabulary: Vocabulary) -> tuple[int, str | None]:
     """The number of words of the longest name from `at` on (1 where there is none), and the object that it names."""
+    if words[at].group().lower() not in vocabulary.firsts:
+        return 1, None
     for count in range(min(vocabulary.longest, len(words) - at), 0, -1):
         if count > 1 and not _joined(text, words[at : at + count]):
             continue

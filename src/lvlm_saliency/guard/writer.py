@@ -19,6 +19,7 @@ from lvlm_saliency.guard.features import Reader
 from lvlm_saliency.guard.questions import Asker
 from lvlm_saliency.guard.row import Row
 from lvlm_saliency.guard.shaping import Shaping
+from lvlm_saliency.guard.state import unwatched
 from lvlm_saliency.guard.strands import Alone, Straight, Strand, Together
 from lvlm_saliency.risk.asked import question
 from lvlm_saliency.tracing.logits import finite_logits, token_odds
@@ -81,6 +82,7 @@ class Writer:
     ):
         self.means, self.rows, self.strand, self.numbers = means, rows, strand, numbers
         self.asker, self.put, self.shaping = asker, put, shaping
+        self.reader, self.narrows = means.reader, False
         self.strands = (strand, *(() if shaping.first_only else shaping.strands))
         self.length = strand.texts.prompt_length
         self.limits = hf.plain_limits(means.criteria)
@@ -99,18 +101,29 @@ class Writer:
             self._judge()
             self._stream()
             for row in self.rows:
-                if not row.done:
+                if not row.done and row.watch is not unwatched:
                     row.watch(Moment("draft", row.draft.sentence))
             if all(row.done for row in self.rows):
                 return
+            self._narrow()
             for strand in self.strands:
                 strand.settle([not row.done for row in self.rows])
             logits, read = self._read()
 
+    def _narrow(self) -> None:
+        """Go on without the samples that are done, once they are a quarter of those that are fed."""
+        left = [n for n, row in enumerate(self.rows) if not row.done]
+        if not self.narrows or 4 * len(left) > 3 * len(self.rows):
+            return
+        assert isinstance(self.strand, Together)
+        self.strand.keep(left)
+        self.reader = None if self.reader is None else self.reader.rows(left)
+        self.rows, self.numbers = [self.rows[n] for n in left], [self.numbers[n] for n in left]
+
     # --- one step ---
 
     def _read(self) -> tuple[Tensor, Read | None]:
-        reader = self.means.reader
+        reader = self.reader
         if reader is None:
             return self.strand.logits(None), None
         capture = reader.capture()
@@ -202,9 +215,12 @@ class Writer:
     def _counts(self, number: int, chosen: Sequence[int | None]) -> bool:
         """Whether the row that chose this sample's token matters to an object's name: the token may begin one, or
         follows one that may."""
-        token, before = chosen[number], self.rows[number].draft.ids[-1:]
+        token, row = chosen[number], self.rows[number]
+        if token is None or self.means.reads_all:
+            return token is not None
         firsts = self.means.spellings.firsts
-        return token is not None and (self.means.reads_all or token in firsts or any(one in firsts for one in before))
+        names = [name for one in (token, *row.draft.ids[-1:]) for name in firsts.get(one, ())]
+        return not all(name in row.verdicts for name in names)  # an object that was judged is not judged again
 
     def _banned(self, scores: Tensor, writing: Sequence[bool]) -> Tensor:
         """The scores with -inf for tokens that are banned in a rewritten sentence."""
@@ -218,7 +234,7 @@ class Writer:
 
     def _without(self, scores: Tensor, row: Row) -> Tensor:
         draft, names, fixed = row.draft, row.forbidden, set(row.fixed)
-        if not draft.may_end:
+        if not draft.may_end or (row.plan is not None and row.plan.more):
             fixed |= set(self.means.ends)
         if draft.ends_in_word:
             fixed.add(draft.ids[-1])

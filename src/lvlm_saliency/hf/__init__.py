@@ -45,6 +45,7 @@ from lvlm_saliency.hf.generation import (
     moved,
     next_inputs,
     offsets_kept,
+    only_warpers,
     pad_token,
     picture_lengths,
     plain_limits,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 
+import torch
 from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
@@ -117,6 +118,33 @@ def _moved(states: Tensor, before: list[int], after: list[int], first: int, star
             continue
         out[sample, :, : max(0, min(left, new) - start)] = 0
         out[sample, :, max(0, new - start) :] = 0
+    return out
+
+
+def slide(cache, steps: list[int], most: int, length: int) -> None:
+    """Move each sample's columns `steps[b]` to the right (left where negative); the cache then has `length` columns.
+    Most samples move by `most`: that is a view of the same memory, and the others are moved within it. Columns that a
+    sample leaves behind keep what they held: a mask has to hide them."""
+    held = int(cache.get_seq_length())
+    for layer in cache.layers:
+        if not layer.is_initialized or layer.keys is None:  # a layer that shares another's keys holds none
+            continue
+        layer.keys = _slid(layer.keys, steps, most, held, length)
+        layer.values = _slid(layer.values, steps, most, held, length)
+        if hasattr(layer, "cumulative_length"):
+            layer.cumulative_length = length
+
+
+def _slid(states: Tensor, steps: list[int], most: int, held: int, length: int) -> Tensor:
+    if states.shape[-2] != held:
+        raise UnsupportedModelError("a layer of the cache does not hold every token, so its samples cannot be moved")
+    if most > 0:
+        states = torch.nn.functional.pad(states, (0, 0, most, 0))
+    out = states[..., max(0, -most) : max(0, -most) + length, :]
+    for sample, step in enumerate(steps):
+        if step != most:
+            begin, end, before = max(0, step), min(length, held + step), max(0, most)
+            out[sample, :, begin:end] = states[sample, :, before + begin - step : before + end - step].clone()
     return out
 
 

@@ -259,6 +259,12 @@ def warpers_apart(processors) -> tuple[Processing, Processing]:
     return lists
 
 
+def only_warpers(processors) -> bool:
+    """Whether the processors are transformers' own warpers, which treat each row by itself, whatever its number."""
+    names = [(type(one).__module__, type(one).__name__) for one in processors]
+    return all(module.startswith("transformers.") and name.endswith("Warper") for module, name in names)
+
+
 def end_tokens(generation_config) -> tuple[int, ...]:
     """The ids that end a text, as this call of `generate` has them."""
     ends = generation_config._eos_token_tensor

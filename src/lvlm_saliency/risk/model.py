@@ -122,12 +122,20 @@ class RiskModel:
         """
         from lvlm_saliency.model.provenance import fingerprint
 
-        wanted, here = self.about.get("architecture"), architecture(model)
-        if wanted != here:
-            raise InputError(f"the risk model was trained on {_shown(wanted)}, and this model is {_shown(here)}")
+        self.check_architecture(model)
         if self.about.get("weights") == fingerprint(model)[:16]:
             return ""
         return "the risk model was trained with other weights (or in another precision): it may be out of calibration"
+
+    def check_architecture(self, model: Any) -> None:
+        """Refuse a model for which the features would have another meaning; its weights are not read.
+
+        Raises:
+            InputError: the model has another architecture than the one that it was trained on.
+        """
+        wanted, here = self.about.get("architecture"), architecture(model)
+        if wanted != here:
+            raise InputError(f"the risk model was trained on {_shown(wanted)}, and this model is {_shown(here)}")
 
     def layers_of(self, trace: SaliencyTrace) -> list[int]:
         """The layers that it reads, checked to be in the trace.
