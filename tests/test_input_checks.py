@@ -201,6 +201,13 @@ def test_videos_are_checked_as_pictures_are(name):
         check_inputs(model, {**whole, **ids})
 
 
+def test_a_grid_that_is_a_list():
+    model, _ = FAMILIES["qwen2_vl"].build()
+    inputs = FAMILIES["qwen2_vl"].inputs(n=1)
+    with pytest.raises(InputError, match="image_grid_thw is a list, not a tensor"):
+        check_inputs(model, {**inputs, "image_grid_thw": inputs["image_grid_thw"].tolist()})
+
+
 def test_types_of_another_length():
     model, _ = FAMILIES["qwen2_vl"].build()
     inputs = dict(FAMILIES["qwen2_vl"].inputs())

@@ -150,6 +150,10 @@ def _check_pictures(model: Any, inputs: Mapping[str, Any], ids: Tensor) -> None:
             raise InputError(
                 f"the inputs lack {name}, without which the pictures are misread: pass all that the processor returned"
             )
+        if name.endswith("_thw") and not isinstance(inputs[name], Tensor):
+            raise InputError(
+                f"{name} is a {type(inputs[name]).__name__}, not a tensor: call the processor with return_tensors='pt'"
+            )
     _check_counts(model, inputs, ids, given)
 
 
