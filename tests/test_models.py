@@ -118,6 +118,14 @@ def test_names_that_lead_nowhere(folder, monkeypatch):
     assert "no hub id either" in refusal("")
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_an_adapter_is_not_passed_over(folder, monkeypatch, there):
+    """transformers reads it with peft, and without peft loads the model alone."""
+    monkeypatch.setattr("lvlm_saliency.model.checkpoints.installed", lambda *names: there and names == ("peft",))
+    (folder / "adapter_config.json").write_text("{}" if not there else "[]")
+    assert ("no JSON object" if there else "pip install peft") in refusal(folder)
+
+
 def test_without_config(folder):
     (folder / "config.json").unlink()
     assert "no config.json" in refusal(folder)
@@ -284,6 +292,7 @@ def test_hub_that_has_it_not(monkeypatch, error, expected):
     [
         (["config.json", "pytorch_model.bin"], "pickle"),
         (["README.md"], "no config.json"),
+        (["adapter_config.json", "adapter_model.safetensors"], "an adapter alone"),
         (["config.json"], "no weights"),
     ],
 )

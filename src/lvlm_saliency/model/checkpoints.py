@@ -15,6 +15,7 @@ from huggingface_hub import HfApi, constants, errors
 from safetensors import SafetensorError, safe_open
 
 from lvlm_saliency.errors import InputError, ModelError
+from lvlm_saliency.extras import installed
 from lvlm_saliency.files import check_file, read_json
 from lvlm_saliency.model.sizes import held_by
 
@@ -110,6 +111,17 @@ def _check_file(file: Path) -> None:
 
 
 def _check_names(where: str, files: set[str]) -> None:
+    adapter = "adapter_config.json" in files
+    if adapter and "config.json" not in files:
+        raise ModelError(
+            f"{where} holds an adapter alone: load its model, merge the adapter into it (merge_and_unload), and save "
+            "that"
+        )
+    if adapter and not installed("peft"):  # transformers would pass over it without a word
+        raise ModelError(
+            f"{where} holds an adapter beside its model: pip install peft, or take adapter_config.json out to do "
+            "without it"
+        )
     if "config.json" not in files:
         raise ModelError(f"{where} has no config.json: it is not a checkpoint in the format of transformers")
     if any(file.endswith(".safetensors") for file in files) or _INDEX in files:
