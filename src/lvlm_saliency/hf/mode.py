@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from typing import Any, NoReturn
 
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -26,7 +27,7 @@ def refuse_training(model) -> None:
         _refuse(found)
 
 
-def _refuse(found: str) -> None:
+def _refuse(found: str) -> NoReturn:
     raise UnsupportedModelError(
         f"{found}, so that a call would not give the rows that wrote the text: call model.eval() first"
     )
@@ -40,13 +41,13 @@ class Draws(threading.local):
     notes.
     """
 
-    def __init__(self, model):
+    def __init__(self, model: Any) -> None:
         self.model = model
         self.training = in_training(model)
         self.depth = 0  # the decoder's call is within the model's, which goes on behind it
         self.before: list[torch.Tensor] | None = None
 
-    def begin(self, module) -> None:
+    def begin(self, module: torch.nn.Module) -> None:
         """Note the generators' states where a call begins, or where its first part in training mode does."""
         self.depth += 1
         if self.before is None and (self.training or module.training):
