@@ -119,6 +119,7 @@ guard: setup
 	OMP_NUM_THREADS=1 $(BIN)/lvlm-saliency evaluate --model scenes --benchmark scenes-caption --n 150 \
 		--max-new-tokens 128 --batch-size 16 --method guard:recall_loss=0.005 --method guard:recall_loss=0.02 \
 		--method runs/guard/questions/guard.yaml --method guard+sample --method guard:beams=5 \
+		--method guard:beams=5,recall_loss=0.005 \
 		--method guard:action=best_of,verdicts=oracle --out runs/guard/thresholds
 	OMP_NUM_THREADS=1 $(BIN)/python -m bench.guard > runs/guard/cost.txt
 	$(BIN)/python docs/publish_guard.py

@@ -24,7 +24,9 @@ GUARD, ORACLE, RANDOM, POSITION = (
     "guard:verdicts=random",
     "guard:verdicts=position",
 )
-SAMPLED, BEST, BEAMS = "sample+guard", "guard:action=best_of,verdicts=oracle", "guard:beams=5"
+SAMPLED, BEST = "sample+guard", "guard:action=best_of,verdicts=oracle"
+BEAMS = r"guard:(?:recall_loss=([\d.]+),)?beams=5"
+"""The labels of the guard over beams."""
 
 
 @dataclass(frozen=True)

@@ -71,15 +71,14 @@ def main() -> None:
                 extra += point
                 greedy, guarded = (100 * run.table(one, pictures=count).values()["CHAIR_i"] for one in (GREEDY, GUARD))
                 alone = (greedy - chair) / (greedy - guarded)
-            elif label == BEAMS:
-                searched = curve(more, {label: "over beams"}, count)
-                extra += searched
+            elif (beams := re.fullmatch(BEAMS, label)) is not None:
+                searched += curve(more, {label: f"over beams, recall_loss {beams.group(1) or f'{asked:g}'}"}, count)
             elif label == BEST:
                 extra += curve(more, {label: "oracle best-of-7"}, count)
         if SAMPLED in more.run.labels:
             between_marks(options.page, "sampled", sampled(more))
     others = {name: point for name, point in rivals(options.results).items() if name != "greedy"}
-    draw(line, extra, others, options.figure, count)
+    draw(line, [*extra, *searched], others, options.figure, count)
     between_marks(options.page, "goals", [made(run), "", *goals(run, asked, alone, pace)])
     between_marks(options.page, "systems", systems(run, titles))
     between_marks(options.page, "rates", rates(run))
