@@ -143,10 +143,8 @@ class Weakening(Method, RowEditor, Observer):
     ):
         self.strength, self.tokenizer, self.prompt_length, self.ends = strength, tokenizer, prompt_length, ends
         self.special = set(tokenizer.all_special_ids)
-        self.samples = [
-            Written(label, number, ear)
-            for label, number, ear in zip(labels, numbers, ears or [None] * len(labels), strict=True)
-        ]
+        told: Sequence[Ear | None] = ears or [None] * len(labels)
+        self.samples = [Written(label, number, ear) for label, number, ear in zip(labels, numbers, told, strict=True)]
         self.places: Tensor | None = None
         self.others: Tensor | None = None
         self.heard = False
