@@ -6,6 +6,9 @@ STAMP := $(VENV)/.ready
 PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-input --constraint constraints.txt
 # One worker a core; more than four only cost memory here.
 PARALLEL := --numprocesses logical --maxprocesses 4 --dist worksteal
+# One thread a worker, and in what it starts: more only wait for each other. Byte code is kept whatever the shell says: the
+# workers and the commands that tests start import the same files.
+PYTEST := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
 
 ROOMS := src tests bench training plugins .ci docs/*.py
 
@@ -28,10 +31,10 @@ demo: setup
 	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m lvlm_saliency.demo --out demo
 
 test: setup
-	$(BIN)/python -m pytest -m "not slow" $(PARALLEL)
+	$(PYTEST) -m "not slow" $(PARALLEL)
 
 test-slow: setup
-	$(BIN)/python -m pytest -m slow $(PARALLEL)
+	$(PYTEST) -m slow $(PARALLEL)
 
 # The exactness and contract tests on the oldest and the newest releases, each in an environment of its own.
 test-versions:

@@ -27,7 +27,8 @@ CHOSEN = [name for name in os.environ.get("LVLM_SALIENCY_FAMILIES", "").split(",
 
 KINDS = ("llava", "qwen2_5_vl", "gemma3", "internvl", "gemma2", "qwen3_5")
 """A family of each kind: plain, positions in three dimensions, sliding windows, tiles, capped scores of a text model, a
-hybrid. Tests marked `each_kind` run on the others under `make test-slow`."""
+hybrid. Tests marked `each_kind` run on the others under `make test-slow`, and a second setting of a method (a row whose
+`variant` is true) on all but the first two."""
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -35,8 +36,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Before the choice by marker: what is left to the long run."""
     for item in items:
         named = getattr(item, "callspec", None)
-        if item.get_closest_marker("each_kind") and named and named.params.get("family") not in KINDS:
-            item.add_marker(pytest.mark.slow)
+        if item.get_closest_marker("each_kind") and named:
+            fast = KINDS[:2] if getattr(named.params.get("row"), "variant", False) else KINDS
+            if named.params.get("family") not in fast:
+                item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(params=CHOSEN)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import shutil
 from pathlib import Path
 
 import pytest
@@ -29,24 +31,53 @@ def double(checkpoint):
     return model.double(), processor
 
 
-@pytest.fixture
-def settings(tmp_path):
-    """`settings(out="name", ...)`: a short run of captions, six scenes, greedy, sampled and LocoRE."""
+def short(out: Path, **changes):
+    """Settings of a short run of captions: six scenes, greedy, sampled and LocoRE."""
     from lvlm_saliency.evaluation import Settings
 
-    def made(out: str = "run", **changes) -> Settings:
-        values = {
-            "model": "tiny",
-            "benchmarks": ["scenes-caption"],
-            "methods": ["locore:beta=1"],
-            "n": 6,
-            "max_new_tokens": 8,
-            "batch_size": 4,
-            "resamples": 50,
-        }
-        return Settings(out=tmp_path / out, **{**values, **changes})
+    values = {
+        "model": "tiny",
+        "benchmarks": ["scenes-caption"],
+        "methods": ["locore:beta=1"],
+        "n": 6,
+        "max_new_tokens": 8,
+        "batch_size": 4,
+        "resamples": 50,
+    }
+    return Settings(out=out, **{**values, **changes})
+
+
+@pytest.fixture
+def settings(tmp_path):
+    """`settings(out="name", ...)`: those of a short run in a folder of the test's own."""
+    return lambda out="run", **changes: short(tmp_path / out, **changes)
+
+
+@pytest.fixture(scope="session")
+def _ended(tiny, tmp_path_factory):
+    from lvlm_saliency.evaluation import evaluate
+
+    @functools.cache
+    def made(baselines: bool, n: int) -> Path:
+        folder = tmp_path_factory.mktemp("ended") / "run"
+        evaluate(short(folder, n=n, **({"methods": []} if baselines else {})), model=tiny[0], processor=tiny[1])
+        return folder
 
     return made
+
+
+@pytest.fixture
+def ended(settings, _ended):
+    """`ended(out="name", n=6, methods=[])`: settings of a short run that has come to its end, with its folder; it is
+    written once, and every test damages a copy of its own."""
+
+    def copied(out: str = "run", n: int = 6, **changes):
+        assert set(changes) <= {"methods"}
+        chosen = settings(out, n=n, **changes)
+        shutil.copytree(_ended("methods" in changes, n), chosen.out)
+        return chosen
+
+    return copied
 
 
 def lines(folder: Path) -> dict[str, list[str]]:

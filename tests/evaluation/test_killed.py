@@ -98,9 +98,8 @@ def test_killed_at_random_moments_ends_with_the_same_bytes(checkpoint, tiny, tmp
 
 
 @pytest.mark.parametrize("left", [1, 17, 0.5, -1])
-def test_a_torn_line_is_dropped_and_written_anew(left, settings, tiny):
-    chosen = settings(methods=[], n=4)
-    evaluate(chosen, model=tiny[0], processor=tiny[1])
+def test_a_torn_line_is_dropped_and_written_anew(left, ended, tiny):
+    chosen = ended(methods=[], n=4)
     whole = results(chosen.out)
     file = chosen.out / "items/scenes-caption/greedy.1-of-1.jsonl"
     content = file.read_bytes()
@@ -109,15 +108,14 @@ def test_a_torn_line_is_dropped_and_written_anew(left, settings, tiny):
     keep = round(left * length) if isinstance(left, float) else left % length
     file.write_bytes(content[: start + keep])
     assert len(store.read_lines(file)) == 3
-    evaluate(settings(methods=[], n=4), model=tiny[0], processor=tiny[1])
+    evaluate(chosen, model=tiny[0], processor=tiny[1])
     assert results(chosen.out) == whole
 
 
-def test_a_damaged_line_in_the_middle_is_an_error_that_names_it(settings, tiny):
-    chosen = settings(methods=[], n=3)
-    evaluate(chosen, model=tiny[0], processor=tiny[1])
+def test_a_damaged_line_in_the_middle_is_an_error_that_names_it(ended, tiny):
+    chosen = ended(methods=[], n=3)
     file = chosen.out / "items/scenes-caption/sample.1-of-1.jsonl"
     lines = file.read_bytes().split(b"\n")
     file.write_bytes(b"\n".join([lines[0], b'{"index": 1, "te', *lines[2:]]))
     with pytest.raises(ValueError, match=r"sample\.1-of-1\.jsonl:2: damaged"):
-        evaluate(settings(methods=[], n=3), model=tiny[0], processor=tiny[1])
+        evaluate(chosen, model=tiny[0], processor=tiny[1])

@@ -32,12 +32,12 @@ def counted(folder, label="locore:beta=1") -> list[int]:
 
 
 @pytest.mark.parametrize(
-    "moment", [pytest.param(n, marks=[] if n in (1, 2, 5, 8, 12) else pytest.mark.slow) for n in range(1, 13)]
+    "moment", [pytest.param(n, marks=[] if n in (1, 2, 5, 12) else pytest.mark.slow) for n in range(1, 13)]
 )
-def test_a_kill_before_any_write_loses_neither_an_answer_nor_a_cost(settings, tiny, monkeypatch, moment):
+def test_a_kill_before_any_write_loses_neither_an_answer_nor_a_cost(settings, ended, tiny, monkeypatch, moment):
     """The n-th write of the run never happens; before or after it, another one has."""
     model, processor = tiny
-    evaluate(settings("whole"), model=model, processor=processor)
+    whole = ended("whole").out
     writes = iter(range(1, 1000))
 
     def append(path, rows):
@@ -51,16 +51,15 @@ def test_a_kill_before_any_write_loses_neither_an_answer_nor_a_cost(settings, ti
         evaluate(settings("killed"), model=model, processor=processor)
     monkeypatch.setattr(runner.store, "append", real)
     evaluate(settings("killed"), model=model, processor=processor)
-    whole, killed = settings("whole").out, settings("killed").out
+    killed = settings("killed").out
     assert lines(killed) == lines(whole)
     for label in ("greedy", "sample", "locore:beta=1"):
         assert sorted(counted(killed, label)) == list(range(6))
 
 
-def test_a_batch_whose_answers_were_torn_is_done_again_with_its_cost(settings, tiny):
+def test_a_batch_whose_answers_were_torn_is_done_again_with_its_cost(ended, tiny):
     model, processor = tiny
-    chosen = settings(methods=[])
-    evaluate(chosen, model=model, processor=processor)
+    chosen = ended(methods=[])
     whole = lines(chosen.out)
     file = chosen.out / "items/scenes-caption/greedy.1-of-1.jsonl"
     first, second, *_ = file.read_bytes().split(b"\n")
@@ -84,9 +83,8 @@ def test_a_batch_whose_answers_were_torn_is_done_again_with_its_cost(settings, t
         ({"finish": "perhaps"}, "finish is none of"),
     ],
 )
-def test_a_line_that_is_not_of_the_run_is_named(settings, tiny, change, words):
-    chosen = settings(methods=[])
-    evaluate(chosen, model=tiny[0], processor=tiny[1])
+def test_a_line_that_is_not_of_the_run_is_named(ended, tiny, change, words):
+    chosen = ended(methods=[])
     file = chosen.out / "items/scenes-caption/greedy.1-of-1.jsonl"
     rows = [json.loads(line) for line in file.read_text().splitlines()]
     file.write_text("".join(json.dumps(row) + "\n" for row in [*rows[:-1], {**rows[-1], **change}]))
@@ -107,7 +105,7 @@ def test_what_is_still_to_come_is_counted_item_by_item(settings, tiny):
     assert any(note.startswith("6 answers are still to come") for note in told)  # three of each of two systems
 
 
-def test_a_full_disk_is_one_line_and_leaves_no_part_of_a_line(settings, tiny, monkeypatch):
+def test_a_full_disk_is_one_line_and_leaves_no_part_of_a_line(settings, ended, tiny, monkeypatch):
     """The disk fills up at some write; once there is room, the same command ends as if nothing had been."""
     chosen = settings(methods=[])
     real, written = os.fsync, []
@@ -126,17 +124,15 @@ def test_a_full_disk_is_one_line_and_leaves_no_part_of_a_line(settings, tiny, mo
     for file in chosen.out.glob("items/*/*"):
         assert file.read_bytes()[-1:] in (b"", b"\n")
     evaluate(chosen, model=tiny[0], processor=tiny[1])
-    evaluate(settings("whole", methods=[]), model=tiny[0], processor=tiny[1])
-    assert lines(chosen.out) == lines(settings("whole").out)
+    assert lines(chosen.out) == lines(ended("whole", methods=[]).out)
     assert sorted(counted(chosen.out, "greedy")) == list(range(6))
 
 
 @pytest.mark.parametrize("count", [25, pytest.param(1000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", ["scores.json", "config.json", "cost/scenes-caption/greedy.1-of-1.jsonl"])
-def test_a_finished_run_whose_files_are_damaged(settings, tiny, name, count):
+def test_a_finished_run_whose_files_are_damaged(ended, name, count):
     """It is reported, or refused with the folder's name."""
-    chosen = settings(methods=[], n=3)
-    evaluate(chosen, model=tiny[0], processor=tiny[1])
+    chosen = ended(methods=[], n=3)
     file, chance, refused = chosen.out / name, random.Random(name), 0
     content = file.read_bytes()
     for _ in range(count):
@@ -155,10 +151,9 @@ def test_a_finished_run_whose_files_are_damaged(settings, tiny, name, count):
 
 
 @pytest.mark.parametrize("name", ["scores.json", "config.json"])
-def test_a_finished_run_whose_files_hold_strange_values(settings, tiny, name):
+def test_a_finished_run_whose_files_hold_strange_values(ended, name):
     """It is reported in whole, or refused with the folder's name: never while the page is drawn."""
-    chosen = settings(methods=[], n=3)
-    evaluate(chosen, model=tiny[0], processor=tiny[1])
+    chosen = ended(methods=[], n=3)
     file, refused = chosen.out / name, 0
     found = json.loads(file.read_text())
     every = list(strange(found, 1, 1))
@@ -185,9 +180,8 @@ def test_a_finished_run_whose_files_hold_strange_values(settings, tiny, name):
         (("benchmarks",), {"cHair": {}}),
     ],
 )
-def test_a_finished_run_with_a_wrong_value_is_refused(settings, tiny, path, value):
-    chosen = settings(methods=[], n=3)
-    evaluate(chosen, model=tiny[0], processor=tiny[1])
+def test_a_finished_run_with_a_wrong_value_is_refused(ended, path, value):
+    chosen = ended(methods=[], n=3)
     found = json.loads((chosen.out / "scores.json").read_text())
     *above, last = path
     node = found

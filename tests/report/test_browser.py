@@ -52,8 +52,17 @@ def words_of(driver):
     return driver.find_elements(By.CSS_SELECTOR, ".answer .word")
 
 
+def of_words(driver, value):
+    """What a JavaScript expression of `word` is for each word: one call, where a call for each takes seconds."""
+    return driver.execute_script(f"return [...document.querySelectorAll('.answer .word')].map((word) => {value})")
+
+
 def classes(driver, name):
-    return [name in word.get_attribute("class").split() for word in words_of(driver)]
+    return of_words(driver, f"word.classList.contains('{name}')")
+
+
+def fills(driver):
+    return of_words(driver, "getComputedStyle(word).backgroundColor")
 
 
 def pixel(driver, panel, x, y):
@@ -98,8 +107,7 @@ def test_words_are_coloured_and_fall_as_in_python(driver, tmp_path):
     trace, words = fabricated()
     open_page(driver, page(tmp_path / "a.html", [trace], words))
     assert classes(driver, "fall") == falls(trace.scores("output")[0].tolist())
-    fills = [word.value_of_css_property("background-color") for word in words_of(driver)]
-    assert len(set(fills[1:])) > 20
+    assert len(set(fills(driver)[1:])) > 20
     driver.find_element(By.CSS_SELECTOR, "#region label:has(input[value=image])").click()
     assert classes(driver, "fall") == falls(trace.scores("image")[0].tolist())
     driver.find_element(By.CSS_SELECTOR, "#measure label:has(input[value=attention])").click()
@@ -166,10 +174,7 @@ def test_earlier_words_light_up_as_strongly_as_the_row_says(driver, tmp_path):
     trace.rows[0, :, 20, start + 12] = 0.2
     open_page(driver, page(tmp_path / "a.html", [trace], words))
     click_word(driver, 20)
-    shares = driver.execute_script(
-        "const words = [...document.querySelectorAll('.answer .word')];"
-        "return words.map((word) => parseFloat(word.style.getPropertyValue('--share')))"
-    )
+    shares = of_words(driver, "parseFloat(word.style.getPropertyValue('--share'))")
     assert shares[7] == pytest.approx(100, abs=0.5)
     assert shares[12] == pytest.approx(25, abs=0.5)
     assert max(shares[t] for t in range(20) if t not in (7, 12)) == 0
@@ -269,8 +274,7 @@ def test_every_word_can_be_read_in_every_colouring(driver, tmp_path, scheme):
         for chosen in (60, 139):
             click_word(driver, chosen)
             found[f"row {chosen}"] = driver.execute_script(CONTRASTS)
-            fills = {word.value_of_css_property("background-color") for word in words_of(driver)}
-        assert len(fills) > 90  # the last row walks through the whole scale
+        assert len(set(fills(driver))) > 90  # the last row walks through the whole scale
         assert {name: min(ratios) for name, ratios in found.items() if min(ratios) < 4.5} == {}
     finally:
         emulate(driver, "light")
@@ -281,18 +285,17 @@ def test_page_with_risk_opens_coloured_by_it_and_can_be_toggled(driver, tmp_path
     risk = [float("nan")] * 49
     risk[7], risk[10] = 0.05, 0.95
     open_page(driver, page(tmp_path / "a.html", [trace], words, risk=risk))
-    kinds = "return [...document.querySelectorAll('.answer .word')].map((word) => word.dataset.fill)"
-    shown = driver.execute_script(kinds)
+    shown = of_words(driver, "word.dataset.fill")
     assert [t for t, kind in enumerate(shown) if kind == "risk"] == [7, 10]
     assert not any(classes(driver, "fall"))
     assert "risk that the object is not there" in driver.find_element(By.CSS_SELECTOR, ".legend").text
-    grounds = [words_of(driver)[t].value_of_css_property("background-color") for t in (7, 10)]
-    assert grounds[0] != grounds[1]
+    grounds = fills(driver)
+    assert grounds[7] != grounds[10]
     driver.find_element(By.CSS_SELECTOR, "#colour label:has(input[value=hold])").click()
-    assert set(driver.execute_script(kinds)[1:]) == {"score"}
+    assert set(of_words(driver, "word.dataset.fill")[1:]) == {"score"}
     assert classes(driver, "fall") == falls(trace.scores("output")[0].tolist())
     driver.find_element(By.CSS_SELECTOR, "#colour label:has(input[value=risk])").click()
-    assert driver.execute_script(kinds) == shown
+    assert of_words(driver, "word.dataset.fill") == shown
     driver.find_element(By.CSS_SELECTOR, "#region label:has(input[value=image])").click()
     assert classes(driver, "fall") == falls(trace.scores("image")[0].tolist())
     assert not driver.find_element(By.CSS_SELECTOR, "#colour input[value=risk]").is_selected()
@@ -359,25 +362,22 @@ def test_page_with_detectors_opens_coloured_by_the_first_and_offers_all(driver, 
     risk, svar, ads = [nan] * 49, [nan] * 49, [nan] * 49
     risk[7], svar[7:9], svar[10], svar[12], ads[20] = 0.05, [-2.0, -2.0], 3.0, 0.5, 7.0
     open_page(driver, page(tmp_path / "a.html", [trace], words, risk=risk, detectors={"svar": svar, "ads": ads}))
-    kinds = "return [...document.querySelectorAll('.answer .word')].map((word) => word.dataset.fill)"
-    shares = (
-        "return [...document.querySelectorAll('.answer .word')].map((word) => word.style.getPropertyValue('--share'))"
-    )
-    filled = [t for t, kind in enumerate(driver.execute_script(kinds)) if kind == "risk"]
+    kinds = "word.dataset.fill"
+    filled = [t for t, kind in enumerate(of_words(driver, kinds)) if kind == "risk"]
     assert filled == [7, 8, 10, 12]
-    found = driver.execute_script(shares)
+    found = of_words(driver, "word.style.getPropertyValue('--share')")
     assert [found[t] for t in filled] == ["0.0%", "0.0%", "100.0%", "50.0%"]
     legend = driver.find_element(By.CSS_SELECTOR, ".legend").text
     assert "svar: \u22122.000" in legend
     assert "3.000: more likely hallucinated" in legend
     assert "svar 3.000" in words_of(driver)[10].get_attribute("title")
     driver.find_element(By.CSS_SELECTOR, "#colour label:has(input[value='detector:ads'])").click()
-    assert [t for t, kind in enumerate(driver.execute_script(kinds)) if kind == "risk"] == [20]
+    assert [t for t, kind in enumerate(of_words(driver, kinds)) if kind == "risk"] == [20]
     driver.find_element(By.CSS_SELECTOR, "#colour label:has(input[value=risk])").click()
-    assert [t for t, kind in enumerate(driver.execute_script(kinds)) if kind == "risk"] == [7]
+    assert [t for t, kind in enumerate(of_words(driver, kinds)) if kind == "risk"] == [7]
     assert "risk that the object is not there" in driver.find_element(By.CSS_SELECTOR, ".legend").text
     driver.find_element(By.CSS_SELECTOR, "#colour label:has(input[value=hold])").click()
-    assert set(driver.execute_script(kinds)[1:]) == {"score"}
+    assert set(of_words(driver, kinds)[1:]) == {"score"}
     click_word(driver, 10)
     facts = driver.find_element(By.CSS_SELECTOR, ".facts").text
     assert "svar" in facts
