@@ -68,7 +68,10 @@ def check_place(name: str, width: int, height: int, pictures: int = 1, processor
     return layouts
 
 
-@pytest.mark.parametrize(("width", "height"), [(420, 260), (250, 400), (300, 300), (640, 200)])
+@pytest.mark.parametrize(
+    ("width", "height"),
+    [(420, 260), (250, 400), *(pytest.param(*size, marks=pytest.mark.slow) for size in ((300, 300), (640, 200)))],
+)
 @pytest.mark.parametrize("name", SEEING)
 def test_paint_changes_the_tokens_whose_cells_hold_it(name, width, height):
     check_place(name, width, height)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
 
@@ -80,6 +82,18 @@ SETTINGS = {
     "beams": {"num_beams": 3},
     "static cache": {"cache_implementation": "static"},
 }
+
+
+@functools.cache
+def usual(name):
+    """The answer to `prompt()` under a method of `TEXT`, with the usual settings."""
+    return written(MODEL, prompt(), TEXT[name])
+
+
+@functools.cache
+def unedited(setting):
+    """The model's own answer to `prompt()` with these `SETTINGS`, without a method."""
+    return answered(MODEL, prompt(), **SETTINGS[setting])
 
 
 def by_hand(model, ids, cache=None, **more):

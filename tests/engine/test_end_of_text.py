@@ -37,9 +37,9 @@ def llava():
 def end_in(model, inputs, call):
     """An id that one of two texts has early and the other has not."""
     length = inputs["input_ids"].shape[1]
+    texts = ls.generate(model, inputs, max_new_tokens=9, min_new_tokens=9, do_sample=False, **call).sequences
+    first, second = texts[:, length:].tolist()
     for at in range(1, 6):
-        texts = ls.generate(model, inputs, max_new_tokens=9, min_new_tokens=9, do_sample=False, **call).sequences
-        first, second = texts[:, length:].tolist()
         if first[at] not in second and first[at] not in first[:at]:
             return first[at]
     pytest.skip("no such token in these two texts")

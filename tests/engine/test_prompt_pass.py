@@ -17,6 +17,7 @@ def answer(model, inputs):
     return model.generate(**inputs, max_new_tokens=ROWS, min_new_tokens=ROWS, do_sample=False)
 
 
+@pytest.mark.each_kind
 def test_the_topmost_layer_and_the_head_see_the_answers_rows_alone(family):
     model, _ = family.build()
     inputs = family.inputs(n=1)
@@ -38,6 +39,7 @@ def test_the_topmost_layer_and_the_head_see_the_answers_rows_alone(family):
     assert sum(seen["layer"]) == sum(seen["head"]) == ROWS
 
 
+@pytest.mark.each_kind
 def test_the_rest_of_the_pass_changes_nothing(family, monkeypatch):
     model, _ = family.build()
     inputs = family.inputs(n=2)

@@ -28,6 +28,8 @@ from .prompt_cases import (
     by_hand,
     cached,
     prompt,
+    unedited,
+    usual,
     written,
 )
 
@@ -44,16 +46,15 @@ def test_settings_of_generate(name, setting):
     with method(MODEL):
         assert torch.equal(answered(MODEL, inputs, **more), want)
     if setting not in ("no cache", "beams"):  # these are not meant to change a token
-        assert torch.equal(want, written(MODEL, inputs, method))
-    assert not torch.equal(want, answered(MODEL, inputs, **more)), "the method changes the text"
+        assert torch.equal(want, usual(name))
+    assert not torch.equal(want, unedited(setting)), "the method changes the text"
 
 
 @pytest.mark.parametrize("length", [8, 19, 20])
 @pytest.mark.parametrize("name", TEXT)
 def test_a_part_of_the_prompt_in_a_cache(name, length):
     """Cached before the block, inside it, as a copy; a part, all but the last token, all of it."""
-    inputs, method = prompt(), TEXT[name]
-    want = written(MODEL, inputs, method)
+    inputs, method, want = prompt(), TEXT[name], usual(name)
     before = cached(inputs["input_ids"], length)
     with method(MODEL):
         inside = cached(inputs["input_ids"], length)
@@ -111,7 +112,7 @@ def test_a_cache_that_cannot_take_tokens_back():
 def test_embeddings_in_place_of_ids(name):
     inputs, method = prompt(), TEXT[name]
     embeddings = MODEL.get_input_embeddings()(inputs["input_ids"]).detach()
-    want = written(MODEL, inputs, method)
+    want = usual(name)
     with method(MODEL):
         assert torch.equal(answered(MODEL, {"inputs_embeds": embeddings}), want)
         assert torch.equal(answered(MODEL, {**inputs, "inputs_embeds": embeddings}), want)

@@ -138,6 +138,7 @@ def test_small_blocks_change_nothing(name, monkeypatch):
     torch.testing.assert_close(parts.logprobs, whole.logprobs, atol=1e-5, rtol=0)
 
 
+@pytest.mark.each_kind
 def test_chosen_layers_are_those_of_the_whole(family):
     model, _ = family.build()
     inputs = family.inputs(n=1)
@@ -182,6 +183,7 @@ def test_an_early_end_of_text_ends_that_sample_only():
     torch.testing.assert_close(trace.rows[0, :, :3], full.rows[0, :, :3], atol=1e-5, rtol=0)
 
 
+@pytest.mark.each_kind
 def test_the_cache_of_a_generation_is_reused_and_left_alone(family, monkeypatch):
     model = precise(family)
     inputs = fitting(family, family.inputs(n=2))

@@ -36,6 +36,7 @@ def every_layer_keeps_a_column_per_token(model):
     return set(kinds) == {"full_attention"}
 
 
+@pytest.mark.each_kind
 def test_margins_over_a_shared_prefix(family):
     if family.text_only:
         pytest.skip("a question is about a picture")

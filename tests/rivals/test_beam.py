@@ -80,6 +80,7 @@ def test_under_logits_processors_and_for_several_texts_each():
     assert len(got.sequences) == 6
 
 
+@pytest.mark.each_kind
 def test_one_beam_is_greedy_decoding(family):
     model, _ = family.build()
     inputs, ends = family.inputs(n=3), ends_of(family, 2)
@@ -99,6 +100,7 @@ def log_probability(model, inputs, answer):
     return float(rows.gather(1, torch.tensor(answer)[:, None]).sum())
 
 
+@pytest.mark.each_kind
 def test_the_score_is_the_texts_own_log_probability(family):
     model, _ = family.build()
     inputs, ends = family.inputs(n=2), ends_of(family)
@@ -128,6 +130,7 @@ def test_full_length_counts_a_picture_once_and_padding_never():
         assert float(single.sequences_scores[0]) == pytest.approx(score, abs=1e-3)
 
 
+@pytest.mark.each_kind
 def test_a_branch_leaves_the_one_it_came_from_alone(family):
     model, _ = family.build()
     inputs = family.inputs(n=2)

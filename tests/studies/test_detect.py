@@ -22,12 +22,12 @@ from lvlm_saliency.studies.detect.mentions import NEAR, Mentions, joined
 from lvlm_saliency.studies.detect.study import Detect, measured, transfers
 from lvlm_saliency.studies.page import CANNOT_TELL, FAILS, HOLDS
 
-LAB = SimpleNamespace(settings=SimpleNamespace(resamples=100, seed=0), listener=Silent())
+LAB = SimpleNamespace(settings=SimpleNamespace(resamples=60, seed=0), listener=Silent())
 SOME = ("log-probability", "entropy", "position", "saliency", "attention", "words after")
 
 
 def mentions(prefix: str, strength: dict[str, float], seed: int, pictures=90, each=5, **more: float) -> Mentions:
-    """Words whose truth hangs on the first feature of some groups; `more` on the self-check as well."""
+    """Words whose truth depends on the first feature of some groups; `more` on the self-check as well."""
     random = np.random.default_rng(seed)
     count = pictures * each
     groups = {name: random.normal(size=(count, len(names_of(name, [0, 1])))) for name in SOME}

@@ -37,7 +37,7 @@ ROWS = [row("svar"), row("svar", "svar at A", where="A"), row("pas"), row("nll")
 
 
 def words(seed: int, pictures: int = 80, each: int = 6) -> Words:
-    """Truth hangs on `truth` and on position; svar reads truth at P and more of it at A, pas position alone, nll
+    """Truth depends on `truth` and on position; svar reads truth at P and more of it at A, pas position alone, nll
     nothing, and a probe's features hold truth; a tenth of svar's scores is missing."""
     random = np.random.default_rng(seed)
     count = pictures * each
@@ -72,7 +72,7 @@ def words(seed: int, pictures: int = 80, each: int = 6) -> Words:
 @pytest.fixture(scope="module")
 def planted():
     ways = {"greedy": words(5), "sample": words(6), "locore": words(7)}
-    return judged(ROWS, ways, ["greedy", "sample"], 150, 0, costs={one.label: Cost(10.0, 1.5) for one in ROWS})
+    return judged(ROWS, ways, ["greedy", "sample"], 80, 0, costs={one.label: Cost(10.0, 1.5) for one in ROWS})
 
 
 def value(results, label, which="auroc", key=(POOLED, FIRST)):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 import lvlm_saliency as ls
 from lvlm_saliency.risk.passes import of_passes
 
 
+@pytest.mark.each_kind
 def test_every_family_that_sees_can_be_shown_a_blank_picture(family):
     """Idefics3 takes a tile of zeros for none: its blank picture still has every tile."""
     if family.text_only:

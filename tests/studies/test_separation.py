@@ -86,7 +86,7 @@ def test_every_bin_and_word_is_in_the_data():
 
 def test_the_same_seed_gives_the_same_page():
     made = table(np.random.default_rng(6), pictures=30)
-    one, other = (Separation().page(made, {}, resamples=50, seed=7).data for _ in range(2))
+    one, other = (Separation().page(made, {}, resamples=20, seed=7).data for _ in range(2))
     assert str(one) == str(other)
 
 
@@ -186,7 +186,7 @@ def test_standardised_difference_is_cohens():
 
 
 def compared(random, effect, shared=0.0, pictures=150, words_each=5):
-    """Nested models of labels that hang on x by `effect`, and on what each picture shares by `shared`."""
+    """Nested models of labels that depend on x by `effect`, and on what each picture shares by `shared`."""
     groups = np.repeat(np.arange(pictures), words_each)
     x = random.normal(size=(len(groups), 1)) if not shared else random.normal(size=(pictures, 1))[groups]
     base = random.normal(size=(len(groups), 1))
