@@ -8,7 +8,8 @@ for pictures that the model has not seen. The last decides: it is robust to both
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from scipy.special import expit, log_expit
@@ -60,6 +61,13 @@ class Words:
     y: np.ndarray
     resampler: stats.Resampler
     seed: int = 0
+    _predicted: dict[bytes, np.ndarray] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @cached_property
+    def _folds(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Rows to fit on, and rows of the pictures that are left out, for each fold; the same for all features."""
+        split = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=self.seed)
+        return list(split.split(self.y, self.y, self.resampler.groups))
 
     def compare(self, names: tuple[str, str], base: np.ndarray, added: np.ndarray) -> Nested:
         """`base` `[N, a]` against `base` and `added` `[N, b]` together. Both classes must have at least `FOLDS`
@@ -90,14 +98,16 @@ class Words:
         )
 
     def _unseen(self, x: np.ndarray) -> np.ndarray:
-        """Log-odds of every word by a model that has not seen its picture, `[N]`."""
-        found = np.empty(len(x))
-        split = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=self.seed)
-        for train, test in split.split(x, self.y, self.resampler.groups):
-            found[test] = (
-                LogisticRegression(C=1.0, max_iter=2000).fit(x[train], self.y[train]).decision_function(x[test])
-            )
-        return found
+        """Log-odds of every word by a model that has not seen its picture, `[N]`. A base that many comparisons share
+        is fitted once."""
+        key = x.tobytes()
+        if key not in self._predicted:
+            found = np.empty(len(x))
+            for train, test in self._folds:
+                model = LogisticRegression(C=1.0, max_iter=2000).fit(x[train], self.y[train])
+                found[test] = model.decision_function(x[test])
+            self._predicted[key] = found
+        return self._predicted[key]
 
 
 def can_compare(y: np.ndarray, groups: np.ndarray) -> bool:
