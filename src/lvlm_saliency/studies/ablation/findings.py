@@ -83,5 +83,5 @@ def collapse(found: Mapping[str, Mapping[str, Any]], where: str) -> Finding:
 
 
 def _points(share: float) -> str:
-    """To two places: a bound near 0 shows on which side of it it lies."""
+    """Two decimals, so that a bound near 0 shows on which side of 0 it lies."""
     return f"{100 * share:+.2f}".replace("-", "−")

@@ -104,7 +104,7 @@ def _table(title: str, names: list[str], measured: Measured, n: int) -> Table:
 
 
 def _rates_table(refusals: Refusals) -> Table:
-    """What "by chance" refuses with, for the numbers of candidates that steps had."""
+    """The rates of the control "by chance", for each number of candidates that a step had."""
     draws = range(1 + max((draw for _, draw in refusals.made), default=0))
     lines = []
     for of in sorted({of for of, _ in refusals.made}):

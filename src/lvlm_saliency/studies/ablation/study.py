@@ -27,11 +27,11 @@ class Ablation:
     """The grid over alpha and beta, one factor at a time, and controls; as written and inside top-p.
 
     Attributes:
-        pictures: described under each setting, at most the study's `n`.
+        pictures: how many are described under each setting, at most the study's `n`.
         alphas, betas: of the grid, joined by "/".
         groups: of grid, factors and controls, joined by "/".
-        window: of LocoRE beside its random window; short, because on a caption no longer than the window the two are
-            the same.
+        window: of LocoRE where it stands beside its control, a random window; short, because on a caption no longer
+        than the window the two are the same.
     """
 
     name: ClassVar[str] = "ablation"
@@ -126,8 +126,8 @@ class Ablation:
 
 
 class Measured:
-    """One evaluation of all methods, asked by the page's names ("greedy" and "sample" besides). refusals: of SGRS
-    under the same candidate set, None where nothing is to refuse like it."""
+    """One evaluation of all methods, read by the names that the page gives them, and "greedy" and "sample".
+    refusals: of SGRS with the same candidate set; None where no control needs them."""
 
     def __init__(self, lab: Lab, methods: Mapping[str, list[Any]], refusals: Refusals | None, **changes: Any):
         self.refusals = refusals
@@ -162,7 +162,7 @@ class Measured:
         return difference(self._draws, self._tables[self.label(name)], self._tables[self.label(other)])
 
     def matched(self, name: str) -> Mapping[str, Mapping[str, Any]]:
-        """Minus greedy captions cut to the same length."""
+        """Differences to greedy captions that are cut to the same length."""
         return self._scores["length_matched"]["differences"][self._part][self.label(name)]
 
 

@@ -10,11 +10,12 @@ import numpy as np
 
 MEASURES = ("words", "distinct-1", "distinct-2", "repeated 4-grams", "repeated sentences", "own 4-grams")
 """words: how many; distinct-n: different n-grams over all n-grams (Li et al., NAACL 2016); repeated 4-grams and
-sentences: share that the same text had before; own 4-grams: share of different ones that no other text has."""
+sentences: the share that stood earlier in the same text; own 4-grams: of the text's different 4-grams, the share
+that no other text has."""
 
 
 def measures(texts: Sequence[str]) -> dict[str, np.ndarray]:
-    """By measure float64 `[texts]`; NaN where a text is too short to have one."""
+    """Name of each measure to float64 `[texts]`; NaN where a text is too short to have one."""
     split = [words(text) for text in texts]
     grams = [set(_grams(one, 4)) for one in split]
     holders = Counter(gram for one in grams for gram in one)
@@ -28,12 +29,12 @@ def measures(texts: Sequence[str]) -> dict[str, np.ndarray]:
 
 
 def words(text: str) -> list[str]:
-    """In lower case, without punctuation."""
+    """The words of a text, in lower case, without punctuation."""
     return re.findall(r"[^\W_]+(?:['’][^\W_]+)*", text.lower())
 
 
 def distinct(tokens: Sequence[str], n: int) -> float:
-    """Different n-grams over all; NaN without any."""
+    """Different n-grams divided by all n-grams; NaN where there are none."""
     grams = _grams(tokens, n)
     return len(set(grams)) / len(grams) if grams else float("nan")
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 COLOURS = (BLUE, ORANGE)
 LEAST = 30
-"""First draws that a rate is drawn from at least."""
+"""A rate is shown only where at least so many first draws stand behind it."""
 BINS = 12
 
 
@@ -81,7 +81,7 @@ def thumbnails(texts: Sequence[LabelledText], lines: Sequence[str]) -> Any:
 
 
 def _edges(found: Found) -> np.ndarray:
-    """Edges of bins of whole tokens over the longest text."""
+    """Edges of position bins, in whole tokens, up to the end of the longest text."""
     last = max((int(draws.position.max()) for draws in found.draws.values() if len(draws)), default=0)
     step = max(1, -(-(last + 1) // BINS))
     return np.arange(0, last + step + 1, step)

@@ -16,7 +16,7 @@ from lvlm_saliency.tracing.pieces import text_pieces
 
 CORRECT, HALLUCINATED, OTHER = "correct object", "hallucinated object", "other word"
 REACH = 80
-"""Characters of context that a drawn word is labelled in: enough for names of several words, and quick."""
+"""Characters before a drawn word that are read to label it: enough for names of several words, and quick."""
 
 Tagger = Callable[[str, str, bool], str]
 """(text so far, the drawn piece, whether it names an object) to a part of speech."""
@@ -33,9 +33,9 @@ class Draws:
         kind: `CORRECT`, `HALLUCINATED` or `OTHER`, of the first draw.
         again: bool, the text named that object before.
         tag: part of speech, "" where there is no tagger.
-        refused: bool, the first draw was.
+        refused: bool, the first draw was refused.
         count: int, how many draws were refused.
-        fallback: bool.
+        fallback: bool, every draw was refused, and the candidate of the largest saliency was taken.
         likeliest: bool, the first draw was the most probable candidate.
         kept: bool, it was refused and written all the same, because nothing was accepted and it had the largest
             saliency.
@@ -68,7 +68,7 @@ def first_draws(
     tag: Tagger | None = None,
     answers: Answers | None = None,
 ) -> Draws:
-    """The table of what `gate_records.write` gave.
+    """The table of the records that `gate_records.write` returned.
 
     Refused and accepted draws are judged alike: by the object word that the drawn piece completes after the text
     written so far. A name of several tokens whose first one is no word counts as other. With `answers`, draws of a
@@ -102,7 +102,7 @@ def first_draws(
 
 
 def _context(written: str) -> str:
-    """The end of the text, from a whole word on."""
+    """The end of the text, beginning with a whole word."""
     return written if len(written) <= REACH else written[-REACH:].partition(" ")[2]
 
 

@@ -26,9 +26,9 @@ PAPER = (
     "often it refuses, what, or what it does to the wording. Its reviewers asked for that."
 )
 RARE = 0.01
-"""Share of steps with a fallback below which fallbacks count as exceptions."""
+"""Fallbacks in a smaller share of the steps count as exceptions."""
 MATTERS = 0.01
-"""Increase of repeated 4-grams below which there is no change to report."""
+"""A smaller increase of repeated 4-grams is not reported as a change."""
 
 
 def page(study: Behaviour, found: Found, resamples: int, seed: int, setup: Mapping[str, str]) -> Page:
@@ -66,7 +66,7 @@ def page(study: Behaviour, found: Found, resamples: int, seed: int, setup: Mappi
 
 
 def of_draws(name: str, draws: Draws, resamples: int, seed: int) -> list[Finding]:
-    """What the gate does to object words, what it refuses mostly, and whether its draws suffice."""
+    """What the gate does to object words, what it mostly refuses, and whether it has draws enough."""
     resampler = draws.resampler(resamples, seed)
     first = {kind: (draws.kind == kind) & ~draws.again for kind in (HALLUCINATED, CORRECT)}
     rates = {kind: stats.mean(draws.refused, rows) for kind, rows in first.items()}
@@ -108,7 +108,8 @@ def of_draws(name: str, draws: Draws, resamples: int, seed: int) -> list[Finding
 
 
 def _at_equal_position(draws: Draws, first: Mapping[str, np.ndarray], resamples: int, seed: int) -> str:
-    """The same among words of one position in the text, as an area: 0.5 where refusals do not tell the kinds apart."""
+    """The same among words at one position of the text, as an area under the ROC curve: 0.5 where refusals do not
+    tell the two kinds apart."""
     rows = first[HALLUCINATED] | first[CORRECT]
     area = stats.Resampler(draws.group[rows], resamples, seed).estimate(
         stats.auroc(draws.refused[rows].astype(float), draws.kind[rows] == HALLUCINATED, draws.position[rows])

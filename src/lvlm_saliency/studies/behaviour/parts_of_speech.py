@@ -66,7 +66,7 @@ def closed(before: str, piece: str, names_object: bool) -> str:
 
 
 def by_nltk(before: str, piece: str, names_object: bool) -> str:
-    """NLTK's tag in wide classes; a piece that opens no word is `REST`."""
+    """NLTK's tag, reduced to a few classes; a piece that does not begin a word is `REST`."""
     from lvlm_saliency.benchmarks.nltk_tools import tags
 
     word = piece.strip()

@@ -1,4 +1,4 @@
-"""Estimates as the page of `behaviour` says them: shares in percent, differences in points."""
+"""How the page of `behaviour` writes estimates: shares in percent, differences in points."""
 
 from __future__ import annotations
 

@@ -48,10 +48,10 @@ class Behaviour:
     """SGRS as written and with its candidates inside top-p, judged draw by draw.
 
     Attributes:
-        pictures: described under each, at most the study's `n`.
+        pictures: how many are described with each candidate set, at most the study's `n`.
         alpha, top_k, window, max_draws: of SGRS.
         top_p: of the second candidate set.
-        confident: probability from which on the model is sure of a word.
+        confident: the model counts as sure of a word that has at least this probability.
     """
 
     name: ClassVar[str] = "behaviour"
@@ -71,14 +71,15 @@ class Behaviour:
         self.method(0)
 
     def method(self, seed: int) -> SGRS:
-        """Step by step: in a batch this large some text is refused something at nearly every step."""
+        """SGRS run step by step: in a batch of this size some text has a refusal at nearly every step, and blocks
+        would not pay."""
         return SGRS(self.alpha, self.top_k, self.window, self.max_draws, execution="stepwise", seed=seed)
 
     def run(self, lab: Lab) -> Page:
         """Decode, judge, and write the page.
 
         Raises:
-            SettingError: the labels come from a file, and SGRS writes texts of its own.
+            SettingError: the labels belong to the texts of a file; those that SGRS writes have none.
         """
         from lvlm_saliency.studies.behaviour.page import page
 

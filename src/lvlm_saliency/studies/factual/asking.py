@@ -17,7 +17,7 @@ from lvlm_saliency.studies.factual.questions import SHOWN, Question, kinds
 from lvlm_saliency.studies.tokens import MEASURES
 
 NEW_TOKENS = 8
-"""Tokens that are written behind each opening."""
+"""Tokens that the model writes after each opening."""
 REGIONS = ("output", "previous", "prompt")
 ARRAYS = ("number", "position", "token_ids", "logprob", "entropy", *MEASURES, "layers")
 

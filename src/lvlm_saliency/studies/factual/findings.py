@@ -18,7 +18,7 @@ OVER = {
 
 
 def findings(measured: Measured, models: Sequence[Nested]) -> list[Finding]:
-    """The page's conclusions; the first is the controlled one, which stands for the page elsewhere."""
+    """The page's conclusions. The first, with kind and position held equal, is the one that other pages quote."""
     first, *others = OVER
     return [
         _lower(measured, first, EQUAL),
@@ -49,7 +49,7 @@ def _lower(measured: Measured, name: str, held: str) -> Finding:
 
 
 def _beside_probability(measured: Measured) -> Finding:
-    """For the claim that saliency tells wrong answers as well as log-probability does."""
+    """Whether saliency tells wrong answers as well as log-probability does."""
     likely, own = (measured.area(name, EQUAL) for name in ("log-probability", "saliency: output"))
     lead = (likely - own).estimate()
     told = (
@@ -66,7 +66,7 @@ def _beside_probability(measured: Measured) -> Finding:
 
 
 def _beside_attention(measured: Measured) -> Finding:
-    """For the claim that the gradient, which saliency multiplies attention by, is what tells them."""
+    """Whether the gradient, by which saliency multiplies attention, is what tells them."""
     own, plain = (measured.area(f"{name}: output", EQUAL) for name in ("saliency", "attention"))
     lead = (own - plain).estimate()
     verdict = directional(lead, 0.0)

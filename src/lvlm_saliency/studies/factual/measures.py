@@ -23,7 +23,7 @@ EQUAL = "same kind and position"
 
 @dataclass
 class Measured(Tested):
-    """Answers, ready to be asked."""
+    """The answers, with what every figure is computed from."""
 
     answers: Answers
     resamples: int

@@ -1,4 +1,4 @@
-"""Facts of number and order, which rules give."""
+"""Facts about numbers and order, made by rules."""
 
 from __future__ import annotations
 

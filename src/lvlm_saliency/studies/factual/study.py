@@ -47,7 +47,7 @@ class Factual:
         return [one for own in kinds().values() for one in own[SHOWN:last]]
 
     def run(self, lab: Any) -> Page:
-        """Ask, and measure.
+        """Ask the questions, trace the answers, and make the page.
 
         Raises:
             SettingError: the model that ships, which knows drawn scenes only; a setting of pictures or labels.

@@ -95,8 +95,8 @@ def _below(claim: str, timed: Paired, limit: float, note: str) -> Finding:
 
 
 def percent(ratio: float, beside: float | None = None) -> str:
-    """A ratio as what it adds; factors from 2 on stay factors. An end of an interval is written as the figure `beside`
-    which it stands."""
+    """A ratio as the percentage that it adds; one of 2 or more is written as a factor. The end of an interval is
+    written like the figure `beside` it."""
     if math.isnan(ratio):
         return "–"
     if (ratio if beside is None else beside) >= 2:

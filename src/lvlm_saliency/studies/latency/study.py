@@ -28,7 +28,7 @@ EXTRA = (STRICT, "sgrs+locore")
 """What `all` adds to the registered methods: the paper times the first, and recommends the second."""
 NOISE, LOOP = "generate, again", "no method"
 SLOW = 2.0
-"""Seconds of one text from which on few pairs are made."""
+"""A method that takes more seconds for a text is timed in few pairs."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Row:
     Attributes:
         passes: forward and backward passes per new token, and draws refused per token (None where nothing is refused),
             mean of all pairs.
-        rows: of a pass, for one text.
+        rows: of the batch that one text needs in a pass.
         peak: bytes on the GPU, None without one.
     """
 
@@ -74,8 +74,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Latency:
-    """tokens: new tokens of every text, neither more nor fewer. repeats: pairs of baseline and method (three for a
-    method that takes more than 2 s a text). methods: what is timed, joined by "/"; "all": whatever is registered.
+    """What each method costs, timed in pairs with plain generation.
+
+    Attributes:
+        tokens: new tokens of every text, neither more nor fewer.
+        repeats: pairs of baseline and method; three for a method that takes more than 2 seconds a text.
+        methods: what is timed, joined by "/"; "all": every registered method.
     """
 
     name: ClassVar[str] = "latency"
@@ -107,7 +111,7 @@ class Latency:
         return list(found.values())
 
     def run(self, lab: Lab) -> Page:
-        """Measures all times in every run: kept times would be those of another state of the machine."""
+        """Every time is measured anew: kept ones would belong to another state of the machine."""
         from lvlm_saliency.studies.latency.page import page
 
         begin = _load()
@@ -164,7 +168,7 @@ class _Bench:
         return lambda _: self.model.generate(**self.inputs, **self.settings(draws))
 
     def ours(self, chosen: System) -> Any:
-        """Each pair draws with a seed of its own, so that a median is over several texts."""
+        """A call under a method. Each pair draws with a seed of its own, so that the median is over several texts."""
 
         def call(pair: int) -> Any:
             acting = [method.reseeded(pair) for method in chosen.methods]

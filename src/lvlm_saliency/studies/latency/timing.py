@@ -11,7 +11,7 @@ import numpy as np
 from scipy.stats import quantile_test
 
 LEAST = 6
-"""Pairs from which on the exact 95 % interval of a median is bounded: 2 / 2**6 < 0.05."""
+"""With fewer pairs the exact 95 % interval of a median has no ends: 2 / 2**6 < 0.05 < 2 / 2**5."""
 
 Call = Callable[[int], Any]
 """Does the work once; told the number of the pair, so that both of a pair can share a seed."""

@@ -27,8 +27,8 @@ def signed(figure: Figure, one: Mapping[str, Any]) -> str:
 
 
 def judged(one: Mapping[str, Any], sign: int) -> str:
-    """HOLDS where the whole interval lies on the good side of 0 (below it for sign 1), FAILS on the bad side; never of
-    fewer pictures than are judged."""
+    """HOLDS where the whole interval lies on the good side of 0 (below it for sign 1), FAILS on the bad side; else, or
+    with too few pictures, CANNOT_TELL."""
     if too_few(one):
         return CANNOT_TELL
     low, high = sorted(sign * bound for bound in one["interval"])
@@ -87,7 +87,7 @@ def _at_length(found: Search, effect: Effect) -> str:
 
 
 def _price(found: Search, effect: Effect) -> Finding:
-    """The guard again, where nothing was chosen: recall and length within their margins."""
+    """Whether recall and length keep their margins on the held-out pictures, where nothing was chosen."""
     goal, best = found.objective, found.best.label
     held, greedy = effect.held[best], effect.measured[GREEDY].figures
     recall, length = held["recall"], held["length"]

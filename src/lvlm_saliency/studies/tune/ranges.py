@@ -54,7 +54,7 @@ class Whole:
 
 @dataclass(frozen=True)
 class OneOf:
-    """One of some values, each as likely."""
+    """One of several values, each with the same chance."""
 
     values: tuple[Any, ...]
 
@@ -64,7 +64,7 @@ class OneOf:
 
 @dataclass(frozen=True)
 class Band:
-    """Consecutive layers with attention; None (the method's own default) in `usual` of all draws."""
+    """Consecutive layers with attention; None (the method's own default) in the share `usual` of all draws."""
 
     usual: float = 0.4
 

@@ -19,7 +19,7 @@ from lvlm_saliency.studies.tune.halving import Rung, captions, halve, plan
 from lvlm_saliency.studies.tune.objective import Measured, Objective, measured
 from lvlm_saliency.studies.tune.ranges import Space
 
-BASELINES = (GREEDY, SAMPLED)  # what every run of an evaluation describes its pictures under as well
+BASELINES = (GREEDY, SAMPLED)  # every evaluation runs these two beside the methods that it is given
 TUNABLE = ("scenes-caption", "chair")
 PART = "captions"
 

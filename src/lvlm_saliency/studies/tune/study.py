@@ -33,8 +33,8 @@ class Tune:
         methods: `locore`, `sgrs`, `sgrs+locore` (`sgrs/locore`) or another method with ranges; `locore:space=logit`
             holds a setting.
         objective: chair_i, chair_s or f1, within the margins of `Objective`.
-        budget: captions written to choose, greedy and sampled ones included; judging takes up to four more for each of
-            the study's `n` held-out pictures.
+        budget: captions that are written to choose a setting, greedy and sampled ones included; judging it takes up
+        to four more for each of the study's `n` held-out pictures.
         settings: how many are drawn, the default one included.
         keep: one in so many candidates goes on to the next rung.
     """
@@ -111,7 +111,8 @@ class Effect:
     Attributes:
         dev: on the pictures it was chosen on, of which there are `dev_pictures`.
         held: by label, on the held-out ones.
-        over_usual: the best minus the usual setting on the held-out pictures; empty where they are one.
+        over_usual: the best minus the usual setting on the held-out pictures; empty where both are the same
+        setting.
         matched: by label, minus greedy captions cut to the same length.
         measured: by label, on the held-out pictures.
     """
@@ -155,7 +156,7 @@ def judge(lab: Lab, halves: Halves, found: Search) -> Effect:
 
 
 def told(differences: Differences, pictures: int) -> dict[str, Any]:
-    """Differences as a preset file keeps them: fractions, four digits."""
+    """Differences as a preset file keeps them: fractions, with four digits."""
     rounded = {
         name: {"difference": round(one["difference"], 4), "interval": [round(bound, 4) for bound in one["interval"]]}
         for name, one in differences.items()
