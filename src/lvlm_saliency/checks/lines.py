@@ -68,7 +68,7 @@ def image_tokens_are_found(subject: Subject) -> CheckRow:
     own encoder makes."""
     regions = token_regions(subject.model, subject.inputs)
     found = int(regions.image.sum())
-    counts = {"the encoder's features": sum(hf.picture_lengths(subject.model, subject.inputs))}
+    counts: dict[str, int] = {"the encoder's features": sum(hf.picture_lengths(subject.model, subject.inputs))}
     token = getattr(getattr(subject.processor, "tokenizer", None), "image_token_id", None)
     if isinstance(token, int):
         counts["the processor's tokens"] = int((subject.inputs["input_ids"] == token).sum())

@@ -7,6 +7,8 @@ gives back its maps, and one backward pass of that token's loss goes to them.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -18,7 +20,7 @@ class NoMapsError(UnsupportedModelError):
     """The model gives no attention maps to differentiate by, so that there is nothing to compare with."""
 
 
-def reference_rows(model, inputs: dict, sequences: Tensor) -> tuple[Tensor, Tensor]:
+def reference_rows(model: Any, inputs: dict[str, Any], sequences: Tensor) -> tuple[Tensor, Tensor]:
     """Rows and head-mean attention of one unpadded sample, float64 `[layers with attention, T, N - 1]` on the CPU.
 
     Args:
@@ -44,7 +46,7 @@ def reference_rows(model, inputs: dict, sequences: Tensor) -> tuple[Tensor, Tens
     return rows, attention
 
 
-def _row(model, inputs: dict, read: Tensor, target: int, layers: int) -> tuple[Tensor, Tensor]:
+def _row(model: Any, inputs: dict[str, Any], read: Tensor, target: int, layers: int) -> tuple[Tensor, Tensor]:
     """The query that predicts `target` after the ids `read`: `[layers, len]` each."""
     with torch.enable_grad():
         out = model(**hf.whole_inputs(model, inputs, read), output_attentions=True, use_cache=False, return_dict=True)

@@ -67,7 +67,7 @@ Examples:
 @worker_options
 @json_option
 @debug_option
-def annotate(source, detectors, risk, words, as_json, **given: Any) -> None:
+def annotate(source: Any, detectors: Any, risk: Any, words: Any, as_json: bool, **given: Any) -> None:
     """Read texts that any system wrote, and write a row for every object word (or token): where it stands, its
     saliency, log-probability and entropy under the model, the risk that it is hallucinated, and detectors' scores.
 

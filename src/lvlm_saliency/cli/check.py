@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from .options import debug_option, device_option, dtype_option, json_option, model_option, revision_option
@@ -21,7 +23,7 @@ Examples:
 @dtype_option
 @json_option
 @debug_option
-def check(model, revision, device, dtype, as_json):
+def check(model: Any, revision: Any, device: Any, dtype: Any, as_json: bool) -> None:
     """Verify this package's guarantees on a checkpoint, in seconds.
 
     One line for each: it can be traced; rows equal the definition (eager attention and autograd); neutral settings are

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -23,7 +24,7 @@ _FOLDER = click.Path(path_type=Path)
 @json_option
 @debug_option
 @click.pass_context
-def data(ctx, as_json):
+def data(ctx: click.Context, as_json: bool) -> None:
     """Write data sets, or (alone) list what each benchmark needs. Nothing is ever downloaded."""
     if ctx.invoked_subcommand is not None:
         return
@@ -55,7 +56,7 @@ def data(ctx, as_json):
 @click.option("--images", type=_FOLDER, help="Folder of the pictures.")
 @json_option
 @debug_option
-def check(benchmarks, folder, images, as_json):
+def check(benchmarks: Any, folder: Any, images: Any, as_json: bool) -> None:
     """Report which of a benchmark's files and pictures are present; status 1 when a needed one is missing."""
     from ..benchmarks.sources import check as look
     from ..benchmarks.sources import complete
@@ -79,7 +80,7 @@ def check(benchmarks, folder, images, as_json):
 @click.option("--seed", type=SEED, default=0, show_default=True)
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write to.")
 @debug_option
-def scenes(count, seed, out):
+def scenes(count: Any, seed: Any, out: Any) -> None:
     """Write drawn scenes with exact ground truth: pictures, captions, yes/no questions, object lists."""
     from ..scenes.dataset import write_dataset
 

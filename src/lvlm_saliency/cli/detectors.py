@@ -39,7 +39,7 @@ FITTED = {
 @click.argument("name", required=False, shell_complete=detector_names)
 @json_option
 @debug_option
-def detectors(name, as_json):
+def detectors(name: Any, as_json: bool) -> None:
     """List the hallucination detectors; with NAME, describe one and its settings.
 
     A higher score always means more likely hallucinated. `causal`: the score is known as soon as the word is finished

@@ -59,7 +59,21 @@ Examples:
 )
 @json_option
 @debug_option
-def explain(text, layers, normalise, region, risk, detectors, html, png, token, save, compact, as_json, **shared):
+def explain(
+    text: Any,
+    layers: Any,
+    normalise: Any,
+    region: Any,
+    risk: Any,
+    detectors: Any,
+    html: Any,
+    png: Any,
+    token: Any,
+    save: Any,
+    compact: bool,
+    as_json: bool,
+    **shared: Any,
+) -> None:
     """Print an answer with every token coloured by its saliency, and mark where saliency falls.
 
     The model writes the answer, by greedy decoding unless told otherwise, or --text gives it. The saliency of a token

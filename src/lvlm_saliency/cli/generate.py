@@ -40,7 +40,7 @@ Examples:
 )
 @json_option
 @debug_option
-def generate(compare, explain, detectors, html, as_json, **shared):
+def generate(compare: bool, explain: Any, detectors: Any, html: Any, as_json: bool, **shared: Any) -> None:
     """Write an answer; several --method act together, or with --compare one after the other.
 
     Without --temperature and --top-p decoding is greedy (SGRS draws by its own rule and seed).
@@ -68,7 +68,7 @@ def generate(compare, explain, detectors, html, as_json, **shared):
         say(f"wrote {html}", err=True)
 
 
-def _write_page(path: Path, found: list) -> None:
+def _write_page(path: Path, found: list[Any]) -> None:
     """The answers of all runs about the same pictures, side by side."""
     from ..report.content import Report
     from ..report.html import write_html
@@ -91,8 +91,8 @@ def _print_after(asked: Asked, answer: Any) -> None:
 
 
 def _write(
-    asked: Asked, compare: bool, explain: bool, detectors: list, streaming: bool, places: bool
-) -> tuple[list, list]:
+    asked: Asked, compare: bool, explain: bool, detectors: list[Any], streaming: bool, places: bool
+) -> tuple[list[Any], list[Any]]:
     """Every answer, and its explanation or None. places: also find out where image tokens lie in the pictures."""
     from .session import begin
 
@@ -140,7 +140,7 @@ def _streamer(processor: Any) -> Any:
     return PlainStreamer(getattr(processor, "tokenizer", processor), skip_prompt=True, skip_special_tokens=True)
 
 
-def _print_json(asked: Asked, answers: list, found: list) -> None:
+def _print_json(asked: Asked, answers: list[Any], found: list[Any]) -> None:
     from .output import print_json
 
     runs = []
@@ -152,7 +152,7 @@ def _print_json(asked: Asked, answers: list, found: list) -> None:
     print_json({**about, "runs": runs})
 
 
-def _print(answers: list, found: list, compare: bool) -> None:
+def _print(answers: list[Any], found: list[Any], compare: bool) -> None:
     from .output import console
 
     out = console()
@@ -177,7 +177,7 @@ def _print(answers: list, found: list, compare: bool) -> None:
         _print_table(out, answers)
 
 
-def _print_table(out: Any, answers: list) -> None:
+def _print_table(out: Any, answers: list[Any]) -> None:
     from rich.table import Table
 
     from .wide import print_table

@@ -16,12 +16,12 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 REPLAY = "replay:"
 
 
-class NumberOrUnset(click.ParamType):
+class NumberOrUnset(click.ParamType[Any]):
     """A number of a range, or "unset"."""
 
     name = "number"
 
-    def __init__(self, kind: click.ParamType):
+    def __init__(self, kind: click.ParamType[Any]) -> None:
         self.kind = kind
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:

@@ -43,7 +43,7 @@ WIDEST = 170
 @click.argument("name", required=False, shell_complete=method_names)
 @json_option
 @debug_option
-def methods(name, as_json):
+def methods(name: Any, as_json: bool) -> None:
     """List the registered methods; with NAME, describe one and its settings."""
     from .output import console, print_json
 

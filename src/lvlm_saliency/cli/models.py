@@ -34,7 +34,7 @@ SHIPPED = (
 @click.command(epilog=EXAMPLE)
 @json_option
 @debug_option
-def models(as_json):
+def models(as_json: bool) -> None:
     """List model families: supported or refused (and why), tested checkpoints' shapes, presets of the methods.
 
     Any other decoder-only checkpoint works as well if its attention goes through transformers' attention interface;

@@ -45,7 +45,7 @@ class Temperature(Number):
         return found
 
 
-class Layers(click.ParamType):
+class Layers(click.ParamType[Any]):
     """`4-6+9` as a list of layer numbers."""
 
     name = "layers"
@@ -57,10 +57,10 @@ class Layers(click.ParamType):
             self.fail(str(error), param, ctx)
 
 
-def options(*decorators: Callable) -> Callable:
+def options(*decorators: Callable[..., Any]) -> Callable[..., Any]:
     """Several decorators as one, applied so that help lists them in this order."""
 
-    def decorate(function: Callable) -> Callable:
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         for decorator in reversed(decorators):
             function = decorator(function)
         return function
@@ -141,7 +141,7 @@ decoding_options = options(
 )
 
 
-def detector_option(help: str) -> Callable:
+def detector_option(help: str) -> Callable[..., Any]:
     """`--detector NAME`, repeatable, into `detectors`; what it is for differs from command to command."""
     return click.option(
         "--detector", "detectors", multiple=True, metavar="NAME", shell_complete=completion.detector_names, help=help

@@ -65,7 +65,7 @@ shared = options(
 )
 @click.option("--log-content", is_flag=True, help="Write prompts and answers into the log (never pictures).")
 @debug_option
-def serve(host, name, api_key_file, max_body_mb, **given):
+def serve(host: str, name: Any, api_key_file: Path | None, max_body_mb: Any, **given: Any) -> None:
     """Serve an OpenAI-compatible chat API that also says what every word depends on.
 
     POST /v1/chat/completions, POST /v1/score, GET /v1/models, /health, /metrics, and a page at /.
@@ -83,7 +83,7 @@ def serve(host, name, api_key_file, max_body_mb, **given):
     help="Keep the guards that are calibrated on the page; default: until it is closed.",
 )
 @debug_option
-def playground(no_browser, calibrations, **given):
+def playground(no_browser: bool, calibrations: Any, **given: Any) -> None:
     """Open a page on which to ask about a picture, see what each word depends on, label words, calibrate a guard."""
     import tempfile
 

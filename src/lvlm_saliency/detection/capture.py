@@ -100,7 +100,9 @@ def depth_of(model: Any) -> Depth:
     return Depth(len(hf.decoder_layers(model)), tuple(hf.attention_layers(model)))
 
 
-def _captured(model, inputs, sequences, needs: Needs, depth: Depth, plans: list[Plan], methods) -> list[Reading]:
+def _captured(
+    model: Any, inputs: Any, sequences: Any, needs: Needs, depth: Depth, plans: list[Plan], methods: Any
+) -> list[Reading]:
     lens = Lens(model)
     found = [
         Reading(
@@ -128,12 +130,21 @@ def _captured(model, inputs, sequences, needs: Needs, depth: Depth, plans: list[
     return found
 
 
-def _passes(model, inputs, sequences, needs, plans, found, states, state) -> None:
+def _passes(
+    model: Any, inputs: Any, sequences: Any, needs: Any, plans: Any, found: Any, states: Any, state: Any
+) -> None:
     """Prompt, then rows: `states` hears the layers, and attention and logits are kept here."""
     layers = needs.attention | needs.chain
     keeper = Rows(needs, plans, found)
 
-    def loop(model, input_ids, logits_processor, stopping_criteria, generation_config, **model_kwargs):
+    def loop(
+        model: Any,
+        input_ids: Any,
+        logits_processor: Any,
+        stopping_criteria: Any,
+        generation_config: Any,
+        **model_kwargs: Any,
+    ) -> None:
         target = sequences.to(input_ids.device)
         batch, length = input_ids.shape
         count = target.shape[1] - length
@@ -166,7 +177,7 @@ def _passes(model, inputs, sequences, needs, plans, found, states, state) -> Non
     keeper.finish()
 
 
-def _refuse_short(model, ids: Tensor) -> None:
+def _refuse_short(model: Any, ids: Tensor) -> None:
     if ids.shape[1] < 2:
         raise UnsupportedModelError("the prompt is a single token: there is nothing before it; give a longer one")
     image = placeholder_ids(model)
@@ -174,11 +185,13 @@ def _refuse_short(model, ids: Tensor) -> None:
         raise UnsupportedModelError("the prompt ends with a picture: put some text (a question, or a newline) after it")
 
 
-def _heads(model) -> int:
+def _heads(model: Any) -> int:
     return int(getattr(hf.text_config(model), "num_attention_heads", 1))
 
 
-def _laid_out(found: list[Reading], plans: list[Plan], needs: Needs, processor, inputs, images, model) -> None:
+def _laid_out(
+    found: list[Reading], plans: list[Plan], needs: Needs, processor: Any, inputs: Any, images: Any, model: Any
+) -> None:
     """Where image tokens lie, where that is needed and can be told."""
     if not needs.tiles or processor is None or images is None:
         return
@@ -197,7 +210,7 @@ def _laid_out(found: list[Reading], plans: list[Plan], needs: Needs, processor, 
         ]
 
 
-def _named(found: list[Reading], model, needs: Needs, processor) -> None:
+def _named(found: list[Reading], model: Any, needs: Needs, processor: Any) -> None:
     """Rows of the embeddings, and the tokens' texts."""
     head, embeddings = model.get_output_embeddings(), model.get_input_embeddings()
     tokenizer = getattr(processor, "tokenizer", processor)
@@ -217,7 +230,16 @@ def _named(found: list[Reading], model, needs: Needs, processor) -> None:
             text.piece = {one: tokenizer.decode([one]) for one in {*ids, *tops}}
 
 
-def _traced(found, model, inputs, generated, methods, eos_token_id, pad_token_id, processor) -> None:
+def _traced(
+    found: Any,
+    model: Any,
+    inputs: Any,
+    generated: Any,
+    methods: Any,
+    eos_token_id: Any,
+    pad_token_id: Any,
+    processor: Any,
+) -> None:
     from lvlm_saliency.tracing.one_pass import trace
 
     ends = {"eos_token_id": eos_token_id, "pad_token_id": pad_token_id}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from torch import Tensor
 
@@ -29,7 +31,7 @@ class States:
         )
         if wrong := [index for index in self.tapped if not 0 <= index <= depth.count]:
             raise SettingError(f"hidden states {wrong} do not exist: the model has {depth.count} layers")
-        self.parts: dict[tuple, list] = {}
+        self.parts: dict[tuple[Any, ...], list[Any]] = {}
 
     def see(self, index: int, hidden: Tensor) -> None:
         """Hidden state `index` `[B, t, D]` of the call whose first token is at `offset`."""
@@ -70,7 +72,7 @@ class States:
     def _normed(self, states: Tensor, last: bool) -> Tensor:
         return self.lens.norm(states) if last else states
 
-    def _keep(self, key: tuple, states: Tensor) -> None:
+    def _keep(self, key: tuple[Any, ...], states: Tensor) -> None:
         self.parts.setdefault(key, []).append(states.float().cpu().numpy())
 
     def finish(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,7 +47,7 @@ def top_and_entropy(lens: Lens, states: Tensor) -> tuple[np.ndarray, np.ndarray]
     return np.concatenate(tops), np.concatenate(entropies).astype(np.float64)
 
 
-def _logits(lens: Lens, states: Tensor, normalised: bool):
+def _logits(lens: Lens, states: Tensor, normalised: bool) -> Iterator[Tensor]:
     vocabulary = lens.head.weight.shape[0]
     step = max(1, ELEMENTS // vocabulary)
     for start in range(0, len(states), step):

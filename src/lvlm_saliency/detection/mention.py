@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Mention:
         return range(self.start, self.end)
 
 
-def object_mentions(text, sample: int = 0) -> list[Mention]:
+def object_mentions(text: Any, sample: int = 0) -> list[Mention]:
     """The labelled object words of a `LabelledText`, in reading order; spans without a token are left out."""
     found: list[Mention] = []
     named: dict[str, int] = {}

@@ -15,7 +15,9 @@ from lvlm_saliency.tracing.result import token_texts
 class Plan:
     """Of one text: which columns of the batch are its own, and which rows and tokens are kept."""
 
-    def __init__(self, sample: int, regions: Regions, sequences: Tensor, length: int, mentions, processor: Any):
+    def __init__(
+        self, sample: int, regions: Regions, sequences: Tensor, length: int, mentions: Any, processor: Any
+    ) -> None:
         own = ~regions.padding[sample]
         self.sample, self.length = sample, length
         self.columns = own.nonzero().flatten()  # positions in the batch

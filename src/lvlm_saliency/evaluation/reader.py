@@ -8,7 +8,7 @@ from typing import Any
 
 from lvlm_saliency.benchmarks.base import Benchmark, Item
 from lvlm_saliency.evaluation.settings import Settings
-from lvlm_saliency.model.inputs import prompt_text
+from lvlm_saliency.model.templates import prompt_text
 from lvlm_saliency.model.thinking import ANSWER, answers_of, marks_of, parts_of
 from lvlm_saliency.tracing.pieces import text_pieces, token_texts
 

@@ -15,7 +15,7 @@ from lvlm_saliency.files.json_values import DECODERS, check_value
 __all__ = ["Problems", "Rows", "image_key", "place", "read_json", "read_rows", "read_text", "source"]
 
 
-class Rows(list):
+class Rows(list[Any]):
     """Records (dicts) of one file, each with the line that it began on.
 
     `unread` holds the indices of those that stand for a line that could not be read and was skipped: an empty dict

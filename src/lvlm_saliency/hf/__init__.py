@@ -6,8 +6,6 @@ its names), `decoder` (the language model inside a model), `mode` (training or n
 `call` (one forward call), `settings` (of a `generate` call), `generation` (what it prepares).
 """
 
-# ruff: noqa: F401 (this file gives other files' names one address)
-
 from lvlm_saliency.hf.backends import BACKENDS, NAMES, register
 from lvlm_saliency.hf.call import CACHE, CACHE_NAMES, cache_of, lengths, window_of, with_cache_named, without_cache
 from lvlm_saliency.hf.decoder import (
@@ -68,3 +66,74 @@ from lvlm_saliency.hf.settings import call_settings, prepared_plainly, token_by_
 from lvlm_saliency.hf.switch import _switches, bind_to_model, switched
 from lvlm_saliency.hf.target_layers import target_layers
 from lvlm_saliency.hf.watch import watched
+
+__all__ = [
+    "BACKENDS",
+    "CACHE",
+    "CACHE_NAMES",
+    "HELD_STATES",
+    "NAMES",
+    "PER_TOKEN",
+    "TYPES",
+    "_switches",
+    "advanced",
+    "attention_layers",
+    "bind_to_model",
+    "cache_of",
+    "call_settings",
+    "cut",
+    "decode_call",
+    "decoder_layers",
+    "decoder_of",
+    "differentiable_embeddings",
+    "eager_language",
+    "eager_vision",
+    "end_tokens",
+    "extended",
+    "final_norm",
+    "forget_held_states",
+    "inferred_mask",
+    "is_hybrid",
+    "known_layers",
+    "last_to_write",
+    "lengths",
+    "maps_asked_for",
+    "moved",
+    "next_inputs",
+    "offsets_kept",
+    "pad_token",
+    "picture_lengths",
+    "plain_limits",
+    "prefill",
+    "prefill_calls",
+    "prefill_inputs",
+    "prepared",
+    "prepared_alone",
+    "prepared_plainly",
+    "processed_rows",
+    "refuse_held_states",
+    "refuse_inference_weights",
+    "refuse_training",
+    "register",
+    "row_inputs",
+    "rows_apart",
+    "running_layers",
+    "runs_apart",
+    "setting",
+    "state_bytes",
+    "supported_decoder",
+    "switched",
+    "target_layers",
+    "text_config",
+    "tied_head",
+    "token_by_token",
+    "vision_layers",
+    "warpers_apart",
+    "watched",
+    "whole_inputs",
+    "window_of",
+    "with_cache_named",
+    "without_cache",
+    "without_compiling",
+    "without_prompt_inputs",
+]

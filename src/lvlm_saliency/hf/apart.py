@@ -109,12 +109,12 @@ class _Apart:
         named = {**dict(zip(_parameters(type(self.module).forward), args, strict=False)), **kwargs}
         return _side_by_side(self.module, own, **named)
 
-    def __deepcopy__(self, memo: dict) -> Any:
+    def __deepcopy__(self, memo: dict[str, Any]) -> Any:
         """A copy of the model is not part of the block: its part gets its own forward pass."""
         copied = memo.get(id(self.module))
         return self if copied is None else type(copied).forward.__get__(copied)
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         return _own_forward, (self.module,)
 
 

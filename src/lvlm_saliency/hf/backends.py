@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable
+from typing import Any
 
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
@@ -22,26 +23,26 @@ class Name(str):
 
     backend: str
 
-    def __new__(cls, name: str, backend: str):
+    def __new__(cls, name: str, backend: str) -> Any:
         made = super().__new__(cls, name)
         made.backend = backend
         return made
 
-    def __eq__(self, other):
+    def __eq__(self, other: object) -> bool:
         return str.__eq__(self, other) or str.__eq__(self.backend, other)
 
-    def __ne__(self, other):
+    def __ne__(self, other: object) -> bool:
         return not self == other
 
-    def __contains__(self, part):
+    def __contains__(self, part: str) -> bool:
         return str.__contains__(self.backend, part)
 
     __hash__ = str.__hash__
 
-    def __deepcopy__(self, _memo):
+    def __deepcopy__(self, _memo: dict[int, Any]) -> Any:
         return self.backend
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return str, (self.backend,)
 
 
@@ -57,12 +58,12 @@ NAMES = {
 BACKENDS = {name: backend for backend, name in NAMES.items()}
 
 
-def _eager(module, *args, **kwargs):
+def _eager(module: Any, *args: Any, **kwargs: Any) -> Any:
     """The eager attention of the model's own modelling file: soft-capping and sinks differ from family to family."""
     return sys.modules[type(module).__module__].eager_attention_forward(module, *args, **kwargs)
 
 
-def register(attention: Callable) -> None:
+def register(attention: Callable[..., Any]) -> None:
     """Put our attention function into transformers' tables, under one name per backend that it may delegate to."""
     for backend, name in NAMES.items():
         if backend != "eager" and backend not in ALL_ATTENTION_FUNCTIONS:

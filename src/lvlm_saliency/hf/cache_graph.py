@@ -8,6 +8,7 @@ states of its own step.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -45,12 +46,12 @@ class _Written(torch.autograd.Function):
     """A tensor of the cache, neither changed nor copied, whose gradient goes to the rows that this call wrote."""
 
     @staticmethod
-    def forward(ctx, stored, new, start):
+    def forward(ctx: Any, stored: Any, new: Any, start: Any) -> Any:
         ctx.span = slice(start, start + new.shape[-2])
         return stored.view_as(stored)
 
     @staticmethod
-    def backward(ctx, gradient):
+    def backward(ctx: Any, gradient: Any) -> Any:
         return None, gradient[..., ctx.span, :], None
 
 
@@ -62,17 +63,17 @@ class _State(Tensor):
     """
 
     kept: Tensor
-    note: dict
+    note: dict[str, Any]
     """Of a state and its parts: `whole` and `written`, whether and how they were copied over."""
 
     @classmethod
-    def of(cls, state: Tensor, kept: Tensor, note: dict) -> _State:
+    def of(cls, state: Tensor, kept: Tensor, note: dict[str, Any]) -> _State:
         made = state.as_subclass(cls)
         made.kept, made.note = kept, note
         return made
 
     @classmethod
-    def __torch_function__(cls, function, types, args=(), kwargs=None):
+    def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         name, first = getattr(function, "__name__", ""), args[0] if args else None
         if function is Tensor.copy_ and isinstance(first, cls):
@@ -94,11 +95,12 @@ class _State(Tensor):
 class _Keeper:
     """Wraps a cache for one call; each method here replaces the cache's own and calls it."""
 
-    def __init__(self, cache, fresh: Fresh, past: int):
+    def __init__(self, cache: Any, fresh: Fresh, past: int) -> None:
         self.cache, self.fresh, self.past = cache, fresh, past
-        self.taken: dict[tuple, dict] = {}  # (name, layer, index) of each state handed out -> its note
+        # (name, layer, index) of each state handed out -> its note
+        self.taken: dict[tuple[str, int, int], dict[str, Any]] = {}
 
-    def update(self, key, value, layer_idx, *args, **kwargs):
+    def update(self, key: Any, value: Any, layer_idx: Any, *args: Any, **kwargs: Any) -> Any:
         update = type(self.cache).update.__get__(self.cache)
         if not key.requires_grad and not value.requires_grad:
             return update(key, value, layer_idx, *args, **kwargs)
@@ -114,13 +116,13 @@ class _Keeper:
         self.fresh.add(stored, new)
         return stored
 
-    def get_conv_state(self, layer_idx, state_idx=0):
+    def get_conv_state(self, layer_idx: Any, state_idx: Any = 0) -> Any:
         return self._hand_out("conv_state", layer_idx, state_idx)
 
-    def get_recurrent_state(self, layer_idx, state_idx=0):
+    def get_recurrent_state(self, layer_idx: Any, state_idx: Any = 0) -> Any:
         return self._hand_out("recurrent_state", layer_idx, state_idx)
 
-    def _hand_out(self, name: str, layer: int, index: int):
+    def _hand_out(self, name: str, layer: int, index: int) -> Any:
         state = getattr(type(self.cache), f"get_{name}")(self.cache, layer, state_idx=index)
         if state is None or not torch.is_grad_enabled():
             return state
@@ -128,14 +130,14 @@ class _Keeper:
         note = self.taken[name, layer, index] = {"written": False}
         return _State.of(state.detach(), kept, note)
 
-    def update_conv_state(self, conv_states, layer_idx, state_idx=0, **kwargs):
+    def update_conv_state(self, conv_states: Any, layer_idx: Any, state_idx: Any = 0, **kwargs: Any) -> Any:
         states = self.cache.layers[layer_idx].conv_states
         if torch.is_grad_enabled() and states.get(state_idx) is not None:
             states[state_idx] = states[state_idx].detach().clone()  # it is written over in place
         self.taken["conv_state", layer_idx, state_idx] = {"written": True}
         return type(self.cache).update_conv_state(self.cache, conv_states, layer_idx, state_idx=state_idx, **kwargs)
 
-    def update_recurrent_state(self, recurrent_states, layer_idx, state_idx=0, **kwargs):
+    def update_recurrent_state(self, recurrent_states: Any, layer_idx: Any, state_idx: Any = 0, **kwargs: Any) -> Any:
         states = self.cache.layers[layer_idx].recurrent_states
         self.taken["recurrent_state", layer_idx, state_idx] = {"written": True}
         if not torch.is_grad_enabled() or states.get(state_idx) is None:
@@ -148,7 +150,7 @@ class _Keeper:
 _METHODS = ("update", "get_conv_state", "get_recurrent_state", "update_conv_state", "update_recurrent_state")
 
 
-def keep_graph_out_of_cache(cache, fresh: Fresh, past: int) -> None:
+def keep_graph_out_of_cache(cache: Any, fresh: Fresh, past: int) -> None:
     """Until `release_cache`, detach what is written into the cache, and keep the new keys and values with their graph
     in `fresh`. `past`: number of tokens in the cache."""
     keeper = _Keeper(cache, fresh, past)
@@ -157,14 +159,14 @@ def keep_graph_out_of_cache(cache, fresh: Fresh, past: int) -> None:
             setattr(cache, name, getattr(keeper, name))
 
 
-def keepers_off(cache):
+def keepers_off(cache: Any) -> Any:
     """The cache (a copy made inside a call) without the wrapper of `keep_graph_out_of_cache`."""
     for name in _METHODS:
         vars(cache).pop(name, None)
     return cache
 
 
-def detach_held(module, names: Sequence[str]) -> None:
+def detach_held(module: Any, names: Sequence[str]) -> None:
     """Detach the tensors that a module keeps under these names between calls."""
     for name in names:
         state = getattr(module, name, None)
@@ -172,7 +174,7 @@ def detach_held(module, names: Sequence[str]) -> None:
             setattr(module, name, state.detach())
 
 
-def release_cache(cache) -> None:
+def release_cache(cache: Any) -> None:
     """Undo `keep_graph_out_of_cache`, and detach what layers without attention have written into the cache.
 
     Raises:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,17 +29,17 @@ _ALIGNED = frozenset(["DynamicLayer", "DynamicSlidingWindowLayer", "DummyLayer"]
 """Kinds whose columns `shortened` and `realign` know: nothing stands beside the keys and values."""
 
 
-def new_cache(model) -> DynamicCache:
+def new_cache(model: Any) -> DynamicCache:
     """An empty cache of the kinds of layers that the model has."""
     return DynamicCache(config=model.config.get_text_config(decoder=True))
 
 
-def kinds_of_layers(config) -> list[str]:
+def kinds_of_layers(config: Any) -> list[str]:
     """The kind of each layer of a cache for this configuration of a language model, by name."""
     return [type(layer).__name__ for layer in DynamicCache(config=config).layers]
 
 
-def can_roll_back(cache) -> bool:
+def can_roll_back(cache: Any) -> bool:
     """Whether tokens can be removed from the cache (not from linear-attention states and static caches)."""
     layers = getattr(cache, "layers", None) or ()
     return (
@@ -48,12 +49,12 @@ def can_roll_back(cache) -> bool:
     )
 
 
-def is_aligned(cache) -> bool:
+def is_aligned(cache: Any) -> bool:
     """Whether `realign` and `shortened` know all that the cache keeps."""
     return all(type(layer).__name__ in _ALIGNED for layer in cache.layers)
 
 
-def can_take_back(cache) -> bool:
+def can_take_back(cache: Any) -> bool:
     """Whether any number of tokens can be removed: as `can_roll_back`, and every layer still holds all of them
     unchanged (not if it is quantised or its sliding window is full)."""
     if not can_roll_back(cache):
@@ -65,14 +66,14 @@ def can_take_back(cache) -> bool:
     )
 
 
-def allow_rollback(cache) -> None:
+def allow_rollback(cache: Any) -> None:
     """Make sliding-window layers keep the keys that a later `crop` may need again."""
     for layer in cache.layers:
         if hasattr(layer, "activate_past_recording"):
             layer.activate_past_recording()
 
 
-def crop(cache, tokens: int) -> None:
+def crop(cache: Any, tokens: int) -> None:
     """Remove the last `tokens` tokens.
 
     Raises:
@@ -83,7 +84,7 @@ def crop(cache, tokens: int) -> None:
     cache.crop(-tokens)
 
 
-def realign(cache, before: list[int], after: list[int], length: int) -> None:
+def realign(cache: Any, before: list[int], after: list[int], length: int) -> None:
     """Move each sample's columns so that those up to column `before[b]` end at column `after[b]`; the cache then has
     `length` columns. Columns that no sample fills hold zeros: a mask has to hide them."""
     held = int(cache.get_seq_length())
@@ -121,7 +122,7 @@ def _moved(states: Tensor, before: list[int], after: list[int], first: int, star
     return out
 
 
-def slide(cache, steps: list[int], most: int, length: int) -> None:
+def slide(cache: Any, steps: list[int], most: int, length: int) -> None:
     """Move each sample's columns `steps[b]` to the right (left where negative); the cache then has `length` columns.
     Most samples move by `most`: that is a view of the same memory, and the others are moved within it. Columns that a
     sample leaves behind keep what they held: a mask has to hide them."""
@@ -148,7 +149,7 @@ def _slid(states: Tensor, steps: list[int], most: int, held: int, length: int) -
     return out
 
 
-def shortened(cache, length: int):
+def shortened(cache: Any, length: int) -> Any:
     """A copy of the cache with its first `length` tokens, over the same memory; None where a layer dropped some.
 
     A sliding-window layer no longer holds tokens before its window, and layers with more than keys and values (the keys
@@ -172,12 +173,12 @@ def shortened(cache, length: int):
     return copied
 
 
-def cache_batch(cache) -> int:
+def cache_batch(cache: Any) -> int:
     """The number of samples that the cache holds."""
     return next(layer.keys.shape[0] for layer in cache.layers if getattr(layer, "keys", None) is not None)
 
 
-def forkable(cache):
+def forkable(cache: Any) -> Any:
     """The cache, checked to be one that `forked_cache` can fork.
 
     Raises:
@@ -189,7 +190,7 @@ def forkable(cache):
     return cache
 
 
-def forked_cache(cache, rows: Tensor):
+def forked_cache(cache: Any, rows: Tensor) -> Any:
     """A new cache with these rows (repeats allowed) of `cache`, which is not changed."""
     fork = copy.copy(cache)
     fork.layers = [copy.copy(layer) for layer in cache.layers]

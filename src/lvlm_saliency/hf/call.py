@@ -17,7 +17,7 @@ CACHE_NAMES = ("cache", "past_key_values")
 
 
 @functools.cache
-def _parameters(function) -> tuple[str, ...]:
+def _parameters(function: Any) -> tuple[str, ...]:
     return tuple(inspect.signature(function).parameters)
 
 
@@ -26,7 +26,7 @@ CACHE = next(name for name in CACHE_NAMES if name in _KNOWN)
 """The name that the installed transformers uses, as a keyword and as a field of model outputs."""
 
 
-def with_cache_named(keywords: Mapping) -> dict:
+def with_cache_named(keywords: Mapping[str, Any]) -> dict[str, Any]:
     """The keywords with their cache, if they hold one, under the name that this transformers uses."""
     found = dict(keywords)
     for name in CACHE_NAMES:
@@ -43,7 +43,7 @@ def cache_of(holder: Any) -> Any:
     return next((cache for name in (CACHE, *CACHE_NAMES) if (cache := get(name, None)) is not None), None)
 
 
-def lengths(decoder, args: tuple, kwargs: dict) -> tuple[int, int, Any]:
+def lengths(decoder: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int, int, Any]:
     """Of a decoder call: tokens in the cache before it, tokens that come in, and the cache (or None).
 
     Raises:
@@ -73,7 +73,7 @@ def lengths(decoder, args: tuple, kwargs: dict) -> tuple[int, int, Any]:
     return past, tokens.shape[1], cache
 
 
-def window_of(cache: Any, layer: int, module) -> int | None:
+def window_of(cache: Any, layer: int, module: Any) -> int | None:
     """Number of latest keys that a layer keeps of a longer text; None where it keeps all. Read from the cache, or from
     the attention module where the layer shares another's keys and has no entry in the cache."""
     if cache is None:
@@ -87,7 +87,7 @@ def window_of(cache: Any, layer: int, module) -> int | None:
     return getattr(own, "sliding_window", getattr(own, "max_cache_len", None))
 
 
-def without_cache(keywords: Mapping[str, Any]) -> tuple[dict, dict]:
+def without_cache(keywords: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The keywords without their cache, and that cache by its name."""
     cache = {name: value for name, value in keywords.items() if name in CACHE_NAMES}
     return {name: value for name, value in keywords.items() if name not in cache}, cache

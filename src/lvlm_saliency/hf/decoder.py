@@ -19,11 +19,11 @@ PREFIX_LM = {"paligemma": "its prompt attends to itself in both directions, so a
 FINAL_NORMS = ("norm", "final_layernorm", "final_layer_norm", "ln_f", "norm_f", "final_norm", "embedding_norm")
 """What decoders call the norm between their last layer and the head."""
 
-_eager_towers: dict[int, tuple] = {}  # config id -> (config, its own backend, how many blocks are open)
+_eager_towers: dict[int, tuple[Any, ...]] = {}  # config id -> (config, its own backend, how many blocks are open)
 _towers_lock = threading.Lock()
 
 
-def supported_decoder(model) -> torch.nn.Module:
+def supported_decoder(model: Any) -> torch.nn.Module:
     """The language model's decoder stack, checked to be one whose attention goes through our function.
 
     Raises:
@@ -75,7 +75,7 @@ def supported_decoder(model) -> torch.nn.Module:
     return decoder
 
 
-def decoder_of(model) -> torch.nn.Module | None:
+def decoder_of(model: Any) -> torch.nn.Module | None:
     """The decoder: the module with the list of layers, however deeply nested; None where there is none."""
     outer = [model.get_decoder(), getattr(model, "base_model", None)]  # some heads have a part that they call decoder
     for found in outer:
@@ -92,29 +92,29 @@ def _inside(found: torch.nn.Module | None) -> torch.nn.Module | None:
     return found
 
 
-def text_config(model):
+def text_config(model: Any) -> Any:
     """The language model's configuration (the model's own where there is no other)."""
     return model.config.get_text_config(decoder=True)
 
 
-def language_configs(model) -> list[Any]:
+def language_configs(model: Any) -> list[Any]:
     """The configuration objects that choose the language model's attention and masks, and only those."""
     found: list[Any] = [getattr(decoder_of(model), "config", None), text_config(model)]
     return list({id(config): config for config in found if config is not None}.values())
 
 
-def known_layers(model) -> Layers:
+def known_layers(model: Any) -> Layers:
     """What is known of the decoder's layers."""
     decoder = decoder_of(model)
     return NO_LAYERS if decoder is None else layers_of(decoder, text_config(model))
 
 
-def attention_layers(model) -> list[int]:
+def attention_layers(model: Any) -> list[int]:
     """Numbers of the decoder layers whose attention goes through transformers' attention interface, ascending."""
     return sorted(set(known_layers(model).numbers.values()))
 
 
-def running_layers(model) -> list[int]:
+def running_layers(model: Any) -> list[int]:
     """Those of `attention_layers` that a forward call reaches. A model that drafts for itself by early exit sets a
     smaller number of layers in its configuration during the draft."""
     decoder = decoder_of(model)
@@ -125,7 +125,7 @@ def running_layers(model) -> list[int]:
     return [number for number in numbers if number < depth]
 
 
-def decoder_layers(model) -> torch.nn.ModuleList:
+def decoder_layers(model: Any) -> torch.nn.ModuleList:
     """The decoder's layers, in order.
 
     Raises:
@@ -137,7 +137,7 @@ def decoder_layers(model) -> torch.nn.ModuleList:
     return stack
 
 
-def final_norm(model) -> torch.nn.Module:
+def final_norm(model: Any) -> torch.nn.Module:
     """The norm between the last decoder layer and the head.
 
     Raises:
@@ -151,19 +151,19 @@ def final_norm(model) -> torch.nn.Module:
     return norm
 
 
-def tied_head(model) -> bool:
+def tied_head(model: Any) -> bool:
     """Whether the head's weights are those of the input embeddings."""
     head, embeddings = model.get_output_embeddings(), model.get_input_embeddings()
     return head.weight is embeddings.weight
 
 
-def vision_layers(tower) -> list[torch.nn.Module]:
+def vision_layers(tower: Any) -> list[torch.nn.Module]:
     """The encoder layers of a vision tower, in order."""
     return [module for module in tower.modules() if type(module).__name__.endswith("EncoderLayer")]
 
 
 @contextmanager
-def eager_vision(tower) -> Iterator[None]:
+def eager_vision(tower: Any) -> Iterator[None]:
     """Eager attention in the vision tower, which returns its maps, for the length of the block. Nested and parallel
     uses are counted."""
     config = tower.config
@@ -183,7 +183,7 @@ def eager_vision(tower) -> Iterator[None]:
 
 
 @contextmanager
-def eager_language(model) -> Iterator[None]:
+def eager_language(model: Any) -> Iterator[None]:
     """Eager attention in the language model, which can return its maps, for the length of the block."""
     configs = language_configs(model)
     before = [config._attn_implementation for config in configs]
@@ -200,7 +200,7 @@ CAPTURING, INSTALLED = "transformers.utils.output_capturing", "_output_capturing
 
 
 @contextmanager
-def maps_asked_for(model) -> Iterator[None]:
+def maps_asked_for(model: Any) -> Iterator[None]:
     """At the end of the block, remove what transformers leaves on a model that was asked for attention maps (hooks on
     its layers, and a flag), unless it was there before."""
     before = {module: set(module._forward_hooks) for module in model.modules()}
@@ -217,7 +217,7 @@ def maps_asked_for(model) -> Iterator[None]:
 
 
 @contextmanager
-def differentiable_embeddings(model) -> Iterator[None]:
+def differentiable_embeddings(model: Any) -> Iterator[None]:
     """For the length of the block, token embeddings carry gradient, so that all later computation is in the graph
     although the weights are frozen."""
     handle = model.get_input_embeddings().register_forward_hook(
@@ -229,28 +229,28 @@ def differentiable_embeddings(model) -> Iterator[None]:
         handle.remove()
 
 
-def is_hybrid(model) -> bool:
+def is_hybrid(model: Any) -> bool:
     """True when something besides attention carries gradient from one token to the next: layers of another kind (linear
     attention, a state space, a convolution), or such a part beside or inside the attention of a layer."""
     return known_layers(model).mixing
 
 
-def runs_apart(model) -> bool:
+def runs_apart(model: Any) -> bool:
     """Whether the recurrent parts of a hybrid can run the rows of a block side by side (`apart`)."""
     return bool(known_layers(model).recurrent)
 
 
-def rows_apart(model) -> AbstractContextManager[None]:
+def rows_apart(model: Any) -> AbstractContextManager[None]:
     """Inside the block, forward calls of this thread carry no gradient from one row to another in recurrent parts."""
     return apart.rows_apart(known_layers(model).recurrent)
 
 
-def state_bytes(model, cache) -> int:
+def state_bytes(model: Any, cache: Any) -> int:
     """Bytes of the states that each row of a block keeps while rows run side by side."""
     return apart.state_bytes(known_layers(model).recurrent, cache)
 
 
-def refuse_held_states(model) -> None:
+def refuse_held_states(model: Any) -> None:
     """Refuse several texts at once on a model that keeps its states in its modules (RecurrentGemma).
 
     Raises:
@@ -263,7 +263,7 @@ def refuse_held_states(model) -> None:
         )
 
 
-def forget_held_states(model) -> None:
+def forget_held_states(model: Any) -> None:
     """Reset the states of such a model: it would continue the last text where the first call feeds a single token."""
     for module in known_layers(model).holders:
         for name in HELD_STATES:
@@ -271,7 +271,7 @@ def forget_held_states(model) -> None:
                 setattr(module, name, None)
 
 
-def last_to_write(model) -> int | None:
+def last_to_write(model: Any) -> int | None:
     """The layer after whose attention a forward call writes nothing more into the cache, so that it can be stopped
     there. None where the last layer has no attention or keeps more than keys and values, or where offloaded weights
     (on the host or a disk) are put back only when a module returns."""

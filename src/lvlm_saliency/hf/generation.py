@@ -25,7 +25,7 @@ TYPES = ("token_type_ids", "mm_token_type_ids", "moe_mm_token_type_ids")
 """Those of them that give the type of each token; 0 is text."""
 
 
-def setting(model, given: Mapping[str, Any], name: str):
+def setting(model: Any, given: Mapping[str, Any], name: str) -> Any:
     """A setting of a `generate` call with these keywords: from them (None switches it off), else from its
     configuration, else from the model's."""
     if name in given:
@@ -35,7 +35,7 @@ def setting(model, given: Mapping[str, Any], name: str):
     return getattr(model.generation_config, name, None) if value is None else value
 
 
-def inferred_mask(model, ids: Tensor, given: Mapping[str, Any]) -> Tensor | None:
+def inferred_mask(model: Any, ids: Tensor, given: Mapping[str, Any]) -> Tensor | None:
     """The attention mask `[batch, n0]` that `generate` makes where none is given: it hides padding, if the padding id
     is not an end-of-text id. None where it hides nothing."""
     pad, ends = setting(model, given, "pad_token_id"), setting(model, given, "eos_token_id")
@@ -49,7 +49,7 @@ def _plain(value: Any) -> Any:
     return value.tolist() if isinstance(value, Tensor) else value
 
 
-def without_compiling(given: Mapping[str, Any]) -> dict:
+def without_compiling(given: Mapping[str, Any]) -> dict[str, Any]:
     """The keywords of a `generate` call, such that its forward calls are not compiled."""
     config = given.get("generation_config")
     if config is None:
@@ -59,16 +59,25 @@ def without_compiling(given: Mapping[str, Any]) -> dict:
     return {**given, "generation_config": config}
 
 
-def prepared(model, inputs: dict, loop: Callable, **settings):
+def prepared(model: Any, inputs: dict[str, Any], loop: Callable[..., Any], **settings: Any) -> Any:
     """Let `model.generate` prepare everything (features, positions, cache, processors), then call our `loop`."""
     return model.generate(**with_cache_named({**inputs, **settings}), custom_generate=loop)
 
 
-def prepared_alone(model, inputs: dict, length: int, answers: int, use_cache: bool) -> tuple[Tensor, Any, dict]:
+def prepared_alone(
+    model: Any, inputs: dict[str, Any], length: int, answers: int, use_cache: bool
+) -> tuple[Tensor, Any, dict[str, Any]]:
     """What `generate` passes to its loop for these inputs: token ids, configuration and `model_kwargs` with a new
     cache; `answers` rows for each sample. Positions are explicit, and the model's own state is not changed."""
 
-    def loop(model, input_ids, logits_processor, stopping_criteria, generation_config, **model_kwargs):
+    def loop(
+        model: Any,
+        input_ids: Any,
+        logits_processor: Any,
+        stopping_criteria: Any,
+        generation_config: Any,
+        **model_kwargs: Any,
+    ) -> Any:
         return input_ids, generation_config, model_kwargs
 
     settings: dict[str, Any] = {"max_new_tokens": max(1, length), "num_beams": 1, "num_return_sequences": answers}
@@ -80,7 +89,7 @@ def prepared_alone(model, inputs: dict, length: int, answers: int, use_cache: bo
 
 
 @contextmanager
-def offsets_kept(model) -> Iterator[None]:
+def offsets_kept(model: Any) -> Iterator[None]:
     """At the end of the block, restore the position offsets that m-RoPE families keep from their last prompt."""
     inner = getattr(model, "model", None)
     before = getattr(inner, "rope_deltas", None)
@@ -91,7 +100,7 @@ def offsets_kept(model) -> Iterator[None]:
             inner.rope_deltas = before
 
 
-def picture_lengths(model, inputs: Mapping) -> list[int]:
+def picture_lengths(model: Any, inputs: Mapping[str, Any]) -> list[int]:
     """How many feature vectors the model's own encoder makes of each picture (or row of pictures) of the inputs.
 
     Raises:
@@ -111,7 +120,7 @@ def picture_lengths(model, inputs: Mapping) -> list[int]:
     return [feature.shape[:-1].numel() for feature in features]
 
 
-def prefill_inputs(model, input_ids: Tensor, model_kwargs: dict, drop: int = 0) -> dict:
+def prefill_inputs(model: Any, input_ids: Tensor, model_kwargs: dict[str, Any], drop: int = 0) -> dict[str, Any]:
     """Forward inputs for the prompt without its last `drop` tokens."""
     inputs = _as_told(
         model.prepare_inputs_for_generation(input_ids, is_first_iteration=True, **model_kwargs), model_kwargs
@@ -119,7 +128,7 @@ def prefill_inputs(model, input_ids: Tensor, model_kwargs: dict, drop: int = 0) 
     return cut(inputs, ("input_ids", *PER_TOKEN), slice(0, input_ids.shape[1] - drop)) if drop else inputs
 
 
-def whole_inputs(model, inputs: Mapping, ids: Tensor) -> dict:
+def whole_inputs(model: Any, inputs: Mapping[str, Any], ids: Tensor) -> dict[str, Any]:
     """Forward inputs of one pass over the unpadded ids `[1, N]`, which begin with the prompt of `inputs`, for the
     logits after the last of them."""
     extra = ids.shape[1] - inputs["input_ids"].shape[1]
@@ -138,7 +147,7 @@ def cut(inputs: Mapping[str, Any], names: tuple[str, ...], span: slice) -> dict[
     return {**inputs, **changed}
 
 
-def moved(inputs: dict, index: Tensor) -> dict:
+def moved(inputs: dict[str, Any], index: Tensor) -> dict[str, Any]:
     """The inputs with every per-token tensor gathered at `index`, int64 `[B, N]`; negative indices are padding."""
     batch, length = index.shape
     inputs = dict(inputs)
@@ -154,7 +163,7 @@ def moved(inputs: dict, index: Tensor) -> dict:
     return inputs
 
 
-def extended(model, outputs, model_kwargs: dict, new: int) -> dict:
+def extended(model: Any, outputs: Any, model_kwargs: dict[str, Any], new: int) -> dict[str, Any]:
     """`model_kwargs` after `new` text tokens have been appended to the sequence."""
     types = {k: v for k, v in model_kwargs.items() if k in TYPES}
     rest = {k: v for k, v in model_kwargs.items() if k not in TYPES}
@@ -162,7 +171,7 @@ def extended(model, outputs, model_kwargs: dict, new: int) -> dict:
     return rest | _with_text_types(types, new)
 
 
-def advanced(model, outputs, model_kwargs: dict) -> dict:
+def advanced(model: Any, outputs: Any, model_kwargs: dict[str, Any]) -> dict[str, Any]:
     """`model_kwargs` after one ordinary step, as `generate` updates them."""
     types = {k: v for k, v in model_kwargs.items() if k in TYPES}
     kwargs = model._update_model_kwargs_for_generation(outputs, model_kwargs)
@@ -170,31 +179,31 @@ def advanced(model, outputs, model_kwargs: dict) -> dict:
     return kwargs | _with_text_types(left, 1)
 
 
-def _with_text_types(types: dict, new: int) -> dict:
+def _with_text_types(types: dict[str, Any], new: int) -> dict[str, Any]:
     """The types of tokens with those of `new` text tokens after them. transformers repeats the last `new` types, which
     reach back into the image, or leaves some as they are."""
     found = {k: v for k, v in types.items() if isinstance(v, Tensor)}
     return {k: torch.cat([v, v.new_zeros((*v.shape[:-1], new))], dim=-1) for k, v in found.items()}
 
 
-def next_inputs(model, input_ids: Tensor, new: int | None, model_kwargs: dict) -> dict:
+def next_inputs(model: Any, input_ids: Tensor, new: int | None, model_kwargs: dict[str, Any]) -> dict[str, Any]:
     """Forward inputs for the last `new` tokens of `input_ids` over the cache (all of them without one: None)."""
     inputs = model.prepare_inputs_for_generation(input_ids, next_sequence_length=new, **model_kwargs)
     return _as_told(inputs, model_kwargs)
 
 
-def _as_told(inputs: dict, model_kwargs: dict) -> dict:
+def _as_told(inputs: dict[str, Any], model_kwargs: dict[str, Any]) -> dict[str, Any]:
     """The inputs with `logits_to_keep` of `model_kwargs`: some models always set it to one."""
     told = {k: model_kwargs[k] for k in ("logits_to_keep",) if k in model_kwargs and k in inputs}
     return {**inputs, **told}
 
 
-def prefill(model, input_ids: Tensor, generation_config, model_kwargs: dict):
+def prefill(model: Any, input_ids: Tensor, generation_config: Any, model_kwargs: dict[str, Any]) -> Any:
     """The ordinary prompt pass of `generate` (chunked where the configuration asks for it)."""
     return model._prefill(input_ids, generation_config, model_kwargs)
 
 
-def decode_call(model, generation_config, model_kwargs: dict) -> Callable:
+def decode_call(model: Any, generation_config: Any, model_kwargs: dict[str, Any]) -> Callable[..., Any]:
     """The call of a decode step that no method acts on: compiled where `generate` would compile it (a static cache on a
     GPU, or a compile_config that asks for it), else the model itself."""
     if model._valid_auto_compile_criteria(model_kwargs, generation_config):
@@ -202,13 +211,13 @@ def decode_call(model, generation_config, model_kwargs: dict) -> Callable:
     return model
 
 
-def prefill_calls(input_ids: Tensor, generation_config) -> int:
+def prefill_calls(input_ids: Tensor, generation_config: Any) -> int:
     """How many forward calls the prompt takes."""
     chunk = getattr(generation_config, "prefill_chunk_size", None)
     return 1 if not chunk else -(-input_ids.shape[1] // chunk)
 
 
-def without_prompt_inputs(model_kwargs: dict) -> dict:
+def without_prompt_inputs(model_kwargs: dict[str, Any]) -> dict[str, Any]:
     """`model_kwargs` without cache and pictures, as decode steps over a copied cache need them."""
     return {
         k: v
@@ -217,7 +226,7 @@ def without_prompt_inputs(model_kwargs: dict) -> dict:
     }
 
 
-def row_inputs(model_kwargs: dict, rows: Tensor, batch: int) -> dict:
+def row_inputs(model_kwargs: dict[str, Any], rows: Tensor, batch: int) -> dict[str, Any]:
     """`model_kwargs` for these rows of a batch; position ids may be `[1, N]` (shared) or `[k, batch, N]`."""
     selected = {
         k: v.index_select(-2, rows.to(v.device))
@@ -227,7 +236,7 @@ def row_inputs(model_kwargs: dict, rows: Tensor, batch: int) -> dict:
     return {**model_kwargs, **selected}
 
 
-def processed_rows(processors, origin: Tensor, ids: Tensor, scores: Tensor) -> Tensor:
+def processed_rows(processors: Any, origin: Tensor, ids: Tensor, scores: Tensor) -> Tensor:
     """The scores `[R, V]` after processors that were made for a batch; row r belongs to sample `origin[r]`."""
     for processor in processors:
         own = processor
@@ -249,7 +258,7 @@ class Processing(Protocol):
         """How many there are."""
 
 
-def warpers_apart(processors) -> tuple[Processing, Processing]:
+def warpers_apart(processors: Any) -> tuple[Processing, Processing]:
     """The processors (penalties, bans, the caller's own), and the warpers (temperature, top-k, ...) with what
     `generate` puts after them."""
     last = ("LogitNormalization", "WatermarkLogitsProcessor", "SynthIDTextWatermarkLogitsProcessor")
@@ -259,19 +268,19 @@ def warpers_apart(processors) -> tuple[Processing, Processing]:
     return lists
 
 
-def only_warpers(processors) -> bool:
+def only_warpers(processors: Any) -> bool:
     """Whether the processors are transformers' own warpers, which treat each row by itself, whatever its number."""
     names = [(type(one).__module__, type(one).__name__) for one in processors]
     return all(module.startswith("transformers.") and name.endswith("Warper") for module, name in names)
 
 
-def end_tokens(generation_config) -> tuple[int, ...]:
+def end_tokens(generation_config: Any) -> tuple[int, ...]:
     """The ids that end a text, as this call of `generate` has them."""
     ends = generation_config._eos_token_tensor
     return () if ends is None else tuple(ends.flatten().tolist())
 
 
-def plain_limits(criteria) -> tuple[int, frozenset[int]] | None:
+def plain_limits(criteria: Any) -> tuple[int, frozenset[int]] | None:
     """The greatest length of a text, prompt included, and the tokens that end one, where nothing else ends it; None
     where something else may, so that the criteria have to be called."""
     longest, ends = sys.maxsize, set()
@@ -285,5 +294,5 @@ def plain_limits(criteria) -> tuple[int, frozenset[int]] | None:
     return longest, frozenset(ends)
 
 
-def pad_token(generation_config) -> Tensor | None:
+def pad_token(generation_config: Any) -> Tensor | None:
     return generation_config._pad_token_tensor

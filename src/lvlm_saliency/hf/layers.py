@@ -45,10 +45,10 @@ class Layers:
 
 
 NO_LAYERS = Layers()
-_known: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()  # decoder -> (its depth, its Layers)
+_known: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()  # decoder -> (its depth, its Layers)
 
 
-def layers_of(decoder: nn.Module, config) -> Layers:
+def layers_of(decoder: nn.Module, config: Any) -> Layers:
     """What is known of this decoder; `config` is the language model's configuration."""
     stack = stack_of(decoder)
     depth = 0 if stack is None else len(stack)
@@ -77,7 +77,7 @@ def _calls_interface(forward: Callable[..., Any]) -> bool:
         return False
 
 
-def _look(decoder: nn.Module, stack: nn.ModuleList | None, config) -> Layers:
+def _look(decoder: nn.Module, stack: nn.ModuleList | None, config: Any) -> Layers:
     numbers: dict[nn.Module, int] = {}
     renumbered: dict[nn.Module, int] = {}
     deaf: list[nn.Module] = []

@@ -13,7 +13,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from lvlm_saliency.errors import UnsupportedModelError
 
 
-def refuse_training(model) -> None:
+def refuse_training(model: Any) -> None:
     """Refuse a model with a part that behaves differently in its present mode than in eval mode.
 
     Training mode alone is allowed. Refused are a dropout above 0 (of attention, of layers, of an adapter), noise on a
@@ -72,12 +72,12 @@ class Draws(threading.local):
         return [torch.get_rng_state(), *(torch.get_device_module(place).get_rng_state(place) for place in others)]
 
 
-def in_training(model) -> bool:
+def in_training(model: Any) -> bool:
     """Whether any part of the model is in training mode."""
     return any(module.training for module in model.modules())
 
 
-def refuse_inference_weights(model) -> None:
+def refuse_inference_weights(model: Any) -> None:
     """Refuse to differentiate through a model that was built in inference mode.
 
     Raises:
@@ -91,7 +91,7 @@ def refuse_inference_weights(model) -> None:
         )
 
 
-def _at_work(model) -> Iterator[str]:
+def _at_work(model: Any) -> Iterator[str]:
     for name, module in model.named_modules() if in_training(model) else ():
         if not module.training:
             continue
@@ -110,7 +110,7 @@ def _at_work(model) -> Iterator[str]:
                 yield f"{kind} is active{where}"
 
 
-def _positive(value) -> bool:
+def _positive(value: Any) -> bool:
     if isinstance(value, torch.Tensor):
         return False
     return isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 from torch import Tensor
 
 from lvlm_saliency.hf import caches
 
 
-def holds_all(cache) -> bool:
+def holds_all(cache: Any) -> bool:
     """Whether every layer keeps exactly one column per token, of all tokens, so that any range of columns can be
     copied."""
     return caches.can_take_back(cache) and caches.is_aligned(cache)
 
 
-def stretch(cache, rows: Tensor, starts: list[int], ends: list[int]):
+def stretch(cache: Any, rows: Tensor, starts: list[int], ends: list[int]) -> Any:
     """A new cache whose row q holds the columns `starts[q]` up to `ends[q]` of sample `rows[q]`, flush right; missing
     columns on the left hold zeros, which a mask has to hide. `cache` is not changed. Where all rows are the same range
     of one sample, its columns are shared, not copied."""

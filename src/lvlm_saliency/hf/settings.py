@@ -22,7 +22,7 @@ _MOVED = {
 _ONE_BY_ONE = (GenerationMode.GREEDY_SEARCH, GenerationMode.SAMPLE)
 
 
-def call_settings(model, settings: dict) -> GenerationConfig:
+def call_settings(model: Any, settings: dict[str, Any]) -> GenerationConfig:
     """The effective settings: the keywords of a call, its configuration, and the checkpoint's own settings.
 
     Raises:
@@ -52,7 +52,7 @@ def token_by_token(config: GenerationConfig, assistant: Any) -> bool:
     return mode in _ONE_BY_ONE
 
 
-def prepared_plainly(model, inputs: dict, loop: Callable, **settings):
+def prepared_plainly(model: Any, inputs: dict[str, Any], loop: Callable[..., Any], **settings: Any) -> Any:
     """`prepared`, with nothing of what a checkpoint's generation settings ask for (stop strings, kinds of caches,
     beams, ...) but the ids of its special tokens, which tell padding from text. No thread sees the model changed."""
     own = getattr(model, "generation_config", None)
@@ -61,7 +61,7 @@ def prepared_plainly(model, inputs: dict, loop: Callable, **settings):
     plain = copy.copy(model)  # shares every weight, hook and submodule
     plain.generation_config = GenerationConfig(**ids, **named)
 
-    def for_the_model(found, *args, **kwargs):
+    def for_the_model(found: Any, *args: Any, **kwargs: Any) -> Any:
         return loop(model if found is plain else found, *args, **kwargs)
 
     keywords = with_cache_named({**inputs, **settings})

@@ -17,24 +17,24 @@ _switch_lock = threading.Lock()
 class _Hook:
     """A hook that serves one model: a copy or a pickle of it does nothing."""
 
-    def __init__(self, act: Callable | None = None):
+    def __init__(self, act: Callable[..., Any] | None = None):
         self.act = act
 
-    def __call__(self, *args):
+    def __call__(self, *args: Any) -> Any:
         return None if self.act is None else self.act(*args)
 
-    def __reduce__(self):
+    def __reduce__(self) -> Any:
         return _Hook, ()
 
 
-def bind_to_model(handle) -> None:
+def bind_to_model(handle: Any) -> None:
     """Make the hook of this handle do nothing in copies and pickles of its module."""
     hooks = handle.hooks_dict_ref()
     hooks[handle.id] = _Hook(hooks[handle.id])
 
 
 @contextmanager
-def switched(model) -> Iterator[None]:
+def switched(model: Any) -> Iterator[None]:
     """Route the language model's attention through our function; counted, so that sessions may nest and overlap."""
     configs = language_configs(model)
     with _switch_lock:

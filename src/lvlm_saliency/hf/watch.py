@@ -18,14 +18,18 @@ from lvlm_saliency.errors import SettingError
 BATCHING = ("generate_batch", "init_continuous_batching", "continuous_batching_context_manager")
 """Ways to generate that run the model in a thread of their own over a paged cache, which methods cannot act on."""
 
-_watchers: dict[int, tuple[Any, tuple[Callable, ...]]] = {}  # model id -> (model, what its open blocks want done)
-_replaced: dict[tuple[type, str], tuple[Callable, Callable, int]] = {}  # -> (the original, ours, how many blocks)
+# model id -> (model, what its open blocks want done)
+_watchers: dict[int, tuple[Any, tuple[Callable[..., Any], ...]]] = {}
+# (class, name) -> (the original, ours, how many blocks)
+_replaced: dict[tuple[type, str], tuple[Callable[..., Any], Callable[..., Any], int]] = {}
 _doubles: dict[int, int] = {}  # id of a copy that generates in a model's place -> id of that model
 _lock = threading.Lock()
 
 
 @contextmanager
-def watched(model, begin: Callable[[Any, dict], AbstractContextManager[dict]]) -> Iterator[None]:
+def watched(
+    model: Any, begin: Callable[[Any, dict[str, Any]], AbstractContextManager[dict[str, Any]]]
+) -> Iterator[None]:
     """Run each `model.generate(...)` inside `begin(called, arguments)`, whatever thread it is called from.
 
     Args:
@@ -62,7 +66,7 @@ def watched(model, begin: Callable[[Any, dict], AbstractContextManager[dict]]) -
 
 
 @contextmanager
-def watched_as(double, model) -> Iterator[None]:
+def watched_as(double: Any, model: Any) -> Iterator[None]:
     """Inside the block, a call of `double.generate` is one of the model's: `double` is a copy over the same modules,
     with other generation settings."""
     _doubles[id(double)] = id(model)
@@ -72,11 +76,11 @@ def watched_as(double, model) -> Iterator[None]:
         del _doubles[id(double)]
 
 
-def _asking(original: Callable) -> Callable:
+def _asking(original: Callable[..., Any]) -> Callable[..., Any]:
     names = list(inspect.signature(original).parameters)[1:]
 
     @functools.wraps(original)
-    def generate(self, *args, **kwargs):
+    def generate(self: Any, *args: Any, **kwargs: Any) -> Any:
         _, begins = _watchers.get(_doubles.get(id(self), id(self)), (None, ()))
         if not begins:
             return original(self, *args, **kwargs)
@@ -89,9 +93,9 @@ def _asking(original: Callable) -> Callable:
     return generate
 
 
-def _refusing(original: Callable, name: str) -> Callable:
+def _refusing(original: Callable[..., Any], name: str) -> Callable[..., Any]:
     @functools.wraps(original)
-    def refused(self, *args, **kwargs):
+    def refused(self: Any, *args: Any, **kwargs: Any) -> Any:
         if id(self) in _watchers:
             raise SettingError(
                 f"{name} (continuous batching) packs texts in a way that methods cannot follow: "

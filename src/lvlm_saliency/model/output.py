@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor
 
@@ -70,12 +71,12 @@ class GenerateOutput:
     cost: Cost
     scores: tuple[Tensor, ...] | None = None
     logits: tuple[Tensor, ...] | None = None
-    hidden_states: tuple | None = None
+    hidden_states: tuple[Any, ...] | None = None
     past_key_values: object | None = None
     sequences_scores: Tensor | None = None
     eos_token_id: tuple[int, ...] = ()
     pad_token_id: int | None = None
-    guard: list | None = None
+    guard: list[Any] | None = None
 
     def __repr__(self) -> str:
         kept = ("scores", "logits", "hidden_states", "past_key_values", "sequences_scores")

@@ -153,7 +153,7 @@ def _template(processor: Any, tokenizer: Any) -> Any:
 
 
 def _first_that_holds(
-    processor: Any, tokenizer: Any, parts: list, plain: list, pieces: Sequence[str], counts: tuple[int, int]
+    processor: Any, tokenizer: Any, parts: list[Any], plain: list[Any], pieces: Sequence[str], counts: tuple[int, int]
 ) -> str:
     """The rendered conversation, from lists of parts or from strings, whichever loses nothing. `counts`: of pictures
     and videos.

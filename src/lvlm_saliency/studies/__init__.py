@@ -47,6 +47,7 @@ class Study(Protocol):
     """A study, as the command line sees it."""
 
     name: ClassVar[str]
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
 
     def run(self, lab: Any) -> Any:
         """The study's `page.Page`, from a `lab.Lab`."""
@@ -72,9 +73,8 @@ def open_studies(specs: list[str]) -> list[Study]:
 
 def written(study: Study) -> str:
     """The study as `open_studies` takes it, with the settings that differ from the defaults."""
-    changed = {f.name: getattr(study, f.name) for f in dataclasses.fields(study)}  # type: ignore[arg-type]
-    usual = {f.name: f.default for f in dataclasses.fields(study)}  # type: ignore[arg-type]
-    told = ",".join(f"{name}={value}" for name, value in changed.items() if value != usual[name])
+    values = {field: getattr(study, field.name) for field in dataclasses.fields(study)}
+    told = ",".join(f"{field.name}={value}" for field, value in values.items() if value != field.default)
     return f"{study.name}:{told}" if told else study.name
 
 

@@ -90,7 +90,7 @@ def _traced_job(
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, notes
 
 
-def _traced(decoder, batch, methods, layers, extra) -> dict[str, np.ndarray]:
+def _traced(decoder: Any, batch: Any, methods: Any, layers: Any, extra: Any) -> dict[str, np.ndarray]:
     numbers, texts = zip(*batch, strict=True)
     inputs, found = traced_batch(decoder, texts, methods, layers)
     lengths = [len(text.token_ids) for text in texts]

@@ -13,6 +13,7 @@ from lvlm_saliency.evaluation import rows as lines
 from lvlm_saliency.evaluation.decoding import Decoder
 from lvlm_saliency.evaluation.reader import ReadsTexts
 from lvlm_saliency.files import json_lines as store
+from lvlm_saliency.files.kinds import is_number, is_whole
 from lvlm_saliency.interventions.sgrs import SGRS
 from lvlm_saliency.model.output import TokenRecord
 from lvlm_saliency.studies.collect import digest
@@ -83,10 +84,10 @@ def _is_step(step: Any) -> bool:
     return (
         isinstance(step, dict)
         and all(isinstance(step.get(name), bool) for name in ("tested", "fallback"))
-        and lines.is_whole(step.get("candidates"))
+        and is_whole(step.get("candidates"))
         and isinstance(step.get("rejected"), list)
-        and all(map(lines.is_whole, step["rejected"]))
-        and all(step.get(name, 0) is None or lines.is_number(step.get(name)) for name in ("top", "score", "threshold"))
+        and all(map(is_whole, step["rejected"]))
+        and all(step.get(name, 0) is None or is_number(step.get(name)) for name in ("top", "score", "threshold"))
     )
 
 

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from lvlm_saliency import hf
-from lvlm_saliency.evaluation import rows as lines
 from lvlm_saliency.evaluation.decoding import Decoder
 from lvlm_saliency.evaluation.reader import ReadsTexts
 from lvlm_saliency.files import json_lines as store
+from lvlm_saliency.files.kinds import is_number
 from lvlm_saliency.risk.asked import question, yes_and_no
 from lvlm_saliency.studies.spread import spread
 from lvlm_saliency.studies.texts import LabelledText
@@ -63,7 +63,7 @@ def _fault(row: dict[str, Any]) -> str:
     """What is wrong with a kept row, nothing when it can be used."""
     if not all(isinstance(row.get(name), str) for name in ("image", "name")):
         return "image or name is no text"
-    return "" if lines.is_number(row.get("odds")) else "odds are no number"
+    return "" if is_number(row.get("odds")) else "odds are no number"
 
 
 @torch.no_grad()

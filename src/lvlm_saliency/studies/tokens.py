@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -100,7 +101,7 @@ class TokenTable:
         index = [self.layers.index(layer) for layer in (self.layers if layers is None else layers)]
         return getattr(self, measure)[:, index, REGIONS.index(region)].mean(axis=1)
 
-    def _of_spans(self, name: str, outside) -> np.ndarray:
+    def _of_spans(self, name: str, outside: Any) -> np.ndarray:
         values = [
             outside if span < 0 else getattr(self.texts[text].spans[span], name)
             for text, span in zip(self.text.tolist(), self.span.tolist(), strict=True)

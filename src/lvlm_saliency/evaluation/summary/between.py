@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from lvlm_saliency.evaluation.scoring import count_table, difference
 from lvlm_saliency.evaluation.summary.content import RunData, difference_cell
@@ -43,7 +44,7 @@ def between_table(runs: Sequence[RunData], benchmark: str, part: str) -> Table |
     return Table(f"{benchmark}, {part}: between runs", head or ("system",), tuple(lines), note)
 
 
-def _pictures(run: RunData, benchmark: str) -> dict:
+def _pictures(run: RunData, benchmark: str) -> dict[str, Any]:
     """What must be equal for answers to be comparable. Prompts are not in it: each model has its own chat template."""
     apart = ("prompts_sha256", "first_prompt")
     return {name: value for name, value in run.config["benchmarks"][benchmark].items() if name not in apart}

@@ -21,20 +21,22 @@ TESTED_FROM = 2
 """The step from which on SGRS has a threshold: the first token has no output to be scored by, the second none before
 it that was scored."""
 REFUSALS, FALLBACK = 2000, 3000
-"""Draw numbers of the coin beside each draw, and of the choice once all were refused. The gate's own draws stay below
+"""Where the numbers of seeded draws begin: of the coin beside each draw, and of the choice once all were refused. The
+gate's own draws stay below
 1000, because top_k does, and so the coins below FALLBACK; those from 1000 on shuffle scores in another control."""
 
 
 @dataclass(frozen=True)
 class Refusals:
-    """What became of SGRS's draws. made, refused: how many, by (number of candidates of the step, draw from 0)."""
+    """How many of SGRS's draws were made, and how many refused: counts by (number of candidates of the step, number
+    of the draw from 0)."""
 
     made: Counter[tuple[int, int]]
     refused: Counter[tuple[int, int]]
 
     @classmethod
     def of(cls, rows: Iterable[Mapping[str, Any]]) -> Refusals:
-        """Counted where there was a threshold, from what `gate_records.write` kept."""
+        """Counts the draws of all steps that had a threshold, from the records that `gate_records.write` kept."""
         found = cls(Counter(), Counter())
         for step in (step for row in rows for step in row["steps"] if step["tested"]):
             count = len(step["rejected"])
@@ -44,7 +46,7 @@ class Refusals:
         return found
 
     def rates(self, method: SGRS) -> Rates:
-        """For `ChanceSGRS` of the same `top_k` and `max_draws`.
+        """The rates for a `ChanceSGRS` of the same `top_k` and `max_draws`.
 
         A number of candidates that no step had takes the rate of that draw over all steps, and where no step came to
         that draw, the rate over all draws; 0 where nothing was tested at all. To four decimals: the rates name the
@@ -71,7 +73,7 @@ class _ChanceGate(SaliencyGate):
     def capture(self) -> None:
         """Nothing of the forward pass is kept: there is no score to compute."""
 
-    def choose(self, step, logits, processed, capture, active):
+    def choose(self, step: Any, logits: Any, processed: Any, capture: Any, active: Any) -> Any:
         return [
             self.taken(i, step, proposal) if active[i] else None for i, proposal in enumerate(self.propose(processed))
         ]
@@ -119,7 +121,7 @@ class ChanceSGRS(SGRS):
     execution: str = "stepwise"
     rates: Rates = field(kw_only=True)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         needed = [min(m, self.max_draws) for m in range(1, self.top_k + 1)]
         if [len(row) for row in self.rates] != needed:
@@ -127,5 +129,5 @@ class ChanceSGRS(SGRS):
         for rate in (rate for row in self.rates for rate in row):
             number(self.name, "rates", rate, 0, 1)
 
-    def selector(self, model, sample_ids):
+    def selector(self, model: Any, sample_ids: Any) -> Any:
         return _ChanceGate(self, [], sample_ids)

@@ -6,7 +6,7 @@ import dataclasses
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 
@@ -25,7 +25,7 @@ class _AllScored(SaliencyGate):
     def altered(self, sample: int, step: int, scores: list[float]) -> list[float]:
         return scores
 
-    def choose(self, step, logits, processed, capture, active):
+    def choose(self, step: Any, logits: Any, processed: Any, capture: Any, active: Any) -> Any:
         proposals = self.propose(processed)
         scores: list[list] = [[None] * len(one.tokens) for one in proposals]
         if capture is not None:
@@ -57,7 +57,7 @@ class _TurnedGate(_AllScored):
 
 
 class _WordGate(_AllScored):
-    def _settle(self, sample, step, proposal, scores, first):
+    def _settle(self, sample: Any, step: Any, proposal: Any, scores: Any, first: Any) -> Any:
         history = self.history[sample]
         threshold = self.threshold(history)
         if threshold is None or scores[first] is None:
@@ -81,7 +81,7 @@ class _GatedOtherwise(SGRS):
     gate: ClassVar[type[SaliencyGate]]
     execution: str = "stepwise"
 
-    def selector(self, model, sample_ids):
+    def selector(self, model: Any, sample_ids: Any) -> Any:
         return self.gate(self, self.target_layers(model), sample_ids)
 
 

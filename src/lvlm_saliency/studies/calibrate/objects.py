@@ -161,7 +161,7 @@ def _causal_features(decoder: Any, inputs: Any, trace: Any) -> dict[str, np.ndar
     return {PREFIX + name: values for name, values in of_trace(trace, groups=CAUSAL).items()}
 
 
-def _traced(lab: Lab, method: str, changes: dict) -> TokenTable:
+def _traced(lab: Lab, method: str, changes: dict[str, Any]) -> TokenTable:
     """The first mentions in the texts, with the causal features of each."""
     return lab.tokens(method, extra=_causal_features, name=digest("causal 1", list(CAUSAL)), **changes).mentions(
         first=True

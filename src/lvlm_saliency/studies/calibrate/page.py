@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from lvlm_saliency.evaluation.systems import GREEDY
 from lvlm_saliency.pages.figures import Figure, interval, number
@@ -45,7 +46,7 @@ def page(study: Calibrate, lab: Lab, results: Results) -> Page:
     )
 
 
-def findings(study: Calibrate, results: Results):
+def findings(study: Calibrate, results: Results) -> Iterator[Finding]:
     """What was promised and what was reached on the reporting pictures."""
     told = results.reached[results.mode]
     if told.threshold >= 1:
@@ -71,7 +72,7 @@ def findings(study: Calibrate, results: Results):
     )
 
 
-def _share(estimate) -> str:
+def _share(estimate: Any) -> str:
     return f"{estimate.value:.2%} [{estimate.low:.2%}, {estimate.high:.2%}]"
 
 
@@ -102,7 +103,7 @@ def modes_table(results: Results) -> Table:
     return Table(f"promised: at most {promised:.2%} lost", head, tuple(rows))
 
 
-def _cells(estimate) -> tuple[str, str]:
+def _cells(estimate: Any) -> tuple[str, str]:
     return f"{100 * estimate.value:.2f}", f"[{100 * estimate.low:.2f}, {100 * estimate.high:.2f}]"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -90,5 +91,5 @@ def _dealt(images: Sequence[str], seed: int, shares: Mapping[str, float]) -> dic
     return found
 
 
-def _spec(name: str, settings: dict) -> str:
+def _spec(name: str, settings: dict[str, Any]) -> str:
     return f"{name}:{','.join(f'{key}={value}' for key, value in settings.items())}" if settings else name

@@ -16,6 +16,7 @@ from lvlm_saliency.evaluation.decoding import Decoder
 from lvlm_saliency.evaluation.reader import ReadsTexts
 from lvlm_saliency.evaluation.scoring import count_table, cut
 from lvlm_saliency.files import json_lines as store
+from lvlm_saliency.files.kinds import is_number
 from lvlm_saliency.model.thinking import Ear, marks_of
 from lvlm_saliency.stats import clusters as stats
 from lvlm_saliency.stats.counts import CountTable
@@ -93,7 +94,7 @@ def write(
 
 def _fault(row: dict[str, Any]) -> str:
     """What is wrong with a kept row, nothing when it can be used."""
-    strange = [name for name in ("held", "taken", "wanted", "attended") if not lines.is_number(row.get(name))]
+    strange = [name for name in ("held", "taken", "wanted", "attended") if not is_number(row.get(name))]
     return lines.check_text(row) or (f"{strange[0]} is no number" if strange else "")
 
 

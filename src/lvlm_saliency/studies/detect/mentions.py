@@ -122,7 +122,7 @@ def gather(
     richer: bool = True,
     objects: np.ndarray,
     among: Sequence[str] | None = None,
-    **changes,
+    **changes: Any,
 ) -> Mentions:
     """Mentions in what the model writes under `method`, in the evaluation run of `among` (see `Lab.texts`).
 

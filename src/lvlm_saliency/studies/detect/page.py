@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lvlm_saliency.evaluation.systems import GREEDY
 from lvlm_saliency.stats.clusters import Estimate
@@ -148,7 +148,7 @@ def _costs(results: Results) -> str:
     return "Beyond the trace these cost: " + "; ".join(f"{group}: {cost}" for group, cost in paid) + "."
 
 
-def _alone(one) -> float:
+def _alone(one: Any) -> float:
     return one.alone.value
 
 

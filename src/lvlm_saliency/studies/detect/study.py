@@ -193,7 +193,9 @@ def transfers(
     return found
 
 
-def _calibrated(fitted: Fitted, held, free, pooled, chosen) -> dict[tuple[str, str], calibration.Calibration]:
+def _calibrated(
+    fitted: Fitted, held: Any, free: Any, pooled: Any, chosen: Any
+) -> dict[tuple[str, str], calibration.Calibration]:
     model, found = fitted.model, {}
     for tested, there in held.items():
         values = there.matrix(free)

@@ -106,7 +106,7 @@ def transfers(results: Results) -> Table:
 def data(results: Results) -> dict[str, Sequence[Mapping[str, Any]]]:
     """Every figure of the page as rows."""
 
-    def parts(prefix: str, one: Estimate) -> dict:
+    def parts(prefix: str, one: Estimate) -> dict[str, Any]:
         return {prefix: one.value, f"{prefix}_low": one.low, f"{prefix}_high": one.high}
 
     areas = [

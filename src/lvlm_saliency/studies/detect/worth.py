@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -58,7 +59,7 @@ def score(train: Mentions, held: Mentions, groups: Sequence[str]) -> np.ndarray:
     return fit(train.data(groups), LOGISTIC).model.log_odds(held.matrix(groups))
 
 
-def worths(train: Mentions, judge: Judge, groups: Sequence[str], listener) -> list[Worth]:
+def worths(train: Mentions, judge: Judge, groups: Sequence[str], listener: Any) -> list[Worth]:
     """Every group one by one, logistic regression throughout. Where a group of the trace is taken from it, the strength
     stays that of the whole trace."""
     listener.begin("groups of features", len(groups), 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -56,7 +57,7 @@ class Folds:
         return np.array([self.of_picture[name] for name in words.picture], dtype=np.int64)
 
 
-def cross_fitted(row: Row, words: Mapping[str, Words], trained: Sequence[str], folds: Folds, seed: int):
+def cross_fitted(row: Row, words: Mapping[str, Words], trained: Sequence[str], folds: Folds, seed: int) -> Any:
     """Risks by way of decoding, each word's by a detector fitted on words of other pictures written in the ways
     `trained`; None where a fold has too little to learn from."""
     one = row.detector

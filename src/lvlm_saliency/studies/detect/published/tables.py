@@ -215,7 +215,7 @@ def _of_transfer(one: Transfer) -> tuple[float, ...]:
 def data(results: Results) -> dict[str, Sequence[Mapping[str, Any]]]:
     """Every figure as rows."""
 
-    def parts(prefix: str, one: Estimate) -> dict:
+    def parts(prefix: str, one: Estimate) -> dict[str, Any]:
         return {prefix: one.value, f"{prefix}_low": one.low, f"{prefix}_high": one.high}
 
     rows = {row.label: row for row in results.rows}
