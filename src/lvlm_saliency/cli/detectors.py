@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -82,7 +83,7 @@ def describe(name: str) -> dict[str, Any]:
     }
 
 
-def _print_table(out: Any, found: list[dict[str, Any]]) -> None:
+def _print_table(out: Any, found: Sequence[dict[str, Any]]) -> None:
     from rich import box
     from rich.table import Table
 
@@ -95,7 +96,7 @@ def _print_table(out: Any, found: list[dict[str, Any]]) -> None:
     out.print(table)
 
 
-def _print_blocks(out: Any, found: list[dict[str, Any]]) -> None:
+def _print_blocks(out: Any, found: Sequence[dict[str, Any]]) -> None:
     print_blocks(out, [(data["name"], [(head, data[key] or "–") for head, key in COLUMNS]) for data in found])
 
 

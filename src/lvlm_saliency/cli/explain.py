@@ -70,7 +70,7 @@ def explain(
     png: Any,
     token: Any,
     save: Any,
-    compact: bool,
+    compact: str | None,
     as_json: bool,
     **shared: Any,
 ) -> None:

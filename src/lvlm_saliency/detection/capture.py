@@ -168,8 +168,9 @@ def _passes(
             finally:
                 state.capture = None
             keeper.logits(first, logits, target)
-            for layer in sorted(capture.weights) if capture is not None else ():
-                keeper.attention(layer, first, capture.weights[layer], capture.contexts[layer].offset)
+            if capture is not None:
+                for layer in sorted(capture.weights):
+                    keeper.attention(layer, first, capture.weights[layer], capture.contexts[layer].offset)
 
     settings = {"use_cache": True, "max_new_tokens": 1, "do_sample": False, "num_beams": 1}
     with hf.offsets_kept(model):

@@ -109,7 +109,7 @@ class _Apart:
         named = {**dict(zip(_parameters(type(self.module).forward), args, strict=False)), **kwargs}
         return _side_by_side(self.module, own, **named)
 
-    def __deepcopy__(self, memo: dict[str, Any]) -> Any:
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         """A copy of the model is not part of the block: its part gets its own forward pass."""
         copied = memo.get(id(self.module))
         return self if copied is None else type(copied).forward.__get__(copied)

@@ -34,7 +34,7 @@ class Name(str):
     def __ne__(self, other: object) -> bool:
         return not self == other
 
-    def __contains__(self, part: str) -> bool:
+    def __contains__(self, part: Any) -> bool:
         return str.__contains__(self.backend, part)
 
     __hash__ = str.__hash__

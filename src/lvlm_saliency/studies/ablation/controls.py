@@ -27,7 +27,7 @@ class _AllScored(SaliencyGate):
 
     def choose(self, step: Any, logits: Any, processed: Any, capture: Any, active: Any) -> Any:
         proposals = self.propose(processed)
-        scores: list[list] = [[None] * len(one.tokens) for one in proposals]
+        scores: list[list[Any]] = [[None] * len(one.tokens) for one in proposals]
         if capture is not None:
             width = max(len(one.tokens) for one in proposals)
             tokens = torch.tensor([(one.tokens + one.tokens[:1] * width)[:width] for one in proposals])
@@ -57,12 +57,18 @@ class _TurnedGate(_AllScored):
 
 
 class _WordGate(_AllScored):
+    @property
+    def gated(self) -> tuple[int, ...]:
+        """The tokens that may be refused."""
+        assert isinstance(self.settings, ObjectSGRS)
+        return self.settings.token_ids
+
     def _settle(self, sample: Any, step: Any, proposal: Any, scores: Any, first: Any) -> Any:
         history = self.history[sample]
         threshold = self.threshold(history)
         if threshold is None or scores[first] is None:
             return super()._settle(sample, step, proposal, scores, first)
-        gated = self.settings.token_ids
+        gated = self.gated
         lifted = [
             score if token in gated else max(score, threshold)
             for token, score in zip(proposal.tokens, scores, strict=True)
