@@ -86,7 +86,7 @@ def test_every_bin_and_word_is_in_the_data():
 
 def test_the_same_seed_gives_the_same_page():
     made = table(np.random.default_rng(6), pictures=30)
-    one, other = (Separation().page(made, {}, resamples=20, seed=7).data for _ in range(2))
+    one, other = (Separation().page(made, {}, resamples=40, seed=7).data for _ in range(2))
     assert str(one) == str(other)
 
 
