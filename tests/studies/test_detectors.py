@@ -72,7 +72,7 @@ def words(seed: int, pictures: int = 80, each: int = 6) -> Words:
 @pytest.fixture(scope="module")
 def planted():
     ways = {"greedy": words(5), "sample": words(6), "locore": words(7)}
-    return judged(ROWS, ways, ["greedy", "sample"], 80, 0, costs={one.label: Cost(10.0, 1.5) for one in ROWS})
+    return judged(ROWS, ways, ["greedy", "sample"], 150, 0, costs={one.label: Cost(10.0, 1.5) for one in ROWS})
 
 
 def value(results, label, which="auroc", key=(POOLED, FIRST)):
