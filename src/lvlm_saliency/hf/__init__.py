@@ -103,6 +103,7 @@ __all__ = [
     "moved",
     "next_inputs",
     "offsets_kept",
+    "only_warpers",
     "pad_token",
     "picture_lengths",
     "plain_limits",
