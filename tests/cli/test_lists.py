@@ -7,6 +7,7 @@ import json
 import pytest
 
 import lvlm_saliency as ls
+from lvlm_saliency.cli.blocks import unwrapped
 from lvlm_saliency.model.families import FAMILIES
 
 
@@ -106,3 +107,20 @@ def test_models_can_be_read_at_any_width(run, monkeypatch, columns):
         assert sum(line.startswith("  LocoRE preset ") for line in lines) == sum(not f.refused for f in FAMILIES)
     else:
         assert "".join(lines[0].split()) == "familymodeltypestateheatmapLocoREpresetSGRSlayerscheckpointsnotes"
+
+
+def test_a_description_is_wrapped_at_the_terminals_width_and_nowhere_else(run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "250")
+    wide = run("detectors", "svar").out.splitlines()
+    assert any(len(line) > 150 for line in wide)
+    monkeypatch.setenv("COLUMNS", "60")
+    narrow = run("detectors", "svar").out.splitlines()
+    assert max(map(len, narrow)) <= 60
+    assert "".join("".join(wide).split()) == "".join("".join(narrow).split())
+    assert "`[5:19]`" in "".join(wide)  # no markup
+    assert "weights" not in run("detectors", "causal-risk").out  # not to be set by anybody
+
+
+def test_entries_and_paragraphs_stay_apart():
+    text = "One\ntwo.\n\nArgs:\n    a: first\n        goes on\n    b: second\n\n- x\n  y\n- z"
+    assert unwrapped(text) == "One two.\n\nArgs:\n    a: first goes on\n    b: second\n\n- x y\n- z"

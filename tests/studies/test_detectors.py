@@ -14,13 +14,16 @@ from lvlm_saliency.cli import main
 from lvlm_saliency.detection.registry import detector
 from lvlm_saliency.errors import InputError, SettingError
 from lvlm_saliency.risk.model import SHIPPED, RiskModel
+from lvlm_saliency.stats.clusters import Estimate
 from lvlm_saliency.studies.areas import Draws, simultaneous
 from lvlm_saliency.studies.detect.mentions import NEAR
 from lvlm_saliency.studies.detect.published import fits
 from lvlm_saliency.studies.detect.published.compare import ALL, FIRST
 from lvlm_saliency.studies.detect.published.cost import Cost
-from lvlm_saliency.studies.detect.published.gather import Words
+from lvlm_saliency.studies.detect.published.differences import by_class
+from lvlm_saliency.studies.detect.published.gather import Words, _joined
 from lvlm_saliency.studies.detect.published.judge import POOLED, Sample
+from lvlm_saliency.studies.detect.published.kept import Batch, Fits, key_of
 from lvlm_saliency.studies.detect.published.page import page
 from lvlm_saliency.studies.detect.published.rows import CLASSES, Row, chosen, rows_of, settings_of
 from lvlm_saliency.studies.detect.published.study import Published, judged
@@ -97,6 +100,18 @@ def test_where_it_is_read_and_who_is_above_whom(planted):
     assert "risk" not in {other for _, other in planted.ours}
 
 
+def test_who_wins_is_said_class_by_class_of_cost(planted):
+    (line,) = by_class(planted).rows
+    assert line[0].text.startswith("2: a backward pass")
+    assert line[1].text.startswith("risk, ")
+    assert line[2].text.startswith("probe (best of no higher cost), ")
+    assert line[5].text == "risk"
+    turned = replace(
+        planted, ours={pair: Estimate(-one.value, -one.high, -one.low, one.n) for pair, one in planted.ours.items()}
+    )
+    assert by_class(turned).rows[0][5].text == "probe"
+
+
 def test_the_shipped_risk_is_judged_as_it_stands(planted):
     assert set(planted.shipped) == {"greedy", "sample", "locore"}
     assert all(one.ece.value < 1.3 * one.by_chance[1] for one in planted.shipped.values())
@@ -123,7 +138,7 @@ def test_trained_rows_are_learned_on_other_pictures(planted):
     one.features["probe"][:] = random.normal(size=(80, 8))[number] * 50
     one.features["probe"][:, 0] = number
     ways = {"greedy": one}
-    found = fits.cross_fitted(ROWS[4], ways, ["greedy"], fits.Folds.of(ways, 0), 0)
+    found = fits.cross_fitted(ROWS[4], ways, ["greedy"], fits.Folds.of(ways, 0), 0, Fits(None))
     sample = Sample.of([one], [one.first], 20, 0)
     assert abs(sample.reach(found["greedy"]).auroc.value - 0.5) < 0.12
 
@@ -250,6 +265,54 @@ def test_the_command_on_a_users_file(tmp_path):
     assert [one.stat().st_mtime_ns for one in kept] == before
     kept[0].write_bytes(b"nothing")
     assert main([*asked, *more]) == 2
+
+
+def test_rows_are_kept_one_by_one(tmp_path):
+    """Another detector does not throw away what was captured for the others."""
+    svar, probe = key_of(row("svar")), key_of(row("probe"))
+    assert len({svar, probe, key_of(row("svar", where="A")), key_of(row("svar", first=4))}) == 4
+    batch = Batch(tmp_path, 8, 3)
+    assert batch.read() == {}
+    batch.add({svar: np.array([0.1, np.nan, 0.3])})
+    batch.add({probe: np.ones((3, 4), np.float32)})
+    Batch(tmp_path, 0, 2).add({svar: np.zeros(2)})
+    found = batch.read()
+    assert set(found) == {svar, probe}
+    np.testing.assert_array_equal(found[svar], [0.1, np.nan, 0.3])
+    with pytest.raises(InputError, match="damaged"):
+        Batch(tmp_path, 8, 5).read()  # other texts than it was made of
+
+
+def test_a_batch_without_words_does_not_stop_the_others():
+    found = _joined([np.zeros((0, 0), np.float32), np.ones((2, 3), np.float32)])
+    assert found.shape == (2, 3)
+    assert _joined([np.zeros((0, 0))]).shape == (0, 0)
+
+
+def test_what_was_fitted_is_read_again_and_only_for_the_same_words(tmp_path):
+    one = words(3)
+    ways = {"greedy": one}
+    folds = fits.Folds.of(ways, 0)
+
+    def fitted(store, some=ways, seed=0):
+        return fits.cross_fitted(ROWS[4], some, ["greedy"], folds, seed, store)["greedy"]
+
+    plain = fitted(Fits(None))
+    store = Fits(tmp_path)
+    np.testing.assert_array_equal(fitted(store), plain)
+    (file,) = tmp_path.iterdir()
+    written = file.stat().st_mtime_ns
+    np.testing.assert_array_equal(fitted(store), plain)
+    assert file.stat().st_mtime_ns == written
+    other = replace(one, y=~one.y)
+    assert not np.array_equal(fitted(store, {"greedy": other}), plain)
+    moved = replace(one, features={"probe": one.features["probe"] + 1e-3 * np.arange(8)})
+    fitted(store, {"greedy": moved})
+    fitted(store, seed=1)
+    assert len(list(tmp_path.iterdir())) == 4
+    file.write_bytes(b"nothing")
+    with pytest.raises(InputError, match="damaged"):
+        fitted(store)
 
 
 def rows_of_page(folder):

@@ -48,3 +48,19 @@ def pairs(lines: Sequence[tuple[str, str]], widest: int = 0) -> Any:
         if text:
             grid.add_row(head, Text(text))
     return Padding(grid, (0, 0, 0, 2))
+
+
+def unwrapped(text: str) -> str:
+    """A docstring whose paragraphs and entries are a line each, for the terminal to wrap at its own width."""
+    lines: list[str] = []
+    start = 0  # the indent of the entry that is being read
+    for line in text.splitlines():
+        indent, bare = len(line) - len(line.lstrip()), line.strip()
+        before = lines[-1] if lines else ""
+        apart = not bare or not before or before.endswith(":") or bare.startswith("- ")
+        if apart or (indent <= start and (indent, start) != (0, 0)):
+            lines.append(line.rstrip())
+            start = indent
+        else:
+            lines[-1] = f"{before} {bare}"
+    return "\n".join(lines)

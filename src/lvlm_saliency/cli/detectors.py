@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from .blocks import pairs, print_blocks, print_list
+from .blocks import pairs, print_blocks, print_list, unwrapped
 from .completion import detector_names
 from .options import debug_option, json_option
 from .quiet import quiet
@@ -69,7 +69,7 @@ def describe(name: str) -> dict[str, Any]:
     kind = detector_class(name)
     made = kind()
     text = inspect.getdoc(kind) or ""
-    settings = {field.name: getattr(made, field.name) for field in dataclasses.fields(kind)}
+    settings = {field.name: getattr(made, field.name) for field in dataclasses.fields(kind) if field.repr}
     return {
         "name": name,
         "title": kind.title,
@@ -102,6 +102,6 @@ def _print_blocks(out: Any, found: Sequence[dict[str, Any]]) -> None:
 
 def _print_one(out: Any, data: dict[str, Any]) -> None:
     out.print(f"{data['name']}: {data['title']}", style="bold", highlight=False)
-    out.print(f"{data['description']}\n", markup=False, highlight=False)
+    out.print(f"{unwrapped(data['description'])}\n", markup=False, highlight=False)
     settings = ", ".join(f"{key}={'default' if value is None else value}" for key, value in data["settings"].items())
     out.print(pairs([*((head, data[key] or "–") for head, key in COLUMNS), ("settings", settings or "none")]))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .blocks import pairs, print_blocks, print_list
+from .blocks import pairs, print_blocks, print_list, unwrapped
 from .completion import method_names
 from .options import debug_option, json_option
 from .quiet import quiet
@@ -83,7 +83,7 @@ def _print_blocks(out: Console, found: Sequence[dict[str, Any]]) -> None:
 
 def _print_one(out: Console, data: dict[str, Any]) -> None:
     out.print(data["name"], style="bold")
-    out.print(f"{data['summary']}\n\n{data['description']}\n")
+    out.print(f"{data['summary']}\n\n{unwrapped(data['description'])}\n", markup=False)
     settings = ", ".join(f"{key}={_shown(value)}" for key, value in data["settings"].items())
     out.print(pairs([*((head, data[key] or "–") for head, key, _ in COLUMNS), ("settings", settings or "none")]))
 

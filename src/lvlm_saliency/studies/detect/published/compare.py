@@ -17,6 +17,7 @@ from lvlm_saliency.studies.areas import Draws, simultaneous
 from lvlm_saliency.studies.detect.published import fits
 from lvlm_saliency.studies.detect.published.gather import Words
 from lvlm_saliency.studies.detect.published.judge import POOLED, Sample
+from lvlm_saliency.studies.detect.published.kept import Fits
 from lvlm_saliency.studies.detect.published.rows import CLASSES, Row
 
 FIRST, ALL = "first mentions", "all mentions"
@@ -153,6 +154,7 @@ def transfers(
     folds: fits.Folds,
     samples: Samples,
     seed: int,
+    kept: Fits,
 ) -> list[Transfer]:
     """Every default row, fitted and calibrated on one way of decoding (pictures apart), tested on each."""
     found = []
@@ -160,7 +162,7 @@ def transfers(
         if not row.main or row.label not in risks:
             continue
         for source in trained:
-            own = risks[row.label] if not row.fits else fits.cross_fitted(row, words, [source], folds, seed)
+            own = risks[row.label] if not row.fits else fits.cross_fitted(row, words, [source], folds, seed, kept)
             if own is None:
                 continue
             shares = fits.calibrated(own, words, [source], folds)

@@ -12,6 +12,7 @@ from lvlm_saliency.detection.fitted import Cases, Fittable
 from lvlm_saliency.errors import InputError
 from lvlm_saliency.risk.fitting import FOLDS, Data, fit, pictures_of_each, platt
 from lvlm_saliency.studies.detect.published.gather import Words
+from lvlm_saliency.studies.detect.published.kept import Fits
 from lvlm_saliency.studies.detect.published.rows import Row
 from lvlm_saliency.studies.detect.worth import COMMON
 
@@ -57,9 +58,20 @@ class Folds:
         return np.array([self.of_picture[name] for name in words.picture], dtype=np.int64)
 
 
-def cross_fitted(row: Row, words: Mapping[str, Words], trained: Sequence[str], folds: Folds, seed: int) -> Any:
+def cross_fitted(
+    row: Row, words: Mapping[str, Words], trained: Sequence[str], folds: Folds, seed: int, kept: Fits
+) -> dict[str, np.ndarray] | None:
     """Risks by way of decoding, each word's by a detector fitted on words of other pictures written in the ways
     `trained`; None where a fold has too little to learn from."""
+    known = {
+        way: [some.y.tolist(), some.picture.tolist(), some.name.tolist(), folds.rows(some).tolist()]
+        for way, some in words.items()
+    }
+    features = {way: some.features[row.label] for way, some in words.items()}
+    return kept.of(row, features, [known, list(trained), seed], lambda: _cross_fitted(row, words, trained, folds, seed))
+
+
+def _cross_fitted(row: Row, words: Mapping[str, Words], trained: Sequence[str], folds: Folds, seed: int) -> Any:
     one = row.detector
     assert isinstance(one, Fittable)
     found = {way: np.full(len(some), np.nan) for way, some in words.items()}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,17 +12,16 @@ from lvlm_saliency.attention.given import editing
 from lvlm_saliency.detection.capture import reading
 from lvlm_saliency.detection.fitted import Fittable
 from lvlm_saliency.detection.mention import Mention, object_mentions
-from lvlm_saliency.errors import InputError
 from lvlm_saliency.evaluation.decoding import Batches, queries
 from lvlm_saliency.evaluation.systems import system
-from lvlm_saliency.files.archives import read_arrays, write_arrays
 from lvlm_saliency.studies.collect import digest
 from lvlm_saliency.studies.detect.mentions import NEAR
-from lvlm_saliency.studies.detect.published.rows import Row, settings_of
+from lvlm_saliency.studies.detect.published.kept import Batch, key_of
+from lvlm_saliency.studies.detect.published.rows import Row
 from lvlm_saliency.studies.lab import Lab
 from lvlm_saliency.studies.texts import LabelledText
 
-VERSION = 1
+VERSION = 2
 """Of what is kept: raised when a score changes."""
 TOGETHER = 8
 """Texts at a time: what is captured of one may be large."""
@@ -72,28 +70,38 @@ def gather(lab: Lab, method: str, rows: Sequence[Row], among: Sequence[str]) -> 
     texts = lab.texts(method, among=among)
     acting = system(method, lab.settings.seed)
     shown = [[text.image, text.prompt, list(text.token_ids), repr(text.spans)] for text in texts]
-    asked = [[row.label, settings_of(row)] for row in rows]
-    folder = lab.kept / "detectors" / digest(lab.fingerprint, VERSION, shown, acting.record(), asked)
+    folder = lab.kept / "detectors" / digest(lab.fingerprint, VERSION, shown, acting.record())
     size = min(TOGETHER, lab.settings.batch_size)
-    files = {start: folder / f"{start:06d}.npz" for start in range(0, len(texts), size)}
-    waiting = [start for start, file in files.items() if not file.exists()]
     label = f"detectors on {acting.label} texts"
-    lab.listener.begin(label, len(texts), len(texts) - sum(len(texts[start : start + size]) for start in waiting))
-    for start in waiting:
-        batch = texts[start : start + size]
+    batches = {start: texts[start : start + size] for start in range(0, len(texts), size)}
+    stores = {start: Batch(folder, start, sum(map(len, words_of(batch)))) for start, batch in batches.items()}
+    found = {start: store.read() for start, store in stores.items()}
+    missing = {start: [row for row in rows if key_of(row) not in arrays] for start, arrays in found.items()}
+    there = sum(len(batch) for start, batch in batches.items() if not missing[start])
+    lab.listener.begin(label, len(texts), there)
+    for start, lacking in missing.items():
+        if not lacking:
+            continue
         parts = list(
-            Batches(len(batch), lab.listener.note).run(batch, lambda some: scored(lab, some, acting.methods, rows))
+            Batches(len(batches[start]), lab.listener.note).run(
+                batches[start], lambda some, lacking=lacking: scored(lab, some, acting.methods, lacking)
+            )
         )
-        write_arrays(files[start], {name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
-        lab.listener.advance(label, len(batch))
-    expected = {start: sum(map(len, words_of(texts[start : start + size]))) for start in files}
-    parts = [_load(file, expected[start], rows) for start, file in files.items()]
-    joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
-    return _table(texts, rows, joined)
+        made = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        stores[start].add(made)
+        found[start] |= made
+        lab.listener.advance(label, len(batches[start]))
+    keys = list(map(key_of, rows)) if found else []
+    return _table(texts, rows, {key: _joined([arrays[key] for arrays in found.values()]) for key in keys})
+
+
+def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Batches one after the other; one without a word does not know how many features a row has."""
+    return np.concatenate([part for part in parts if len(part)] or parts[:1])
 
 
 def scored(lab: Lab, texts: Sequence[LabelledText], methods: Sequence[Any], rows: Sequence[Row]) -> dict[str, Any]:
-    """What every row says of the words of some texts: `row i` to `[N]` or `[N, F]`."""
+    """What every row says of the words of some texts: its `key_of` to `[N]` or `[N, F]`."""
     mentions = [Mention(**{**vars(one), "sample": at}) for at, some in enumerate(words_of(texts)) for one in some]
     asked = queries([text.picture() for text in texts], [text.prompt for text in texts])
     batch = lab.decoder.chat.given_ids(asked, [text.token_ids for text in texts], methods)[0].batch
@@ -110,28 +118,14 @@ def scored(lab: Lab, texts: Sequence[LabelledText], methods: Sequence[Any], rows
     for text in found:
         text.max_new_tokens = lab.settings.max_new_tokens
     arrays: dict[str, Any] = {}
-    for number, row in enumerate(rows):
+    for row in rows:
         one = row.detector
         if row.fits and isinstance(one, Fittable):
             values = [one.features(found[mention.sample], mention) for mention in mentions]
             width = len(values[0]) if values else 0
-            arrays[f"row {number}"] = np.array(values, dtype=np.float32).reshape(len(mentions), width)
+            arrays[key_of(row)] = np.array(values, dtype=np.float32).reshape(len(mentions), width)
         else:
-            arrays[f"row {number}"] = np.array([one.score(found[mention.sample], mention) for mention in mentions])
-    return arrays
-
-
-def _load(file: Path, count: int, rows: Sequence[Row]) -> dict[str, np.ndarray]:
-    """The arrays of a batch that was kept.
-
-    Raises:
-        InputError: the file is damaged, or holds something else.
-    """
-    arrays = read_arrays(file)
-    if set(arrays) != {f"row {number}" for number in range(len(rows))} or any(
-        values.ndim not in (1, 2) or len(values) != count or values.dtype.kind != "f" for values in arrays.values()
-    ):
-        raise InputError(f"{file} is damaged (not the words of its texts); delete it, and it is made anew")
+            arrays[key_of(row)] = np.array([one.score(found[mention.sample], mention) for mention in mentions])
     return arrays
 
 
@@ -144,7 +138,7 @@ def _table(texts: Sequence[LabelledText], rows: Sequence[Row], arrays: Mapping[s
     for number, (text, one) in enumerate(listed):
         ids = text.token_ids
         wording[number] = [ids[one.start + s] if 0 <= one.start + s < len(ids) else -1 for s in NEAR]
-    values = {row.label: arrays[f"row {number}"].astype(np.float64) for number, row in enumerate(rows)}
+    values = {row.label: arrays[key_of(row)].astype(np.float64) for row in rows}
     return Words(
         y=np.array([bool(one.hallucinated) for _, one in listed], dtype=bool),
         first=np.array([one.first for _, one in listed], dtype=bool),

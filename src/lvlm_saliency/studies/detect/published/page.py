@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from lvlm_saliency.studies.detect.published import figures, tables
+from lvlm_saliency.studies.detect.published import differences, figures, tables
 from lvlm_saliency.studies.detect.published.compare import FIRST
 from lvlm_saliency.studies.detect.published.judge import POOLED
 from lvlm_saliency.studies.detect.published.rows import CLASSES
-from lvlm_saliency.studies.detect.published.tables import labels_of, way_name
+from lvlm_saliency.studies.detect.published.tables import labels_of, number_of, way_name
 from lvlm_saliency.studies.detect.tables import signed
 from lvlm_saliency.studies.page import CANNOT_TELL, FAILS, HOLDS, Finding, Page, Part, Picture
 
@@ -41,14 +41,14 @@ def page(lab: Lab, results: Results) -> Page:
         Part(
             "The table",
             scale,
-            tables=[tables.main_table(results)],
+            tables=[*([differences.by_class(results)] if results.ours else []), tables.main_table(results)],
             pictures=[
                 Picture("forest", _forest_caption(results), figures.forest(results)),
                 Picture("cost", COST_CAPTION, figures.against_cost(results)),
             ],
         ),
-        Part("What needs no model", CONTROLS, tables=[tables.against_controls(results)]),
-        *([Part("Ours", OURS, tables=[tables.ours(results)])] if results.ours else []),
+        Part("What needs no model", CONTROLS, tables=[differences.against_controls(results)]),
+        *([Part("Ours", OURS, tables=[differences.ours(results)])] if results.ours else []),
         Part("By way of decoding, first mentions and all", "", tables=[tables.by_way(results)]),
         Part("Where and how it is read", READINGS, tables=[tables.readings(results)]),
         Part("How far it transfers", "", tables=[tables.transfers(results)]),
@@ -116,7 +116,7 @@ def _best(results: Results) -> Finding | None:
         order = [label for label in ranked_in_position(results) if label in some]
         if order:
             told.append(f"{name}: {order[0]}, AUROC {_reach(results, order[0])}")
-    control = max(results.controls, key=lambda one: _number(results.reached[one][POOLED, FIRST].auroc.value))
+    control = max(results.controls, key=lambda one: number_of(results.reached[one][POOLED, FIRST].auroc.value))
     order = ranked_in_position(results)
     if not order:
         return None
@@ -133,11 +133,7 @@ def _best(results: Results) -> Finding | None:
 def ranked_in_position(results: Results) -> list[str]:
     """Labels of the default rows by position-matched AUROC, the best first."""
     labels = [row.label for row in results.main()]
-    return sorted(labels, key=lambda one: -_number(results.reached[one][POOLED, FIRST].in_position.value))
-
-
-def _number(value: float) -> float:
-    return -1.0 if math.isnan(value) else value
+    return sorted(labels, key=lambda one: -number_of(results.reached[one][POOLED, FIRST].in_position.value))
 
 
 def _position(results: Results) -> Finding:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -20,6 +21,7 @@ from lvlm_saliency.studies.detect.published import compare, fits
 from lvlm_saliency.studies.detect.published.cost import Cost, measured
 from lvlm_saliency.studies.detect.published.gather import Words, gather, words_of
 from lvlm_saliency.studies.detect.published.judge import POOLED, Reached, labelled
+from lvlm_saliency.studies.detect.published.kept import Fits
 from lvlm_saliency.studies.detect.published.rows import Row, chosen, rows_of
 from lvlm_saliency.studies.lab import Lab
 from lvlm_saliency.studies.page import Page
@@ -111,6 +113,7 @@ class Published:
             costs=measured(lab, texts[GREEDY], [row for row in rows if row.main]),
             several=several,
             missing=missing,
+            kept=lab.kept / "detectors" / "fits",
         )
 
 
@@ -135,8 +138,10 @@ def judged(
     costs: Mapping[str, Cost],
     several: bool = False,
     missing: Sequence[str] = (),
+    kept: Path | None = None,
 ) -> Results:
-    """All figures from the words' scores and features."""
+    """All figures from the words' scores and features. kept: a folder for what is fitted, for the next run."""
+    fitted = Fits(kept)
     folds = fits.Folds.of(words, seed)
     risks: dict[str, Mapping[str, np.ndarray]] = dict(fits.controls(words, trained, folds))
     left = list(missing)
@@ -144,7 +149,7 @@ def judged(
         if not row.fits:
             risks[row.label] = {way: some.scores[row.label] for way, some in words.items()}
             continue
-        found = fits.cross_fitted(row, words, trained, folds, seed)
+        found = fits.cross_fitted(row, words, trained, folds, seed, fitted)
         if found is None:
             left.append(f"{row.label}: too few hallucinated words to learn from")
         else:
@@ -175,7 +180,7 @@ def judged(
         ours_overall=compare.ours(sample, flat, rows),
         shipped=compare.shipped(samples, risks, words),
         costs=costs,
-        transfers=compare.transfers(rows, words, risks, trained, folds, samples, seed),
+        transfers=compare.transfers(rows, words, risks, trained, folds, samples, seed, fitted),
         counts={key: (len(one), int(one.y.sum()), len(np.unique(one.group))) for key, (one, _, _) in samples.items()},
         several=several,
         missing=left,

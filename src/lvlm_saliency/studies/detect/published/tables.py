@@ -10,7 +10,7 @@ from lvlm_saliency.stats.clusters import Estimate
 from lvlm_saliency.studies.detect.published.compare import ALL, FIRST
 from lvlm_saliency.studies.detect.published.judge import POOLED, Reached
 from lvlm_saliency.studies.detect.published.rows import CLASSES
-from lvlm_saliency.studies.detect.tables import NAMES, signed
+from lvlm_saliency.studies.detect.tables import NAMES
 from lvlm_saliency.studies.page import Cell, Table
 
 if TYPE_CHECKING:
@@ -36,10 +36,11 @@ def way_name(way: str) -> str:
 def ranked(results: Results) -> list[str]:
     """Labels of the default rows and the controls, the best first, by AUROC on first mentions."""
     labels = [*results.controls, *(row.label for row in results.main())]
-    return sorted(labels, key=lambda label: -_value(results.reached[label][POOLED, FIRST].auroc.value))
+    return sorted(labels, key=lambda label: -number_of(results.reached[label][POOLED, FIRST].auroc.value))
 
 
-def _value(value: float) -> float:
+def number_of(value: float) -> float:
+    """A number to rank by: what has none comes last."""
     return -1.0 if math.isnan(value) else value
 
 
@@ -136,56 +137,6 @@ def readings(results: Results) -> Table:
         )
     head = ("reading", "read at", "tokens", "AUROC", "within position", "coverage")
     return Table("Other readings of the same detectors", head, tuple(lines))
-
-
-def against_controls(results: Results) -> Table:
-    """Differences from the controls, intervals that hold for all detectors at once."""
-    lines = []
-    for label in ranked(results):
-        if label in results.controls:
-            continue
-        found = results.over[label]
-        cells = [Cell(signed(found[name]), tone=_tone(found[name])) for name in FAMILIES]
-        lines.append((Cell(label), *cells))
-    head = ("detector", *FAMILIES.values())
-    note = (
-        "Differences of AUROC on first mentions. The intervals of a column hold for all its detectors at once (95 %, "
-        "max-t over the resamples); within position: pairs of equal position and way of decoding."
-    )
-    return Table("Beside what needs no model", head, tuple(lines), note)
-
-
-FAMILIES = {
-    "position": "over position",
-    "class prior": "over the class prior",
-    "repetition": "over repetition",
-    "wording": "over wording",
-    "in position": "over chance, within position",
-    "wording in position": "over wording, within position",
-}
-
-
-def _tone(found: Estimate) -> str:
-    return "better" if found.low > 0 else "worse" if found.high < 0 else ""
-
-
-def ours(results: Results) -> Table:
-    """Every row of ours over the published ones of no higher cost class."""
-    lines = [
-        (Cell(one), Cell(other), Cell(signed(found), tone=_tone(found)), Cell(signed(overall), tone=_tone(overall)))
-        for (one, other), found in sorted(results.ours.items(), key=lambda pair: (pair[0][0], _known(pair[1].value)))
-        for overall in [results.ours_overall[one, other]]
-    ]
-    note = (
-        "AUROC of ours less that of the published one, first mentions. The intervals of a column hold for all of its "
-        "pairs at once (95 %, max-t over the resamples)."
-    )
-    head = ("ours", "published, of no higher cost class", "within position", "over all pairs")
-    return Table("Ours beside the published ones", head, tuple(lines), note)
-
-
-def _known(value: float) -> float:
-    return math.inf if math.isnan(value) else value
 
 
 def transfers(results: Results) -> Table:
