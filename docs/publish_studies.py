@@ -15,6 +15,8 @@ from typing import Any
 
 from marks import between_marks
 
+from lvlm_saliency.cli.detectors import describe
+from lvlm_saliency.detection.registry import detectors
 from lvlm_saliency.pages.markdown import escaped
 from lvlm_saliency.studies import STUDIES
 from lvlm_saliency.studies.page import MARKS
@@ -22,6 +24,7 @@ from lvlm_saliency.studies.page import MARKS
 PUBLISHED = ("page.md", "*.png", "*.yaml")  # what a reader opens; data, SVG and HTML stay in the folder of the run
 VERDICTS = "findings.json"  # what the index is made of, with the day
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "pillow", "lvlm-saliency")
+MAIN_COLUMNS = 12  # of the table of all detectors
 APART = ("model", "weights", "machine", "python", *PACKAGES)
 
 
@@ -34,7 +37,9 @@ def main() -> None:
         "--summary", type=Path, help="page beside --out: write each study's first finding between its marks"
     )
     parser.add_argument(
-        "--detectors", type=Path, help="page beside --out: write the table of all detectors between its marks"
+        "--detectors",
+        type=Path,
+        help="page beside --out: write the table of all detectors and what each needs between its marks",
     )
     options = parser.parse_args()
     found = finished(options.source)
@@ -48,6 +53,7 @@ def main() -> None:
         between_marks(options.summary, "studies", headlines(known, options.out.name))
     if options.detectors is not None and "detectors" in known:
         between_marks(options.detectors, "table", detectors_table(options.out / "detectors", known["detectors"]))
+        between_marks(options.detectors, "needs", needs_table(options.out / "detectors"))
 
 
 def finished(folder: Path) -> dict[str, dict[str, Any]]:
@@ -110,6 +116,24 @@ def detectors_table(folder: Path, study: dict[str, Any]) -> list[str]:
     beside = f"{folder.parent.name}/{folder.name}"
     lines = section.replace("](forest.png)", f"]({beside}/forest.png)").replace("](cost.png)", f"]({beside}/cost.png)")
     return [*lines.splitlines(), "", f"`{study['command']}`; {_made(study)}"]
+
+
+def needs_table(folder: Path) -> list[str]:
+    """What every detector needs, beside what the comparison found of its cost and its worth."""
+    measured = {}
+    for line in (folder / "page.md").read_text(encoding="utf-8").splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if line.startswith("| ") and len(cells) == MAIN_COLUMNS:
+            measured[cells[0]] = (cells[3].partition("(")[2].rstrip(")"), cells[5].partition(" ")[0])
+    lines = [
+        "| detector | paper | needs | further passes | training | causal | cost in plain passes | within position |",
+        "|" + "---|" * 8,
+    ]
+    for name in detectors():
+        told = describe(name)
+        columns = [told[key] or "–" for key in ("paper", "needs", "passes", "training", "causal")]
+        lines.append("| " + " | ".join([f"`{name}`", *columns, *measured.get(name, ("–", "–"))]) + " |")
+    return lines
 
 
 def _weights(found: dict[str, dict[str, Any]]) -> list[str]:

@@ -157,3 +157,22 @@ def test_two_workers_write_what_one_process_writes(folder, whole, tmp_path):
     subprocess.run([*run[: run.index("--out")], "--out", str(alone)], env=environment, check=True, timeout=300)
     for name in ("rows.jsonl", "items.jsonl", "config.json"):
         assert (tmp_path / "out" / name).read_bytes() == (alone / name).read_bytes()
+
+
+def test_a_run_that_read_nothing_does_not_hold_its_folder(folder, loaded, tmp_path):
+    """A mistake in the input ends the run; the mended input goes into the same folder."""
+    out = tmp_path / "out"
+    with pytest.raises(Killed):
+        run(folder, out, loaded, listener=Dying(0))
+    assert (out / "config.json").exists()
+    with pytest.raises(Killed):
+        run(folder, out, loaded, listener=Dying(1), detectors=["entropy"])
+    assert json.loads((out / "config.json").read_text())["annotation"]["detectors"] == ["entropy"]
+    with pytest.raises(SettingError, match="give another --out"):  # now there are rows
+        run(folder, out, loaded)
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "config.json").write_text('{"format": 1, "benchmarks": ["pope"]}')
+    with pytest.raises(SettingError, match="give another --out"):  # a folder of something else stays as it is
+        run(folder, other, loaded)
+    assert "pope" in (other / "config.json").read_text()

@@ -10,6 +10,7 @@ import pytest
 import lvlm_saliency as ls
 from lvlm_saliency.detection.mention import every_word
 from lvlm_saliency.scenes import draw_scene, generate_scenes
+from lvlm_saliency.scenes.classes import CLASSES, PLURALS
 
 ASKED = ("--prompt", "Describe the image.", "--max-new-tokens", "20")
 
@@ -114,3 +115,19 @@ def test_generate_explains_by_a_detector(run, scene, tmp_path):
 @pytest.mark.parametrize("more", [["--detector", "svar"], ["--html", "page.html"]])
 def test_generate_needs_explain_for_what_it_shows(run, scene, more):
     assert "--explain as well" in run("generate", "--image", scene, *ASKED, *more).error
+
+
+@pytest.mark.parametrize("name", ["risk", "causal-risk"])
+def test_a_shipped_risk_speaks_of_object_words_alone(run, scene, name):
+    found = json.loads(ask(run, scene, "--detector", name, "--json").out)
+    judged = [
+        token.strip()
+        for token, value in zip(found["tokens"], found["detectors"][name], strict=True)
+        if value is not None
+    ]
+    assert judged
+    assert set(judged) <= {*CLASSES, *PLURALS.values()}
+    assert all(0 <= value <= 1 for value in found["detectors"][name] if value is not None)
+    refused = run("explain", "--image", scene, *ASKED, "--model", "somewhere/else", "--detector", name)
+    assert refused.status == 2
+    assert "no risk model ships with somewhere/else" in refused.err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 
@@ -13,7 +14,9 @@ from lvlm_saliency.cli import main
 from lvlm_saliency.detection.mention import Mention, every_word
 from lvlm_saliency.detection.passes import QUESTION, denials, named_freely
 from lvlm_saliency.detection.registry import detector_class
-from lvlm_saliency.errors import SettingError
+from lvlm_saliency.errors import InputError, SettingError
+from lvlm_saliency.risk.model import SHIPPED, SHIPPED_CAUSAL, RiskModel
+from lvlm_saliency.scenes.classes import CLASSES, PLURALS
 from lvlm_saliency.tracing.result import token_texts
 
 
@@ -80,6 +83,31 @@ def test_the_causal_risk_reads_what_the_guard_reads(told):
         features = one.features(reading, mention)
         assert features[2:6] == pytest.approx(signals["words before"][0, t][[2, 3, 0, 1]], abs=1e-4)
         assert features[8] == pytest.approx(signals["repetition"][0, t, 0], abs=1e-6)
+
+
+def test_the_causal_risk_that_ships_is_the_guards(told):
+    model, processor, _, inputs, sequences, mentions = told
+    trace = ls.trace(model, inputs, sequences)
+    ships = RiskModel.load(SHIPPED_CAUSAL)
+    risks = ships.predict(trace)[0]
+    one = ls.detector("causal-risk")
+    reading = ls.reading(model, inputs, sequences, [one, "risk"], processor=processor)[0]
+    assert any(one.judges(reading, mention) for mention in mentions)
+    for mention in mentions:
+        assert one.judges(reading, mention) == (mention.name in {*CLASSES, *PLURALS.values()})
+        if mention.start + 1 == reading.count:
+            continue  # a trace does not say what comes after the last token
+        assert one.score(reading, mention) == pytest.approx(float(risks[mention.start]), rel=1e-3, abs=1e-5)
+        assert ls.detector("causal-risk", model=SHIPPED_CAUSAL).score(reading, mention) == one.score(reading, mention)
+    assert not any(ls.detector("causal-risk", **{extra: True}).ready for extra in ("hidden", "asked"))
+    saliency = ls.detector("causal-risk", model=SHIPPED)
+    with pytest.raises(SettingError, match=r"reads saliency, .* which a word does not have yet"):
+        saliency.score(reading, mentions[0])
+    # The figures of one model mean nothing on another.
+    other = dataclasses.replace(reading, architecture={**reading.architecture, "width": 8})
+    for name in ("causal-risk", "risk"):
+        with pytest.raises(InputError, match="was trained on"):
+            ls.detector(name).score(other, mentions[0])
 
 
 def test_questions_are_those_that_are_asked_by_hand(told):

@@ -24,6 +24,7 @@ from lvlm_saliency.studies.detect.published.differences import by_class
 from lvlm_saliency.studies.detect.published.gather import Words, _joined
 from lvlm_saliency.studies.detect.published.judge import POOLED, Sample
 from lvlm_saliency.studies.detect.published.kept import Batch, Fits, key_of
+from lvlm_saliency.studies.detect.published.lost import lost_pairs
 from lvlm_saliency.studies.detect.published.page import page
 from lvlm_saliency.studies.detect.published.rows import CLASSES, Row, chosen, rows_of, settings_of
 from lvlm_saliency.studies.detect.published.study import Published, judged
@@ -113,12 +114,12 @@ def test_who_wins_is_said_class_by_class_of_cost(planted):
 
 
 def test_the_shipped_risk_is_judged_as_it_stands(planted):
-    assert set(planted.shipped) == {"greedy", "sample", "locore"}
-    assert all(one.ece.value < 1.3 * one.by_chance[1] for one in planted.shipped.values())
+    assert set(planted.shipped["risk"]) == {"greedy", "sample", "locore"}
+    assert all(one.ece.value < 1.3 * one.by_chance[1] for one in planted.shipped["risk"].values())
     loud = words(5)
     loud.scores["risk"][:] = np.where(loud.scores["risk"] > 0.5, 1.0, 0.0)
     found = judged([row("risk")], {"greedy": loud}, ["greedy"], 50, 0, costs={})
-    assert found.shipped["greedy"].ece.value > 0.08
+    assert found.shipped["risk"]["greedy"].ece.value > 0.08
     assert "as it stands" in page(LAB, found).findings[-1].text
 
 
@@ -265,6 +266,18 @@ def test_the_command_on_a_users_file(tmp_path):
     assert [one.stat().st_mtime_ns for one in kept] == before
     kept[0].write_bytes(b"nothing")
     assert main([*asked, *more]) == 2
+
+
+def test_where_pairs_are_lost():
+    y = np.array([True, True, False, False, False, True])
+    position = np.array([0, 0, 0, 0, 1, 1])
+    answers = np.array([-5.0, 1.0, -5.0, -5.0, -5.0, -1.0])
+    found = lost_pairs(np.array([0.1, 0.9, 0.5, 0.9, 0.3, np.nan]), y, position, answers)
+    # The first word lies below both beside it, the second ties with one of them, the last has no score.
+    assert (found.pairs, found.lost, found.words, found.half, found.most) == (4, 2.5, 2, 1, 1)
+    assert (found.affirmed, found.of_affirmed, found.without) == (1, 0.8, 0.75)
+    asked = lost_pairs(np.array([0.9, 0.8, 0.1, 0.2, 0.3, 0.4]), y, position, None)
+    assert (asked.lost, asked.half, asked.most, asked.affirmed) == (0, 0, 0, None)
 
 
 def test_rows_are_kept_one_by_one(tmp_path):

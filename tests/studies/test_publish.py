@@ -155,15 +155,20 @@ def test_the_first_finding_of_each_study_stands_between_its_marks_in_the_summary
 def test_the_table_of_detectors_stands_in_their_page_too(publish, tmp_path):
     source, out = tmp_path / "runs", tmp_path / "docs/studies"
     study(source / "detectors", "Detectors", Finding(HOLDS, "Yes."))
-    table = "## The table\n\n![Forest.](forest.png)\n\n| a |\n|---|\n| 1 |\n\n## Ours\n\nMore.\n"
+    row = "| svar | P | 0 | 27 (1.2) | 0.874 [0.857, 0.891] | 0.842 [0.818, 0.865] | b | c | d | e | f | g |"
+    table = f"## The table\n\n![Forest.](forest.png)\n\n| a |\n|---|\n| 1 |\n\n{row}\n\n## Ours\n\nMore.\n"
     (source / "detectors/page.md").write_text(f"# Detectors\n\n{table}", encoding="utf-8")
     page = tmp_path / "docs/detectors.md"
     page.parent.mkdir()
-    page.write_text("Before.\n<!-- table -->\nold\n<!-- end of table -->\nAfter.\n", encoding="utf-8")
+    marks = "<!-- table -->\nold\n<!-- end of table -->\n<!-- needs -->\nold\n<!-- end of needs -->\n"
+    page.write_text(f"Before.\n{marks}After.\n", encoding="utf-8")
     publish("--source", source, "--out", out, "--detectors", page)
     text = page.read_text(encoding="utf-8")
-    assert "![Forest.](studies/detectors/forest.png)\n\n| a |\n|---|\n| 1 |\n\n`lvlm-saliency study detectors`" in text
+    assert "![Forest.](studies/detectors/forest.png)\n\n| a |\n|---|\n| 1 |\n\n| svar" in text
+    assert "`lvlm-saliency study detectors`" in text
     assert text.startswith("Before.\n<!-- table -->\n")
-    assert text.endswith("\n<!-- end of table -->\nAfter.\n")
+    assert text.endswith("\n<!-- end of needs -->\nAfter.\n")
+    assert "| `svar` | arXiv 2411.16724 | attention | none | none | yes | 1.2 | 0.842 |" in text
+    assert "| `probe` | arXiv 2304.13734 | hidden states of the text | none | on labelled words | yes | – | – |" in text
     assert "old" not in text
     assert "More." not in text

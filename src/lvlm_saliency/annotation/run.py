@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lvlm_saliency.annotation.items import Item, batches, read_items
-from lvlm_saliency.annotation.ledger import ROWS, Ledger
+from lvlm_saliency.annotation.ledger import ITEMS, ROWS, Ledger
 from lvlm_saliency.annotation.readers import ManyProcesses, OneProcess, Readers, checked
 from lvlm_saliency.annotation.settings import EVERY, AnnotateSettings
 from lvlm_saliency.errors import InputError
@@ -62,6 +62,7 @@ def annotate(
     for line in described.notes:
         listener.note(line)
     folder = RunFolder(settings.out)
+    _forget_unread(folder)
     folder.open({**_config(settings, items), **described.config})
     with store.locked(folder.path / ".lock", "wait until it is done, or give another --out"):
         ledger = Ledger(folder.path, settings.batch_size, len(items))
@@ -77,6 +78,18 @@ def annotate(
                 if one.error:
                     listener.note(f"left out: {one.item.where}: {one.error}")
         return _summary(ledger, folder.path / ROWS)
+
+
+def _forget_unread(folder: RunFolder) -> None:
+    """Take away the settings of an annotation that ended before it had read a text, as where the input had a mistake:
+    nothing in the folder is of them."""
+    file = folder.path / "config.json"
+    if not file.exists() or "annotation" not in folder.config():
+        return
+    with store.locked(folder.path / ".lock", "wait until it is done, or give another --out"):
+        files = [folder.path / name for name in (ROWS, ITEMS)]
+        if not any(one.exists() and one.stat().st_size for one in files):
+            file.unlink(missing_ok=True)
 
 
 def _line(found: Annotated) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from lvlm_saliency.attention.given import editing
 from lvlm_saliency.chat.answer import Answer
+from lvlm_saliency.detection.base import located_in
 from lvlm_saliency.detection.capture import reading
 from lvlm_saliency.detection.mention import Mention, every_word
 from lvlm_saliency.detection.registry import detector
@@ -60,7 +61,14 @@ def token_scores(
         for one in chosen:
             values = scores[one.name] = [math.nan] * len(answer.token_ids)
             for mention in words[answer.sample]:
+                if not _judged(one, readings[answer.sample], mention):
+                    continue
                 values[mention.start : mention.end] = [one.score(readings[answer.sample], mention)] * len(
                     mention.tokens
                 )
     return found
+
+
+def _judged(one: Any, reading: Any, mention: Mention) -> bool:
+    found = located_in(reading, mention)
+    return found is None or one.judges(*found)

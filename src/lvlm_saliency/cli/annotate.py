@@ -120,5 +120,5 @@ def _chosen(asked: tuple[str, ...], model: str) -> tuple[str, ...]:
         if name.strip().lower() != "all":
             names.append(open_detector(name, model).name)
             continue
-        names += [one for one in detectors() if is_ready(detector(one)) and (one != "risk" or model == "scenes")]
+        names += [one.name for one in map(detector, detectors()) if is_ready(one) and one.ships in ("", model)]
     return tuple(dict.fromkeys(names))

@@ -77,7 +77,7 @@ def describe(name: str) -> dict[str, Any]:
         "paper": kind.paper,
         "needs": ", ".join(made.needs(NOMINAL).kinds),
         "passes": kind.passes,
-        "training": FITTED[kind.fit],
+        "training": FITTED[kind.fit] + (f"; ships for {kind.ships}" if kind.ships else ""),
         "causal": "yes" if kind.causal else "no",
         "settings": {key: value for key, value in settings.items() if not hasattr(value, "predict")},
     }

@@ -44,7 +44,7 @@ def open_detector(name: str, model: str) -> Any:
 
     found = detector(name.strip().lower())
     check_ready(found)
-    if found.name == "risk":
+    if found.ships:
         open_risk(OWN_RISK, model, None, "row")
     return found
 

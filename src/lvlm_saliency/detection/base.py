@@ -144,7 +144,7 @@ class Detector:
     Class attributes: `name`; `title`; `paper`; `passes`: a description of the forward passes beside the one over prompt
     and answer; `fit`: "none", "scale", "calibrated" (class means), "trained"; `granularity`: "token" (each token has a
     score), "word", "object" (all mentions of an object share it); `causal`: whether the score of a word is known as
-    soon as the word is finished and does not depend on what follows.
+    soon as the word is finished and does not depend on what follows; `ships`: the model that it ships fitted for.
 
     Args:
         where: "P" or "A" (`WHERE`); the same for every detector that reads states or attention.
@@ -159,6 +159,7 @@ class Detector:
     fit: ClassVar[str] = "none"
     granularity: ClassVar[str] = "token"
     causal: ClassVar[bool] = True
+    ships: ClassVar[str] = ""
     places: ClassVar[tuple[str, ...]] = WHERE
     """The values of `where` that it has: scores of logits have no A."""
 
@@ -207,6 +208,11 @@ class Detector:
             return float("nan")
         reading, mention = found
         return reduced([self.at(reading, token, mention) for token in self.chosen(mention)], self.subtokens)
+
+    def judges(self, reading: Reading, mention: Mention) -> bool:
+        """Whether a score means something for this word; where every word of a text is coloured, others are left out.
+        The risks of this package know the object words that they were trained on."""
+        return True
 
     def chosen(self, mention: Mention) -> Iterable[int]:
         """The tokens of the word that count."""

@@ -31,6 +31,7 @@ from lvlm_saliency.errors import UnsupportedModelError
 from lvlm_saliency.hf import caches
 from lvlm_saliency.model.input_checks import check_inputs
 from lvlm_saliency.model.regions import placeholder_ids, token_regions
+from lvlm_saliency.risk.model import architecture
 from lvlm_saliency.tracing.sequences import checked_sequences
 
 ATTENTION_ELEMENTS = 2**28
@@ -113,6 +114,7 @@ def _captured(
             rows=plan.rows.numpy(),
             tied=hf.tied_head(model),
             answers=plan.answers,
+            architecture=architecture(model),
         )
         for plan in plans
     ]

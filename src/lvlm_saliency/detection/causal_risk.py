@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 
-from lvlm_saliency.detection.base import Depth, Needs
+from lvlm_saliency.detection.base import Depth, Needs, located_in
 from lvlm_saliency.detection.fitted import Cases, Trained, logistic_or_trees
 from lvlm_saliency.detection.mention import Mention
 from lvlm_saliency.detection.reading import Reading
+from lvlm_saliency.detection.risk import begins_object, opened
 from lvlm_saliency.detection.self_check import answer_of
+from lvlm_saliency.errors import SettingError
 
 BEFORE = 2
+SHARES, LOOKED = 5, 7
+"""Of what `looked` says of a row: shares of regions; all of it."""
 
 
 @dataclass(frozen=True)
@@ -27,17 +31,26 @@ class CausalRisk(Trained):
     logits) after the word. `hidden` adds hidden states L / 2 and L at the word (as `probe`): no further pass, but more
     to capture. `asked` adds the model's answer to a question about the object (as `self-check`): a short pass for each.
 
-    Ours. `risk` is the shipped one, which also reads saliency and the six tokens after the word.
+    Ours. Until it is `fitted`, it is the risk model `model` (a `RiskModel` of causal features, or the path of one, as
+    `guard calibrate` writes it), and its score a calibrated probability; by default the one that ships for the scenes
+    model, which is the guard's. That one knows neither `hidden` nor `asked`. `risk` also reads saliency and the six
+    tokens after the word.
     """
 
     name: ClassVar[str] = "causal-risk"
     title: ClassVar[str] = "risk as the word is written"
     paper: ClassVar[str] = "ours"
+    ships: ClassVar[str] = "scenes"
     places: ClassVar[tuple[str, ...]] = ("P and A",)
 
     where: str = "P and A"
     hidden: bool = False
     asked: bool = False
+    model: Any = field(default=None, kw_only=True, repr=False, compare=False)
+
+    @property
+    def ready(self) -> bool:
+        return self.weights is not None or not (self.hidden or self.asked)
 
     def needs(self, depth: Depth) -> Needs:
         states = frozenset([depth.count // 2, depth.count]) if self.hidden else frozenset()
@@ -64,6 +77,64 @@ class CausalRisk(Trained):
 
     def learn(self, cases: Cases, seed: int) -> Any:
         return logistic_or_trees(cases, seed)
+
+    def score(self, source: Any, mention: Mention) -> float:
+        if self.weights is not None or not self.ready:
+            return super().score(source, mention)
+        found = located_in(source, mention)
+        if found is None:
+            return float("nan")
+        reading, mention = found
+        ships = self._opened()
+        if reading.architecture is None:
+            raise SettingError(
+                "causal-risk has been fitted for one model, and this reading does not say of which it is: make it with "
+                "lvlm_saliency.reading, or fit it: fitted(cases)"
+            )
+        ships.check_architecture(reading.architecture)
+        values = self._grouped(reading, mention, ships)
+        return float(ships.probability(values[None].astype(np.float32))[0])
+
+    def judges(self, reading: Reading, mention: Mention) -> bool:
+        return self.weights is not None or begins_object(self._opened(), reading, mention)
+
+    def digest(self) -> str:
+        """SHA-256 of the risk model that it reads until it is fitted, in hexadecimal."""
+        return self._opened().digest()
+
+    def _opened(self) -> Any:
+        from lvlm_saliency.risk.model import SHIPPED_CAUSAL
+
+        return opened(self.model, SHIPPED_CAUSAL)
+
+    def _grouped(self, reading: Reading, mention: Mention, ships: Any) -> np.ndarray:
+        """The features in the order of a risk model's groups, of the layers that it reads.
+
+        Raises:
+            SettingError: the risk model reads what a word does not have as it is written.
+        """
+        token = self.token(mention)
+        told, layers = self.features(reading, mention), reading.depth.attention
+        first = 2 * (BEFORE + 1) + 4
+        looks = told[first : first + 2 * len(layers) * LOOKED].reshape(2, len(layers), LOOKED)
+        looks = looks[:, [layers.index(layer) for layer in ships.layers]]
+        entropy = reading.part("entropy", None, "entropies")
+        behind = entropy[token + 1] if token + 1 < len(entropy) else told[first - 1]
+        groups = {
+            "log-probability": told[:1],
+            "entropy": told[1:2],
+            "position": told[first - 4 : first - 2],
+            "repetition": told[first - 2 : first - 1],
+            "attention": looks[0, :, :SHARES],
+            "attention concentration": looks[0, :, SHARES:],
+            "words before": told[2 : 2 * (BEFORE + 1)].reshape(BEFORE, 2)[::-1],
+            "attention, at": looks[1, :, :SHARES],
+            "attention concentration, at": looks[1, :, SHARES:],
+            "entropy, at": np.array([behind]),
+        }
+        if late := [name for name in ships.groups if name not in groups]:
+            raise SettingError(f"causal-risk: the risk model reads {', '.join(late)}, which a word does not have yet")
+        return np.concatenate([groups[name].ravel() for name in ships.groups])
 
 
 def looked(reading: Reading, layer: int, row: int) -> np.ndarray:

@@ -53,7 +53,8 @@ class Reading:
 
     Attributes:
         ids: int64 `[n0 + T]`; prompt: n0; image: int64 `[I]`, positions of the picture's tokens, ascending.
-        depth: the model's layers.
+        depth: the model's layers. architecture: as risk models name it (`risk.model.architecture`); None where the
+            model is not known.
         rows: int64 `[R]`, which rows were kept, ascending.
         logprob, entropy, margin: float64 `[T]`, nats, of each answer token under the model's own distribution; margin
             is log p less that of the best other token. None where not captured (so for all that follows).
@@ -107,6 +108,7 @@ class Reading:
     sample: int = 0
     scores: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
     answers: Sequence[tuple[int, int]] | None = None
+    architecture: Mapping[str, Any] | None = None
     by_answer: dict[tuple[int, int], Reading] = field(default_factory=dict, repr=False)
 
     def __repr__(self) -> str:

@@ -15,9 +15,9 @@ from lvlm_saliency.guard.judge import Judge, judge_of
 from lvlm_saliency.guard.method import OFF
 from lvlm_saliency.guard.vocabulary import Vocabulary, open_vocabulary
 from lvlm_saliency.model.checkpoints import SCENES
-from lvlm_saliency.risk.model import RiskModel
+from lvlm_saliency.risk.model import SHIPPED_CAUSAL, RiskModel
 
-SHIPPED = Path(__file__).parent / "scenes.safetensors"
+SHIPPED = SHIPPED_CAUSAL
 """The causal risk model of the shipped model, with its calibration."""
 
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from lvlm_saliency.tracing.result import SaliencyTrace
 
 SHIPPED = Path(__file__).parent / "scenes.safetensors"
+SHIPPED_CAUSAL = Path(__file__).parents[1] / "guard" / "scenes.safetensors"
+"""The one that reads nothing behind a word: the guard's, with its calibration."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,15 @@ class RiskModel:
         Raises:
             InputError: the model has another architecture than the one that it was trained on.
         """
-        wanted, here = self.about.get("architecture"), architecture(model)
+        self.check_fits(architecture(model))
+
+    def check_fits(self, here: Mapping[str, Any]) -> None:
+        """As `check_architecture`, of a model that is known by its `architecture` alone.
+
+        Raises:
+            InputError: naming both.
+        """
+        wanted = self.about.get("architecture")
         if wanted != here:
             raise InputError(f"the risk model was trained on {_shown(wanted)}, and this model is {_shown(here)}")
 

@@ -18,11 +18,11 @@ from lvlm_saliency.studies.detect.published import fits
 from lvlm_saliency.studies.detect.published.gather import Words
 from lvlm_saliency.studies.detect.published.judge import POOLED, Sample
 from lvlm_saliency.studies.detect.published.kept import Fits
-from lvlm_saliency.studies.detect.published.rows import CLASSES, Row
+from lvlm_saliency.studies.detect.published.rows import AS_SHIPPED, CLASSES, Row
 
 FIRST, ALL = "first mentions", "all mentions"
-SHIPPED = "risk"
-"""The row of the risk that ships: it is fitted already, on pictures of its own."""
+SHIPPED = ("risk", AS_SHIPPED)
+"""The rows of the risks that ship: they are fitted already, on pictures of their own."""
 
 
 @dataclass(frozen=True)
@@ -132,17 +132,18 @@ def _named(pairs: Sequence[tuple[Row, Row]], found: Mapping[str, Estimate]) -> d
 
 def shipped(
     samples: Samples, risks: Mapping[str, Mapping[str, np.ndarray]], words: Mapping[str, Words]
-) -> dict[str, Calibration]:
-    """The calibration of the shipped risk by way of decoding, first mentions, nothing fitted here."""
-    found = {}
-    for way in words if SHIPPED in risks else ():
-        sample, _, masks = samples[way, FIRST]
-        risk = risks[SHIPPED][way][masks[0]]
-        rows = np.isfinite(risk)
-        if rows.any():
-            found[way] = calibration.judged(
-                risk[rows], sample.y[rows], sample.group[rows], sample.resamples, sample.seed
-            )
+) -> dict[str, dict[str, Calibration]]:
+    """The calibration of each shipped risk by way of decoding, first mentions, nothing fitted here."""
+    found: dict[str, dict[str, Calibration]] = {}
+    for label in SHIPPED:
+        for way in words if label in risks else ():
+            sample, _, masks = samples[way, FIRST]
+            risk = risks[label][way][masks[0]]
+            rows = np.isfinite(risk)
+            if rows.any():
+                found.setdefault(label, {})[way] = calibration.judged(
+                    risk[rows], sample.y[rows], sample.group[rows], sample.resamples, sample.seed
+                )
     return found
 
 

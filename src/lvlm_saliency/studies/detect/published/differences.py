@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from lvlm_saliency.stats.clusters import Estimate
 from lvlm_saliency.studies.detect.published.compare import FIRST
 from lvlm_saliency.studies.detect.published.judge import POOLED
+from lvlm_saliency.studies.detect.published.lost import AFFIRMED
 from lvlm_saliency.studies.detect.published.rows import CLASSES
 from lvlm_saliency.studies.detect.published.tables import number_of, ranked, shown
 from lvlm_saliency.studies.detect.tables import signed
@@ -119,3 +120,37 @@ def ours(results: Results) -> Table:
 
 def _known(value: float) -> float:
     return math.inf if math.isnan(value) else value
+
+
+def where_lost(results: Results, most: int = 12) -> Table:
+    """The best rows: how few words lose most of their pairs, and whether the model affirms those words."""
+    lines = []
+    for label in sorted(results.lost, key=lambda label: -number_of(_within(results, label)))[:most]:
+        one = results.lost[label]
+        asked = (
+            ("–", "–", "–")
+            if one.affirmed is None
+            else (str(one.affirmed), _percent(one.of_affirmed), shown(one.without))
+        )
+        cells = (shown(_within(results, label)), f"{one.lost:.0f} of {one.pairs}", str(one.half), str(one.most), *asked)
+        lines.append((Cell(label), *map(Cell, cells)))
+    head = (
+        "detector",
+        "within position",
+        "pairs lost",
+        "words that lose half of them",
+        "four fifths",
+        "words that the model affirms",
+        "their share of the lost pairs",
+        "within position without them",
+    )
+    words = max((one.words for one in results.lost.values()), default=0)
+    note = (
+        f"Pairs of a hallucinated and a correct first mention of equal position; {words} words are hallucinated. "
+        f"Affirmed: asked whether the object is there, the model's log-odds of no over yes lie below {AFFIRMED:g}."
+    )
+    return Table("Where the pairs are lost", head, tuple(lines), note)
+
+
+def _percent(share: float) -> str:
+    return "–" if math.isnan(share) else f"{share:.0%}"

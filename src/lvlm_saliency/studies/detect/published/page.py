@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from lvlm_saliency.studies.detect.published import differences, figures, tables
 from lvlm_saliency.studies.detect.published.compare import FIRST
 from lvlm_saliency.studies.detect.published.judge import POOLED
-from lvlm_saliency.studies.detect.published.rows import CLASSES
+from lvlm_saliency.studies.detect.published.rows import AS_SHIPPED, CLASSES
 from lvlm_saliency.studies.detect.published.tables import labels_of, number_of, way_name
 from lvlm_saliency.studies.detect.tables import signed
 from lvlm_saliency.studies.page import CANNOT_TELL, FAILS, HOLDS, Finding, Page, Part, Picture
 
 if TYPE_CHECKING:
+    from lvlm_saliency.stats.calibration import Calibration
     from lvlm_saliency.studies.detect.published.study import Results
     from lvlm_saliency.studies.lab import Lab
 
@@ -25,6 +27,7 @@ LOSS = 0.02
 """What does not matter: AUROC within this of a rival."""
 ERROR = 0.01
 """A calibration error that does not matter."""
+AS_IT_STANDS = {"risk": "The shipped risk as it stands", AS_SHIPPED: "The shipped causal risk as it stands"}
 
 
 def page(lab: Lab, results: Results) -> Page:
@@ -49,6 +52,7 @@ def page(lab: Lab, results: Results) -> Page:
         ),
         Part("What needs no model", CONTROLS, tables=[differences.against_controls(results)]),
         *([Part("Ours", OURS, tables=[differences.ours(results)])] if results.ours else []),
+        Part("What the best ones miss", LOST, tables=[differences.where_lost(results)]),
         Part("By way of decoding, first mentions and all", "", tables=[tables.by_way(results)]),
         Part("Where and how it is read", READINGS, tables=[tables.readings(results)]),
         Part("How far it transfers", "", tables=[tables.transfers(results)]),
@@ -68,8 +72,13 @@ READINGS = (
 )
 OURS = (
     "`risk` is the one that ships, fitted on pictures of its own, with a backward pass; `causal-risk` is fitted here, "
-    "as the published ones are: as it stands from one plain pass, with hidden states (hidden), and with the answer to "
-    "one question about each object (asked)."
+    "as the published ones are: from one plain pass, with hidden states (hidden), and with the answer to one question "
+    "about each object (asked). `causal-risk as it ships` is the file in the package, which guards read too, fitted on "
+    "pictures of its own."
+)
+LOST = (
+    "A word that the model affirms is one that it takes itself to see: it mistakes one thing for another, and its "
+    "states say so. What reads the model's inside can hardly know better than the model."
 )
 COST_CAPTION = "Position-matched AUROC against cost, first mentions; texts one by one on this machine."
 
@@ -96,7 +105,7 @@ def findings(results: Results) -> list[Finding]:
             _wording(results),
             _places(results),
             *_ours(results),
-            _calibrated(results),
+            *(_calibrated(label, found) for label, found in results.shipped.items()),
             _transfer(results),
         )
         if found is not None
@@ -216,19 +225,17 @@ def _ours(results: Results) -> list[Finding]:
     return found
 
 
-def _calibrated(results: Results) -> Finding | None:
-    """The shipped risk as it stands, on every way of decoding."""
-    if not results.shipped:
-        return None
+def _calibrated(label: str, found: Mapping[str, Calibration]) -> Finding:
+    """A shipped risk as it stands, on every way of decoding."""
     told = [
         f"{way_name(way)} texts {one.ece} (a perfect risk would show {one.by_chance[0]:.3f} by chance, up to "
         f"{one.by_chance[1]:.3f}), mean risk {one.risk:.3f} where {one.rate:.3f} are hallucinated"
-        for way, one in results.shipped.items()
+        for way, one in found.items()
     ]
-    known = list(results.shipped.values())
+    known = list(found.values())
     verdict = HOLDS if all(one.ece.value < ERROR and one.within_chance for one in known) else CANNOT_TELL
     verdict = FAILS if any(one.ece.low > ERROR and not one.within_chance for one in known) else verdict
-    text = f"The shipped risk as it stands can be taken at its word, to within {ERROR:.2f}: {'; '.join(told)}."
+    text = f"{AS_IT_STANDS[label]} can be taken at its word, to within {ERROR:.2f}: {'; '.join(told)}."
     return Finding(verdict, text)
 
 

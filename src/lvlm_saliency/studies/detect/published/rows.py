@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from lvlm_saliency.detection.base import NOMINAL, Depth, Detector
+from lvlm_saliency.detection.causal_risk import CausalRisk
 from lvlm_saliency.detection.fitted import Fittable
 from lvlm_saliency.detection.registry import detector, detectors
 from lvlm_saliency.detection.risk import Risk
@@ -26,6 +27,8 @@ OTHER_MODES: dict[str, tuple[dict[str, Any], ...]] = {
 """Further settings that are rows of their own."""
 OURS = ("risk", "causal-risk")
 """The detectors of this package: in each class of cost one row of theirs is held against the published ones."""
+AS_SHIPPED = "causal-risk as it ships"
+"""The row of the causal risk whose file is in the package, fitted on pictures of its own."""
 REDUCTIONS = ("last", "mean", "max")
 CLASSES = (
     "free: one pass",
@@ -118,7 +121,8 @@ def settings_of(row: Row) -> dict[str, str]:
     values = {field.name: getattr(row.detector, field.name) for field in fields(row.detector)}
     told = {name: repr(value) for name, value in values.items() if name not in ("weights", "model")}
     # Another risk model gives other scores: what was kept of the one before must not be read as its own.
-    return {**told, "model": row.detector.digest()} if isinstance(row.detector, Risk) else told
+    ships = isinstance(row.detector, Risk) or (isinstance(row.detector, CausalRisk) and not row.fits)
+    return {**told, "model": row.detector.digest()} if ships else told
 
 
 def layers_of(row: Row, depth: Depth) -> list[int]:

@@ -13,8 +13,12 @@ from typing import ClassVar
 
 import numpy as np
 
+from lvlm_saliency.detection.causal_risk import CausalRisk
+from lvlm_saliency.detection.risk import Risk
+from lvlm_saliency.detection.self_check import SelfCheck
 from lvlm_saliency.errors import InputError, SettingError
 from lvlm_saliency.evaluation.systems import GREEDY, SAMPLED
+from lvlm_saliency.risk.model import SHIPPED, SHIPPED_CAUSAL, RiskModel
 from lvlm_saliency.stats.calibration import Calibration
 from lvlm_saliency.stats.clusters import Estimate
 from lvlm_saliency.studies.detect.published import compare, fits
@@ -22,7 +26,8 @@ from lvlm_saliency.studies.detect.published.cost import Cost, measured
 from lvlm_saliency.studies.detect.published.gather import Words, gather, words_of
 from lvlm_saliency.studies.detect.published.judge import POOLED, Reached, labelled
 from lvlm_saliency.studies.detect.published.kept import Fits
-from lvlm_saliency.studies.detect.published.rows import Row, chosen, rows_of
+from lvlm_saliency.studies.detect.published.lost import Lost, lost_pairs
+from lvlm_saliency.studies.detect.published.rows import AS_SHIPPED, Row, chosen, rows_of
 from lvlm_saliency.studies.lab import Lab
 from lvlm_saliency.studies.page import Page
 
@@ -41,7 +46,8 @@ class Results:
         places: by detector, AUROC at A less that at P.
         ours, ours_overall: by a row of ours and a published one of no higher cost class, AUROC of ours less the
             other's, within position and over all pairs, intervals that hold for all these pairs at once.
-        shipped: by way of decoding, the calibration of the shipped risk, unchanged.
+        lost: by row, where the pairs of equal position are lost.
+        shipped: by shipped risk and way of decoding, its calibration as it stands.
         costs, transfers: the cost of each row; its figures on the texts of other ways of decoding.
         counts: of words, hallucinated words and pictures by (way, kind).
         several: whether any word has several tokens.
@@ -56,7 +62,8 @@ class Results:
     places: Mapping[str, Estimate]
     ours: Mapping[tuple[str, str], Estimate]
     ours_overall: Mapping[tuple[str, str], Estimate]
-    shipped: Mapping[str, Calibration]
+    lost: Mapping[str, Lost]
+    shipped: Mapping[str, Mapping[str, Calibration]]
     costs: Mapping[str, Cost]
     transfers: Sequence[compare.Transfer]
     counts: Mapping[tuple[str, str], tuple[int, int, int]]
@@ -98,10 +105,15 @@ class Published:
         several = any(one.end - one.start > 1 for some in texts.values() for words in words_of(some) for one in words)
         names = chosen(self.names)
         missing = []
-        if compare.SHIPPED in names and (reason := _unfit(lab)):
-            names = [name for name in names if name != compare.SHIPPED]
-            missing.append(f"{compare.SHIPPED}: {reason}")
+        if Risk.name in names and (reason := _unfit(lab, SHIPPED)):
+            names = [name for name in names if name != Risk.name]
+            missing.append(f"{Risk.name}: {reason}")
         rows = rows_of(names, several)
+        if CausalRisk.name in names:
+            if reason := _unfit(lab, SHIPPED_CAUSAL):
+                missing.append(f"{AS_SHIPPED}: {reason}")
+            else:
+                rows.append(Row(AS_SHIPPED, CausalRisk(), main=True))
         words = {way: gather(lab, way, rows, extra) for way in ways}
         trained = [way for way in (GREEDY, SAMPLED) if way in ways]
         return judged(
@@ -117,12 +129,10 @@ class Published:
         )
 
 
-def _unfit(lab: Lab) -> str:
-    """Why the risk that ships cannot read this model, empty where it can."""
-    from lvlm_saliency.risk.model import SHIPPED, RiskModel
-
+def _unfit(lab: Lab, ships: Path) -> str:
+    """Why a risk that ships cannot read this model, empty where it can."""
     try:
-        RiskModel.load(SHIPPED).check(lab.model)
+        RiskModel.load(ships).check(lab.model)
     except InputError as error:
         return str(error)
     return ""
@@ -178,6 +188,7 @@ def judged(
         places=compare.places(sample, flat, rows),
         ours=compare.ours(sample, flat, rows, sample.position),
         ours_overall=compare.ours(sample, flat, rows),
+        lost={label: lost_pairs(flat[label], sample.y, sample.position, flat.get(SelfCheck.name)) for label in labels},
         shipped=compare.shipped(samples, risks, words),
         costs=costs,
         transfers=compare.transfers(rows, words, risks, trained, folds, samples, seed, fitted),
