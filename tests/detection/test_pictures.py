@@ -25,7 +25,16 @@ ORDER = [0, 1, 2, 3, 7, 4, 5, 6]
 """One picture of six tokens and two words behind it, as two pictures of three with the first of the words between."""
 SCORES = ["svar", "ads", "cgc", "internal-confidence", "lens-cosine", "glsim", "contextual-lens", "viser", "inslen",
           "sadt", "overthinking"]  # fmt: skip
-FEATURES = ["metatoken", "svar-trained", "ads-trained", "haloprobe", "overthinking-trained", "probe", "causal-risk"]
+FEATURES = [
+    "metatoken",
+    "svar-trained",
+    "ads-trained",
+    "haloprobe",
+    "overthinking-trained",
+    "probe",
+    "causal-risk",
+    "grounded-risk",
+]
 
 
 def apart():

@@ -64,6 +64,32 @@ def test_features_are_read_at_p_or_at_a(name):
         assert np.allclose(at, later, equal_nan=True)
 
 
+def test_what_the_picture_says_of_a_word():
+    """Of two hidden states: lens, cosines at P and at A, and the lens where the word looks, by hand."""
+    reading = full()
+    one = ls.detector("grounded-risk")
+    base = ls.detector("causal-risk", hidden=True).features(reading, WORD)
+    found = one.features(reading, WORD)
+    np.testing.assert_array_equal(found[: len(base)], base)
+    assert len(found) == len(base) + 2 * 11
+    token, index = WORD.start, 2
+    lens = reading.image_lens[index, 1.0]
+    log_p = lens.logits[:, list(lens.ids).index(reading.answer[token])] - lens.size
+    seen = reading.image_states[index].astype(float)
+    by_hand = [log_p.max(), log_p.max(), log_p.mean()]  # 27 of 576 patches are one of four
+    for row in (token, token + 1):
+        state = reading.text[index][row]
+        cosine = seen @ state / np.linalg.norm(seen, axis=1) / np.linalg.norm(state)
+        by_hand += [cosine.max(), cosine.max(), cosine.mean()]
+    for row in (token, token + 1):
+        weights = reading.attention[index - 1][:, row].mean(0)[reading.image]
+        by_hand.append(weights @ log_p / weights.sum())
+    assert found[len(base) : len(base) + 11] == pytest.approx(by_hand, rel=1e-4)
+    blind = one.features(full(image=slice(0, 0)), WORD)
+    assert np.isnan(blind[-22:]).all()
+    assert one.needs(Depth.of(32)).kinds[-1] == "the lens"
+
+
 def test_the_factorised_posterior():
     class Constant:
         def __init__(self, odds):

@@ -46,6 +46,7 @@ BUILT_IN = {
     "overthinking-trained": "overthinking_trained:OverthinkingTrained",
     "probe": "probe:Probe",
     "causal-risk": "causal_risk:CausalRisk",
+    "grounded-risk": "grounded_risk:GroundedRisk",
 }
 """Name to `module:class` of this package, in the order of tables: cheap ones first."""
 

@@ -25,7 +25,7 @@ OTHER_MODES: dict[str, tuple[dict[str, Any], ...]] = {
     "causal-risk": ({"hidden": True}, {"asked": True}),
 }
 """Further settings that are rows of their own."""
-OURS = ("risk", "causal-risk")
+OURS = ("risk", "causal-risk", "grounded-risk")
 """The detectors of this package: in each class of cost one row of theirs is held against the published ones."""
 AS_SHIPPED = "causal-risk as it ships"
 """The row of the causal risk whose file is in the package, fitted on pictures of its own."""
