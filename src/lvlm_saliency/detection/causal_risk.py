@@ -91,7 +91,7 @@ class CausalRisk(Trained):
                 "causal-risk has been fitted for one model, and this reading does not say of which it is: make it with "
                 "lvlm_saliency.reading, or fit it: fitted(cases)"
             )
-        ships.check_architecture(reading.architecture)
+        ships.check_fits(reading.architecture)
         values = self._grouped(reading, mention, ships)
         return float(ships.probability(values[None].astype(np.float32))[0])
 

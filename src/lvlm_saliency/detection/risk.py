@@ -41,7 +41,7 @@ class Risk(Detector):
         if reading.trace is None:
             raise SettingError("risk needs a trace: pass one, or make the reading with this detector's name")
         if reading.architecture is not None:
-            self._opened().check_architecture(reading.architecture)
+            self._opened().check_fits(reading.architecture)
         if self.name not in reading.scores:
             risks = self._opened().predict(reading.trace)[reading.sample]
             reading.scores[self.name] = risks.double().numpy()
