@@ -321,3 +321,21 @@ def test_beams_neither_sample_nor_draw_several(loaded, inputs):
         ls.generate(model, inputs, [guard(beams=2)], processor=processor, max_new_tokens=4, do_sample=True)
     with pytest.raises(SettingError, match="best_of"):
         ls.Guard(beams=2, action="best_of")
+
+
+def test_the_first_question_may_come_when_the_first_sample_is_done(monkeypatch):
+    # Whether questions share the cache is tested once, on a sample that is still in the batch.
+    from lvlm_saliency.guard import questions
+
+    asked, model = [], torch.nn.Identity()
+    asker = object.__new__(questions.Asker)
+    asker.model, asker.shared = model, True
+    asker.source = lambda: (None, {2: (0, 0), 3: (1, 0)})
+
+    def margins(wanted):
+        asked.extend(wanted)
+        questions._TRUE[model] = {"shared": True}
+
+    monkeypatch.setattr(asker, "margins", margins)
+    assert asker.shares
+    assert [sample for sample, _ in asked] == [2]

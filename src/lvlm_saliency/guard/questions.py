@@ -117,7 +117,7 @@ class Asker:
     def shares(self) -> bool:
         """Whether questions run over the texts' own cache, which has been tested to give the right answer."""
         if self.shared and "shared" not in _TRUE.get(self.model, {}):
-            self.margins([(0, question("dog"))])
+            self.margins([(min(self.source()[1]), question("dog"))])  # of a sample that is not done yet
         return self.shared and _TRUE[self.model]["shared"]
 
     def alone(self) -> AbstractContextManager:
