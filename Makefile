@@ -12,7 +12,7 @@ PYTEST := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
 
 ROOMS := src tests bench training plugins .ci docs/*.py
 
-.PHONY: setup demo test test-slow families test-real test-versions test-vllm test-lmms-eval bench lint types types-lower docs architectures studies facts results guard train-scenes pictures
+.PHONY: setup demo test test-slow families test-real test-versions test-vllm test-lmms-eval bench lint types types-lower docs architectures studies facts results guard train-scenes train-decoder studies-decoder pictures
 
 setup: $(STAMP)
 
@@ -129,6 +129,17 @@ guard: setup
 
 train-scenes: setup
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m training.train
+
+# The scenes tower before a real language model (fetched as in test-real): hours on two cores, resumable, in .real.
+train-decoder: setup
+	$(PIP) --editable ".[training]"
+	$(BIN)/python .ci/real_weights.py .real/smollm2
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m training.decoder.train
+
+# Every study on that model, and its findings beside those of the small one.
+studies-decoder: setup
+	$(BIN)/lvlm-saliency study all --model .real/scenes-smollm2 --n 200 --out runs/studies-decoder
+	$(BIN)/python docs/publish_decoder.py
 
 # The pictures of the README, from what `make demo` wrote.
 pictures: demo

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,10 +82,6 @@ class CardFacts:
 
 def write_card(path: Path, facts: CardFacts, phases: Sequence[Phase], figures: Figures) -> None:
     """Write the card in Markdown."""
-    rows = []
-    for key, name in _NAMES.items():
-        value, low, high = (_number(key, figure) for figure in figures[key])
-        rows.append(f"| {name} | {value} | {low} to {high} | {_FLOOR.get(key, '')} |")
     steps = [
         f"{number}. *{phase.name}*: {_ABOUT[phase.name]}. "
         f"{phase.steps} steps of {phase.batch} scenes, peak learning rate "
@@ -93,8 +89,17 @@ def write_card(path: Path, facts: CardFacts, phases: Sequence[Phase], figures: F
         for number, phase in enumerate(phases, start=1)
     ]
     values = vars(facts) | {"parameters": facts.parameters / 1e6, "megabytes": facts.size / 1e6, "prompt": PROMPT}
-    text = _TEMPLATE.read_text(encoding="utf-8").format(**values, phases="\n".join(steps), table="\n".join(rows))
+    text = _TEMPLATE.read_text(encoding="utf-8").format(**values, phases="\n".join(steps), table=table(figures, _FLOOR))
     path.write_text(text, encoding="utf-8", newline="\n")
+
+
+def table(figures: Figures, floor: Mapping[str, str]) -> str:
+    """The lines of the card's table: every figure with its interval, and the floor where there is one."""
+    rows = []
+    for key, name in _NAMES.items():
+        value, low, high = (_number(key, figure) for figure in figures[key])
+        rows.append(f"| {name} | {value} | {low} to {high} | {floor.get(key, '')} |")
+    return "\n".join(rows)
 
 
 def _number(key: str, value: float) -> str:

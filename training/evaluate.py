@@ -178,9 +178,14 @@ def pope_counts(
         cache = hf.cache_of(read)
         owners = torch.tensor([int(question["image"]) - start for question in questions])
         cache.batch_select_indices(owners)
-        tails = [f"{question['text']} ASSISTANT:" for question in questions]
-        tail = processor.tokenizer(tails, add_special_tokens=False, return_tensors="pt")["input_ids"]
-        answers = model(input_ids=tail, use_cache=True, **{hf.CACHE: cache}).logits[:, -1].argmax(-1)
+        tails = [prompt_for(processor, question["text"]).split(processor.image_token)[1] for question in questions]
+        # Filled up on the right, where causal attention does not look: no mask is needed.
+        tail = processor.tokenizer(
+            tails, add_special_tokens=False, padding=True, padding_side="right", return_tensors="pt"
+        )
+        last = tail["attention_mask"].sum(dim=1) - 1
+        logits = model(input_ids=tail["input_ids"], use_cache=True, **{hf.CACHE: cache}).logits
+        answers = logits[torch.arange(len(last)), last].argmax(-1)
         for question, owner, answer in zip(questions, owners.tolist(), answers.tolist(), strict=True):
             right, asked = counts[question["category"]]
             right[start + owner] += answer == (yes if question["label"] == "yes" else no)
@@ -190,14 +195,15 @@ def pope_counts(
 
 def inputs_for(processor: LlavaProcessor, scenes: Sequence[Scene], texts: Sequence[str]) -> dict[str, torch.Tensor]:
     """The model's inputs for one question about each scene, padded to one batch."""
-    prompts = []
-    for text in texts:
-        content = [{"type": "image"}, {"type": "text", "text": text}]
-        prompts.append(
-            processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
-        )
+    prompts = [prompt_for(processor, text) for text in texts]
     pictures = [draw_scene(scene) for scene in scenes]
     return processor(images=pictures, text=prompts, padding=True, return_tensors="pt")
+
+
+def prompt_for(processor: LlavaProcessor, text: str) -> str:
+    """The chat template's text for a picture and one question."""
+    content = [{"type": "image"}, {"type": "text", "text": text}]
+    return processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
 
 
 def main() -> None:

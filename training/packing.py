@@ -1,14 +1,17 @@
 """Batches for the joint phase: several captions and questions about one picture share its image tokens.
 
-A row is `<s> USER: <image> x 64`, followed by independent branches `prompt ASSISTANT: answer </s>`. A branch attends to
-the shared prefix and to itself; its positions begin after the prefix, so that it looks as if it were alone.
+A row is a prefix with the picture (`<s> USER: <image> x 64`), followed by independent branches of a prompt and its
+answer (`prompt ASSISTANT: answer </s>`). A branch attends to the shared prefix and to itself; its positions begin after
+the prefix, so that it looks as if it were alone. What the tokens are is a `Wording`: here the words of the small model,
+in `training.decoder` the pieces of a real tokenizer.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -22,22 +25,59 @@ from lvlm_saliency.scenes.world import Scene
 from training.build import BOS, EOS, IMAGE, IMAGE_TOKENS, PAD, UNK, vocabulary
 
 _WORD = {word: number for number, word in enumerate(vocabulary())}
-_PREFIX = [BOS, _WORD["USER:"], *[IMAGE] * IMAGE_TOKENS]
-_ASSISTANT = _WORD["ASSISTANT:"]
 IGNORE = -100
+WORD = re.compile(r"[A-Za-z]+|[.,?:]")
 
 
-def _ids(texts: Iterable[str]) -> set[int]:
+def _content(texts: Iterable[str]) -> set[str]:
     """The content words of these texts, in their spelling within a sentence."""
-    words = {word for text in texts for word in text.split()}
-    return {_WORD[word] for word in words - {"the", "of"}}
+    return {word for text in texts for word in text.split()} - {"the", "of"}
 
 
-_DECIDED = _ids([*list(grammar.NUMBERS.values())[1:], *COLOURS, *PLURALS, *SINGULAR])
-_PLACED = _ids([*grammar.PLACES.values(), *grammar.RELATIONS])
-_NAMES, _THE = _ids(PLURALS), _WORD["the"]
-_ENDS = {_WORD["top"], _WORD["bottom"]}
+_DECIDED = _content([*list(grammar.NUMBERS.values())[1:], *COLOURS, *PLURALS, *SINGULAR])
+_PLACED = _content([*grammar.PLACES.values(), *grammar.RELATIONS])
+_NAMES = _content(PLURALS)
+_ENDS = {"top", "bottom"}
 _UNKNOWN = "zzz"  # any word outside the vocabulary
+
+
+class Wording(Protocol):
+    """How a conversation about a picture becomes tokens.
+
+    prefix: the ids up to the picture's end; pad: the id that fills rows up.
+    """
+
+    prefix: list[int]
+    pad: int
+
+    def ask(self, prompt: str) -> list[int]:
+        """The ids from behind the picture up to where the answer begins."""
+
+    def say(self, answer: str) -> list[int]:
+        """The ids of an answer, its end included."""
+
+    def weigh(self, answer: str, decided: float, placed: float) -> list[float]:
+        """The loss weight of each id of `say`: see `word_weights`."""
+
+
+class _Words:
+    """Word by word, as the small model's tokenizer does it."""
+
+    def __init__(self) -> None:
+        self.prefix = [BOS, _WORD["USER:"], *[IMAGE] * IMAGE_TOKENS]
+        self.pad = PAD
+
+    def ask(self, prompt: str) -> list[int]:
+        return [*encode(prompt), _WORD["ASSISTANT:"]]
+
+    def say(self, answer: str) -> list[int]:
+        return [*encode(answer), EOS]
+
+    def weigh(self, answer: str, decided: float, placed: float) -> list[float]:
+        return [*word_weights(WORD.findall(answer), decided, placed), 1.0]
+
+
+WORDS = _Words()
 
 
 @dataclass(frozen=True)
@@ -68,7 +108,7 @@ class Packed:
 
 def encode(text: str) -> list[int]:
     """Ids of well-formed text, as the tokenizer gives them (without the beginning-of-sequence token)."""
-    return [_WORD.get(word, UNK) for word in re.findall(r"[A-Za-z]+|[.,?:]", text)]
+    return [_WORD.get(word, UNK) for word in WORD.findall(text)]
 
 
 def pack(
@@ -82,6 +122,7 @@ def pack(
     doubt: float | None = None,
     decided_weight: float = 1.0,
     place_weight: float | None = None,
+    wording: Wording = WORDS,
 ) -> Packed:
     """A batch with fresh wording for every scene: `captions` captions each, then questions until the row is full.
 
@@ -96,12 +137,13 @@ def pack(
         decided_weight: loss weight of a caption's words that depend on the picture (objects, places, relations,
             colours, numbers); words that are free choices have weight 1.
         place_weight: loss weight of places and relations; None: `decided_weight`.
+        wording: what the tokens are.
     """
     weighing = (decided_weight, decided_weight if place_weight is None else place_weight)
     extra = (extra_where, extra_beside)
-    rows = [_row(scene, rng, captions, length, question_weight, extra, doubt, weighing) for scene in scenes]
+    rows = [_row(scene, rng, captions, length, question_weight, extra, doubt, weighing, wording) for scene in scenes]
     longest = max(len(row[0]) for row in rows)
-    fills = (PAD, 0, -1, IGNORE, 0.0)
+    fills = (wording.pad, 0, -1, IGNORE, 0.0)
     columns = [
         np.array([column + [fill] * (longest - len(column)) for column in columns_of])
         for fill, columns_of in zip(fills, zip(*rows, strict=True), strict=True)
@@ -119,34 +161,36 @@ def _row(
     extra: tuple[float, float],
     doubt: float | None,
     weighing: tuple[float, float],
+    wording: Wording,
 ) -> tuple:
-    ids, positions = list(_PREFIX), list(range(len(_PREFIX)))
-    branch, targets, weights = [0] * len(_PREFIX), [IGNORE] * len(_PREFIX), [0.0] * len(_PREFIX)
+    shared = len(wording.prefix)
+    ids, positions = list(wording.prefix), list(range(shared))
+    branch, targets, weights = [0] * shared, [IGNORE] * shared, [0.0] * shared
     number = 0
     while True:
         number += 1
         if number <= captions:
             prompt, answer = CAPTION_PROMPTS[rng.integers(len(CAPTION_PROMPTS))], write_caption(scene, rng)
-            said = [*encode(answer), EOS]
-            weighted = _caption_weights(said, *weighing)
+            said = wording.say(answer)
+            weighted = wording.weigh(answer, *weighing)
         else:
             draw = rng.random() if any(extra) else 1.0
             kind = "where" if draw < extra[0] else "beside" if draw < sum(extra) else None
             prompt, answer = training_question(scene, rng, kind, doubt)
-            said = [*encode(answer), EOS]
+            said = wording.say(answer)
             weighted = [question_weight] * len(said)
-        asked = [*encode(_roughened(prompt, rng)), _ASSISTANT]
+        asked = wording.ask(_roughened(prompt, rng))
         if number > captions and len(ids) + len(asked) + len(said) > length:
             return ids, positions, branch, targets, weights
         ids += asked + said
-        positions += range(len(_PREFIX), len(_PREFIX) + len(asked) + len(said))
+        positions += range(shared, shared + len(asked) + len(said))
         branch += [number] * (len(asked) + len(said))
         targets += [IGNORE] * (len(asked) - 1) + said + [IGNORE]
         weights += [0.0] * (len(asked) - 1) + weighted + [0.0]
 
 
-def _caption_weights(ids: list[int], decided: float, placed: float) -> list[float]:
-    """The loss weight of each word: `placed`, `decided` or 1.
+def word_weights(words: Sequence[str], decided: float, placed: float) -> list[float]:
+    """The loss weight of each word of a caption: `placed`, `decided` or 1.
 
     A word after "top" and "bottom" has weight `placed` as well ("at the top" may end there), and so has a name after
     "the" (the other object of a relation). A word that begins a sentence has weight 1: it is a free choice of wording,
@@ -155,11 +199,11 @@ def _caption_weights(ids: list[int], decided: float, placed: float) -> list[floa
     """
     return [
         placed
-        if word in _PLACED or before in _ENDS or (before == _THE and word in _NAMES)
+        if word in _PLACED or before in _ENDS or (before == "the" and word in _NAMES)
         else decided
         if word in _DECIDED
         else 1.0
-        for before, word in zip([None, *ids[:-1]], ids, strict=True)
+        for before, word in zip([None, *words[:-1]], words, strict=True)
     ]
 
 

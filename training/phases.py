@@ -39,10 +39,7 @@ class Learner(nn.Module):
 
     def patches(self, pictures: np.ndarray) -> Tensor:
         """The tower's last hidden state per patch, [B, 64, width]; pictures are uint8 [B, 64, 64, 3]."""
-        pixels = torch.from_numpy(np.ascontiguousarray(pictures)).float().permute(0, 3, 1, 2) / 255
-        pixels = (pixels - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
-        hidden = self.model.model.vision_tower(pixels, output_hidden_states=True).hidden_states
-        return hidden[self.model.config.vision_feature_layer][:, 1:]
+        return patches_of(self.model, pictures)
 
     def dense_loss(self, patches: Tensor, labels: np.ndarray) -> tuple[Tensor, dict[str, float]]:
         """Cross-entropy of class, colour, the object's place and its number per patch; labels are uint8 [B, 4, 64].
@@ -60,6 +57,14 @@ class Learner(nn.Module):
     def project(self, patches: Tensor) -> Tensor:
         """Image tokens [B, 64, 160]."""
         return self.model.model.multi_modal_projector(patches)
+
+
+def patches_of(model: LlavaForConditionalGeneration, pictures: np.ndarray) -> Tensor:
+    """The last hidden state of the model's tower per patch, [B, 64, width]; pictures are uint8 [B, 64, 64, 3]."""
+    pixels = torch.from_numpy(np.ascontiguousarray(pictures)).float().permute(0, 3, 1, 2) / 255
+    pixels = (pixels - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
+    hidden = model.model.vision_tower(pixels, output_hidden_states=True).hidden_states
+    return hidden[model.config.vision_feature_layer][:, 1:]
 
 
 def norm_penalty(tokens: Tensor) -> Tensor:

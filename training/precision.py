@@ -39,8 +39,12 @@ def attend(
 ) -> tuple[Tensor, None]:
     """Attention in float32 whatever autocast says: torch's bfloat16 kernel is twice as slow backward on a CPU.
 
-    query, key, value [B, heads, T, width], mask additive [B, 1, T, T] or None; gives [B, T, heads, width].
+    query [B, heads, T, width], key and value [B, key heads, T, width], mask additive [B, 1, T, T] or None; gives
+    [B, T, heads, width].
     """
+    shared = query.shape[1] // key.shape[1]
+    if shared > 1:
+        key, value = key.repeat_interleave(shared, dim=1), value.repeat_interleave(shared, dim=1)
     with torch.autocast("cpu", enabled=False):
         out = functional.scaled_dot_product_attention(
             query.float(), key.float(), value.float(), attn_mask=None if mask is None else mask.float(), scale=scaling

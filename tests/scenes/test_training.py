@@ -129,10 +129,10 @@ def test_the_card_tells_of_every_phase() -> None:
 
 
 def test_words_that_the_picture_decides_weigh_more() -> None:
-    from training.packing import _caption_weights, encode
+    from training.packing import word_weights
 
     words = re.findall(r"[A-Za-z]+|[.,]", "There is a red cup at the top. Above the cup, there is a dog.")
-    weights = _caption_weights(encode(" ".join(words)), 2.0, 6.0)
+    weights = word_weights(words, 2.0, 6.0)
     assert [word for word, weight in zip(words, weights, strict=True) if weight == 2] == ["red", "cup", "dog"]
     assert [word for word, weight in zip(words, weights, strict=True) if weight == 6] == ["at", "top", ".", "cup"]
 

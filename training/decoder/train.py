@@ -1,0 +1,236 @@
+"""Trains a scenes model whose decoder is a real language model: `python -m training.decoder.train`.
+
+The scenes tower and the language model stay as they are; a projector and low-rank adapters (Hu et al. 2022,
+arXiv:2106.09685) are trained, and the adapters are merged into the weights that are written. An interrupted run
+continues from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from peft import LoraConfig, get_peft_model
+from torch import nn
+from transformers import LlavaForConditionalGeneration, LlavaProcessor
+
+from lvlm_saliency.scenes.world import generate_scenes
+from training.checkpoint import load_checkpoint, read_state, save_checkpoint
+from training.data import painted
+from training.decoder.build import build
+from training.decoder.card import write_card
+from training.decoder.losses import Words, answers_loss
+from training.decoder.wording import Pieces
+from training.evaluate import evaluate
+from training.packing import pack
+from training.phases import Phase, patches_of
+from training.precision import ATTENTION, training_dtype
+from training.train import choose, log
+
+SEED = 11
+N_TRAIN = 48_000
+N_DEV, N_TEST, TEST_SEED = 60, 300, 1
+RANK = 32
+NEAR_WORDS = Phase("near words", "project", 400, 64, muon_lr=0.0, adam_lr=2e-3, trained=(), warmup=20)
+TALK = Phase(
+    "talk",
+    "joint",
+    480,
+    8,
+    muon_lr=0.0,
+    adam_lr=1e-3,
+    trained=(),
+    warmup=30,
+    final=0.05,
+    noisy_share=0.5,
+    evaluated=160,
+    settings={
+        "length": 320,
+        "question_weight": 3.0,
+        "extra_where": 0.15,
+        "extra_beside": 0.1,
+        "decided_weight": 2.5,
+        "place_weight": 5.0,
+        "doubt": 0.5,
+    },
+)
+PHASES = (NEAR_WORDS, TALK)
+
+
+class Learner:
+    """The model under training. The language side computes in bfloat16 where that is fast, its own weights fixed."""
+
+    def __init__(self, decoder: Path, scenes: Path, seed: int) -> None:
+        torch.manual_seed(seed)
+        self.model, self.processor = build(decoder, scenes)
+        self.words = Words(self.model, self.processor)
+        self.wording = Pieces(self.processor)
+        self.dtype = training_dtype()
+        self.model.requires_grad_(False)
+        language = self.model.model.language_model.to(self.dtype)
+        self.model.lm_head.to(self.dtype)
+        self.model.model.language_model = adapted(language)
+        if self.dtype is torch.bfloat16:
+            self.model.set_attn_implementation(ATTENTION)
+        self.model.model.multi_modal_projector.requires_grad_(True)
+        self.trained = Trained(self.model)
+
+    def loss(self, phase: Phase, pictures, labels, scenes, rng) -> tuple[torch.Tensor, dict[str, float]]:
+        """The phase's loss on one batch, and figures for the log."""
+        with torch.no_grad():
+            patches = patches_of(self.model, pictures)
+        tokens = self.model.model.multi_modal_projector(patches)
+        near = self.words.loss(tokens, labels)
+        if phase.kind == "project":
+            return near, {"near_words": near.item()}
+        batch = pack(list(scenes), rng, wording=self.wording, **phase.settings)
+        start = self.wording.prefix.index(self.model.config.image_token_id)
+        words, figures = answers_loss(self.model, tokens, batch, start)
+        norm = self.words.penalty(tokens)
+        return words + 0.1 * norm, figures | {"near_words": near.item(), "rows": float(batch.ids.shape[1])}
+
+    def optimiser(self, phase: Phase) -> torch.optim.Optimizer:
+        """AdamW for the projector and, where answers are learned, the adapters."""
+        named = {name: p for name, p in self.trained.named_parameters() if phase.kind == "joint" or "projector" in name}
+        return torch.optim.AdamW(named.values(), lr=phase.adam_lr, betas=(0.9, 0.98), weight_decay=0.0)
+
+
+class Trained(nn.Module):
+    """The trained parameters in float32, by name: what the optimiser moves and a checkpoint holds.
+
+    The model's own adapters are copies in its dtype: a step would be lost in bfloat16's rounding.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self._live = {name.replace(".", "/"): p for name, p in model.named_parameters() if p.requires_grad}
+        self.parts = nn.ParameterDict({n: nn.Parameter(p.detach().float().clone()) for n, p in self._live.items()})
+
+    def take_gradients(self) -> None:
+        """Move the model's gradients here."""
+        for name, live in self._live.items():
+            self.parts[name].grad, live.grad = None if live.grad is None else live.grad.float(), None
+
+    def give_values(self) -> None:
+        """Copy the values into the model."""
+        with torch.no_grad():
+            for name, live in self._live.items():
+                live.copy_(self.parts[name])
+
+
+def adapted(language: nn.Module):
+    """Low-rank adapters on every projection of every layer."""
+    projections = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+    config = LoraConfig(r=RANK, lora_alpha=2 * RANK, lora_dropout=0.0, target_modules=projections)
+    return get_peft_model(language, config, autocast_adapter_dtype=False)
+
+
+def main() -> None:
+    """Run what is not done yet, write the model's folder, and measure it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--decoder", type=Path, default=Path(".real/smollm2"), help="folder of the language model")
+    parser.add_argument(
+        "--scenes", type=Path, default=Path("src/lvlm_saliency/scenes/model"), help="whose tower it has"
+    )
+    parser.add_argument("--run", type=Path, default=Path("runs/decoder"), help="caches, checkpoints and log")
+    parser.add_argument("--out", type=Path, default=Path(".real/scenes-smollm2"), help="folder of the model")
+    parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--machine", default=f"{os.cpu_count()} CPU cores", help="what the card calls the machine")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    options.run.mkdir(parents=True, exist_ok=True)
+
+    learner = Learner(options.decoder, options.scenes, options.seed)
+    data = (*painted(options.run / "cache", N_TRAIN, options.seed, "train", options.threads),)
+    scenes = generate_scenes(N_TRAIN, options.seed, "train")
+    done = read_state(options.run)
+    for number, phase in enumerate(PHASES):
+        if done and done["phase"] > number:
+            continue
+        train_phase(learner, number, phase, *data, scenes, options)
+        done = read_state(options.run)
+    load_checkpoint(options.run, learner.trained)
+    export(learner, options)
+    describe(learner, options)
+
+
+def train_phase(learner: Learner, number: int, phase: Phase, pictures, labels, scenes, options) -> None:
+    """One phase from its last checkpoint on; every step's batch depends on (seed, phase, step) alone."""
+    optimiser = learner.optimiser(phase)
+    state = read_state(options.run) or {"phase": number, "step": 0, "seconds": 0.0}
+    begin = int(state["step"]) if state["phase"] == number else 0
+    if read_state(options.run):
+        load_checkpoint(options.run, learner.trained, [optimiser] if begin else None)
+        learner.trained.give_values()
+    before, began, seen = float(state["seconds"]), time.monotonic(), []
+    for step in range(begin, phase.steps):
+        rng = np.random.default_rng([options.seed, number, step])
+        rows = choose(rng, scenes, phase)
+        for group in optimiser.param_groups:
+            group["lr"] = phase.adam_lr * phase.factor(step)
+        loss, figures = learner.loss(phase, pictures[rows], labels[rows], [scenes[row] for row in rows], rng)
+        if not math.isfinite(loss.item()):
+            raise ArithmeticError(f"{phase.name}, step {step + 1}: the loss is {loss.item()}")
+        loss.backward()
+        learner.trained.take_gradients()
+        torch.nn.utils.clip_grad_norm_(learner.trained.parameters(), 1.0)
+        optimiser.step()
+        learner.trained.give_values()
+        seen.append(figures)
+        last, seconds = step + 1 == phase.steps, before + time.monotonic() - began
+        if (step + 1) % 25 == 0 or last:
+            means = {name: round(float(np.mean([each[name] for each in seen])), 4) for name in seen[0]}
+            log(options.run, {"phase": phase.name, "step": step + 1, "seconds": round(seconds), **means})
+            seen = []
+        if (step + 1) % 50 == 0 or last:
+            position = {"phase": number + last, "step": 0 if last else step + 1, "seconds": seconds}
+            save_checkpoint(options.run, learner.trained, [optimiser], position)
+        if phase.kind == "joint" and (step + 1) % phase.evaluated == 0 and not last:
+            export(learner, options)
+            dev = evaluate(options.out, generate_scenes(N_DEV, options.seed, "dev"), resamples=200)
+            log(options.run, {"phase": phase.name, "step": step + 1, "dev": dev})
+
+
+def export(learner: Learner, options) -> None:
+    """Write the model: the base weights as they were, in float32, plus the adapters, and the projector."""
+    whole: LlavaForConditionalGeneration
+    processor: LlavaProcessor
+    whole, processor = build(options.decoder, options.scenes)
+    whole.model.language_model = adapted(whole.model.language_model)
+    values = {name.replace("/", "."): value for name, value in learner.trained.parts.items()}
+    left = whole.load_state_dict(values, strict=False).unexpected_keys
+    if left:
+        raise KeyError(f"these trained parts have no place in the model: {', '.join(left[:3])}")
+    whole.model.language_model = whole.model.language_model.merge_and_unload()
+    whole.save_pretrained(options.out)
+    processor.save_pretrained(options.out)
+
+
+def describe(learner: Learner, options) -> None:
+    """Measure the written weights on the test split, and write the card and the log beside them."""
+    figures = evaluate(options.out, generate_scenes(N_TEST, TEST_SEED, "test"))
+    log(options.run, {"phase": "done", "test": figures})
+    facts = {
+        "decoder": options.decoder.name,
+        "rank": RANK,
+        "seed": options.seed,
+        "minutes": float(read_state(options.run)["seconds"]) / 60,
+        "machine": options.machine,
+        "dtype": str(learner.dtype).removeprefix("torch."),
+        "n": N_TEST,
+        "test_seed": TEST_SEED,
+    }
+    model = LlavaForConditionalGeneration.from_pretrained(options.out)
+    write_card(options.out / "README.md", model, PHASES, figures, facts)
+    shutil.copyfile(options.run / "log.jsonl", options.out / "log.jsonl")
+
+
+if __name__ == "__main__":
+    main()
