@@ -115,7 +115,7 @@ def detectors_table(folder: Path, study: dict[str, Any]) -> list[str]:
     section = page.split("\n## The table\n")[1].split("\n## ")[0].strip()
     beside = f"{folder.parent.name}/{folder.name}"
     lines = section.replace("](forest.png)", f"]({beside}/forest.png)").replace("](cost.png)", f"]({beside}/cost.png)")
-    return [*lines.splitlines(), "", f"`{study['command']}`; {_made(study)}"]
+    return [*lines.splitlines(), "", f"`{study['command']}`; {made(study)}"]
 
 
 def needs_table(folder: Path) -> list[str]:
@@ -152,12 +152,13 @@ def _made_together(found: dict[str, dict[str, Any]]) -> list[str]:
     """When and on what, once for all the studies that share it, each a paragraph."""
     groups: dict[str, list[str]] = {}
     for name, study in found.items():
-        groups.setdefault(_made(study), []).append(name)
+        groups.setdefault(made(study), []).append(name)
     told = [f"{', '.join(names)}: {made}" for made, names in groups.items()]
     return [line for one in told for line in (one, "")][:-1]
 
 
-def _made(study: dict[str, Any]) -> str:
+def made(study: dict[str, Any]) -> str:
+    """The day, and what a study was made with."""
     told = [f"{name}: {study['setup'][name]}" for name in APART if name in study["setup"]]
     return "; ".join([study["date"], *told])
 

@@ -20,6 +20,7 @@ from peft import LoraConfig, get_peft_model
 from torch import nn
 from transformers import LlavaForConditionalGeneration, LlavaProcessor
 
+from lvlm_saliency.allocator import keep_freed_memory
 from lvlm_saliency.scenes.world import generate_scenes
 from training.checkpoint import load_checkpoint, read_state, save_checkpoint
 from training.data import painted
@@ -145,6 +146,7 @@ def main() -> None:
     parser.add_argument("--machine", default=f"{os.cpu_count()} CPU cores", help="what the card calls the machine")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    keep_freed_memory()
     options.run.mkdir(parents=True, exist_ok=True)
 
     learner = Learner(options.decoder, options.scenes, options.seed)
