@@ -16,6 +16,7 @@ ABOUT = {
     "talk": "projector and adapters: two captions and about six questions share one picture behind a block mask; a "
     "caption's words that the picture decides weigh {decided_weight:g}, those of place and relation {place_weight:g}, "
     "an answer's {question_weight:g}",
+    "finish": "the same, the rate down to its end",
 }
 FLOOR = {"recall": "at least 0.85", "pope_random": "at least 0.90"}
 

@@ -12,6 +12,7 @@ import math
 import os
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,7 @@ NEAR_WORDS = Phase("near words", "project", 400, 64, muon_lr=0.0, adam_lr=2e-3, 
 TALK = Phase(
     "talk",
     "joint",
-    480,
+    300,
     8,
     muon_lr=0.0,
     adam_lr=1e-3,
@@ -51,6 +52,7 @@ TALK = Phase(
     final=0.05,
     noisy_share=0.5,
     evaluated=160,
+    horizon=480,
     settings={
         "length": 320,
         "question_weight": 3.0,
@@ -61,7 +63,8 @@ TALK = Phase(
         "doubt": 0.5,
     },
 )
-PHASES = (NEAR_WORDS, TALK)
+FINISH = replace(TALK, name="finish", steps=60, adam_lr=3e-4, warmup=5, final=0.03, horizon=0)
+PHASES = (NEAR_WORDS, TALK, FINISH)
 
 
 class Learner:
