@@ -30,18 +30,18 @@ STATED = (*(kind for kind in KINDS if kind != "object"), "several")
 Figures = dict[str, list[float]]
 
 
-def evaluate(folder: Path, scenes: Sequence[Scene], resamples: int = 2000) -> Figures:
+def evaluate(folder: Path, scenes: Sequence[Scene], resamples: int = 2000, batch: int = 100) -> Figures:
     """Each figure as [value, low, high], a 95 % percentile bootstrap over scenes.
 
-    The weights are the fp16 weights on disk; the computation is in float32. CHAIR counts every mention, including
-    repeated ones.
+    The weights are those on disk (fp16 as shipped); the computation is in float32, `batch` scenes at a time. CHAIR
+    counts every mention, including repeated ones.
     """
     model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32).eval()
     processor = AutoProcessor.from_pretrained(folder)
-    captions = greedy_captions(model, processor, scenes)
+    captions = greedy_captions(model, processor, scenes, batch)
     counts = caption_counts(captions, scenes)
-    counts |= attribute_counts(model, processor, scenes)
-    for category, (right, asked) in pope_counts(model, processor, scenes).items():
+    counts |= attribute_counts(model, processor, scenes, batch)
+    for category, (right, asked) in pope_counts(model, processor, scenes, max(1, batch // 2)).items():
         counts[f"{category}_right"], counts[f"{category}_asked"] = right, asked
 
     def figures(rows: np.ndarray) -> dict[str, float]:

@@ -39,6 +39,7 @@ SEED = 11
 N_TRAIN = 48_000
 N_DEV, N_TEST, TEST_SEED = 60, 300, 1
 RANK = 32
+BATCH = 16  # scenes measured at a time: eighteen questions about each share a batch, 3 GB
 NEAR_WORDS = Phase("near words", "project", 400, 64, muon_lr=0.0, adam_lr=2e-3, trained=(), warmup=20)
 TALK = Phase(
     "talk",
@@ -199,7 +200,7 @@ def train_phase(learner: Learner, number: int, phase: Phase, pictures, labels, s
             save_checkpoint(options.run, learner.trained, [optimiser], position)
         if phase.kind == "joint" and (step + 1) % phase.evaluated == 0 and not last:
             export(learner, options)
-            dev = evaluate(options.out, generate_scenes(N_DEV, options.seed, "dev"), resamples=200)
+            dev = evaluate(options.out, generate_scenes(N_DEV, options.seed, "dev"), resamples=200, batch=BATCH)
             log(options.run, {"phase": phase.name, "step": step + 1, "dev": dev})
 
 
@@ -220,7 +221,7 @@ def export(learner: Learner, options) -> None:
 
 def describe(learner: Learner, options) -> None:
     """Measure the written weights on the test split, and write the card and the log beside them."""
-    figures = evaluate(options.out, generate_scenes(N_TEST, TEST_SEED, "test"))
+    figures = evaluate(options.out, generate_scenes(N_TEST, TEST_SEED, "test"), batch=BATCH)
     log(options.run, {"phase": "done", "test": figures})
     facts = {
         "decoder": options.decoder.name,
