@@ -63,10 +63,10 @@ def findings(large: Studies, small: Studies) -> list[str]:
 def _pairs(
     study: dict[str, Any], other: dict[str, Any] | None
 ) -> Iterator[tuple[dict[str, Any], dict[str, Any] | None]]:
+    """A study lists its findings in one order on every model; what one of them says besides stands at the end."""
     there = other["findings"] if other else []
-    # A study whose list is of another length said other things, which have no partner.
-    same = len(there) == len(study["findings"])
-    return zip(study["findings"], there if same else [None] * len(study["findings"]), strict=True)
+    here = study["findings"]
+    return zip(here, [*there, *[None] * len(here)], strict=False)
 
 
 def _agreement(here: dict[str, Any], there: dict[str, Any] | None) -> str:
