@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -82,11 +83,8 @@ def gather(lab: Lab, method: str, rows: Sequence[Row], among: Sequence[str]) -> 
     for start, lacking in missing.items():
         if not lacking:
             continue
-        parts = list(
-            Batches(len(batches[start]), lab.listener.note).run(
-                batches[start], lambda some, lacking=lacking: scored(lab, some, acting.methods, lacking)
-            )
-        )
+        read = partial(scored, lab, methods=acting.methods, rows=lacking)
+        parts = list(Batches(len(batches[start]), lab.listener.note).run(batches[start], read))
         made = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         stores[start].add(made)
         found[start] |= made

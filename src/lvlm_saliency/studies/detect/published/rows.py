@@ -121,8 +121,10 @@ def settings_of(row: Row) -> dict[str, str]:
     values = {field.name: getattr(row.detector, field.name) for field in fields(row.detector)}
     told = {name: repr(value) for name, value in values.items() if name not in ("weights", "model")}
     # Another risk model gives other scores: what was kept of the one before must not be read as its own.
-    ships = isinstance(row.detector, Risk) or (isinstance(row.detector, CausalRisk) and not row.fits)
-    return {**told, "model": row.detector.digest()} if ships else told
+    one = row.detector
+    if isinstance(one, Risk) or (isinstance(one, CausalRisk) and not row.fits):
+        return {**told, "model": one.digest()}
+    return told
 
 
 def layers_of(row: Row, depth: Depth) -> list[int]:
