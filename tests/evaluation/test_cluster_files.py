@@ -74,7 +74,9 @@ def slurm(tmp_path):
     job = {"SLURM_JOB_NODELIST": "127.0.0.[1-2]", "SLURM_NNODES": "2", "SRUN_LOG": str(tmp_path / "srun.log")}
     small = {"RAY_DEFAULT_OBJECT_STORE_MAX_MEMORY_BYTES": str(2**28), "RAY_USAGE_STATS_ENABLED": "0"}
     path = os.pathsep.join([str(tools), str(Path(sys.executable).parent), os.environ["PATH"]])
-    return {**ENVIRONMENT, **job, **small, "PATH": path}
+    home = tmp_path / "home"  # Ray keeps its token there
+    home.mkdir()
+    return {**ENVIRONMENT, **job, **small, "PATH": path, "HOME": str(home)}
 
 
 def free_port() -> int:
@@ -97,7 +99,7 @@ def test_the_slurm_script_with_stand_ins(checkpoint, slurm, tmp_path):
             ["bash", "job.sh"], cwd=tmp_path, env=slurm, stdout=log, stderr=log, start_new_session=True
         )
         try:
-            status = job.wait(timeout=1200)
+            status = job.wait(timeout=400)
         finally:  # as SLURM ends what a job leaves running
             os.killpg(job.pid, signal.SIGTERM)
             time.sleep(10)
@@ -107,4 +109,9 @@ def test_the_slurm_script_with_stand_ins(checkpoint, slurm, tmp_path):
     assert "--nodes=1 --ntasks=1 --exclude=127.0.0.1 ray start --address=127.0.0.1:" in steps
     alone = tmp_path / "alone"
     run(command(checkpoint, alone))
-    assert results(tmp_path / "runs/llava") == results(alone)
+    assert threadless(results(tmp_path / "runs/llava")) == threadless(results(alone))
+
+
+def threadless(files: dict[str, bytes]) -> dict[str, bytes]:
+    """Without how many threads computed: the two nodes each count the cores of this one machine as theirs."""
+    return {name: re.sub(rb", \d+ threads", b"", content) for name, content in files.items()}
