@@ -50,12 +50,13 @@ def compared(line: Sequence[tuple[str, float, float]], others: Mapping[str, tupl
 
 def draw(
     line: Sequence[tuple[str, float, float]],
+    searched: Sequence[tuple[str, float, float]],
     extra: Sequence[tuple[str, float, float]],
     others,
     file: Path,
     pictures: int,
 ):
-    """The figure: the guard's curve, its controls, and every other decoder as a point."""
+    """The figure: the guard's curve, its points over beams, its controls, and every other decoder as a point."""
     from lvlm_saliency.studies.figures import BLUE, GREY, ORANGE, panels
 
     figure, (axes,) = panels(width=8.0, height=5.2)
@@ -70,6 +71,17 @@ def draw(
     )
     for title, x, y in line:
         axes.annotate(title, (x, y), textcoords="offset points", xytext=(5, -11), fontsize=7, color=BLUE)
+    axes.scatter(
+        [p[1] for p in searched],
+        [p[2] for p in searched],
+        color=BLUE,
+        marker="D",
+        s=26,
+        label="the guard over beams",
+    )
+    for number, (title, x, y) in enumerate(searched):  # close together: one label above the other
+        at = (-14, 9 + 10 * number)
+        axes.annotate(title, (x, y), textcoords="offset points", xytext=at, fontsize=7, color=BLUE)
     axes.scatter([p[1] for p in extra], [p[2] for p in extra], color=ORANGE, marker="s", s=28, label="controls")
     for title, x, y in extra:
         axes.annotate(title, (x, y), textcoords="offset points", xytext=(5, 3), fontsize=7, color=ORANGE)

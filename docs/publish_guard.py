@@ -78,7 +78,7 @@ def main() -> None:
         if SAMPLED in more.run.labels:
             between_marks(options.page, "sampled", sampled(more))
     others = {name: point for name, point in rivals(options.results).items() if name != "greedy"}
-    draw(line, [*extra, *searched], others, options.figure, count)
+    draw(line, searched, extra, others, options.figure, count)
     between_marks(options.page, "goals", [made(run), "", *goals(run, asked, alone, pace)])
     between_marks(options.page, "systems", systems(run, titles))
     between_marks(options.page, "rates", rates(run))
