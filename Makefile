@@ -4,8 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-input --constraint constraints.txt
-# One worker a core; more than four only cost memory here.
-PARALLEL := --numprocesses logical --maxprocesses 4 --dist worksteal
+# One worker more than cores, as some tests wait for servers and processes; more than four only cost memory here.
+WORKERS = $(shell $(PYTHON) -c "import os; print(min(4, (os.cpu_count() or 1) + 1))")
+PARALLEL = --numprocesses $(WORKERS) --dist worksteal
 # One thread a worker, and in what it starts: more only wait for each other. Byte code is kept whatever the shell says: the
 # workers and the commands that tests start import the same files.
 PYTEST := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
