@@ -23,6 +23,14 @@ from training.precision import training_dtype
 
 # What a patch may show: classes, colours, places of the object it belongs to, number of its class; each with "nothing".
 OPTIONS = (len(CLASSES) + 1, len(COLOURS) + 1, len(PLACES) + 1, len(NUMBERS) + 1)
+SHOWN = (  # the words for what a patch shows: the object's class, colour, number, and its place
+    list(CLASSES),
+    list(COLOURS),
+    list(NUMBERS.values()),
+    ["top", "middle", "bottom"],
+    ["left", "middle", "right"],
+)
+SHARPNESS = 16.0  # of a patch's choice among words: its logits are this times their products with the patch
 WORD_NORM = 1.0  # norm of a word embedding at the start, and the norm that projected patches are held to
 
 
@@ -72,46 +80,52 @@ def norm_penalty(tokens: Tensor) -> Tensor:
     return ((tokens.norm(dim=-1) / WORD_NORM - 1) ** 2).mean()
 
 
-def projector_loss(learner: Learner, patches: Tensor, labels: np.ndarray) -> Tensor:
-    """Trains projected patches to be near the embeddings of their words: class, colour, number and place of the object.
+def shown(labels: np.ndarray) -> list[tuple[Tensor, Tensor]]:
+    """For each list of `SHOWN`, which of its words a patch is to be near (int64 [B, 64]), and which patches (bool).
 
-    A patch that shows no object is trained towards the words of its own place.
+    A patch that shows no object is trained towards the words of its own place. labels: dense labels uint8 [B, 4, 64] of
+    `training.data.painted`.
     """
-    words = learner.model.get_input_embeddings().weight
-    tokens = learner.project(patches).float()
     truth = torch.from_numpy(labels).long()
     third = torch.arange(CELLS) * 3 // CELLS
-    shown = truth[:, 0] > 0
-    row = torch.where(shown, (truth[:, 2] - 1) // 3, third.repeat_interleave(CELLS))
-    column = torch.where(shown, (truth[:, 2] - 1) % 3, third.repeat(CELLS))
-    everywhere = torch.ones_like(shown)
+    thing = truth[:, 0] > 0
+    row = torch.where(thing, (truth[:, 2] - 1) // 3, third.repeat_interleave(CELLS))
+    column = torch.where(thing, (truth[:, 2] - 1) % 3, third.repeat(CELLS))
+    everywhere = torch.ones_like(thing)
+    return [
+        (truth[:, 0] - 1, thing),
+        (truth[:, 1] - 1, thing),
+        (truth[:, 3] - 1, thing),
+        (row, everywhere),
+        (column, everywhere),
+    ]
+
+
+def projector_loss(learner: Learner, patches: Tensor, labels: np.ndarray) -> Tensor:
+    """Trains projected patches to be near the embeddings of the words for what they show."""
+    words = learner.model.get_input_embeddings().weight
+    tokens = learner.project(patches).float()
     loss = norm_penalty(tokens)
-    for names, target, where in (
-        (list(CLASSES), truth[:, 0] - 1, shown),
-        (list(COLOURS), truth[:, 1] - 1, shown),
-        (list(NUMBERS.values()), truth[:, 3] - 1, shown),
-        (["top", "middle", "bottom"], row, everywhere),
-        (["left", "middle", "right"], column, everywhere),
-    ):
+    for names, (target, where) in zip(SHOWN, shown(labels), strict=True):
         options = words[[encode(name)[0] for name in names]]
-        logits = 16 * tokens @ options.float().T
+        logits = SHARPNESS * tokens @ options.float().T
         loss = loss + functional.cross_entropy(logits[where], target[where])
     return loss
 
 
-def joint_loss(
-    learner: Learner, pictures: np.ndarray, labels: np.ndarray, batch: Packed
+def answers_loss(
+    model: LlavaForConditionalGeneration, tokens: Tensor, batch: Packed
 ) -> tuple[Tensor, dict[str, float]]:
-    """Cross-entropy of the answers in a packed batch, plus the dense loss and the norm penalty."""
-    model = learner.model.model
-    patches = learner.patches(pictures)
-    tokens = learner.project(patches).float()
+    """Weighted cross-entropy of the answers in a packed batch, and its means over captions and questions.
+
+    tokens: what stands in the place of the picture's marks, [B, 64, width].
+    """
     embedded = model.get_input_embeddings()(batch.ids)
-    start = 2  # after <s> USER:
+    start = int((batch.ids[0] == model.config.image_token_id).nonzero()[0])
     embedded = torch.cat(
         [embedded[:, :start], tokens.to(embedded.dtype), embedded[:, start + tokens.shape[1] :]], dim=1
     )
-    hidden = model.language_model(
+    hidden = model.model.language_model(
         inputs_embeds=embedded,
         attention_mask=batch.mask(embedded.dtype),
         position_ids=batch.positions,
@@ -119,17 +133,26 @@ def joint_loss(
     ).last_hidden_state
     answered = batch.targets != IGNORE
     with torch.autocast("cpu", enabled=False):
-        logits = learner.model.lm_head(hidden[answered].float())
+        logits = model.lm_head(hidden[answered].to(model.lm_head.weight.dtype)).float()
     each = functional.cross_entropy(logits, batch.targets[answered], reduction="none")
     weights = batch.weights[answered]
-    words = (each * weights).sum() / weights.sum()
-    dense, norm = learner.dense_loss(patches, labels)[0], norm_penalty(tokens)
     of_caption = batch.branch[answered] <= batch.captions
-    captions = each[of_caption].mean().item()
-    questions = each[~of_caption].mean().item()
+    return (each * weights).sum() / weights.sum(), {
+        "caption": each[of_caption].mean().item(),
+        "question": each[~of_caption].mean().item(),
+    }
+
+
+def joint_loss(
+    learner: Learner, pictures: np.ndarray, labels: np.ndarray, batch: Packed
+) -> tuple[Tensor, dict[str, float]]:
+    """Cross-entropy of the answers in a packed batch, plus the dense loss and the norm penalty."""
+    patches = learner.patches(pictures)
+    tokens = learner.project(patches).float()
+    words, figures = answers_loss(learner.model, tokens, batch)
+    dense, norm = learner.dense_loss(patches, labels)[0], norm_penalty(tokens)
     return words + 0.2 * dense + 0.1 * norm, {
-        "caption": captions,
-        "question": questions,
+        **figures,
         "dense": dense.item(),
         "image_norm": tokens.norm(dim=-1).mean().item(),
     }

@@ -59,10 +59,10 @@ def decoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def learner(decoder: Path, monkeypatch: pytest.MonkeyPatch):
-    from training.decoder import train
+    from training.decoder import learner
 
-    monkeypatch.setattr(train, "training_dtype", lambda: torch.float32)
-    return train.Learner(decoder, SCENES, 0)
+    monkeypatch.setattr(learner, "training_dtype", lambda: torch.float32)
+    return learner.Learner(decoder, SCENES, 0)
 
 
 def test_the_conversation_is_tokenized_as_the_processor_does_it(learner) -> None:
@@ -168,3 +168,16 @@ def test_the_recipe_runs_from_nothing_to_a_card(decoder: Path, tmp_path: Path, m
     train.main()  # all is done: nothing is trained again
     assert (tmp_path / "run/log.jsonl").read_text().startswith(log)
     assert len((tmp_path / "run/log.jsonl").read_text().splitlines()) == len(log.splitlines()) + 1
+
+
+def test_a_folder_without_a_model_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    from training.decoder import train
+
+    monkeypatch.setattr("sys.argv", ["train", "--decoder", str(tmp_path), "--run", str(tmp_path / "run")])
+    with pytest.raises(SystemExit) as ended:
+        train.main()
+    assert ended.value.code == 2
+    assert "is no folder of a model" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

@@ -17,28 +17,22 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from peft import LoraConfig, get_peft_model
-from torch import nn
-from transformers import LlavaForConditionalGeneration, LlavaProcessor
+from transformers import LlavaForConditionalGeneration
 
 from lvlm_saliency.allocator import keep_freed_memory
-from lvlm_saliency.scenes.world import generate_scenes
+from lvlm_saliency.scenes.world import Scene, generate_scenes
 from training.checkpoint import load_checkpoint, read_state, save_checkpoint
 from training.data import painted
 from training.decoder.build import build
 from training.decoder.card import write_card
-from training.decoder.losses import Words, answers_loss
-from training.decoder.wording import Pieces
+from training.decoder.learner import RANK, Learner, adapted
 from training.evaluate import evaluate
-from training.packing import pack
-from training.phases import Phase, patches_of
-from training.precision import ATTENTION, training_dtype
+from training.phases import Phase
 from training.train import choose, log
 
 SEED = 11
 N_TRAIN = 48_000
 N_DEV, N_TEST, TEST_SEED = 60, 300, 1
-RANK = 32
 BATCH = 16  # scenes measured at a time: eighteen questions about each share a batch, 3 GB
 NEAR_WORDS = Phase("near words", "project", 400, 64, muon_lr=0.0, adam_lr=2e-3, trained=(), warmup=20)
 TALK = Phase(
@@ -68,74 +62,6 @@ FINISH = replace(TALK, name="finish", steps=60, adam_lr=3e-4, warmup=5, final=0.
 PHASES = (NEAR_WORDS, TALK, FINISH)
 
 
-class Learner:
-    """The model under training. The language side computes in bfloat16 where that is fast, its own weights fixed."""
-
-    def __init__(self, decoder: Path, scenes: Path, seed: int) -> None:
-        torch.manual_seed(seed)
-        self.model, self.processor = build(decoder, scenes)
-        self.words = Words(self.model, self.processor)
-        self.wording = Pieces(self.processor)
-        self.dtype = training_dtype()
-        self.model.requires_grad_(False)
-        language = self.model.model.language_model.to(self.dtype)
-        self.model.lm_head.to(self.dtype)
-        self.model.model.language_model = adapted(language)
-        if self.dtype is torch.bfloat16:
-            self.model.set_attn_implementation(ATTENTION)
-        self.model.model.multi_modal_projector.requires_grad_(True)
-        self.trained = Trained(self.model)
-
-    def loss(self, phase: Phase, pictures, labels, scenes, rng) -> tuple[torch.Tensor, dict[str, float]]:
-        """The phase's loss on one batch, and figures for the log."""
-        with torch.no_grad():
-            patches = patches_of(self.model, pictures)
-        tokens = self.model.model.multi_modal_projector(patches)
-        near = self.words.loss(tokens, labels)
-        if phase.kind == "project":
-            return near, {"near_words": near.item()}
-        batch = pack(list(scenes), rng, wording=self.wording, **phase.settings)
-        start = self.wording.prefix.index(self.model.config.image_token_id)
-        words, figures = answers_loss(self.model, tokens, batch, start)
-        norm = self.words.penalty(tokens)
-        return words + 0.1 * norm, figures | {"near_words": near.item(), "rows": float(batch.ids.shape[1])}
-
-    def optimiser(self, phase: Phase) -> torch.optim.Optimizer:
-        """AdamW for the projector and, where answers are learned, the adapters."""
-        named = {name: p for name, p in self.trained.named_parameters() if phase.kind == "joint" or "projector" in name}
-        return torch.optim.AdamW(named.values(), lr=phase.adam_lr, betas=(0.9, 0.98), weight_decay=0.0)
-
-
-class Trained(nn.Module):
-    """The trained parameters in float32, by name: what the optimiser moves and a checkpoint holds.
-
-    The model's own adapters are copies in its dtype: a step would be lost in bfloat16's rounding.
-    """
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self._live = {name.replace(".", "/"): p for name, p in model.named_parameters() if p.requires_grad}
-        self.parts = nn.ParameterDict({n: nn.Parameter(p.detach().float().clone()) for n, p in self._live.items()})
-
-    def take_gradients(self) -> None:
-        """Move the model's gradients here."""
-        for name, live in self._live.items():
-            self.parts[name].grad, live.grad = None if live.grad is None else live.grad.float(), None
-
-    def give_values(self) -> None:
-        """Copy the values into the model."""
-        with torch.no_grad():
-            for name, live in self._live.items():
-                live.copy_(self.parts[name])
-
-
-def adapted(language: nn.Module):
-    """Low-rank adapters on every projection of every layer."""
-    projections = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-    config = LoraConfig(r=RANK, lora_alpha=2 * RANK, lora_dropout=0.0, target_modules=projections)
-    return get_peft_model(language, config, autocast_adapter_dtype=False)
-
-
 def main() -> None:
     """Run what is not done yet, write the model's folder, and measure it."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -149,33 +75,44 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--machine", default=f"{os.cpu_count()} CPU cores", help="what the card calls the machine")
     options = parser.parse_args()
+    for folder in (options.decoder, options.scenes):
+        if not (folder / "config.json").is_file():
+            parser.error(f"{folder} is no folder of a model; make train-decoder fetches the language model")
     torch.set_num_threads(options.threads)
     keep_freed_memory()
     options.run.mkdir(parents=True, exist_ok=True)
 
     learner = Learner(options.decoder, options.scenes, options.seed)
-    data = (*painted(options.run / "cache", N_TRAIN, options.seed, "train", options.threads),)
+    pictures, labels = painted(options.run / "cache", N_TRAIN, options.seed, "train", options.threads)
     scenes = generate_scenes(N_TRAIN, options.seed, "train")
     done = read_state(options.run)
     for number, phase in enumerate(PHASES):
         if done and done["phase"] > number:
             continue
-        train_phase(learner, number, phase, *data, scenes, options)
+        train_phase(learner, number, phase, pictures, labels, scenes, options)
         done = read_state(options.run)
     load_checkpoint(options.run, learner.trained)
     export(learner, options)
     describe(learner, options)
 
 
-def train_phase(learner: Learner, number: int, phase: Phase, pictures, labels, scenes, options) -> None:
+def train_phase(
+    learner: Learner,
+    number: int,
+    phase: Phase,
+    pictures: np.ndarray,
+    labels: np.ndarray,
+    scenes: list[Scene],
+    options: argparse.Namespace,
+) -> None:
     """One phase from its last checkpoint on; every step's batch depends on (seed, phase, step) alone."""
     optimiser = learner.optimiser(phase)
-    state = read_state(options.run) or {"phase": number, "step": 0, "seconds": 0.0}
-    begin = int(state["step"]) if state["phase"] == number else 0
-    if read_state(options.run):
+    state, begin = read_state(options.run), 0
+    if state:
+        begin = int(state["step"]) if state["phase"] == number else 0
         load_checkpoint(options.run, learner.trained, [optimiser] if begin else None)
         learner.trained.give_values()
-    before, began, seen = float(state["seconds"]), time.monotonic(), []
+    before, began, seen = float(state["seconds"]) if state else 0.0, time.monotonic(), []
     for step in range(begin, phase.steps):
         rng = np.random.default_rng([options.seed, number, step])
         rows = choose(rng, scenes, phase)
@@ -204,10 +141,8 @@ def train_phase(learner: Learner, number: int, phase: Phase, pictures, labels, s
             log(options.run, {"phase": phase.name, "step": step + 1, "dev": dev})
 
 
-def export(learner: Learner, options) -> None:
+def export(learner: Learner, options: argparse.Namespace) -> None:
     """Write the model: the base weights as they were, in float32, plus the adapters, and the projector."""
-    whole: LlavaForConditionalGeneration
-    processor: LlavaProcessor
     whole, processor = build(options.decoder, options.scenes)
     whole.model.language_model = adapted(whole.model.language_model)
     values = {name.replace("/", "."): value for name, value in learner.trained.parts.items()}
@@ -219,7 +154,7 @@ def export(learner: Learner, options) -> None:
     processor.save_pretrained(options.out)
 
 
-def describe(learner: Learner, options) -> None:
+def describe(learner: Learner, options: argparse.Namespace) -> None:
     """Measure the written weights on the test split, and write the card and the log beside them."""
     figures = evaluate(options.out, generate_scenes(N_TEST, TEST_SEED, "test"), batch=BATCH)
     log(options.run, {"phase": "done", "test": figures})
