@@ -137,9 +137,11 @@ train-decoder: setup
 	$(BIN)/python .ci/real_weights.py .real/smollm2
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m training.decoder.train
 
-# Every study on that model, and its findings beside those of the small one.
+# Three studies on that model, and its findings beside those of the small one; the others take hours on two cores.
 studies-decoder: setup
-	$(BIN)/lvlm-saliency study all --model .real/scenes-smollm2 --n 200 --out runs/studies-decoder
+	OMP_NUM_THREADS=1 $(BIN)/lvlm-saliency study separation --model .real/scenes-smollm2 --n 200 --out runs/studies-decoder
+	OMP_NUM_THREADS=1 $(BIN)/lvlm-saliency study decay --model .real/scenes-smollm2 --n 100 --out runs/studies-decoder
+	OMP_NUM_THREADS=1 $(BIN)/lvlm-saliency study behaviour --model .real/scenes-smollm2 --n 40 --out runs/studies-decoder
 	$(BIN)/python docs/publish_decoder.py
 
 # The pictures of the README, from what `make demo` wrote.

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from marks import between_marks
-from publish_studies import finished, made
+from publish_studies import finished, made, publish
 
 from lvlm_saliency.pages.markdown import escaped
 from lvlm_saliency.studies.page import MARKS
@@ -22,7 +22,7 @@ Studies = dict[str, dict[str, Any]]
 
 
 def main() -> None:
-    """Write card and findings between the marks of the page."""
+    """Publish each study's page, and write card and findings between the marks of the page that compares them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--source", type=Path, default=Path("runs/studies-decoder"), help="--out of its studies")
     parser.add_argument(
@@ -30,12 +30,15 @@ def main() -> None:
     )
     parser.add_argument("--model", type=Path, default=Path(".real/scenes-smollm2"), help="the model's folder: its card")
     parser.add_argument("--page", type=Path, default=Path("docs/decoder.md"))
+    parser.add_argument("--pages", type=Path, default=Path("docs/decoder"), help="folder of the studies' own pages")
     options = parser.parse_args()
     large, small = finished(options.source), finished(options.beside)
     if not large:
         sys.exit(f"error: no finished study in {options.source}; run make studies-decoder")
+    for name, study in large.items():
+        publish(options.source / name, options.pages / name, study)
     between_marks(options.page, "card", card(options.model / "README.md"))
-    between_marks(options.page, "findings", findings(large, small))
+    between_marks(options.page, "findings", findings(large, small, options.pages.name))
 
 
 def card(path: Path) -> list[str]:
@@ -44,7 +47,7 @@ def card(path: Path) -> list[str]:
     return text.split("\n## Training\n")[1].strip().replace("\n## ", "\n### ").splitlines()
 
 
-def findings(large: Studies, small: Studies) -> list[str]:
+def findings(large: Studies, small: Studies, pages: str) -> list[str]:
     """How many verdicts are the same, study by study, then every finding of both models."""
     lines = ["| study | findings | same verdict | the opposite | open in one of them |", "|---|---|---|---|---|"]
     total: Counter[str] = Counter()
@@ -54,7 +57,12 @@ def findings(large: Studies, small: Studies) -> list[str]:
         lines.append(f"| {escaped(study['title'])} | {_row(counts)} |")
     lines += [f"| **together** | {_row(total)} |", ""]
     for name, study in large.items():
-        lines += [f"### {escaped(study['title'])}", "", "| real decoder | small model |", "|---|---|"]
+        lines += [
+            f"### [{escaped(study['title'])}]({pages}/{name}/page.md)",
+            "",
+            "| real decoder | small model |",
+            "|---|---|",
+        ]
         lines += [f"| {_said(here)} | {_said(there)} |" for here, there in _pairs(study, small.get(name))]
         lines += ["", f"`{study['command']}`; {made(study)}", ""]
     return lines[:-1]
