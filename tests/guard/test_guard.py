@@ -114,7 +114,7 @@ def judged_absent(monkeypatch):
 
 def test_what_a_rewritten_sentence_says_of_an_object_is_asked_about(loaded, inputs, judged_absent, monkeypatch):
     says = Says("one", "blue", "on the left")
-    monkeypatch.setattr("lvlm_saliency.guard.writer.confirmed", says)
+    monkeypatch.setattr("lvlm_saliency.guard.asking.confirmed", says)
     lines = ["There", "is", "a", "red", "cup", "."]
     lines += ["There", "is", "a", "red|blue", "dog|cat", "on|.", "the", "right", "."]
     out, text = scripted(loaded, inputs, judged_absent("dog"), *lines)
@@ -129,7 +129,7 @@ def test_what_a_rewritten_sentence_says_of_an_object_is_asked_about(loaded, inpu
 
 
 def test_how_objects_lie_to_each_other_is_not_said_again(loaded, inputs, judged_absent, monkeypatch):
-    monkeypatch.setattr("lvlm_saliency.guard.writer.confirmed", Says("one"))
+    monkeypatch.setattr("lvlm_saliency.guard.asking.confirmed", Says("one"))
     lines = ["There", "is", "a", "cup", ".", "There", "is", "a", "dog|cat", "next|.", "to|.", "the", "cup", "."]
     out, text = scripted(loaded, inputs, judged_absent("dog"), *lines)
     assert text.startswith("There is a cup. There is a cat.")

@@ -1,12 +1,18 @@
-"""Bans objects: finds the tokens that would complete a name of a banned object."""
+"""Bans objects: finds the tokens that would complete a name of a banned object, and takes them out of the scores."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
 
 from lvlm_saliency.guard.sentences import BEGINNERS
 from lvlm_saliency.guard.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from lvlm_saliency.guard.row import Row
 
 LEFT = (" a", "\n", ".", "(", '"')
 """What may precede a word: a tokenizer may encode the word differently after each."""
@@ -72,3 +78,41 @@ class Spellings:
                 elif not before or list(ids[-len(before) :]) == before:
                     found.add(last)
         return found
+
+
+def without_banned(
+    scores: Tensor, rows: Sequence[Row], writing: Sequence[bool], spellings: Spellings, ends: Iterable[int]
+) -> Tensor:
+    """The scores `[B, V]` with -inf for tokens that are banned in a rewritten sentence.
+
+    Args:
+        scores: of the next token of each row; not changed.
+        rows: the samples.
+        writing: whether a token is chosen for it.
+        spellings: the vocabulary as token ids.
+        ends: end-of-sequence tokens.
+    """
+    found = scores
+    for n, (row, alive) in enumerate(zip(rows, writing, strict=True)):
+        if not alive or not row.redoing:
+            continue
+        found = scores.clone() if found is scores else found
+        found[n] = _without(found[n], row, spellings, ends)
+    return found
+
+
+def _without(scores: Tensor, row: Row, spellings: Spellings, ends: Iterable[int]) -> Tensor:
+    draft, names, fixed = row.draft, row.forbidden, set(row.fixed)
+    if not draft.may_end or (row.plan is not None and row.plan.more):
+        fixed |= set(ends)
+    if draft.ends_in_word:
+        fixed.add(draft.ids[-1])
+    if draft.answer[-1:].isalpha():
+        fixed |= spellings.beginners  # a new sentence may begin only after the last one has ended
+    while True:
+        ids = sorted(fixed | spellings.banned(names, draft.ids))
+        left = scores.index_fill(0, torch.tensor(ids, device=scores.device, dtype=torch.long), -torch.inf)
+        if bool((left > -torch.inf).any()) or not (names or fixed):
+            return left
+        row.tally.lifted += 1  # no token is left, so the newest ban is lifted first
+        fixed, names = (fixed, names[:-1]) if names else (set(), names)

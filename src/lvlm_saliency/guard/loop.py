@@ -15,20 +15,20 @@ from lvlm_saliency.guard.claims import Rules
 from lvlm_saliency.guard.composition import check_parts
 from lvlm_saliency.guard.draft import Draft
 from lvlm_saliency.guard.events import Moment, Tally, Watcher
-from lvlm_saliency.guard.features import Reader
+from lvlm_saliency.guard.means import Means
 from lvlm_saliency.guard.outcome import Outcome
 from lvlm_saliency.guard.plan import Plan, searched
 from lvlm_saliency.guard.questions import Asker
 from lvlm_saliency.guard.row import Row
-from lvlm_saliency.guard.setup import set_up, spellings, tokenizer_of
+from lvlm_saliency.guard.setup import set_up, tokenizer_of
 from lvlm_saliency.guard.shaping import Shaping
 from lvlm_saliency.guard.state import unwatched
 from lvlm_saliency.guard.strands import Alone, Start, Straight, Together
-from lvlm_saliency.guard.writer import Choice, Means, Writer
+from lvlm_saliency.guard.writer import Writer
 from lvlm_saliency.hf import prefixes
 from lvlm_saliency.interventions.sampling import Drawing
 from lvlm_saliency.model.output import GenerateOutput
-from lvlm_saliency.model.regions import PIXELS, token_regions
+from lvlm_saliency.model.regions import PIXELS
 from lvlm_saliency.model.thinking import Ear, marks_of
 
 
@@ -167,9 +167,9 @@ class _Run:
             put = (lambda ids: streamer.put(ids.cpu())) if streamer is not None and len(groups) == 1 else None
             rows = [self.rows[number] for number in group]
             means = self._means(group if kind is Alone else None)
-            writer = Writer(means, rows, strand, group, None, put, shaping.over(more))
+            narrows = kind is Together and put is None and self._apart
+            writer = Writer(means, rows, strand, group, put, shaping.over(more), narrows)
             writer.asker = self._asker(writer)
-            writer.narrows = kind is Together and put is None and self._apart
             self.writers.append(writer)
             writer.write(self.config.max_length - self.start.ids.shape[1])
 
@@ -192,7 +192,7 @@ class _Run:
         ]
         strand = Straight(self.model, self.session, self.start.rows(origin), self.filler)
         means = self._means(origin)
-        writer = Writer(means, several, strand, origin, None, None, Shaping.none())
+        writer = Writer(means, several, strand, origin, None, Shaping.none())
         writer.asker = self._asker(writer, own=True)
         self.writers.append(writer)
         writer.write(self.config.max_length - self.start.ids.shape[1])
@@ -217,23 +217,7 @@ class _Run:
 
     def _means(self, rows: Sequence[int] | None) -> Means:
         """What is needed to generate these rows (None: all of them)."""
-        reader = None
-        if self.setup.judge is not None and self.setup.judge.model is not None:
-            mask = self.start.kwargs.get("attention_mask")
-            mask = None if mask is None else mask[:, : self.start.ids.shape[1]]
-            regions = token_regions(self.model, {"input_ids": self.start.ids, "attention_mask": mask})
-            reader = Reader(self.setup.judge.model, regions)
-            reader = reader if rows is None else reader.rows(rows)
-        return Means(
-            self.generation.processor,
-            self.generation.criteria,
-            spellings(self.tokenizer, self.setup.vocabulary),
-            Choice(bool(self.config.do_sample), self.config.temperature or 1.0, self.seed),
-            reader,
-            self.setup.judge is None or self.setup.judge.mode == "risk",
-            hf.end_tokens(self.config),
-            (bool(self.config.output_scores or self.generation.parts.observers), bool(self.config.output_logits)),
-        )
+        return Means.of(self.generation, self.setup, self.tokenizer, self.start, self.seed, rows)
 
     def _seed(self) -> int | None:
         """The seed of draws that depend on sample, position and attempt; None where nothing is ever rolled back, so
@@ -250,7 +234,6 @@ class _Run:
 
     def _asker(self, writer: Writer, own: bool = False) -> Asker | None:
         """What asks this generation's questions: over the texts' cache if that holds all tokens, else over its own."""
-        strand = writer.strand
         judge = self.setup.judge
         if judge is None or judge.mode == "risk":
             return None
@@ -259,11 +242,6 @@ class _Run:
             inputs = self.generation.run.inputs
             if inputs is not None and not any(inputs.get(name) is not None for name in PIXELS):
                 inputs = None
-
-            def where() -> tuple[Any, dict[int, tuple[int, int]]]:
-                places = zip(writer.numbers, enumerate(strand.shift), strict=True)
-                return strand.cache, dict(places)
-
             self.asker = Asker(
                 self.model,
                 self.generation.run.processor,
@@ -271,7 +249,7 @@ class _Run:
                 self.start.ids,
                 self.start.kwargs,
                 None if inputs is None else dict(inputs),
-                where,
-                own or edited or isinstance(strand, Alone),
+                writer.places,
+                own or edited or isinstance(writer.strand, Alone),
             )
         return self.asker

@@ -3,58 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from lvlm_saliency import hf
-from lvlm_saliency.guard.answers import confirmed
-from lvlm_saliency.guard.bans import Spellings
-from lvlm_saliency.guard.choice import Choice
+from lvlm_saliency.guard.asking import PATIENCE, ask
+from lvlm_saliency.guard.bans import without_banned
 from lvlm_saliency.guard.claims import Note
 from lvlm_saliency.guard.events import Moment
-from lvlm_saliency.guard.features import Reader
+from lvlm_saliency.guard.means import Means
 from lvlm_saliency.guard.questions import Asker
 from lvlm_saliency.guard.row import Row
 from lvlm_saliency.guard.shaping import Shaping
 from lvlm_saliency.guard.state import unwatched
 from lvlm_saliency.guard.strands import Alone, Straight, Strand, Together
-from lvlm_saliency.risk.asked import question
 from lvlm_saliency.tracing.logits import finite_logits, token_odds
-
-PATIENCE = 4
-"""Steps that a question may wait for questions of other samples in the batch; a single sample's is asked at once."""
-
 
 Read = Callable[[Sequence[int]], dict[int, Any]]
 """Reads the features of the newest rows of some samples."""
-
-
-@dataclass(frozen=True)
-class Means:
-    """What is needed to generate the rows of a generation.
-
-    Attributes:
-        processor, criteria: logits processors and stopping criteria of `generate`.
-        spellings: the vocabulary as token ids.
-        choice: how tokens are chosen.
-        reader: reads the risk model's features; None without one.
-        reads_all: read the features of every token, not only of those that may begin a name (necessary where the model
-            is not asked).
-        ends: end-of-sequence tokens.
-        wants: whether the scores, and the logits, of each step are kept.
-    """
-
-    processor: Any
-    criteria: Any
-    spellings: Spellings
-    choice: Choice
-    reader: Reader | None
-    reads_all: bool
-    ends: tuple[int, ...]
-    wants: tuple[bool, bool]
 
 
 class Writer:
@@ -65,9 +33,13 @@ class Writer:
         rows: the samples.
         strand: their texts and their cache.
         numbers: their positions in the batch.
-        asker: asks the model; None where it is not asked.
         put: takes settled columns of tokens, for a streamer; None without one.
         shaping: makes the logits to choose from.
+        narrows: whether samples that are done leave the batch.
+
+    Attributes:
+        asker: asks the model; None where it is not asked. Given after the writer is made, whose `places` it reads.
+        rows, numbers: of the samples that are still in the batch.
     """
 
     def __init__(
@@ -76,13 +48,14 @@ class Writer:
         rows: list[Row],
         strand: Strand,
         numbers: Sequence[int],
-        asker: Asker | None,
         put: Callable[[Tensor], None] | None,
         shaping: Shaping,
+        narrows: bool = False,
     ):
         self.means, self.rows, self.strand, self.numbers = means, rows, strand, numbers
-        self.asker, self.put, self.shaping = asker, put, shaping
-        self.reader, self.narrows = means.reader, False
+        self.put, self.shaping, self.narrows = put, shaping, narrows
+        self.asker: Asker | None = None
+        self.reader = means.reader
         self.strands = (strand, *(() if shaping.first_only else shaping.strands))
         self.length = strand.texts.prompt_length
         self.limits = hf.plain_limits(means.criteria)
@@ -90,6 +63,10 @@ class Writer:
         self.step = self.drafted = self.streamed = 0
         self.scores: list[list[Tensor]] = [[] for _ in rows]
         self.logits: list[list[Tensor]] = [[] for _ in rows]
+
+    def places(self) -> tuple[Any, dict[int, tuple[int, int]]]:
+        """Where the samples stand at present, as `questions.Source` has it."""
+        return self.strand.cache, dict(zip(self.numbers, enumerate(self.strand.shift), strict=True))
 
     def write(self, longest: int) -> None:
         """Generate every row to its end, `longest` tokens at most."""
@@ -184,7 +161,7 @@ class Writer:
         else:
             shaped = shaping.shaped(raw, beginning, self.step == 0)
             found = processed(shaped)
-        found = self._banned(found, writing)
+        found = without_banned(found, self.rows, writing, self.means.spellings, self.means.ends)
         return shaped, texts.by_length(texts.ends, lambda ids: behind(ids, found)) if behind else found
 
     def _names(self, chosen: Sequence[int | None]) -> bool:
@@ -222,32 +199,6 @@ class Writer:
         names = [name for one in (token, *row.draft.ids[-1:]) for name in firsts.get(one, ())]
         return not all(name in row.verdicts for name in names)  # an object that was judged is not judged again
 
-    def _banned(self, scores: Tensor, writing: Sequence[bool]) -> Tensor:
-        """The scores with -inf for tokens that are banned in a rewritten sentence."""
-        found = scores
-        for n, (row, alive) in enumerate(zip(self.rows, writing, strict=True)):
-            if not alive or not row.redoing:
-                continue
-            found = scores.clone() if found is scores else found
-            found[n] = self._without(found[n], row)
-        return found
-
-    def _without(self, scores: Tensor, row: Row) -> Tensor:
-        draft, names, fixed = row.draft, row.forbidden, set(row.fixed)
-        if not draft.may_end or (row.plan is not None and row.plan.more):
-            fixed |= set(self.means.ends)
-        if draft.ends_in_word:
-            fixed.add(draft.ids[-1])
-        if draft.answer[-1:].isalpha():
-            fixed |= self.means.spellings.beginners  # a new sentence may begin only after the last one has ended
-        while True:
-            ids = sorted(fixed | self.means.spellings.banned(names, draft.ids))
-            left = scores.index_fill(0, torch.tensor(ids, device=scores.device, dtype=torch.long), -torch.inf)
-            if bool((left > -torch.inf).any()) or not (names or fixed):
-                return left
-            row.tally.lifted += 1  # no token is left, so the newest ban is lifted first
-            fixed, names = (fixed, names[:-1]) if names else (set(), names)
-
     def _keep(self, number: int, raw: Tensor, processed: Tensor) -> None:
         at, (scores, logits) = len(self.rows[number].draft), self.means.wants
         if scores:
@@ -260,7 +211,8 @@ class Writer:
     def _judge(self) -> None:
         """Ask the questions that are due, and judge what can be judged."""
         while True:
-            self._ask()
+            if self.asker is not None:
+                ask(self.asker, self.rows, self.numbers, self.step, self.patience)
             went = {
                 n: back for n, row in enumerate(self.rows) if not row.done and (back := self._resolve(row)) is not None
             }
@@ -280,25 +232,6 @@ class Writer:
                 if isinstance(strand, Alone):
                     strand.mark()
         return back
-
-    def _ask(self) -> None:
-        if self.asker is None:
-            return
-        checks = [
-            (n, check) for n, row in enumerate(self.rows) for check in row.checks.values() if check.confirmed is None
-        ]
-        if checks:  # the sentence cannot be settled without them
-            found = confirmed(self.asker, [(self.numbers[n], check.said) for n, check in checks])
-            for (_, check), same in zip(checks, found, strict=True):
-                check.confirmed = same
-        waiting = [(n, claim) for n, row in enumerate(self.rows) for claim in row.claims if claim.waiting]
-        if not any(self.step - claim.since >= self.patience or self.rows[n].ended for n, claim in waiting):
-            return
-        pairs = list(dict.fromkeys((n, claim.mention.name) for n, claim in waiting))
-        margins = self.asker.margins([(self.numbers[n], question(name)) for n, name in pairs])
-        known = dict(zip(pairs, margins, strict=True))
-        for n, claim in waiting:
-            self.rows[n].answered(claim, known[n, claim.mention.name])
 
     # --- streaming ---
 
