@@ -25,8 +25,9 @@ from lvlm_saliency.studies.ablation.controls import (
 )
 from lvlm_saliency.studies.ablation.findings import collapse, compared
 from lvlm_saliency.studies.ablation.study import Ablation
-from lvlm_saliency.studies.lab import Lab, StudySettings
+from lvlm_saliency.studies.lab import Lab
 from lvlm_saliency.studies.page import CANNOT_TELL, FAILS, HOLDS
+from lvlm_saliency.studies.settings import StudySettings
 
 SCORES = [0.1, 0.2, 0.3, 0.4, 0.5]
 

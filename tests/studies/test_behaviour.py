@@ -23,8 +23,9 @@ from lvlm_saliency.studies.behaviour.page import of_draws
 from lvlm_saliency.studies.behaviour.parts_of_speech import END, OBJECT, REST, by_nltk, closed, tagger
 from lvlm_saliency.studies.behaviour.study import Behaviour
 from lvlm_saliency.studies.behaviour.tables import longest
-from lvlm_saliency.studies.lab import Lab, StudySettings
+from lvlm_saliency.studies.lab import Lab
 from lvlm_saliency.studies.page import CANNOT_TELL, FAILS, HOLDS
+from lvlm_saliency.studies.settings import StudySettings
 from lvlm_saliency.studies.texts import Span
 
 WORDS = ["</s>", " a", " cat", " dog", " and", "."]

@@ -16,7 +16,8 @@ from lvlm_saliency.interventions.sgrs.rejection import Proposal
 from lvlm_saliency.studies import gate_records
 from lvlm_saliency.studies.ablation import chance
 from lvlm_saliency.studies.ablation.chance import FALLBACK, REFUSALS, TESTED_FROM, ChanceSGRS, Refusals
-from lvlm_saliency.studies.lab import Lab, StudySettings
+from lvlm_saliency.studies.lab import Lab
+from lvlm_saliency.studies.settings import StudySettings
 
 RATES = ((0.3,), (0.2, 0.9), (0.4, 0.5, 0.6), (0.1, 0.8, 0.7), (0.25, 0.35, 0.45))
 WEIGHTS = [0.4, 0.3, 0.15, 0.1, 0.05]

@@ -11,7 +11,8 @@ from lvlm_saliency.errors import SettingError
 from lvlm_saliency.evaluation.decoding import Decoder
 from lvlm_saliency.evaluation.runner import Silent
 from lvlm_saliency.studies.collect import collect, traced_batch
-from lvlm_saliency.studies.lab import Lab, StudySettings
+from lvlm_saliency.studies.lab import Lab
+from lvlm_saliency.studies.settings import StudySettings
 from lvlm_saliency.studies.tokens import ARRAYS, layer_groups
 
 

@@ -9,8 +9,9 @@ import pytest
 from lvlm_saliency.cli import main
 from lvlm_saliency.errors import InputError, SettingError
 from lvlm_saliency.studies import open_studies
-from lvlm_saliency.studies.lab import Lab, StudySettings
+from lvlm_saliency.studies.lab import Lab
 from lvlm_saliency.studies.separation.study import Separation
+from lvlm_saliency.studies.settings import StudySettings
 from zoo import FAMILIES, picture
 
 

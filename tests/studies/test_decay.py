@@ -23,8 +23,9 @@ from lvlm_saliency.studies.decay.arms import write
 from lvlm_saliency.studies.decay.effects import taken
 from lvlm_saliency.studies.decay.study import Decay
 from lvlm_saliency.studies.decay.weakening import Strength, Weakening, Written
-from lvlm_saliency.studies.lab import Lab, StudySettings
+from lvlm_saliency.studies.lab import Lab
 from lvlm_saliency.studies.labels import labeller
+from lvlm_saliency.studies.settings import StudySettings
 from lvlm_saliency.studies.texts import Span
 
 PICTURES = 4

@@ -174,7 +174,8 @@ def test_the_command_writes_page_data_and_a_model_that_explain_reads(capsys, tmp
 
 
 def test_too_few_pictures_are_told(tmp_path):
-    from lvlm_saliency.studies.lab import Lab, StudySettings
+    from lvlm_saliency.studies.lab import Lab
+    from lvlm_saliency.studies.settings import StudySettings
 
     with pytest.raises(InputError, match="too few to learn from; raise --n"):
         Detect(train=10).run(Lab(StudySettings(tmp_path, n=2, resamples=40, max_new_tokens=12)))

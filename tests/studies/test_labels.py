@@ -11,9 +11,10 @@ from PIL import Image
 
 from lvlm_saliency.benchmarks.opening import open_benchmark
 from lvlm_saliency.errors import InputError
-from lvlm_saliency.studies.lab import Lab, StudySettings
+from lvlm_saliency.studies.lab import Lab
 from lvlm_saliency.studies.label_files import read_labelled
 from lvlm_saliency.studies.labels import labelled
+from lvlm_saliency.studies.settings import StudySettings
 from lvlm_saliency.studies.texts import Span, first_mentions
 from lvlm_saliency.tracing.pieces import overlapping, text_pieces, tokenised
 from zoo.tokenizer import build_tokenizer

@@ -14,11 +14,12 @@ from lvlm_saliency.cli import main
 from lvlm_saliency.errors import SettingError
 from lvlm_saliency.interventions.registry import methods
 from lvlm_saliency.model.output import Cost, TokenRecord
-from lvlm_saliency.studies.lab import Lab, StudySettings
+from lvlm_saliency.studies.lab import Lab
 from lvlm_saliency.studies.latency.page import findings, percent
 from lvlm_saliency.studies.latency.study import NOISE, Latency, Row, passes
 from lvlm_saliency.studies.latency.timing import LEAST, Paired, paired
 from lvlm_saliency.studies.page import CANNOT_TELL, FAILS, HOLDS
+from lvlm_saliency.studies.settings import StudySettings
 
 CPU = torch.device("cpu")
 

@@ -11,8 +11,9 @@ from lvlm_saliency.evaluation.decoding import Decoder
 from lvlm_saliency.model.thinking import Ear, Marks
 from lvlm_saliency.studies.behaviour.first_draws import first_draws
 from lvlm_saliency.studies.decay.weakening import Written
-from lvlm_saliency.studies.lab import Lab, StudySettings
+from lvlm_saliency.studies.lab import Lab
 from lvlm_saliency.studies.labels import labelled, labeller
+from lvlm_saliency.studies.settings import StudySettings
 from lvlm_saliency.studies.texts import Span, blanked
 
 OPEN, CLOSE = "Please", "Here"

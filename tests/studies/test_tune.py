@@ -13,8 +13,9 @@ import lvlm_saliency as ls
 from lvlm_saliency.errors import InputError, SettingError
 from lvlm_saliency.evaluation.systems import systems
 from lvlm_saliency.studies import open_studies, written
-from lvlm_saliency.studies.lab import Lab, StudySettings
+from lvlm_saliency.studies.lab import Lab
 from lvlm_saliency.studies.page import CANNOT_TELL, FAILS, HOLDS
+from lvlm_saliency.studies.settings import StudySettings
 from lvlm_saliency.studies.tune.objective import Objective, measured
 from lvlm_saliency.studies.tune.search import Halves
 from lvlm_saliency.studies.tune.study import Tune

@@ -15,8 +15,9 @@ from lvlm_saliency.risk.model import architecture
 from lvlm_saliency.studies import gate_records
 from lvlm_saliency.studies.decay import arms
 from lvlm_saliency.studies.decay.weakening import Strength
-from lvlm_saliency.studies.lab import Lab, StudySettings
+from lvlm_saliency.studies.lab import Lab
 from lvlm_saliency.studies.self_check import self_check
+from lvlm_saliency.studies.settings import StudySettings
 
 GATE = SGRS(seed=0, execution="stepwise")
 

@@ -123,7 +123,8 @@ def conduct(
     Returns:
         (name, page, HTML file) of each.
     """
-    from ..studies.lab import Lab, StudySettings
+    from ..studies.lab import Lab
+    from ..studies.settings import StudySettings
 
     over, given = split(given)
     settings = StudySettings(**given)

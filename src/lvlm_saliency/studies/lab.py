@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lvlm_saliency.benchmarks.opening import open_benchmark
-from lvlm_saliency.benchmarks.sources import require
 from lvlm_saliency.errors import SettingError
 from lvlm_saliency.evaluation.decoding import Decoder
 from lvlm_saliency.evaluation.folder import RunFolder
-from lvlm_saliency.evaluation.reader import Reader, ReadsTexts
+from lvlm_saliency.evaluation.reader import ReadsTexts
 from lvlm_saliency.evaluation.runner import Listener, Silent, evaluate
-from lvlm_saliency.evaluation.settings import Settings
 from lvlm_saliency.evaluation.summary.content import RunData
 from lvlm_saliency.evaluation.systems import GREEDY, System, system, systems
 from lvlm_saliency.interventions.parsing import parse_specs
@@ -24,50 +21,13 @@ from lvlm_saliency.model import provenance
 from lvlm_saliency.stats.bootstrap import MIN_IMAGES, MIN_RESAMPLES
 from lvlm_saliency.studies.collect import Extra, collect, digest
 from lvlm_saliency.studies.labels import check_source, labelled
+from lvlm_saliency.studies.model import StudyModel
+from lvlm_saliency.studies.settings import StudySettings
 from lvlm_saliency.studies.texts import LabelledText
 from lvlm_saliency.studies.tokens import TokenTable
 
 if TYPE_CHECKING:
     from lvlm_saliency.workers import Pool
-
-
-@dataclass(frozen=True)
-class StudySettings:
-    """What all studies of one call share.
-
-    Args:
-        out: folder of pages, data and everything that is kept for the next study.
-        model: "scenes", a hub id or a folder.
-        labels: a benchmark whose answers can be labelled ("scenes-caption", "chair"), with settings where wanted, or a
-            file of labelled texts (JSON lines: image, prompt, text, spans with labels).
-        n: pictures, the first of the list; None for all.
-        seed: of every draw and every resample.
-        max_new_tokens: of every text that is written.
-        batch_size: texts worked on together; results do not depend on it.
-        images, data: folder of the pictures, folder of a benchmark's official files.
-        dtype, device, revision: of the model.
-        resamples: bootstrap resamples behind each interval.
-    """
-
-    out: str | Path
-    model: str = "scenes"
-    labels: str = "scenes-caption"
-    n: int | None = 500
-    seed: int = 0
-    max_new_tokens: int = 128
-    batch_size: int = 32
-    images: str | Path | None = None
-    data: str | Path | None = None
-    dtype: str = "auto"
-    device: str | None = None
-    revision: str | None = None
-    resamples: int = 2000
-
-    def run(self, out: str | Path, benchmarks: Sequence[str], methods: Sequence[Any], **changes: Any) -> Settings:
-        """The same as settings of an evaluation, which checks them."""
-        shared = {f.name for f in dataclasses.fields(Settings)} & {f.name for f in dataclasses.fields(self)} - {"out"}
-        values = {name: getattr(self, name) for name in shared} | changes
-        return Settings(out=out, benchmarks=benchmarks, methods=methods, **values)
 
 
 class Lab:
@@ -90,7 +50,7 @@ class Lab:
         self.out = Path(settings.out)
         self.kept = self.out / "kept"
         self.command = ""  # how the study was started, for what it writes
-        self._given = (model, processor)
+        self.held = StudyModel(settings, model, processor, pool)
         self._texts: dict[str, list[LabelledText]] = {}
         settings.run(self.out, [settings.labels if not self.from_file else "scenes-caption"], [])  # checked at once
         if not self.from_file:
@@ -98,89 +58,43 @@ class Lab:
 
     # --- the model ---
 
-    @cached_property
-    def _loaded(self) -> tuple[Any, Any]:
-        self._check_sources()
-        if self._given[0] is not None:
-            return self._given
-        from lvlm_saliency.model.load import load_model
-
-        chosen = self.settings
-        return load_model(chosen.model, dtype=chosen.dtype, device=chosen.device, revision=chosen.revision)
-
-    def _check_sources(self) -> None:
-        """Tell what is wrong with labels and folders before a model is loaded, which may take minutes.
-
-        Raises:
-            InputError: a file or a folder is missing, or the file of labelled texts cannot be used.
-        """
-        chosen = self.settings
-        if self.from_file:
-            from lvlm_saliency.studies.label_files import checked
-
-            checked(chosen.labels, chosen.images, chosen.n)
-        else:
-            asked = open_benchmark(chosen.labels, n=chosen.n, images=chosen.images, data=chosen.data)
-            require(asked.name, asked.data, asked.images)
-
     def load(self) -> None:
-        """Load the model now, before a bar of progress is drawn over what loading prints; without weights where workers
-        hold it."""
-        _ = self._loaded if self.pool is None else self._structure
-
-    @property
-    def _holds(self) -> bool:
-        """Whether the model is in this process, or must be."""
-        return self.pool is None or self._given[0] is not None or "_loaded" in vars(self)
-
-    @cached_property
-    def _structure(self) -> tuple[Any, Any]:
-        from lvlm_saliency.model.load import load_structure
-
-        self._check_sources()
-        return load_structure(self.settings.model, revision=self.settings.revision)
-
-    @property
-    def structure(self) -> Any:
-        """The model, or where workers hold it, its layers and configuration without weights."""
-        return (self._loaded if self._holds else self._structure)[0]
+        """Load the model now, before a bar of progress is drawn over what loading prints."""
+        self.held.load()
 
     @property
     def model(self) -> Any:
-        return self._loaded[0]
+        return self.held.model
+
+    @property
+    def structure(self) -> Any:
+        """See `StudyModel.structure`."""
+        return self.held.structure
 
     @property
     def processor(self) -> Any:
-        return (self._loaded if self._holds else self._structure)[1]
-
-    @cached_property
-    def _asked(self) -> Settings:
-        return self.settings.run(self.out, ["scenes-caption"], [])
+        return self.held.processor
 
     @property
     def reader(self) -> ReadsTexts:
-        """The decoder, or where workers hold the model, what reads prompts and texts without it."""
-        return self.decoder if self._holds else Reader(self.processor, self._asked)
+        """See `StudyModel.reader`."""
+        return self.held.reader
 
-    @cached_property
+    @property
     def decoder(self) -> Decoder:
-        """Pictures and prompts to inputs, as `evaluate` makes them."""
-        return Decoder(self.model, self.processor, self._asked)
+        """See `StudyModel.decoder`."""
+        return self.held.decoder
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
-        if self.pool is not None and not self._holds:
-            _ = self._structure  # tells at once what is wrong, before workers load the model
-            weights: str = self.pool.one(_weights, label="what the weights are")
-            return weights[:16]
-        return provenance.fingerprint(self.model)[:16]
+        return self.held.fingerprint
 
     # --- texts ---
 
     @property
     def from_file(self) -> bool:
         """Whether labels come from a file of texts, and not from what the model writes."""
-        return self.settings.labels.lower().endswith((".jsonl", ".json"))
+        return self.settings.from_file
 
     def run(
         self, methods: Sequence[Any], *, benchmarks: Sequence[str] | None = None, **changes: Any
@@ -196,11 +110,11 @@ class Lab:
         records = [(one.label, one.record()) for one in compared]
         shared = {f.name: str(getattr(chosen, f.name)) for f in dataclasses.fields(chosen) if f.name not in FREE}
         folder = self.kept / "runs" / digest(self.fingerprint, records, shared)
-        held: tuple[Any, Any] = (self.model, self.processor) if self.pool is None else (None, None)
+        here = self.pool is None  # else the workers hold it
         evaluate(
             dataclasses.replace(chosen, out=folder),
-            model=held[0],
-            processor=held[1],
+            model=self.model if here else None,
+            processor=self.processor if here else None,
             pool=self.pool,
             listener=self.listener,
         )
@@ -287,10 +201,6 @@ class Lab:
             "bootstrap": _intervals(chosen.resamples),
         }
         return given | provenance.versions() | {"machine": provenance.machine()}
-
-
-def _weights(decoder: Decoder) -> str:
-    return provenance.fingerprint(decoder.model)
 
 
 def _intervals(resamples: int) -> str:

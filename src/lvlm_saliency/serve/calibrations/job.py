@@ -91,7 +91,8 @@ class Job:
 
         require("studies", "matplotlib", "scipy", "sklearn", what="a calibration")
         from lvlm_saliency.studies.calibrate.study import Calibrate
-        from lvlm_saliency.studies.lab import Lab, StudySettings
+        from lvlm_saliency.studies.lab import Lab
+        from lvlm_saliency.studies.settings import StudySettings
 
         found, folder = self.found, self.found.folder
         labels, result = folder / "labels.jsonl", folder / RESULT
