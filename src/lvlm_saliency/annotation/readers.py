@@ -13,10 +13,11 @@ from lvlm_saliency.annotation.settings import EVERY, AnnotateSettings
 from lvlm_saliency.chat import Chat
 from lvlm_saliency.detection.fitted import check_ready
 from lvlm_saliency.detection.registry import detector
+from lvlm_saliency.detection.risk import OfRiskModel
 from lvlm_saliency.evaluation.decoding import Batches
 from lvlm_saliency.guard.vocabulary import open_vocabulary
 from lvlm_saliency.model import provenance
-from lvlm_saliency.risk.model import SHIPPED, SHIPPED_CAUSAL, RiskModel
+from lvlm_saliency.risk.model import RiskModel
 from lvlm_saliency.workers import Job, Pool, Workers
 from lvlm_saliency.workers.pool import Listener, span
 
@@ -116,8 +117,7 @@ def opened(settings: AnnotateSettings, model: Any = None, processor: Any = None)
 def described(reader: Annotator, settings: AnnotateSettings) -> Description:
     """What a reader says of its model."""
     model = reader.chat.model
-    ships = {"risk": SHIPPED, "causal-risk": SHIPPED_CAUSAL}
-    risks = [RiskModel.load(ships[name]) for name in settings.detectors if name in ships]
+    risks = [one.risk_model() for one in map(detector, settings.detectors) if isinstance(one, OfRiskModel)]
     notes = [note for one in [*risks, *([reader.risk] if reader.risk else [])] if (note := one.check(model))]
     config = {
         "model": provenance.model_record(model),

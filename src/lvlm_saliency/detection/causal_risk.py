@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,7 +12,7 @@ from lvlm_saliency.detection.base import Depth, Needs, located_in
 from lvlm_saliency.detection.fitted import Cases, Trained, logistic_or_trees
 from lvlm_saliency.detection.mention import Mention
 from lvlm_saliency.detection.reading import Reading
-from lvlm_saliency.detection.risk import begins_object, opened
+from lvlm_saliency.detection.risk import OfRiskModel
 from lvlm_saliency.detection.self_check import answer_of
 from lvlm_saliency.errors import SettingError
 
@@ -21,7 +22,7 @@ SHARES, LOOKED = 5, 7
 
 
 @dataclass(frozen=True)
-class CausalRisk(Trained):
+class CausalRisk(OfRiskModel, Trained):
     """Logistic regression or boosted trees (chosen by cross-validation) on what is known as soon as the word stands in
     the text, without a backward pass: `risk.signals.CAUSAL`.
 
@@ -40,7 +41,6 @@ class CausalRisk(Trained):
     name: ClassVar[str] = "causal-risk"
     title: ClassVar[str] = "risk as the word is written"
     paper: ClassVar[str] = "ours"
-    ships: ClassVar[str] = "scenes"
     places: ClassVar[tuple[str, ...]] = ("P and A",)
 
     where: str = "P and A"
@@ -85,7 +85,7 @@ class CausalRisk(Trained):
         if found is None:
             return float("nan")
         reading, mention = found
-        ships = self._opened()
+        ships = self.risk_model()
         if reading.architecture is None:
             raise SettingError(
                 "causal-risk has been fitted for one model, and this reading does not say of which it is: make it with "
@@ -96,16 +96,13 @@ class CausalRisk(Trained):
         return float(ships.probability(values[None].astype(np.float32))[0])
 
     def judges(self, reading: Reading, mention: Mention) -> bool:
-        return self.weights is not None or begins_object(self._opened(), reading, mention)
+        return self.weights is not None or super().judges(reading, mention)
 
-    def digest(self) -> str:
-        """SHA-256 of the risk model that it reads until it is fitted, in hexadecimal."""
-        return self._opened().digest()
-
-    def _opened(self) -> Any:
+    @classmethod
+    def shipped_file(cls) -> Path:
         from lvlm_saliency.risk.model import SHIPPED_CAUSAL
 
-        return opened(self.model, SHIPPED_CAUSAL)
+        return SHIPPED_CAUSAL
 
     def _grouped(self, reading: Reading, mention: Mention, ships: Any) -> np.ndarray:
         """The features in the order of a risk model's groups, of the layers that it reads.

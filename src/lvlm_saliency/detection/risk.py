@@ -15,8 +15,44 @@ from lvlm_saliency.detection.reading import Reading
 from lvlm_saliency.errors import SettingError
 
 
+class OfRiskModel:
+    """A detector that is a risk model: its setting `model`, by default the one that ships.
+
+    A mixin; the class with it has the field `model`: None, a `RiskModel`, or the path of one.
+    """
+
+    ships: ClassVar[str] = "scenes"
+    model: Any
+
+    @classmethod
+    def shipped_file(cls) -> Path:
+        """The risk model that ships."""
+        raise NotImplementedError(f"{cls.__name__} does not say which risk model ships")
+
+    def risk_model(self) -> Any:
+        """The `RiskModel` that it reads.
+
+        Raises:
+            InputError: its file cannot be used.
+        """
+        from lvlm_saliency.risk.model import RiskModel
+
+        if self.model is None:
+            return _shipped(self.shipped_file())
+        return self.model if isinstance(self.model, RiskModel) else RiskModel.load(Path(self.model))
+
+    def judges(self, reading: Reading, mention: Mention) -> bool:
+        """Whether the word's first token began an object word in the risk model's training texts."""
+        return bool(np.isin(reading.answer[mention.start], self.risk_model().objects))
+
+    def digest(self) -> str:
+        """SHA-256 of the risk model that it reads, in hexadecimal."""
+        digest: str = self.risk_model().digest()
+        return digest
+
+
 @dataclass(frozen=True)
-class Risk(Detector):
+class Risk(OfRiskModel, Detector):
     """The probability of `RiskModel` that an object word is hallucinated, read from a trace.
 
     `model`: a `RiskModel`, or the path of one; default the one that ships for the scenes model. It may read words that
@@ -29,7 +65,6 @@ class Risk(Detector):
     passes: ClassVar[str] = "a backward pass"
     fit: ClassVar[str] = "trained"
     causal: ClassVar[bool] = False
-    ships: ClassVar[str] = "scenes"
     places: ClassVar[tuple[str, ...]] = ("P",)
 
     model: Any = None
@@ -41,32 +76,17 @@ class Risk(Detector):
         if reading.trace is None:
             raise SettingError("risk needs a trace: pass one, or make the reading with this detector's name")
         if reading.architecture is not None:
-            self._opened().check_fits(reading.architecture)
+            self.risk_model().check_fits(reading.architecture)
         if self.name not in reading.scores:
-            risks = self._opened().predict(reading.trace)[reading.sample]
+            risks = self.risk_model().predict(reading.trace)[reading.sample]
             reading.scores[self.name] = risks.double().numpy()
         return float(reading.scores[self.name][token])
 
-    def judges(self, reading: Reading, mention: Mention) -> bool:
-        return begins_object(self._opened(), reading, mention)
-
-    def digest(self) -> str:
-        """SHA-256 of the risk model that it reads, in hexadecimal."""
-        return self._opened().digest()
-
-    def _opened(self) -> Any:
+    @classmethod
+    def shipped_file(cls) -> Path:
         from lvlm_saliency.risk.model import SHIPPED
 
-        return opened(self.model, SHIPPED)
-
-
-def opened(given: Any, ships: Path) -> Any:
-    """A `RiskModel` as it is, one of a file, or (None) the one that ships in that file."""
-    from lvlm_saliency.risk.model import RiskModel
-
-    if given is None:
-        return _shipped(ships)
-    return given if isinstance(given, RiskModel) else RiskModel.load(Path(given))
+        return SHIPPED
 
 
 @functools.cache
@@ -74,8 +94,3 @@ def _shipped(path: Path) -> Any:
     from lvlm_saliency.risk.model import RiskModel
 
     return RiskModel.load(path)
-
-
-def begins_object(model: Any, reading: Reading, mention: Mention) -> bool:
-    """Whether the word's first token began an object word in the risk model's training texts."""
-    return bool(np.isin(reading.answer[mention.start], model.objects))

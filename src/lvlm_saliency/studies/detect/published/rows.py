@@ -7,10 +7,9 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from lvlm_saliency.detection.base import NOMINAL, Depth, Detector
-from lvlm_saliency.detection.causal_risk import CausalRisk
 from lvlm_saliency.detection.fitted import Fittable
 from lvlm_saliency.detection.registry import detector, detectors
-from lvlm_saliency.detection.risk import Risk
+from lvlm_saliency.detection.risk import OfRiskModel
 from lvlm_saliency.errors import SettingError, did_you_mean
 
 OTHER_MODES: dict[str, tuple[dict[str, Any], ...]] = {
@@ -122,9 +121,7 @@ def settings_of(row: Row) -> dict[str, str]:
     told = {name: repr(value) for name, value in values.items() if name not in ("weights", "model")}
     # Another risk model gives other scores: what was kept of the one before must not be read as its own.
     one = row.detector
-    if isinstance(one, Risk) or (isinstance(one, CausalRisk) and not row.fits):
-        return {**told, "model": one.digest()}
-    return told
+    return {**told, "model": one.digest()} if isinstance(one, OfRiskModel) and not row.fits else told
 
 
 def layers_of(row: Row, depth: Depth) -> list[int]:

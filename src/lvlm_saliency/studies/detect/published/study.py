@@ -14,11 +14,10 @@ from typing import ClassVar
 import numpy as np
 
 from lvlm_saliency.detection.causal_risk import CausalRisk
-from lvlm_saliency.detection.risk import Risk
+from lvlm_saliency.detection.risk import OfRiskModel, Risk
 from lvlm_saliency.detection.self_check import SelfCheck
 from lvlm_saliency.errors import InputError, SettingError
 from lvlm_saliency.evaluation.systems import GREEDY, SAMPLED
-from lvlm_saliency.risk.model import SHIPPED, SHIPPED_CAUSAL, RiskModel
 from lvlm_saliency.stats.calibration import Calibration
 from lvlm_saliency.stats.clusters import Estimate
 from lvlm_saliency.studies.detect.published import compare, fits
@@ -105,15 +104,16 @@ class Published:
         several = any(one.end - one.start > 1 for some in texts.values() for words in words_of(some) for one in words)
         names = chosen(self.names)
         missing = []
-        if Risk.name in names and (reason := _unfit(lab, SHIPPED)):
+        if Risk.name in names and (reason := _unfit(lab, Risk())):
             names = [name for name in names if name != Risk.name]
             missing.append(f"{Risk.name}: {reason}")
         rows = rows_of(names, several)
         if CausalRisk.name in names:
-            if reason := _unfit(lab, SHIPPED_CAUSAL):
+            ships = CausalRisk()
+            if reason := _unfit(lab, ships):
                 missing.append(f"{AS_SHIPPED}: {reason}")
             else:
-                rows.append(Row(AS_SHIPPED, CausalRisk(), main=True))
+                rows.append(Row(AS_SHIPPED, ships, main=True))
         words = {way: gather(lab, way, rows, extra) for way in ways}
         trained = [way for way in (GREEDY, SAMPLED) if way in ways]
         return judged(
@@ -129,10 +129,10 @@ class Published:
         )
 
 
-def _unfit(lab: Lab, ships: Path) -> str:
+def _unfit(lab: Lab, ships: OfRiskModel) -> str:
     """Why a risk that ships cannot read this model, empty where it can."""
     try:
-        RiskModel.load(ships).check(lab.model)
+        ships.risk_model().check(lab.model)
     except InputError as error:
         return str(error)
     return ""
