@@ -13,7 +13,7 @@ from .options import BATCH, RESAMPLES, SEED, TEXTS, TOKENS, debug_option, device
 from .progress import progress_bar
 from .quiet import quiet
 
-FOLDER = click.Path(path_type=Path)
+PLACE = click.Path(path_type=Path)
 
 
 @click.command(
@@ -27,13 +27,13 @@ Examples:
 @click.argument("name", required=False, shell_complete=completion.targets)
 @click.option("--list", "listed", is_flag=True, help="List what can be reproduced, and what each needs.")
 @click.option("--model", "models", multiple=True, metavar="ID", shell_complete=completion.models, help="Repeatable.")
-@click.option("--out", type=FOLDER, help="Folder of the runs and the page; the same command continues there.")
+@click.option("--out", type=PLACE, help="Folder of the runs and the page; the same command continues there.")
 @click.option("--on", type=click.Choice(["coco", "scenes"]), default="coco", show_default=True, help="Whose pictures.")
-@click.option("--data", type=FOLDER, shell_complete=completion.folder, help="Folder of the official files.")
-@click.option("--images", type=FOLDER, shell_complete=completion.folder, help="Folder of the pictures.")
+@click.option("--data", type=PLACE, shell_complete=completion.folder, help="Folder of the official files.")
+@click.option("--images", type=PLACE, shell_complete=completion.folder, help="Folder of the pictures.")
 @click.option(
     "--paper",
-    type=FOLDER,
+    type=PLACE,
     shell_complete=completion.file,
     metavar="FILE",
     help="Published figures to set beside yours in place of the paper's (YAML).",
@@ -91,7 +91,6 @@ def _by_run(name: str, models: tuple[str, ...], given: dict[str, Any]) -> tuple[
     from ..reproduce.run import reproduce as make
 
     paper = None if given["paper"] is None else read_reported(given["paper"])
-
     words = ["lvlm-saliency", "reproduce", name, *(w for model in models for w in ("--model", model))]
     words += ["--on", given["on"], "--n", str(given["n"])]
     if given["max_new_tokens"] is not None:

@@ -122,9 +122,14 @@ def _alike(figure: str) -> Sequence[str]:
     return next((group for group in (CAPTIONS, QUESTIONS) if figure in group), (figure,))
 
 
-def _cell(result: Result, label: str, figure: str, like: Sequence[str] = ()) -> Cell:
+def _entry(result: Result, label: str, figure: str, like: Sequence[str] = ()) -> dict[str, Any] | None:
+    """Figures and intervals of a system, in the part that holds this figure."""
     place = _benchmark(result, figure, like or _alike(figure))
-    entry = place and result.run.scores["benchmarks"][place[0]]["parts"][place[1]].get(label)
+    return place and result.run.scores["benchmarks"][place[0]]["parts"][place[1]].get(label)
+
+
+def _cell(result: Result, label: str, figure: str, like: Sequence[str] = ()) -> Cell:
+    entry = _entry(result, label, figure, like)
     if not entry:
         return Cell("–")
     shown = FIGURES[figure]
@@ -145,8 +150,7 @@ def _paper(result: Result, row: Setting, figure: str) -> float | None:
 
 
 def _here(result: Result, row: Setting, figure: str) -> dict[str, Any]:
-    place = _benchmark(result, figure, _alike(figure))
-    entry = place and result.run.scores["benchmarks"][place[0]]["parts"][place[1]].get(result.label(row))
+    entry = _entry(result, result.label(row), figure)
     if not entry:
         return {"here": None, "interval": None}
     return {"here": entry["figures"][figure], "interval": entry["intervals"][figure]}

@@ -141,10 +141,12 @@ NOTE = (
 def of_model(config: Any) -> Reported | None:
     """The paper's figures for a model of this configuration: those of its type and width, else the first of its type,
     whose name then says so; None where there are none here."""
-    alike = [one for one in MODELS if config.model_type in one.types]
-    width = config.get_text_config().hidden_size
-    if not alike or (exact := next((one for one in alike if one.width == width), None)):
-        return exact if alike else None
+    width, alike = config.get_text_config().hidden_size, [one for one in MODELS if config.model_type in one.types]
+    if not alike:
+        return None
+    for one in alike:
+        if one.width == width:
+            return one
     return replace(alike[0], model=f"{alike[0].model}, whose width is {alike[0].width} and not {width} as here")
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lvlm_saliency.benchmarks import sources
+from lvlm_saliency.benchmarks.opening import open_benchmark
 from lvlm_saliency.benchmarks.registry import spec
 from lvlm_saliency.errors import InputError, SettingError, did_you_mean
 from lvlm_saliency.reproduce.paper import LLAVA, Setting
@@ -76,8 +77,10 @@ def usual_rows() -> tuple[tuple[Setting, ...], tuple[Setting, ...]]:
 
 def asked(chosen: Target, on: str, limit: int | None) -> list[str]:
     """The benchmarks as `evaluate` takes them; a `limit` on new tokens that the user gave goes before their own."""
-    own = set(chosen.figures) - set(Target.figures)
-    return [f"{name}:max_new_tokens={limit}" if own and limit else name for name in benchmarks(chosen, on)]
+    return [
+        f"{name}:max_new_tokens={limit}" if limit and open_benchmark(name).max_new_tokens else name
+        for name in benchmarks(chosen, on)
+    ]
 
 
 def benchmarks(chosen: Target, on: str) -> list[str]:
