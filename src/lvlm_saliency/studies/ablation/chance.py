@@ -22,8 +22,8 @@ TESTED_FROM = 2
 it that was scored."""
 REFUSALS, FALLBACK = 2000, 3000
 """Where the numbers of seeded draws begin: of the coin beside each draw, and of the choice once all were refused. The
-gate's own draws stay below
-1000, because top_k does, and so the coins below FALLBACK; those from 1000 on shuffle scores in another control."""
+gate's own draws stay below 1000, because top_k does, and so the coins below FALLBACK; those from 1000 on shuffle scores
+in another control."""
 
 
 @dataclass(frozen=True)

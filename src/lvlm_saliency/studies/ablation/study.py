@@ -31,7 +31,7 @@ class Ablation:
         alphas, betas: of the grid, joined by "/".
         groups: of grid, factors and controls, joined by "/".
         window: of LocoRE where it stands beside its control, a random window; short, because on a caption no longer
-        than the window the two are the same.
+            than the window the two are the same.
     """
 
     name: ClassVar[str] = "ablation"

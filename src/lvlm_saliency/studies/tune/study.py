@@ -34,7 +34,7 @@ class Tune:
             holds a setting.
         objective: chair_i, chair_s or f1, within the margins of `Objective`.
         budget: captions that are written to choose a setting, greedy and sampled ones included; judging it takes up
-        to four more for each of the study's `n` held-out pictures.
+            to four more for each of the study's `n` held-out pictures.
         settings: how many are drawn, the default one included.
         keep: one in so many candidates goes on to the next rung.
     """
@@ -112,7 +112,7 @@ class Effect:
         dev: on the pictures it was chosen on, of which there are `dev_pictures`.
         held: by label, on the held-out ones.
         over_usual: the best minus the usual setting on the held-out pictures; empty where both are the same
-        setting.
+            setting.
         matched: by label, minus greedy captions cut to the same length.
         measured: by label, on the held-out pictures.
     """
