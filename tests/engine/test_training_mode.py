@@ -110,12 +110,17 @@ def llava():
     return model, inputs, model.generate(**inputs, max_new_tokens=4, min_new_tokens=4, do_sample=False)
 
 
+@pytest.mark.parametrize(
+    ("harm", "reason"),
+    [(attention_dropout, "dropout"), (noise_on_embeddings, "draw random numbers in every call")],
+    ids=["dropout", "numbers are drawn"],
+)
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
-def test_every_call_refuses_dropout(llava, call):
+def test_every_call_refuses(llava, call, harm, reason):
     model, inputs, sequences = llava
-    attention_dropout(model)
+    harm(model)
     model.train()
-    with pytest.raises(UnsupportedModelError, match=r"call model\.eval\(\) first"):
+    with pytest.raises(UnsupportedModelError, match=rf"{reason}.*call model\.eval\(\) first"):
         call(model, inputs, sequences)
     model.eval()
     call_again = ls.trace(model, inputs, sequences)
@@ -132,15 +137,6 @@ def test_every_kind_of_training_is_seen(llava, harm):
         ls.trace(model, inputs, sequences)
     model.eval()
     assert torch.equal(ls.trace(model, inputs, sequences).rows, want)
-
-
-@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
-def test_every_call_sees_that_numbers_are_drawn(llava, call):
-    model, inputs, sequences = llava
-    noise_on_embeddings(model)
-    model.train()
-    with pytest.raises(UnsupportedModelError, match=r"draw random numbers in every call.*call model\.eval\(\) first"):
-        call(model, inputs, sequences)
 
 
 def test_numbers_drawn_between_the_calls_are_no_matter(llava):
