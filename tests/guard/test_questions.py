@@ -10,6 +10,7 @@ import lvlm_saliency as ls
 from lvlm_saliency import hf
 from lvlm_saliency.attention.prompts import Prompt
 from lvlm_saliency.attention.session import session
+from lvlm_saliency.guard import questions
 from lvlm_saliency.guard.features import Reader
 from lvlm_saliency.guard.questions import Asker
 from lvlm_saliency.guard.setup import SHIPPED
@@ -134,3 +135,19 @@ def test_causal_groups_know_nothing_of_what_follows(loaded):
         np.testing.assert_allclose(whole[name][:, :13], part[name][:, :13], atol=1e-5, err_msg=name)
         assert len(names_of(name, range(6))) == whole[name].shape[-1]
     assert "words after" not in CAUSAL
+
+
+def test_the_first_question_may_come_when_the_first_sample_is_done(monkeypatch):
+    # Whether questions share the cache is tested once, on a sample that is still in the batch.
+    asked, model = [], torch.nn.Identity()
+    asker = object.__new__(questions.Asker)
+    asker.model, asker.shared = model, True
+    asker.source = lambda: (None, {2: (0, 0), 3: (1, 0)})
+
+    def margins(wanted):
+        asked.extend(wanted)
+        questions._TRUE[model] = {"shared": True}
+
+    monkeypatch.setattr(asker, "margins", margins)
+    assert asker.shares
+    assert [sample for sample, _ in asked] == [2]

@@ -19,6 +19,7 @@ from lvlm_saliency.scenes import demo_scenes, draw_scene
 from lvlm_saliency.serve.run import bound, prepared
 from lvlm_saliency.serve.settings import ServeSettings
 
+PATH = "/v1/chat/completions"
 QUESTION = "Describe the image."
 
 
@@ -29,10 +30,6 @@ class Running:
     url: str
     chat: Any
     server: Any
-
-    @property
-    def worker(self):
-        return self.app.worker
 
     def client(self, key="none", **more) -> openai.OpenAI:
         return openai.OpenAI(base_url=f"{self.url}/v1", api_key=key, max_retries=0, timeout=120, **more)
@@ -93,3 +90,13 @@ def asking(picture, text=QUESTION, *more):
     """The messages of one question about a picture."""
     parts = [{"type": "image_url", "image_url": {"url": data_url(one)}} for one in (picture, *more)]
     return [{"role": "user", "content": [*parts, {"type": "text", "text": text}]}]
+
+
+def refused(response, status, words):
+    """An error in OpenAI's shape, without anything of the server's inside."""
+    assert response.status_code == status, response.text
+    error = response.json()["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    assert words in error["message"]
+    assert "Traceback" not in response.text
+    return error

@@ -17,8 +17,7 @@ from lvlm_saliency.scenes import draw_scene, generate_scenes
 from lvlm_saliency.serve.calibrations import store
 from lvlm_saliency.serve.calibrations.labels import in_singular
 
-from .conftest import QUESTION, asking, data_url, running
-from .test_limits import PATH, refused
+from .conftest import PATH, QUESTION, asking, data_url, refused, running
 
 CALIBRATIONS = "/v1/calibrations"
 PICTURES = 40

@@ -8,8 +8,7 @@ import lvlm_saliency as ls
 from lvlm_saliency.scenes import demo_scenes, draw_scene
 from lvlm_saliency.serve.rows import sample_id
 
-from .conftest import QUESTION, asking
-from .test_limits import PATH, refused
+from .conftest import PATH, QUESTION, asking, refused
 
 GUARD = {"methods": ["guard"]}
 LIMIT = 64

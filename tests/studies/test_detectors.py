@@ -8,69 +8,25 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from scipy.special import expit
 
 from lvlm_saliency.cli import main
-from lvlm_saliency.detection.registry import detector
 from lvlm_saliency.errors import InputError, SettingError
-from lvlm_saliency.risk.model import SHIPPED, RiskModel
 from lvlm_saliency.stats.clusters import Estimate
 from lvlm_saliency.studies.areas import Draws, simultaneous
-from lvlm_saliency.studies.detect.mentions import NEAR
 from lvlm_saliency.studies.detect.published import fits
 from lvlm_saliency.studies.detect.published.compare import ALL, FIRST
 from lvlm_saliency.studies.detect.published.cost import Cost
 from lvlm_saliency.studies.detect.published.differences import by_class
-from lvlm_saliency.studies.detect.published.gather import Words, _joined
 from lvlm_saliency.studies.detect.published.judge import POOLED, Sample
-from lvlm_saliency.studies.detect.published.kept import Batch, Fits, key_of
+from lvlm_saliency.studies.detect.published.kept import Fits
 from lvlm_saliency.studies.detect.published.lost import lost_pairs
 from lvlm_saliency.studies.detect.published.page import page
-from lvlm_saliency.studies.detect.published.rows import CLASSES, Row, chosen, rows_of, settings_of
+from lvlm_saliency.studies.detect.published.rows import CLASSES, chosen, rows_of
 from lvlm_saliency.studies.detect.published.study import Published, judged
 
+from .detector_words import ROWS, row, words
+
 LAB = SimpleNamespace(setup=lambda: {"model": "made up"})
-
-
-def row(name, label=None, **settings):
-    one = detector(name, **settings)
-    return Row(label or name, one, main=label is None, fits=one.fit == "trained" and name != "risk")
-
-
-ROWS = [row("svar"), row("svar", "svar at A", where="A"), row("pas"), row("nll"), row("probe"), row("risk")]
-
-
-def words(seed: int, pictures: int = 80, each: int = 6) -> Words:
-    """Truth depends on `truth` and on position; svar reads truth at P and more of it at A, pas position alone, nll
-    nothing, and a probe's features hold truth; a tenth of svar's scores is missing."""
-    random = np.random.default_rng(seed)
-    count = pictures * each
-    place = np.tile(np.arange(each), pictures)
-    truth = random.normal(size=count)
-    y = random.random(count) < expit(2 * truth + 0.8 * place - 4)
-    svar = truth + 1.5 * random.normal(size=count)
-    svar[random.random(count) < 0.1] = np.nan
-    features = random.normal(size=(count, 8))
-    features[:, 2] += truth
-    return Words(
-        y=y,
-        first=np.ones(count, bool),
-        picture=np.repeat([f"p{i}" for i in range(pictures)], each).astype(object),
-        name=np.array(["cat", "dog"], dtype=object)[random.integers(0, 2, count)],
-        position=place,
-        occurrence=np.ones(count, dtype=np.int64),
-        total=np.ones(count, dtype=np.int64),
-        wording=random.integers(5, 9, (count, len(NEAR))),
-        tokens=np.ones(count, dtype=np.int64),
-        scores={
-            "svar": svar,
-            "svar at A": truth + 0.3 * random.normal(size=count),
-            "pas": place + 0.01 * random.normal(size=count),
-            "nll": random.normal(size=count),
-            "risk": expit(2 * truth + 0.8 * place - 4),
-        },
-        features={"probe": features},
-    )
 
 
 @pytest.fixture(scope="module")
@@ -280,54 +236,6 @@ def test_where_pairs_are_lost():
     assert (asked.lost, asked.half, asked.most, asked.affirmed) == (0, 0, 0, None)
 
 
-def test_rows_are_kept_one_by_one(tmp_path):
-    """Another detector does not throw away what was captured for the others."""
-    svar, probe = key_of(row("svar")), key_of(row("probe"))
-    assert len({svar, probe, key_of(row("svar", where="A")), key_of(row("svar", first=4))}) == 4
-    batch = Batch(tmp_path, 8, 3)
-    assert batch.read() == {}
-    batch.add({svar: np.array([0.1, np.nan, 0.3])})
-    batch.add({probe: np.ones((3, 4), np.float32)})
-    Batch(tmp_path, 0, 2).add({svar: np.zeros(2)})
-    found = batch.read()
-    assert set(found) == {svar, probe}
-    np.testing.assert_array_equal(found[svar], [0.1, np.nan, 0.3])
-    with pytest.raises(InputError, match="damaged"):
-        Batch(tmp_path, 8, 5).read()  # other texts than it was made of
-
-
-def test_a_batch_without_words_does_not_stop_the_others():
-    found = _joined([np.zeros((0, 0), np.float32), np.ones((2, 3), np.float32)])
-    assert found.shape == (2, 3)
-    assert _joined([np.zeros((0, 0))]).shape == (0, 0)
-
-
-def test_what_was_fitted_is_read_again_and_only_for_the_same_words(tmp_path):
-    one = words(3)
-    ways = {"greedy": one}
-    folds = fits.Folds.of(ways, 0)
-
-    def fitted(store, some=ways, seed=0):
-        return fits.cross_fitted(ROWS[4], some, ["greedy"], folds, seed, store)["greedy"]
-
-    plain = fitted(Fits(None))
-    store = Fits(tmp_path)
-    np.testing.assert_array_equal(fitted(store), plain)
-    (file,) = tmp_path.iterdir()
-    written = file.stat().st_mtime_ns
-    np.testing.assert_array_equal(fitted(store), plain)
-    assert file.stat().st_mtime_ns == written
-    other = replace(one, y=~one.y)
-    assert not np.array_equal(fitted(store, {"greedy": other}), plain)
-    moved = replace(one, features={"probe": one.features["probe"] + 1e-3 * np.arange(8)})
-    fitted(store, {"greedy": moved})
-    fitted(store, seed=1)
-    assert len(list(tmp_path.iterdir())) == 4
-    file.write_bytes(b"nothing")
-    with pytest.raises(InputError, match="damaged"):
-        fitted(store)
-
-
 def rows_of_page(folder):
     """The rows of data of a finished comparison, by (row, texts, words)."""
     lines = (folder / "detectors" / "detectors.jsonl").read_text().splitlines()
@@ -353,14 +261,3 @@ def test_detectors_on_files_in_cocos_format(coco, tmp_path):
     assert found["risk", POOLED, FIRST]["auroc"] > 0.8
     page = (tmp_path / "detectors" / "page.md").read_text()
     assert "Ours beside the published ones" in page
-
-
-def test_what_was_kept_of_one_risk_model_is_not_read_as_anothers(tmp_path):
-    ships = RiskModel.load(SHIPPED)
-    other = replace(ships, offset=ships.offset + 1)
-    other.save(tmp_path / "other.safetensors")
-    rows = [row("risk"), row("risk", model=ships), row("risk", model=other)]
-    rows += [row("risk", model=tmp_path / "other.safetensors"), row("svar")]
-    first, same, unlike, from_file, none = (settings_of(one) for one in rows)
-    assert first == same != unlike == from_file
-    assert "model" not in none
