@@ -12,12 +12,11 @@ from lvlm_saliency.decoding.loop import generate
 from lvlm_saliency.evaluation import rows as lines
 from lvlm_saliency.evaluation.decoding import Decoder
 from lvlm_saliency.evaluation.reader import ReadsTexts
-from lvlm_saliency.files import json_lines as store
 from lvlm_saliency.files.kinds import is_number, is_whole
 from lvlm_saliency.interventions.sgrs import SGRS
 from lvlm_saliency.model.output import TokenRecord
 from lvlm_saliency.studies.collect import digest
-from lvlm_saliency.studies.spread import spread
+from lvlm_saliency.studies.spread import kept_rows
 
 if TYPE_CHECKING:
     from lvlm_saliency.workers import Pool
@@ -42,16 +41,8 @@ def write(
     tokens = decoder.settings.max_new_tokens
     asked = {name: value for name, value in benchmark.described().items() if name != "n"}
     file = folder / f"{digest(asked, asdict(method), top_p, tokens)}.jsonl"
-    store.mend(file)
-    rows = {row["index"]: row for row in store.read_lines(file, _fault)}
-    waiting = [item for item in benchmark.items if item.index not in rows]
-    listener.begin(name, len(benchmark.items), len(benchmark.items) - len(waiting))
-    own = (benchmark, method, top_p)
-    size, told = decoder.settings.batch_size, {"listener": listener, "label": name}
-    for _, made in spread(_decoded, own, waiting, decoder=decoder, pool=pool, size=size, **told):
-        store.append(file, made)
-        rows |= {row["index"]: row for row in made}
-        listener.advance(name, len(made))
+    told: dict[str, Any] = {"decoder": decoder, "pool": pool, "listener": listener, "label": name}
+    rows = kept_rows(_decoded, (benchmark, method, top_p), benchmark, file, _fault, **told)
     return [rows[item.index] for item in benchmark.items]
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lvlm_saliency.benchmarks.base import Benchmark
 from lvlm_saliency.evaluation.decoding import Batches, Decoder
 from lvlm_saliency.evaluation.reader import ReadsTexts
+from lvlm_saliency.files import json_lines as store
 from lvlm_saliency.workers import Job
 
 if TYPE_CHECKING:
@@ -55,6 +58,44 @@ def spread(
         for line in notes:
             listener.note(line)
         yield jobs[job], results
+
+
+def kept_rows(
+    work: Work,
+    arguments: Sequence[Any],
+    benchmark: Benchmark,
+    file: Path,
+    fault: Callable[[dict[str, Any]], str],
+    *,
+    decoder: ReadsTexts,
+    pool: Pool | None,
+    listener: Any,
+    label: str,
+) -> dict[int, dict[str, Any]]:
+    """The rows that `file` (JSON lines) holds, by the index of their items; those that are missing of a benchmark's
+    items are made, and kept there batch by batch.
+
+    Args:
+        work: makes rows of items, each with its `index`; see `spread`.
+        arguments: what it is given besides.
+        benchmark: the items.
+        file: where rows are kept; another one for each setting that changes them.
+        fault: what is wrong with a kept row, nothing when it can be used.
+        decoder, pool: see `spread`.
+        listener: told how it goes.
+        label: names the work.
+    """
+    store.mend(file)
+    rows = {row["index"]: row for row in store.read_lines(file, fault)}
+    waiting = [item for item in benchmark.items if item.index not in rows]
+    listener.begin(label, len(benchmark.items), len(benchmark.items) - len(waiting))
+    size = decoder.settings.batch_size
+    told: dict[str, Any] = {"decoder": decoder, "pool": pool, "listener": listener, "label": label}
+    for _, made in spread(work, arguments, waiting, size=size, **told):
+        store.append(file, made)
+        rows |= {row["index"]: row for row in made}
+        listener.advance(label, len(made))
+    return rows
 
 
 def worked(decoder: Decoder, work: Work, batch: Sequence[Any], *arguments: Any) -> tuple[list[Any], list[str]]:

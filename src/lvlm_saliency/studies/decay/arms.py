@@ -15,7 +15,6 @@ from lvlm_saliency.evaluation import rows as lines
 from lvlm_saliency.evaluation.decoding import Decoder
 from lvlm_saliency.evaluation.reader import ReadsTexts
 from lvlm_saliency.evaluation.scoring import count_table, cut
-from lvlm_saliency.files import json_lines as store
 from lvlm_saliency.files.kinds import is_number
 from lvlm_saliency.model.thinking import Ear, marks_of
 from lvlm_saliency.stats import clusters as stats
@@ -23,7 +22,7 @@ from lvlm_saliency.stats.counts import CountTable
 from lvlm_saliency.studies.collect import digest
 from lvlm_saliency.studies.decay.weakening import Strength, Weakening
 from lvlm_saliency.studies.labels import Labeller, labeller
-from lvlm_saliency.studies.spread import spread
+from lvlm_saliency.studies.spread import kept_rows
 from lvlm_saliency.studies.texts import Span
 
 if TYPE_CHECKING:
@@ -80,15 +79,8 @@ def write(
     workers of a `pool` where there is one."""
     settings = decoder.settings
     file = folder / f"{digest(benchmark.described(), asdict(strength), settings.max_new_tokens)}.jsonl"
-    store.mend(file)
-    rows = {row["index"]: row for row in store.read_lines(file, _fault)}
-    waiting = [item for item in benchmark.items if item.index not in rows]
-    listener.begin(name, len(benchmark.items), len(rows))
-    own, told = (benchmark, strength), {"listener": listener, "label": name}
-    for _, made in spread(_decoded, own, waiting, decoder=decoder, pool=pool, size=settings.batch_size, **told):
-        store.append(file, made)
-        rows |= {row["index"]: row for row in made}
-        listener.advance(name, len(made))
+    told: dict[str, Any] = {"decoder": decoder, "pool": pool, "listener": listener, "label": name}
+    rows = kept_rows(_decoded, (benchmark, strength), benchmark, file, _fault, **told)
     return Arm(strength, dict(sorted(rows.items())), benchmark)
 
 
