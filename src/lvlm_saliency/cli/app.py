@@ -25,7 +25,7 @@ COMPLETION = "_LVLM_SALIENCY_COMPLETE"
 """Set by a shell that asks for completions."""
 COMMANDS = {
     "explain": ("explain:explain", "Show what every word of an answer depends on: earlier words, picture, prompt."),
-    "generate": ("generate:generate", "Answer with LocoRE, SGRS or both, and compare with greedy and sampled answers."),
+    "generate": ("generate:generate", "Answer under the guard, LocoRE, SGRS or any other method, and compare."),
     "evaluate": ("evaluate:evaluate", "Whole benchmarks under methods, with baselines, intervals and controls."),
     "annotate": ("annotate:annotate", "Read texts that any system wrote: a row for every word, with risk and scores."),
     "study": ("study:study", "The paper's claims, measured again on any model and labelled texts."),

@@ -60,7 +60,7 @@ Examples:
     multiple=True,
     metavar="NAME",
     shell_complete=completion.benchmark_names,
-    help="scenes-caption, scenes-pope, pope, chair, mme or amber; with settings as in pope:parser=opera. Repeatable.",
+    help="One of those that `lvlm-saliency data` lists; with settings as in pope:parser=opera. Repeatable.",
 )
 @click.option(
     "--method",

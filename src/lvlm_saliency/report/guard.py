@@ -13,6 +13,15 @@ THEN = {
     "flagged": "could not be mended: it stands, flagged",
     "dropped": "nothing stands in its place",
 }
+WHY = {
+    "again": "introduced a second time",
+    "number": "number not confirmed",
+    "colour": "colour not confirmed",
+    "place": "place not confirmed",
+    "relation": "a relation, which cannot be confirmed",
+    "no sentence": "not a sentence",
+}
+"""Why a rewritten sentence was taken back in its turn, where it was not for an object's risk."""
 
 
 def print_guard(console: Console, tokens: Sequence[str], events: Sequence[Any]) -> None:
@@ -21,11 +30,10 @@ def print_guard(console: Console, tokens: Sequence[str], events: Sequence[Any]) 
     taken = [event for event in events if event.tries]
     judged = [event for event in events if not event.tries and event.risk is not None]
     count = sum(len(event.tries) for event in taken)
-    checked = f"guard: {len(judged)} object words checked"
-    console.print(Text(f"{checked}, sentences taken back {count} times" if count else f"{checked}, nothing taken back"))
+    console.print(Text(f"guard: object words checked: {len(judged)}; sentences taken back: {count or 'none'}"))
     for event in taken:
         for one in event.tries:
-            why = "introduced a second time" if one.why == "again" else f"risk {one.risk:.0%}"
+            why = WHY.get(one.why, f"risk {one.risk:.0%}")
             console.print(Text.assemble("  - ", (one.text, "strike"), f"   ({one.word}: {why})"))
         now = "" if event.span is None else "".join(tokens[slice(*event.span)]).strip()
         console.print(Text.assemble("    ", (THEN[event.action], "bold"), f": {now}" if now else ""))

@@ -113,7 +113,7 @@ def missing(
         for one in found:
             if one.path is None and not one.need.optional:
                 option = "--images" if one.need.stem == "pictures" else "--data"
-                lines.append(f"{name}: {one.need.what} ({one.need.stem}, {option}); {one.need.where}")
+                lines.append(f"{name}: {one.need.what} ({one.need.stem}, {option}), from {one.need.where}")
     return list(dict.fromkeys(lines))
 
 
@@ -124,7 +124,7 @@ def check(chosen: Target, models: Sequence[str], on: str, data: str | Path | Non
         InputError: naming all of it.
     """
     if lacking := missing(chosen, models, on, data, images):
-        raise InputError(f"{len(lacking)} things are missing, and nothing was run: {'; '.join(lacking)}")
+        raise InputError(f"nothing was run, because this is missing: {'; '.join(lacking)}")
 
 
 def _is_path(model: str) -> bool:

@@ -55,7 +55,7 @@ SPECS = (
             Need("annotations", "ground truth", _FROM),
             Need("relation", "associated words", _FROM),
             Need("safe_words", "words that never count as hallucinated", _FROM),
-            Need("pictures", "AMBER_1.jpg to AMBER_1004.jpg", "linked from " + _FROM.removesuffix(", data/")),
+            Need("pictures", "AMBER_1.jpg to AMBER_1004.jpg", "a link on " + _FROM.removesuffix(", data/")),
         ),
     ),
 )

@@ -39,7 +39,7 @@ SPECS = (
             Need(
                 "objects",
                 "prepared ground truth, {image id: [node words]}, in place of the four annotation files",
-                "made once by lvlm_saliency.benchmarks.chair.from_coco",
+                "lvlm_saliency.benchmarks.chair.from_coco, which makes it once",
                 optional=True,
             ),
             *(

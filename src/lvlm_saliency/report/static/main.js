@@ -25,10 +25,12 @@ function choice(id, names, labels) {
 // What a guard took back, and what it wrote in its place.
 function takenBack(run) {
   const then = {rewritten: "written instead", flagged: "could not be mended: it stands, flagged", dropped: "nothing stands in its place"};
+  const because = {again: "introduced a second time", number: "number not confirmed", colour: "colour not confirmed",
+    place: "place not confirmed", relation: "a relation, which cannot be confirmed", "no sentence": "not a sentence"};
   return (run.guard || []).map((event) => element("div", {class: "taken"},
     ...event.tries.map(([text, word, risk, why]) => element("p", {},
       element("s", {}, text), ` \u2013 ${word}: `,
-      why === "again" ? "introduced a second time" : `risk ${isNumber(risk) ? percent(risk) : "unknown"}`)),
+      because[why] ?? `risk ${isNumber(risk) ? percent(risk) : "unknown"}`)),
     element("p", {class: "instead"}, element("b", {}, then[event.action] || event.action), event.now ? `: ${event.now}` : "")));
 }
 
