@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from lvlm_saliency.guard.claims import Note
     from lvlm_saliency.guard.row import Row
 
-_REGIONS = "system", "image", "prompt", "output"
-
 
 def check_causal(model: RiskModel) -> None:
     """Refuse a risk model that needs what is not known yet when a word is chosen.
@@ -53,7 +51,7 @@ class Reader:
     def rows(self, numbers: Sequence[int]) -> Reader:
         """A reader of these samples alone."""
         rows = torch.tensor(numbers, device=self.regions.image.device)
-        return Reader(self.model, Regions(*(getattr(self.regions, name)[rows] for name in _REGIONS)))
+        return Reader(self.model, self.regions.rows(rows))
 
     def capture(self) -> Capture:
         """What a forward pass has to keep."""

@@ -51,6 +51,10 @@ class Regions:
         """The masks of some samples and positions."""
         return Regions(*(mask[samples, positions] for mask in (self.system, self.image, self.prompt, self.output)))
 
+    def rows(self, samples: Tensor) -> Regions:
+        """The regions of these samples (repeats allowed), int64 `[R]`."""
+        return Regions(*(mask[samples] for mask in (self.system, self.image, self.prompt, self.output)))
+
     @property
     def padding(self) -> Tensor:
         """bool `[batch, N]`: positions of no region, before a shorter prompt or after a finished text."""
