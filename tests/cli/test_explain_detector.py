@@ -103,6 +103,7 @@ def test_generate_explains_by_a_detector(run, scene, tmp_path):
     assert result.status == 0
     assert result.out.count("svar: ") == 3
     assert "saliency on output" not in result.out
+    assert "Model scenes; 6 layers traced." in (tmp_path / "page.html").read_text(encoding="utf-8")
     runs = data_of(tmp_path / "page.html")["cases"][0]["runs"]
     assert [one["name"] for one in runs] == ["greedy", "sampled", "locore"]
     found = json.loads(run(*command, "--json").out)["runs"]

@@ -356,6 +356,17 @@ def test_summary_of_a_run_is_not_clipped(driver, tmp_path, width):
     assert min(letters) >= 9
 
 
+def test_a_text_without_a_risk_says_by_what_it_is_coloured_instead(driver, tmp_path):
+    trace, words = fabricated()
+    risk = [0.5 if t == 7 else float("nan") for t in range(49)]
+    runs = [run_of(trace, words, name="greedy"), run_of(trace, words, name="guard", risk=risk)]
+    open_page(driver, write_html(tmp_path / "a.html", Report("t", [Case("c", runs)])))
+    instead = "no risk is known of this text: coloured by what words depend on"
+    assert instead in driver.find_element(By.CSS_SELECTOR, ".legend").text
+    driver.find_element(By.CSS_SELECTOR, "#colour label:has(input[value=hold])").click()
+    assert instead not in driver.find_element(By.CSS_SELECTOR, ".legend").text
+
+
 def test_page_with_detectors_opens_coloured_by_the_first_and_offers_all(driver, tmp_path):
     trace, words = fabricated()
     nan = float("nan")

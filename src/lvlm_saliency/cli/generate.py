@@ -71,11 +71,12 @@ def generate(compare: bool, explain: Any, detectors: Any, html: Any, as_json: bo
 def _write_page(path: Path, found: list[Any]) -> None:
     """The answers of all runs about the same pictures, side by side."""
     from ..report.content import Report
-    from ..report.html import write_html
+    from ..report.html import about, write_html
 
     case = found[0].case("The answers" if len(found) > 1 else "The answer")
     case = dataclasses.replace(case, runs=[one.run() for one in found])
-    write_html(path, Report("What every word depends on", [case]))
+    lead = about(found[0].trace)  # with --compare the first is greedy: the tabs name the methods of the others
+    write_html(path, Report("What every word depends on", [case], lead=lead))
 
 
 def _print_after(asked: Asked, answer: Any) -> None:

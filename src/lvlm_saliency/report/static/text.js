@@ -136,6 +136,9 @@ class TextView {
         : [`${colouring.name}: ${figure(colouring.low)}`, `${figure(colouring.high)}: more likely hallucinated; other words have no score`]}[kind]();
     const parts = [element("span", {class: "ramp-row"}, weak, this.ramp(kind), strong)];
     if (kind !== "risk") parts.push(element("span", {}, element("span", {class: "fall-mark", "aria-hidden": true}, "\u25be"), " falls"));
+    if (kind === "score" && state.colour !== "hold") {
+      parts.push(element("span", {}, `no ${state.colour === "risk" ? "risk" : "score"} is known of this text: coloured by what words depend on`));
+    }
     if (this.run.cut) parts.push(element("span", {}, DATA.cut.legend));
     if (this.run.marks.length) {
       parts.push(element("span", {}, element("span", {class: "sample correct"}, "word"), " in the picture"));
