@@ -12,7 +12,7 @@ from transformers.models.llava.image_processing_pil_llava import LlavaImageProce
 from lvlm_saliency.errors import InputError, SettingError, UnsupportedModelError
 from lvlm_saliency.model.layout import ImageLayout, ImageTile, image_layouts
 from lvlm_saliency.model.regions import token_regions
-from zoo import FAMILIES, MORE, REFUSED
+from zoo import FAMILIES, MORE, REFUSED, Family
 from zoo.paint import PAINT, PAINTED, REACH, STRONGEST, noise, touched
 from zoo.vision import decoder_input, see_patches_alone
 
@@ -24,11 +24,15 @@ SEEING = [
 ]
 
 
-@functools.cache
-def patchwise(name: str):
+def family_of(name: str) -> Family:
     if ALL[name].needs:
         pytest.importorskip(ALL[name].needs)
-    model, processor = ALL[name].fresh()
+    return ALL[name]
+
+
+@functools.cache
+def patchwise(name: str):
+    model, processor = family_of(name).fresh()
     return see_patches_alone(model), processor
 
 
@@ -146,7 +150,7 @@ def test_idefics_without_splitting_and_internvl_without_tiles():
 @pytest.mark.parametrize("name", SEEING)
 def test_positions_of_a_batch(name, images):
     """In a left-padded batch the layouts of each sample hold its image tokens, each once, with or without the model."""
-    family = FAMILIES[name]
+    family = family_of(name)
     model, processor = family.build()
     inputs, pictures = family.inputs(n=3, images=images), family.pictures(n=3, images=images)
     image = token_regions(model, inputs).image
@@ -160,7 +164,7 @@ def test_positions_of_a_batch(name, images):
 
 @pytest.mark.parametrize("name", SEEING)
 def test_cells_lie_in_the_picture_and_tiles_cover_it(name):
-    family = FAMILIES[name]
+    family = family_of(name)
     model, processor = family.build()
     inputs, pictures = family.inputs(n=3), family.pictures(n=3)
     for (layout,) in image_layouts(processor, inputs, pictures, model):
@@ -175,9 +179,19 @@ def test_cells_lie_in_the_picture_and_tiles_cover_it(name):
             assert covered.mean() == pytest.approx(short / long, abs=0.03)
         else:
             assert covered.all()
-            finest = [tile for tile in layout.tiles if tile.kind != "thumbnail"]
-            area = sum((t.box[2] - t.box[0]) * (t.box[3] - t.box[1]) for t in finest) / (layout.width * layout.height)
-            assert area == pytest.approx(1, abs=0.13)  # anyres cuts off less than a patch beside the picture
+            check_tiling([tile for tile in layout.tiles if tile.kind != "thumbnail"], layout.width, layout.height)
+
+
+def check_tiling(tiles: list[ImageTile], width: int, height: int) -> None:
+    """Inside the picture the tiles lie side by side, beside them less than a cell is left (anyres cuts it off)."""
+    left, top, right, bottom = np.clip(np.array([tile.box for tile in tiles]).T, 0, [[width], [height]] * 2)
+    assert ((right - left) * (bottom - top)).sum() == pytest.approx(
+        (right.max() - left.min()) * (bottom.max() - top.min()), rel=0.01
+    )
+    cells = np.array([tile.cell(0, 0) for tile in tiles])
+    wide, high = (cells[:, 2:] - cells[:, :2]).max(0)
+    assert max(left.min(), width - right.max()) < wide
+    assert max(top.min(), height - bottom.max()) < high
 
 
 def grid(values, box, kind="full"):
@@ -212,7 +226,7 @@ def test_heat_map_over_overlapping_grids():
 @pytest.mark.parametrize("name", SEEING)
 def test_heat_map_of_a_family_marks_the_cell(name):
     """All weight on one token lights up exactly that token's cell, at half the picture's size."""
-    family = FAMILIES[name]
+    family = family_of(name)
     model, processor = family.build()
     inputs, pictures = family.inputs(), family.pictures()
     layout = image_layouts(processor, inputs, pictures, model)[0][0]
@@ -272,6 +286,18 @@ def test_a_relative_is_known_by_its_processor():
     model, processor = family.fresh()
     model.config.model_type = "qwen3_vl_moe"
     assert image_layouts(processor, family.inputs(), family.pictures(), model)[0][0].tiles[0].kind == "full"
+
+
+def test_a_tokenizer_without_the_mark_of_the_parts_asks_for_the_model():
+    """Ovis 2's processor calls the token of the whole picture its image token; another stands for the parts."""
+    family = MORE["ovis2"]
+    model, processor = family.fresh()
+    inputs, pictures = family.inputs(), family.pictures()
+    without = image_layouts(processor, inputs, pictures)[0][0]
+    assert without.positions.tolist() == image_layouts(processor, inputs, pictures, model)[0][0].positions.tolist()
+    processor.tokenizer = FAMILIES["llava"].build()[1].tokenizer
+    with pytest.raises(InputError, match="pass model= as well"):
+        image_layouts(processor, inputs, pictures)
 
 
 def test_families_without_a_grid_are_refused():

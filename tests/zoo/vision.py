@@ -36,7 +36,10 @@ def decoder_input(model: Any, inputs: Any) -> Tensor:
             seen.append(torch.zeros_like(kwargs["inputs_embeds"]).masked_scatter(kwargs["vision_mask"], features))
 
     def note_layer(module: nn.Module, args: tuple, kwargs: dict) -> None:
-        seen.append((args[0] if args else kwargs["hidden_states"]).flatten(2).clone())  # one or several streams
+        states = args[0] if args else kwargs["hidden_states"]
+        if states.shape[:2] != inputs["input_ids"].shape:  # Gemma 3n's streams stand in front: [streams, batch, n0, d]
+            states = states.movedim(0, 2)
+        seen.append(states.flatten(2).clone())  # one or several streams
 
     hooks = [
         model.get_decoder().register_forward_pre_hook(note_decoder, with_kwargs=True),

@@ -67,6 +67,12 @@ class FamilyInfo:
         the tokenizer's attributes, or the texts themselves."""
         return _CLOSING.get(self.model_type, ())
 
+    @property
+    def image_mark(self) -> str | None:
+        """The text of the token that stands for each part of a picture, where the processor's image token is another:
+        that one stands for the whole picture, before the processor writes its parts."""
+        return _IMAGE_MARK.get(self.model_type)
+
     def target_layers(self, layers: Sequence[int]) -> list[int]:
         """The preset's choice among the decoder's attention `layers` (ascending); never empty unless `layers` is."""
         first = min(math.floor(self.depth[0] * len(layers)), len(layers) - 1)
@@ -97,6 +103,7 @@ _CLOSING = {
     **dict.fromkeys(("minicpmv4_6", "minicpmv4_7"), ("slice_end_token", "image_end_token")),
 }
 """As transformers' processors write them."""
+_IMAGE_MARK = {"llama4": "<|patch|>", "molmo2": "<im_patch>", "ovis2": "<IMG_ATOM>"}
 _Q_FORMER = "its pictures enter as queries of a Q-Former, which have no place in the picture"
 
 FAMILIES: tuple[FamilyInfo, ...] = (

@@ -10,6 +10,7 @@ import numpy as np
 
 from lvlm_saliency.errors import InputError, UnsupportedModelError
 from lvlm_saliency.model import families
+from lvlm_saliency.model.families import FamilyInfo
 from lvlm_saliency.model.layout.facts import Cursor, Facts
 from lvlm_saliency.model.layout.films import video_layouts
 from lvlm_saliency.model.layout.tiles import ImageLayout
@@ -48,8 +49,9 @@ def image_layouts(
     if not any(samples):
         return [[] for _ in samples]
     config = getattr(model, "config", None)
-    place = _kind_of_grid(processor, config)
-    token = _image_token(processor, config)
+    family = _family(processor, config)
+    place = _kind_of_grid(family)
+    token = _image_token(processor, config, family)
     films = video_layouts(processor, inputs, videos, model) if videos else [[] for _ in samples]
 
     layouts: list[list[ImageLayout]] = []
@@ -99,8 +101,8 @@ def _size(picture: Any) -> tuple[int, int]:
     return size
 
 
-def _kind_of_grid(processor: Any, config: Any) -> Callable[[Facts, Cursor], None]:
-    """The function that places one picture's tokens, chosen by the model's family or else by the processor's class."""
+def _family(processor: Any, config: Any) -> FamilyInfo:
+    """The row of a family whose grid is known, found by the model or else by the processor's class."""
     name = type(processor).__name__
     family = (families.find(config.model_type) if config is not None else None) or families.of_processor(name)
     if family is None or family.grid is None:
@@ -110,15 +112,24 @@ def _kind_of_grid(processor: Any, config: Any) -> Callable[[Facts, Cursor], None
         raise UnsupportedModelError(
             f"no place in the picture for the image tokens of {shown}: {reason} (known: {known})"
         )
-    module, function = family.grid.split(":")
+    return family
+
+
+def _kind_of_grid(family: FamilyInfo) -> Callable[[Facts, Cursor], None]:
+    """The function that places one picture's tokens."""
+    module, function = str(family.grid).split(":")
     return getattr(importlib.import_module(f"{__package__}.{module}"), function)
 
 
-def _image_token(processor: Any, config: Any) -> int:
-    """Gemma 3's processor calls the start marker its image token, so the model and the tokenizer are asked first."""
-    sources = [config, getattr(processor, "tokenizer", None), processor]
-    for source in sources:
-        token = getattr(source, "image_token_id", None)
+def _image_token(processor: Any, config: Any, family: FamilyInfo) -> int:
+    """The token that stands for each part of a picture. Gemma 3's processor calls the start marker its image token, so
+    the model and the tokenizer are asked first."""
+    tokenizer = getattr(processor, "tokenizer", None)
+    if family.image_mark:
+        others = [tokenizer.get_vocab().get(family.image_mark)] if tokenizer is not None else []
+    else:
+        others = [getattr(source, "image_token_id", None) for source in (tokenizer, processor)]
+    for token in (getattr(config, "image_token_id", None), *others):
         if isinstance(token, int):
             return token
     raise InputError("neither the processor nor a model says which token stands for the picture: pass model= as well")
