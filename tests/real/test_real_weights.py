@@ -1,4 +1,4 @@
-"""The claims on a real language model (SmolLM2-135M-Instruct): `make test-real` makes it and names its folder.
+"""The claims on a real language model: `make test-real` makes it and names its folder.
 
 A trained model is surer of its tokens, and attends to fewer of them, than any small model with random weights.
 """
@@ -37,11 +37,15 @@ def loaded():
 def inputs_of(loaded, questions):
     _, tokenizer = loaded
     tokenizer.padding_side = "left"
-    text = [
-        tokenizer.apply_chat_template([{"role": "user", "content": q}], add_generation_prompt=True, tokenize=False)
-        for q in questions
-    ]
+    text = [_asked(tokenizer, question) for question in questions]
     return dict(tokenizer(text, return_tensors="pt", padding=True, add_special_tokens=False))
+
+
+def _asked(tokenizer, question):
+    if not tokenizer.chat_template:  # it was trained to go on with a text
+        return f"{tokenizer.bos_token}Question: {question}\nAnswer:"
+    message = {"role": "user", "content": question}
+    return tokenizer.apply_chat_template([message], add_generation_prompt=True, tokenize=False)
 
 
 @pytest.mark.parametrize("question", QUESTIONS)

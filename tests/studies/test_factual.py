@@ -17,7 +17,7 @@ from lvlm_saliency.evaluation.runner import Silent
 from lvlm_saliency.studies import STUDIES, open_studies
 from lvlm_saliency.studies.factual import asking
 from lvlm_saliency.studies.factual.answers import answers_of
-from lvlm_saliency.studies.factual.asking import NEW_TOKENS, REGIONS, Asked, ask, prompt
+from lvlm_saliency.studies.factual.asking import NEW_TOKENS, REGIONS, Asked, ask, asked_as
 from lvlm_saliency.studies.factual.questions import SHOWN, kinds
 from lvlm_saliency.studies.factual.study import Factual
 from lvlm_saliency.studies.page import CANNOT_TELL, FAILS, HOLDS
@@ -36,13 +36,19 @@ def some(count=6):
     return [own[SHOWN] for own in kinds().values()][:count]
 
 
-def test_each_answer_is_what_the_model_writes_and_its_figures_are_those_of_a_trace(chat, tmp_path):
+@pytest.mark.parametrize("template", [True, False])
+def test_each_answer_is_what_the_model_writes_and_its_figures_are_those_of_a_trace(template, tmp_path):
+    model, tokenizer = FAMILIES["llama"].fresh()
+    if not template:
+        tokenizer.chat_template = None
+    chat = Chat(model, tokenizer)
     questions = some()
     asked = ask(chat, questions, tmp_path, 4, Silent())
     assert asked.saliency.shape == (6, NEW_TOKENS, len(asked.layers), len(REGIONS))
     for number, question in enumerate(questions):
-        text = chat.encode([ls.Query(prompt(question))])
-        opening = torch.tensor([chat.tokenizer(question.opening, add_special_tokens=False)["input_ids"]])
+        prompt, opened = asked_as(question, tokenizer)
+        text = chat.encode([ls.Query(prompt)])
+        opening = torch.tensor([tokenizer(opened, add_special_tokens=False)["input_ids"]])
         assert asked.position[number] == opening.shape[1]
         inputs = {"input_ids": torch.cat([text["input_ids"], opening], 1)}
         inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
@@ -56,6 +62,16 @@ def test_each_answer_is_what_the_model_writes_and_its_figures_are_those_of_a_tra
             for read, kept in ((trace.scores, asked.saliency), (trace.attention_scores, asked.attention)):
                 wanted = torch.stack([read(region, [layer])[0, own] for layer in trace.layers], -1)
                 assert np.allclose(kept[number, : len(new), :, at], wanted, atol=1e-4)
+
+
+def test_a_model_without_a_chat_template_goes_on_with_the_examples(chat):
+    question = some(1)[0]
+    prompt, opening = asked_as(question, chat.tokenizer)
+    assert prompt.endswith(f"\nQuestion: {question.text}")
+    assert opening == question.opening
+    text = "".join(asked_as(question, None))
+    assert text == f"{prompt}\nAnswer: {opening}"
+    assert text.count("\nAnswer: ") == SHOWN + 1
 
 
 def test_a_killed_study_goes_on_where_it_stopped(chat, tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 
 from lvlm_saliency.errors import SettingError
-from lvlm_saliency.studies.factual.asking import prompt
+from lvlm_saliency.studies.factual.asking import asked_as
 from lvlm_saliency.studies.factual.judging import judge
 from lvlm_saliency.studies.factual.order import in_words, roman
 from lvlm_saliency.studies.factual.questions import SHOWN, kinds
@@ -29,7 +29,7 @@ def test_every_answer_of_the_tables_is_right_and_no_other_row_is():
     for own in kinds().values():
         for question in own:
             assert all(variant.strip() == variant and variant for variant in question.accepted)
-            assert question.answer in prompt(own[-1]) or question not in own[:SHOWN]
+            assert question.answer in asked_as(own[-1], None)[0] or question not in own[:SHOWN]
             for variant in question.accepted:
                 judged = judge(f" {variant}.\nQuestion: more", question.accepted)
                 assert judged.right, question

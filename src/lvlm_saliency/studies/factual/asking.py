@@ -44,10 +44,15 @@ class Asked:
     attention: np.ndarray
 
 
-def prompt(question: Question) -> str:
-    """The question after the examples of its kind with their answers."""
+def asked_as(question: Question, tokenizer: Any) -> tuple[str, str]:
+    """What a model is given of a question: the prompt, which is the question after the examples of its kind with their
+    answers, and the opening of its answer. A model without a chat template goes on with a text, so the prompt ends as
+    the examples do."""
     shown = [f"Question: {one.text}\nAnswer: {one.answer}" for one in kinds()[question.kind][:SHOWN]]
-    return "\n".join([*shown, f"Question: {question.text}"])
+    prompt = "\n".join([*shown, f"Question: {question.text}"])
+    if getattr(tokenizer, "chat_template", None):
+        return prompt, question.opening
+    return f"{prompt}\nAnswer:", f" {question.opening}"
 
 
 def ask(chat: Chat, questions: Sequence[Question], folder: Path, batch_size: int, listener: Any) -> Asked:
@@ -74,8 +79,9 @@ def ask(chat: Chat, questions: Sequence[Question], folder: Path, batch_size: int
 
 
 def _traced(chat: Chat, questions: Sequence[Question]) -> dict[str, np.ndarray]:
-    queries = [Query(prompt(one)) for one in questions]
-    openings = [_ids(chat, one.opening) for one in questions]
+    shown = [asked_as(one, chat.tokenizer) for one in questions]
+    queries = [Query(prompt) for prompt, _ in shown]
+    openings = [_ids(chat, opening) for _, opening in shown]
     written = chat.ask(queries, inputs=_opened(chat, queries, openings), max_new_tokens=NEW_TOKENS)
     # The opening is traced as a part of the answer, so that the answer's words can depend on it as output.
     whole = [[*opening, *answer.token_ids] for opening, answer in zip(openings, written, strict=True)]

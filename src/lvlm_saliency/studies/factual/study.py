@@ -9,7 +9,7 @@ from lvlm_saliency.chat import Chat
 from lvlm_saliency.errors import InputError, SettingError
 from lvlm_saliency.model.provenance import digest
 from lvlm_saliency.studies.factual.answers import TOKENS, answers_of
-from lvlm_saliency.studies.factual.asking import NEW_TOKENS, Asked, ask, prompt
+from lvlm_saliency.studies.factual.asking import NEW_TOKENS, Asked, ask, asked_as
 from lvlm_saliency.studies.factual.measures import Measured
 from lvlm_saliency.studies.factual.page import page
 from lvlm_saliency.studies.factual.questions import SHOWN, Question, kinds
@@ -55,7 +55,7 @@ class Factual:
         _check(lab.settings)
         questions = self.questions()
         chat = Chat(lab.model, lab.processor)
-        shown = [[prompt(one), one.opening] for one in questions]
+        shown = [list(asked_as(one, chat.tokenizer)) for one in questions]
         batch = lab.settings.batch_size
         name = digest([lab.fingerprint, str(NEW_TOKENS), str(batch), repr(shown)])[:16]
         asked = ask(chat, questions, lab.kept / "questions" / name, batch, lab.listener)
