@@ -34,8 +34,9 @@ demo: setup
 test: setup
 	$(PYTEST) -m "not slow" $(PARALLEL)
 
-test-slow: setup
-	$(PYTEST) -m slow $(PARALLEL)
+# Every method on every family, and what takes minutes. The tests of packages that are not here are skipped.
+test-slow: setup .families
+	PYTHONPATH=.families $(PYTEST) -m slow $(PARALLEL)
 
 # The exactness and contract tests on the oldest and the newest releases, each in an environment of its own.
 test-versions:
@@ -64,13 +65,16 @@ types: setup
 types-lower: setup
 	$(BIN)/python .ci/type_check.py --lower
 
-# The tests of the families beside those of `make test`, and those of videos, with torchvision (and PyAV), which a third of
-# their processors need, in a folder of its own: the other tests run without.
-families: setup
-	$(PIP) --upgrade --no-deps --target .families torchvision av
+# The tests of the families beside those of `make test`, and those of videos (their contract tables: `make test-slow`).
+families: setup .families
 	PYTHONPATH=.families $(BIN)/python -m pytest -m slow $(PARALLEL) tests/engine/test_more_families.py tests/test_layout.py \
 		tests/test_regions.py tests/test_full_size.py
 	PYTHONPATH=.families $(BIN)/python -m pytest $(PARALLEL) tests/test_video.py tests/test_films.py tests/engine/test_video_rows.py
+
+# torchvision (and PyAV), which a third of the families' processors need, in a folder of its own: `make test` runs without.
+.families: $(STAMP)
+	$(PIP) --upgrade --no-deps --target .families torchvision av
+	@touch .families
 
 # The documentation site, in docs/_build/html: tutorials are executed, a warning is an error, links are followed within it.
 # Its tools stand in an environment of their own, on top of .venv, so that torch is there once.
