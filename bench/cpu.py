@@ -1,8 +1,9 @@
 """The benchmarks of a CPU: `python -m bench.cpu` (or `make bench`), at most about ten minutes on two cores.
 
 Measured by default: the start of the command, the small model that ships, and a LLaVA of 59 M random weights. A larger
-one takes another ten minutes to half an hour: `--models large --minutes 0`. Each part is written as soon as it has been
-measured, so a run may be stopped, and `--resume` continues it on the same day.
+one takes another ten minutes to half an hour: `--models large --minutes 0`; two hybrids take a minute: `--models delta
+convolution`. Each part is written as soon as it has been measured, so a run may be stopped, and `--resume` continues it
+on the same day.
 """
 
 from __future__ import annotations
@@ -26,13 +27,14 @@ import lvlm_saliency as ls
 from . import cases, floor, traces
 from .curve import curve
 from .memory import sgrs_memory
-from .models import prompt, random_llava, ready
+from .models import prompt, random_hybrid, random_llava, ready, text_prompt
 from .plan import Part, run
 from .report import Results
 from .timing import Row, paired, row, seconds_of
 
 COMMAND = "command line"
-MODELS = ("command", "scenes", "medium", "large")
+HYBRIDS = {"delta": "gated delta rule", "convolution": "short convolutions"}
+MODELS = ("command", "scenes", "medium", "large", *HYBRIDS)
 DEFAULT = ("command", "scenes", "medium")
 
 
@@ -52,6 +54,9 @@ def subject(name: str) -> Subject:
     if name == "scenes":
         model, processor = ls.load_model("scenes")
         return Subject(title(name), ready(model), scene_inputs(model, processor, 1), scene_inputs(model, processor, 9))
+    if name in HYBRIDS:
+        model = random_hybrid(name, 8, 512, 1408)
+        return Subject(title(name), model, text_prompt(model, 600))
     if name == "medium":
         model = random_llava(8, 512, 8, 1408, dtype=torch.float32)
     else:
@@ -88,6 +93,10 @@ def title(name: str) -> str:
         "command": COMMAND,
         "scenes": "scenes (ships with the package), float32",
         "medium": "random LLaVA, 8 layers of 512, float32",
+        **{
+            one: f"random hybrid, {told}, 8 layers of 512, 2 of them attention, float32"
+            for one, told in HYBRIDS.items()
+        },
     }[name]
 
 
@@ -120,6 +129,7 @@ def parts(pairs: int, threads: int) -> list[Part]:
         timed("large", "fresh", fresh, 25, lambda s: fresh_trace(s, 60, few)),
         timed("large", "sgrs", rejecting, 150, lambda s: some_thresholds(s, 32, max(1, few - 1), (0.0, 0.6))),
         timed("large", "trace", definition, 140, lambda s: against_definition(s, 60, 2, few)),
+        *(timed(one, "fresh", fresh, 20, lambda s: fresh_trace(s, 60, pairs, 0.5)) for one in HYBRIDS),
         Part("large", "memory", "peak memory of SGRS", 60, lambda: large_memory(threads)),
     ]
 
@@ -129,9 +139,9 @@ def against_definition(s: Subject, tokens: int, sampled: int, pairs: int) -> lis
     return traces.trace_against_definition(s.model, s.pictures or s.inputs, tokens, sampled, pairs)
 
 
-def fresh_trace(s: Subject, tokens: int, pairs: int) -> list[Row]:
+def fresh_trace(s: Subject, tokens: int, pairs: int, limit: float = 0.20) -> list[Row]:
     """`trace` as a share of the generation before it."""
-    return traces.trace_after_generation(s.model, s.inputs, tokens, pairs, 0.20)
+    return traces.trace_after_generation(s.model, s.inputs, tokens, pairs, limit)
 
 
 def over_context(s: Subject) -> list[Row]:

@@ -8,7 +8,16 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
+from transformers import (
+    CLIPVisionConfig,
+    Lfm2Config,
+    Lfm2ForCausalLM,
+    LlamaConfig,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    Qwen3_5ForCausalLM,
+    Qwen3_5TextConfig,
+)
 
 PICTURE = 336
 
@@ -48,6 +57,31 @@ def random_llava(
     return made(LlavaForConditionalGeneration, config, dtype, device)
 
 
+def random_hybrid(mixer: str, layers: int, width: int, hidden: int):
+    """A hybrid of text whose every fourth layer attends, as Qwen3.5's do. The others link tokens by the `mixer`: "delta",
+    the gated delta rule as in Qwen3.5, or "convolution", short ones as in LFM2. Random weights, float32."""
+    kinds = [
+        "full_attention" if layer % 4 == 3 else {"delta": "linear_attention", "convolution": "conv"}[mixer]
+        for layer in range(layers)
+    ]
+    shared = {
+        "hidden_size": width,
+        "intermediate_size": hidden,
+        "num_hidden_layers": layers,
+        "num_attention_heads": width // 64,
+        "num_key_value_heads": max(1, width // 256),
+        "vocab_size": 32064,
+        "layer_types": kinds,
+        "max_position_embeddings": 20000,
+    }
+    if mixer == "convolution":
+        config = Lfm2Config(**shared, block_auto_adjust_ff_dim=False)
+        return made(Lfm2ForCausalLM, config, torch.float32, "cpu")
+    heads = {"linear_num_key_heads": width // 128, "linear_num_value_heads": width // 64}
+    config = Qwen3_5TextConfig(**shared, **heads, head_dim=64, linear_key_head_dim=64, linear_value_head_dim=64)
+    return made(Qwen3_5ForCausalLM, config, torch.float32, "cpu")
+
+
 def made(kind: type, config, dtype: torch.dtype, device: str):
     """A model of that class with random weights, drawn where it will run, ready to be timed."""
     torch.manual_seed(0)
@@ -84,6 +118,12 @@ def prompt(model, text_tokens: int = 24, seed: int = 0) -> dict:
         "attention_mask": torch.ones_like(ids),
         "pixel_values": pixels.to(model.device, model.dtype),
     }
+
+
+def text_prompt(model, tokens: int, seed: int = 0) -> dict:
+    """`tokens` tokens for a model without pictures."""
+    ids = torch.from_numpy(np.random.default_rng(seed).integers(5, model.config.vocab_size - 10, (1, tokens)))
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
 
 
 def size(model) -> tuple[int, int]:
