@@ -58,8 +58,8 @@ def random_llava(
 
 
 def random_hybrid(mixer: str, layers: int, width: int, hidden: int):
-    """A hybrid of text whose every fourth layer attends, as Qwen3.5's do. The others link tokens by the `mixer`: "delta",
-    the gated delta rule as in Qwen3.5, or "convolution", short ones as in LFM2. Random weights, float32."""
+    """A hybrid of text whose every fourth layer attends, as Qwen3.5's do. The others link tokens by the `mixer`:
+    "delta", the gated delta rule as in Qwen3.5, or "convolution", short ones as in LFM2. Random weights, float32."""
     kinds = [
         "full_attention" if layer % 4 == 3 else {"delta": "linear_attention", "convolution": "conv"}[mixer]
         for layer in range(layers)
