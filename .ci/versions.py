@@ -20,8 +20,8 @@ TOOLS = ("pytest", "hypothesis", "accelerate", "num2words")
 """Of the test extra, what these tests need; the newest of each in both environments."""
 EXTRAS = ("plots", "studies")
 FAMILIES = "llava,qwen2_5_vl,gemma3,gemma2,qwen3_5"
-ENGINE = ("call", "rows", "confident", "blockwise", "compact", "unit_rows", "logits", "stand_ins", "more_families")
-ENGINE += ("contract", "prompts", "blocks", "locore", "sgrs")
+ENGINE = ("call", "rows", "rows_of_loaded", "confident", "blockwise", "compact", "unit_rows", "logits", "stand_ins")
+ENGINE += ("more_families", "contract", "prompts", "blocks", "locore", "sgrs")
 RIVALS = ("beam", "beam_state", "opera", "over_trust", "contrast", "noise", "dola", "counterfactual", "memvr", "edits")
 RIVALS += ("edited_rows",)
 TESTS = [

@@ -134,3 +134,7 @@ def alone(family, n, sample, images=1, seed=0):
     if family.text_only:
         return dict(processor(text=text, **settings))
     return dict(in_float32(processor(images=[family.pictures(n, images, seed)[sample]], text=text, **settings)))
+
+
+def answer(model, inputs, tokens=7):
+    return model.generate(**inputs, max_new_tokens=tokens, min_new_tokens=tokens, do_sample=False)

@@ -87,3 +87,21 @@ def lines(folder: Path) -> dict[str, list[str]]:
         name = f"{file.parent.name}/{file.name.rsplit('.', 2)[0]}"
         found.setdefault(name, []).extend(file.read_text().splitlines())
     return {name: sorted(rows) for name, rows in found.items()}
+
+
+class Notes:
+    """A listener that remembers."""
+
+    def __init__(self):
+        self.notes: list[str] = []
+        self.begun = None
+        self.advanced = 0
+
+    def begin(self, label, total, done):
+        self.begun = (total, done)
+
+    def advance(self, name, count):
+        self.advanced += count
+
+    def note(self, text):
+        self.notes.append(text)
