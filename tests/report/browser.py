@@ -1,4 +1,4 @@
-"""A headless Chromium for the page's tests, watched: what it asks for and what it complains about."""
+"""A headless Chromium for the tests of the page, watched: what it asks for, what it complains about; and its words."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from contextlib import contextmanager
 import pytest
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
 
 FLAGS = (
     "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync --disable-dev-shm-usage --hide-scrollbars"
 )
+CANVASES = "return [...document.querySelectorAll('.case canvas')].map((canvas) => canvas.toDataURL())"
 
 
 @contextmanager
@@ -61,3 +63,23 @@ def requests(driver):
 def complaints(driver):
     """What was logged to the console since the last call."""
     return [entry["message"] for entry in driver.get_log("browser")]
+
+
+def words_of(driver):
+    return driver.find_elements(By.CSS_SELECTOR, ".answer .word")
+
+
+def of_words(driver, value):
+    """What a JavaScript expression of `word` is for each word: one call, where a call for each takes seconds."""
+    return driver.execute_script(f"return [...document.querySelectorAll('.answer .word')].map((word) => {value})")
+
+
+def classes(driver, name):
+    return of_words(driver, f"word.classList.contains('{name}')")
+
+
+def click_word(driver, at):
+    before = driver.execute_script(CANVASES)
+    words_of(driver)[at].click()
+    wait_until(driver, f"return document.querySelector('.case').dataset.shown.endsWith(':{at}')")
+    return before, driver.execute_script(CANVASES)

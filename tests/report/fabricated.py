@@ -1,4 +1,4 @@
-"""Traces made up for the faces' tests: the real classes filled with chosen numbers, no model."""
+"""Traces made up for the faces' tests, and pages of them: the real classes filled with chosen numbers, no model."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from PIL import Image
 
 from lvlm_saliency.model.layout import ImageLayout, ImageTile
 from lvlm_saliency.model.regions import Regions
+from lvlm_saliency.report.content import Case, Report, run_of
+from lvlm_saliency.report.html import write_html
 from lvlm_saliency.tracing.result import SaliencyTrace
 
 _SENTENCES = (
@@ -87,3 +89,8 @@ def picture(width=64, height=64):
     image.paste((200, 60, 50), (width // 8, height // 2, width // 3, height * 3 // 4))
     image.paste((60, 130, 80), (width * 5 // 8, height // 2, width * 7 // 8, height * 7 // 8))
     return image
+
+
+def page(path, traces, words, **options):
+    runs = [run_of(trace, words, name=f"run {at}", layouts=[layout()], **options) for at, trace in enumerate(traces)]
+    return write_html(path, Report("A page", [Case("A picture", runs, images=[picture()])]))

@@ -21,48 +21,8 @@ from lvlm_saliency.report.content import Case, Mark, Report, Table, run_of
 from lvlm_saliency.report.falls import falls
 from lvlm_saliency.report.html import write_html
 
-from .browser import browser, complaints, open_page, requests, wait_until
-from .fabricated import CAPTION, fabricated, layout, picture
-
-LOCAL = ("file:", "data:", "blob:", "chrome:", "chrome-untrusted:")  # the last two are the browser's own empty tab
-CANVASES = "return [...document.querySelectorAll('.case canvas')].map((canvas) => canvas.toDataURL())"
-
-
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory):
-    with browser(tmp_path_factory.mktemp("profile")) as found:
-        yield found
-
-
-@pytest.fixture(autouse=True)
-def watched(driver):
-    """Whatever a test does, the page asks for nothing but itself and complains about nothing."""
-    requests(driver), complaints(driver)
-    yield
-    assert [address for address in requests(driver) if not address.startswith(LOCAL)] == []
-    assert complaints(driver) == []
-
-
-def page(path, traces, words, **options):
-    runs = [run_of(trace, words, name=f"run {at}", layouts=[layout()], **options) for at, trace in enumerate(traces)]
-    return write_html(path, Report("A page", [Case("A picture", runs, images=[picture()])]))
-
-
-def words_of(driver):
-    return driver.find_elements(By.CSS_SELECTOR, ".answer .word")
-
-
-def of_words(driver, value):
-    """What a JavaScript expression of `word` is for each word: one call, where a call for each takes seconds."""
-    return driver.execute_script(f"return [...document.querySelectorAll('.answer .word')].map((word) => {value})")
-
-
-def classes(driver, name):
-    return of_words(driver, f"word.classList.contains('{name}')")
-
-
-def fills(driver):
-    return of_words(driver, "getComputedStyle(word).backgroundColor")
+from .browser import classes, click_word, of_words, open_page, wait_until, words_of
+from .fabricated import CAPTION, fabricated, layout, page, picture
 
 
 def pixel(driver, panel, x, y):
@@ -77,13 +37,6 @@ def pixel(driver, panel, x, y):
         x,
         y,
     )
-
-
-def click_word(driver, at):
-    before = driver.execute_script(CANVASES)
-    words_of(driver)[at].click()
-    wait_until(driver, f"return document.querySelector('.case').dataset.shown.endsWith(':{at}')")
-    return before, driver.execute_script(CANVASES)
 
 
 def test_shipped_model_click_changes_both_pictures(driver, tmp_path):
@@ -101,20 +54,6 @@ def test_shipped_model_click_changes_both_pictures(driver, tmp_path):
     assert len(before) == 2
     assert before[0] != after[0]
     assert before[1] != after[1]
-
-
-def test_words_are_coloured_and_fall_as_in_python(driver, tmp_path):
-    trace, words = fabricated()
-    open_page(driver, page(tmp_path / "a.html", [trace], words))
-    assert classes(driver, "fall") == falls(trace.scores("output")[0].tolist())
-    assert len(set(fills(driver)[1:])) > 20
-    driver.find_element(By.CSS_SELECTOR, "#region label:has(input[value=image])").click()
-    assert classes(driver, "fall") == falls(trace.scores("image")[0].tolist())
-    driver.find_element(By.CSS_SELECTOR, "#measure label:has(input[value=attention])").click()
-    driver.execute_script(
-        "const view = document.getElementById('view'); view.value = '2'; view.dispatchEvent(new Event('change'))"
-    )
-    assert classes(driver, "fall") == falls(trace.attention_scores("image", [2])[0].tolist())
 
 
 def test_strongest_position_is_brightest_at_its_place(driver, tmp_path):
@@ -229,84 +168,6 @@ def test_prompt_shows_where_pictures_stand(driver, tmp_path):
     assert text.replace(" ", "") == "<s>picture" + "Describethepicture" + "picture" + "detail."
 
 
-CONTRASTS = """
-const channels = (text) => text.match(/[\\d.]+/g).map(Number);
-const light = (rgb) => {
-  const linear = (c) => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
-  const [r, g, b] = rgb.slice(0, 3).map((c) => linear(c / 255));
-  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-};
-const ground = (node) => {
-  for (; node; node = node.parentElement) {
-    const found = channels(getComputedStyle(node).backgroundColor);
-    if (found.length < 4 || found[3] > 0) return found;
-  }
-};
-return [...document.querySelectorAll('.answer .word, .context .given')].map((word) => {
-  const [a, b] = [light(channels(getComputedStyle(word).color)), light(ground(word))];
-  return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05) * Number(getComputedStyle(word).opacity);
-});
-"""
-
-
-def emulate(driver, scheme):
-    features = [
-        {"name": "prefers-color-scheme", "value": scheme},
-        {"name": "prefers-reduced-motion", "value": "reduce"},
-    ]
-    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_word_can_be_read_in_every_colouring(driver, tmp_path, scheme):
-    trace, words = fabricated([f"w{n}" for n in range(140)])
-    trace.rows[0, :, 139] = 0
-    trace.rows[0, :, 139, trace.prompt_length : trace.prompt_length + 139] = torch.linspace(0, 1, 139)
-    risk = [n / 139 if n % 3 else float("nan") for n in range(140)]
-    path = page(tmp_path / "a.html", [trace], words, risk=risk)
-    emulate(driver, scheme)
-    try:
-        open_page(driver, path)
-        found = {"risk": driver.execute_script(CONTRASTS)}
-        for region in ("output", "previous", "image", "prompt", "prompt+output"):
-            driver.find_element(By.CSS_SELECTOR, f"#region label:has(input[value='{region}'])").click()
-            found[region] = driver.execute_script(CONTRASTS)
-        for chosen in (60, 139):
-            click_word(driver, chosen)
-            found[f"row {chosen}"] = driver.execute_script(CONTRASTS)
-        assert len(set(fills(driver))) > 90  # the last row walks through the whole scale
-        assert {name: min(ratios) for name, ratios in found.items() if min(ratios) < 4.5} == {}
-    finally:
-        emulate(driver, "light")
-
-
-def test_page_with_risk_opens_coloured_by_it_and_can_be_toggled(driver, tmp_path):
-    trace, words = fabricated()
-    risk = [float("nan")] * 49
-    risk[7], risk[10] = 0.05, 0.95
-    open_page(driver, page(tmp_path / "a.html", [trace], words, risk=risk))
-    shown = of_words(driver, "word.dataset.fill")
-    assert [t for t, kind in enumerate(shown) if kind == "risk"] == [7, 10]
-    assert not any(classes(driver, "fall"))
-    assert "risk that the object is not there" in driver.find_element(By.CSS_SELECTOR, ".legend").text
-    grounds = fills(driver)
-    assert grounds[7] != grounds[10]
-    driver.find_element(By.CSS_SELECTOR, "#colour label:has(input[value=hold])").click()
-    assert set(of_words(driver, "word.dataset.fill")[1:]) == {"score"}
-    assert classes(driver, "fall") == falls(trace.scores("output")[0].tolist())
-    driver.find_element(By.CSS_SELECTOR, "#colour label:has(input[value=risk])").click()
-    assert of_words(driver, "word.dataset.fill") == shown
-    driver.find_element(By.CSS_SELECTOR, "#region label:has(input[value=image])").click()
-    assert classes(driver, "fall") == falls(trace.scores("image")[0].tolist())
-    assert not driver.find_element(By.CSS_SELECTOR, "#colour input[value=risk]").is_selected()
-
-
-def test_page_without_risk_offers_none(driver, tmp_path):
-    trace, words = fabricated()
-    open_page(driver, page(tmp_path / "a.html", [trace], words))
-    assert not driver.find_element(By.ID, "colour").is_displayed()
-
-
 def test_a_cut_text_is_marked_and_explained(driver, tmp_path):
     trace, words = fabricated()
     open_page(driver, page(tmp_path / "a.html", [trace], words, cut=True))
@@ -354,42 +215,3 @@ def test_summary_of_a_run_is_not_clipped(driver, tmp_path, width):
         "return [...document.querySelectorAll('.panels svg .panel')].map((n) => n.getBoundingClientRect().height)"
     )
     assert min(letters) >= 9
-
-
-def test_a_text_without_a_risk_says_by_what_it_is_coloured_instead(driver, tmp_path):
-    trace, words = fabricated()
-    risk = [0.5 if t == 7 else float("nan") for t in range(49)]
-    runs = [run_of(trace, words, name="greedy"), run_of(trace, words, name="guard", risk=risk)]
-    open_page(driver, write_html(tmp_path / "a.html", Report("t", [Case("c", runs)])))
-    instead = "no risk is known of this text: coloured by what words depend on"
-    assert instead in driver.find_element(By.CSS_SELECTOR, ".legend").text
-    driver.find_element(By.CSS_SELECTOR, "#colour label:has(input[value=hold])").click()
-    assert instead not in driver.find_element(By.CSS_SELECTOR, ".legend").text
-
-
-def test_page_with_detectors_opens_coloured_by_the_first_and_offers_all(driver, tmp_path):
-    trace, words = fabricated()
-    nan = float("nan")
-    risk, svar, ads = [nan] * 49, [nan] * 49, [nan] * 49
-    risk[7], svar[7:9], svar[10], svar[12], ads[20] = 0.05, [-2.0, -2.0], 3.0, 0.5, 7.0
-    open_page(driver, page(tmp_path / "a.html", [trace], words, risk=risk, detectors={"svar": svar, "ads": ads}))
-    kinds = "word.dataset.fill"
-    filled = [t for t, kind in enumerate(of_words(driver, kinds)) if kind == "risk"]
-    assert filled == [7, 8, 10, 12]
-    found = of_words(driver, "word.style.getPropertyValue('--share')")
-    assert [found[t] for t in filled] == ["0.0%", "0.0%", "100.0%", "50.0%"]
-    legend = driver.find_element(By.CSS_SELECTOR, ".legend").text
-    assert "svar: \u22122.000" in legend
-    assert "3.000: more likely hallucinated" in legend
-    assert "svar 3.000" in words_of(driver)[10].get_attribute("title")
-    driver.find_element(By.CSS_SELECTOR, "#colour label:has(input[value='detector:ads'])").click()
-    assert [t for t, kind in enumerate(of_words(driver, kinds)) if kind == "risk"] == [20]
-    driver.find_element(By.CSS_SELECTOR, "#colour label:has(input[value=risk])").click()
-    assert [t for t, kind in enumerate(of_words(driver, kinds)) if kind == "risk"] == [7]
-    assert "risk that the object is not there" in driver.find_element(By.CSS_SELECTOR, ".legend").text
-    driver.find_element(By.CSS_SELECTOR, "#colour label:has(input[value=hold])").click()
-    assert set(of_words(driver, kinds)[1:]) == {"score"}
-    click_word(driver, 10)
-    facts = driver.find_element(By.CSS_SELECTOR, ".facts").text
-    assert "svar" in facts
-    assert "3.000" in facts

@@ -18,7 +18,7 @@ from lvlm_saliency.report.content import Report
 from lvlm_saliency.report.film import print_films
 from lvlm_saliency.report.page import page_data
 
-from .browser import browser, complaints, open_page, requests, wait_until
+from .browser import complaints, open_page, requests, wait_until
 from .fabricated import CAPTION, fabricated, picture
 
 SIDE = 8
@@ -141,12 +141,6 @@ def test_plot_of_a_token(tmp_path):
     pytest.importorskip("matplotlib")
     path = explained(pairs=True).plot(tmp_path / "film.png", token=5)
     assert path.read_bytes().startswith(b"\x89PNG")
-
-
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory):
-    with browser(tmp_path_factory.mktemp("profile")) as found:
-        yield found
 
 
 FRAMES = "return [...document.querySelectorAll('.film canvas')].map((canvas) => canvas.toDataURL())"
