@@ -1,4 +1,4 @@
-"""A real server on a free port, on the shipped model, for every test of a module."""
+"""A real server on a free port, on the shipped model, for every test of a module; and its page in a browser."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ import lvlm_saliency as ls
 from lvlm_saliency.scenes import demo_scenes, draw_scene
 from lvlm_saliency.serve.run import bound, prepared
 from lvlm_saliency.serve.settings import ServeSettings
+from report.browser import browser, complaints, requests, wait_until
+
+from .in_browser import LOCAL, look
 
 PATH = "/v1/chat/completions"
 QUESTION = "Describe the image."
@@ -78,6 +81,29 @@ def client(server):
 @pytest.fixture(scope="session")
 def pictures():
     return [draw_scene(scene) for scene in demo_scenes(3)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("downloads")
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory, folder):
+    with browser(tmp_path_factory.mktemp("profile")) as found:
+        found.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(folder)})
+        yield found
+
+
+@pytest.fixture
+def page(driver, server):
+    """The page, just opened; whatever a test does, nothing is asked for elsewhere and the console stays empty."""
+    look(driver, 1280, 900, "light")
+    driver.get(f"{server.url}/")
+    wait_until(driver, "return document.body.dataset.ready === 'true'")
+    yield driver
+    assert [url for url in requests(driver) if not url.startswith((*LOCAL, server.url))] == []
+    assert complaints(driver) == []
 
 
 def data_url(picture) -> str:

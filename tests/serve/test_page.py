@@ -12,109 +12,17 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from lvlm_saliency.scenes import demo_scenes, draw_scene, generate_scenes
-from lvlm_saliency.scenes.classes import PLURALS
+from lvlm_saliency.scenes import demo_scenes, draw_scene
 from lvlm_saliency.studies.label_files import read_labelled
-from report.browser import browser, complaints, requests, wait_until
+from report.browser import wait_until
 
-from .conftest import running
+from .in_browser import CONTRASTS, ask, choose, downloaded, look, one, words
 
-NAMES = set(PLURALS)
-LOCAL = ("data:", "blob:", "chrome:", "chrome-untrusted:")
-CONTRASTS = """
-const linear = (c) => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
-const luminance = ([r, g, b]) => 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
-const parse = (text) => {
-  const numbers = text.match(/[\\d.]+/g).map(Number);
-  return text.startsWith("color(") ? numbers : [...numbers.slice(0, 3).map((c) => c / 255), ...numbers.slice(3)];
-};
-const ground = (node) => {
-  for (; node; node = node.parentElement) {
-    const [r, g, b, a = 1] = parse(getComputedStyle(node).backgroundColor);
-    if (a > 0.9) return [r, g, b];
-  }
-  return [1, 1, 1];
-};
-const found = [];
-for (const node of document.querySelectorAll("body *")) {
-  const own = [...node.childNodes].some((child) => child.nodeType === 3 && child.textContent.trim());
-  if (!own || !node.checkVisibility() || node.closest("svg, script, style, .stack, :disabled")) continue;
-  const [high, low] = [luminance(parse(getComputedStyle(node).color)), luminance(ground(node))].sort((a, b) => b - a);
-  const ratio = (high + 0.05) / (low + 0.05);
-  if (ratio < 4.5) found.push([node.className || node.tagName, node.textContent.trim().slice(0, 30), ratio.toFixed(2)]);
-}
-return found;
-"""
 UNNAMED = """
 return [...document.querySelectorAll("button, input, select, textarea, a")].filter((node) => node.checkVisibility()
   && !(node.textContent.trim() || node.getAttribute("aria-label") || node.labels?.length))
   .map((node) => node.outerHTML);
 """
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("downloads")
-
-
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory, folder):
-    with browser(tmp_path_factory.mktemp("profile")) as found:
-        found.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(folder)})
-        yield found
-
-
-@pytest.fixture
-def page(driver, server):
-    """The page, just opened; whatever a test does, nothing is asked for elsewhere and the console stays empty."""
-    look(driver, 1280, 900, "light")
-    driver.get(f"{server.url}/")
-    wait_until(driver, "return document.body.dataset.ready === 'true'")
-    yield driver
-    assert [url for url in requests(driver) if not url.startswith((*LOCAL, server.url))] == []
-    assert complaints(driver) == []
-
-
-def look(driver, width, height, scheme):
-    size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
-    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    features = [{"name": "prefers-color-scheme", "value": scheme}]
-    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-
-
-def one(driver, css):
-    return driver.find_element(By.CSS_SELECTOR, css)
-
-
-def choose(driver, word):
-    """Click a word where no bar lies over it."""
-    driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", word)
-    word.click()
-
-
-def words(driver):
-    return driver.find_elements(By.CSS_SELECTOR, ".case .answer .word")
-
-
-def ask(driver, tmp_path, pictures, *ways):
-    file = tmp_path / "my picture.png"
-    pictures[0].save(file)
-    one(driver, "#file").send_keys(str(file))
-    wait_until(driver, "return document.querySelectorAll('#thumbs img').length === 1")
-    driver.execute_script("document.getElementById('max').value = 24; document.querySelector('.more').open = true")
-    for way in ways:
-        one(driver, f"#ways input[value={way}]").send_keys(Keys.SPACE)
-    one(driver, "#prompt").send_keys(Keys.CONTROL, Keys.ENTER)
-    wait_until(driver, "return document.querySelector('.case .answer .word') !== null", 120)
-    wait_until(driver, "return document.querySelector('.case').dataset.shown !== undefined")
-
-
-def downloaded(folder, name):
-    end = time.monotonic() + 20
-    while not (folder / name).exists():
-        assert time.monotonic() < end, f"{name} was never saved"
-        time.sleep(0.05)
-    return folder / name
 
 
 def test_upload_ask_compare_click_label_and_save(page, server, folder, tmp_path, pictures, chat):
@@ -248,19 +156,6 @@ def test_one_page_is_built_of_the_reports_own_files():
         assert name not in text, f"{name} belongs to the report"
 
 
-@pytest.fixture
-def calibrating(driver, chat, tmp_path):
-    """The page of a server that calibrates."""
-    with running(chat, calibrations=tmp_path / "guards") as server:
-        look(driver, 1280, 900, "light")
-        driver.get(f"{server.url}/")
-        wait_until(driver, "return document.body.dataset.ready === 'true'")
-        yield driver
-        assert [url for url in requests(driver) if not url.startswith((*LOCAL, server.url))] == []
-        # A refusal that a test provokes is told on the console as well.
-        assert [line for line in complaints(driver) if "status of 400" not in line] == []
-
-
 def test_a_guards_rewriting_is_shown_as_it_happens(page, tmp_path):
     page.execute_script(
         "window.drafts = []; window.fixed = []; new MutationObserver(() => {"
@@ -292,86 +187,3 @@ def test_a_guards_rewriting_is_shown_as_it_happens(page, tmp_path):
     assert "boat" in taken.text
     assert "written instead" in taken.text
     assert "boat" not in text
-
-
-def test_a_calibration_that_cannot_be_is_refused_in_a_line(calibrating, tmp_path, pictures):
-    page = calibrating
-    ask(page, tmp_path, pictures)
-    page.execute_script("document.querySelector('.steps details').open = true")
-    assert one(page, "#calibrate").get_attribute("disabled")
-    choose(page, words(page)[4])
-    ActionChains(page).send_keys("h").perform()
-    assert one(page, "#labelled-count").text == "1 picture labelled"
-    one(page, "#calibrate").click()
-    wait_until(page, "return !document.getElementById('problem').hidden")
-    assert "1 labelled pictures: too few (at least 40" in one(page, "#problem").text
-    wait_until(page, "return !document.getElementById('calibrate').disabled")
-    assert not one(page, "#calibrating").is_displayed()
-    assert page.execute_script(CONTRASTS) == []
-
-
-def test_no_calibration_is_offered_where_there_is_none(page, tmp_path, pictures):
-    ask(page, tmp_path, pictures)
-    page.execute_script("document.querySelector('.steps details').open = true")
-    assert not one(page, "#calibrate-here").is_displayed()
-    assert "guard calibrate" in one(page, "#commands").text
-
-
-@pytest.mark.slow
-def test_from_pictures_to_a_calibrated_guard_without_leaving_the_page(calibrating, tmp_path, folder):
-    page, scenes = calibrating, generate_scenes(42, 4711)
-    files = []
-    for number, scene in enumerate(scenes):
-        files.append(tmp_path / f"own-{number}.png")
-        draw_scene(scene).save(files[-1])
-    one(page, "#file").send_keys("\n".join(map(str, files)))
-    wait_until(page, f"return document.querySelectorAll('#thumbs img').length === {len(files)}")
-    assert one(page, "#apart").is_selected(), "more than a question may hold are asked about one by one"
-    page.execute_script("document.getElementById('max').value = 16; document.querySelector('.more').open = true")
-    one(page, "#go").click()
-    wait_until(page, "return /^picture 3 of 42/.test(document.getElementById('state').textContent)", 600)
-    wait_until(page, f"return document.querySelectorAll('.case').length === {len(files)}", 1200)
-    wait_until(page, "return !document.getElementById('go').disabled")
-    there = {file.name: {one.name for one in scene.objects} for file, scene in zip(files, scenes, strict=True)}
-    page.execute_script("document.querySelector('.steps details').open = true; document.activeElement.blur()")
-    for _ in files:
-        ActionChains(page).send_keys("n").perform()
-        name, found = page.execute_script(
-            "const at = document.querySelector('.word[tabindex=\"0\"].chosen, .word.chosen')?.closest('.case');"
-            "return [at.querySelector('h2').textContent.split(':')[0],"
-            " [...at.querySelectorAll('.answer .word')].map((word) => [Number(word.dataset.token), word.textContent])]"
-        )
-        for token, word in found:
-            if word.strip(".,").lower() in NAMES:
-                page.execute_script(
-                    "document.querySelectorAll('.case').forEach((node) => { if"
-                    " (node.querySelector('h2').textContent.startsWith(arguments[0] + ':'))"
-                    ' node.querySelector(`.answer .word[data-token="${arguments[1]}"]:not(.chosen)`)?.click(); })',
-                    name,
-                    token,
-                )
-                ActionChains(page).send_keys("r" if word.strip(".,").lower() in there[name] else "h").perform()
-    assert int(one(page, "#labelled-count").text.split()[0]) >= 40
-    loss = one(page, "#recall-loss")
-    loss.clear()
-    loss.send_keys("10")
-    page.execute_script(
-        "window.stages = new Set(); new MutationObserver(() => window.stages.add("
-        "document.getElementById('calibrate-state').textContent))"
-        ".observe(document.getElementById('calibrate-state'), {childList: true})"
-    )
-    one(page, "#calibrate").click()
-    wait_until(page, "return document.getElementById('guard-made').textContent", 900)
-    assert "guard-1 is ready" in one(page, "#guard-made").text
-    assert any("questions" in stage for stage in page.execute_script("return [...window.stages]"))
-    assert one(page, "#ways input[value=guard-1]").is_selected()
-    one(page, "#guard-made button").click()
-    with zipfile.ZipFile(downloaded(folder, "guard-1.zip")) as archive:
-        assert "guard-1/guard.yaml" in archive.namelist()
-    page.execute_script("document.querySelector('#ways input[value=plain]').click()")
-    one(page, "#remove-all").click()
-    one(page, "#file").send_keys(str(files[0]))
-    wait_until(page, "return document.querySelectorAll('#thumbs img').length === 1")
-    one(page, "#go").click()
-    wait_until(page, f"return document.querySelectorAll('.case').length === {len(files) + 1}", 600)
-    assert one(page, "#problem").is_displayed() is False
