@@ -118,10 +118,11 @@ def test_interrupt_is_status_130(run, monkeypatch):
     assert result.error == "error: interrupted"
 
 
-def test_reader_that_goes_away_is_no_error():
+@pytest.mark.parametrize("options", [["--json"], []])
+def test_reader_that_goes_away_is_no_error(options):
     reader, writer = os.pipe()
     os.close(reader)
-    command = [sys.executable, "-m", "lvlm_saliency.cli", "models", "--json"]
+    command = [sys.executable, "-m", "lvlm_saliency.cli", "models", *options]
     with os.fdopen(writer, "w") as gone:
         done = subprocess.run(command, stdout=gone, stderr=subprocess.PIPE, text=True, check=False)
     assert done.stderr == ""

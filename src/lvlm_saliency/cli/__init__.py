@@ -8,7 +8,8 @@ from collections.abc import Sequence
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `lvlm-saliency` with `arguments` (default: those of the process); returns the exit status.
 
-    0 success; 2 bad usage or input; 1 failure while running; 130 interrupted. A failure prints exactly one line.
+    0 success; 2 bad usage or input; 1 failure while running; 130 interrupted; 141 the reader of the output has gone. A
+    failure prints exactly one line.
     """
     from .app import run
 

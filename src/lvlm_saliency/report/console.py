@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable
 from typing import Any
 
@@ -28,6 +29,10 @@ class PlainConsole(Console):
         """As `Console.render`, with the replacement for `Text` objects that were made without `plain`."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(printable(segment.text), segment.style)
+
+    def on_broken_pipe(self) -> None:
+        """Pass the error on where the reader of the output has gone; rich would exit with status 1 in its place."""
+        raise BrokenPipeError(errno.EPIPE, "the reader of the output has gone")
 
 
 def plain(text: str, style: StyleType = "") -> Text:
