@@ -11,7 +11,7 @@ from .torchvision_ops import declare  # isort: skip
 
 declare()  # before transformers imports it
 
-from . import crops, gemmas, llava, one_grid, qwen, refused, shapes, text, tiles  # noqa: E402
+from . import crops, gemmas, llava, one_grid, qwen, qwen_marks, refused, shapes, text, tiles  # noqa: E402
 from .family import Family, picture  # noqa: E402
 
 FAMILIES: dict[str, Family] = {
@@ -37,22 +37,22 @@ FAMILIES: dict[str, Family] = {
 MORE: dict[str, Family] = {
     family.name: family
     for family in (
-        Family("qwen3_vl_moe", one_grid.qwen3_vl_moe),
-        Family("qwen3_5_vl", one_grid.qwen3_5, kind="qwen3_5"),
-        Family("qwen3_5_moe_vl", one_grid.qwen3_5_moe, kind="qwen3_5_moe"),
+        Family("qwen3_vl_moe", qwen_marks.qwen3_vl_moe),
+        Family("qwen3_5_vl", qwen_marks.qwen3_5, kind="qwen3_5"),
+        Family("qwen3_5_moe_vl", qwen_marks.qwen3_5_moe, kind="qwen3_5_moe"),
         Family("glm4v", one_grid.glm4v),
         Family("glm46v", one_grid.glm46v),
         Family("glm4v_moe", one_grid.glm4v_moe),
         Family("glm_ocr", one_grid.glm_ocr),
         Family("glm5_next", one_grid.glm5_next),
-        Family("exaone4_5", one_grid.exaone4_5),
-        Family("paddleocr_vl", one_grid.paddleocr_vl),
+        Family("exaone4_5", qwen_marks.exaone4_5),
+        Family("paddleocr_vl", qwen_marks.paddleocr_vl),
         Family("ernie4_5_vl_moe", one_grid.ernie4_5_vl_moe),
         Family("hunyuan_vl", one_grid.hunyuan_vl, seed=1, padded=False),
         Family("kimi_k25", one_grid.kimi_k25, needs="torchvision"),
         Family("minimax_m3_vl", one_grid.minimax_m3_vl, needs="torchvision", padded=False),
         Family("muse_glimmer", one_grid.muse_glimmer, needs="torchvision"),
-        Family("lfm3_vl", one_grid.lfm3_vl),
+        Family("lfm3_vl", qwen_marks.lfm3_vl),
         Family("gemma3n", gemmas.gemma3n),
         Family("gemma4", gemmas.gemma4),
         Family("gemma4_large", gemmas.gemma4_large, kind="gemma4"),

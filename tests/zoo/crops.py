@@ -12,8 +12,7 @@ from transformers.models.ovis2.image_processing_pil_ovis2 import Ovis2ImageProce
 
 from lvlm_saliency.model.processors import without_videos
 
-from .one_grid import PATCH
-from .small import SLIDING_FULL, VIT, chat, chat_tokenizer, language, no_videos
+from .small import PATCH, SLIDING_FULL, VIT, chat, chat_tokenizer, language, no_videos
 
 
 def llama4() -> tuple[Any, Any]:

@@ -1,4 +1,4 @@
-"""Families whose picture is one grid, as large as it asks for: the lines of Qwen-VL, GLM-V, ERNIE, Kimi, Muse."""
+"""Families whose picture is one grid between marks of their own: GLM-V, ERNIE, Hunyuan, Kimi, MiniMax, Muse."""
 
 from __future__ import annotations
 
@@ -10,77 +10,12 @@ from transformers.models.glm4v.image_processing_pil_glm4v import Glm4vImageProce
 from transformers.models.glm5_next.image_processing_pil_glm5_next import Glm5NextImageProcessorPil
 from transformers.models.glm46v.image_processing_pil_glm46v import Glm46VImageProcessorPil
 from transformers.models.hunyuan_vl.image_processing_pil_hunyuan_vl import HunYuanVLImageProcessorPil
-from transformers.models.paddleocr_vl.image_processing_pil_paddleocr_vl import PaddleOCRVLImageProcessorPil
-from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from lvlm_saliency.model.processors import without_videos
 
-from .small import MROPE, SLIDING_FULL, VIT, chat, chat_tokenizer, language, no_videos
+from .small import FILM, MROPE, PATCH, SIZE, TOWER, VIT, chat, chat_tokenizer, language, no_videos
 
-PATCH = {"patch_size": 8, "merge_size": 2, "temporal_patch_size": 2}
-SIZE = {"shortest_edge": 4 * 16**2, "longest_edge": 20 * 16**2}  # 4 to 20 tokens
-FILM = {**PATCH, "size": {"shortest_edge": 4 * 16**2, "longest_edge": 32 * 16**2}}  # of all frames together
-QWEN = chat("<|vision_start|><|image_pad|><|vision_end|>", video="<|vision_start|><|video_pad|><|vision_end|>")
 GLM = chat("<|begin_of_image|><|image|><|end_of_image|>", video="<|begin_of_video|><|video|><|end_of_video|>")
-TOWER = {"depth": 2, "hidden_size": 32, "out_hidden_size": 64, "intermediate_size": 48, "num_heads": 2, "patch_size": 8}
-
-
-def _qwen_tokenizer(**more: str) -> Any:
-    return chat_tokenizer(
-        image_token="<|image_pad|>",
-        video_token="<|video_pad|>",
-        vision_start_token="<|vision_start|>",
-        vision_end_token="<|vision_end|>",
-        **more,
-    )
-
-
-def _qwen_ids(tokenizer: Any) -> dict[str, int]:
-    names = ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
-    return {name: getattr(tokenizer, name) for name in names}
-
-
-def _qwen_processor(tokenizer: Any) -> Any:
-    return without_videos(t.Qwen3VLProcessor)(
-        Qwen2VLImageProcessorPil(size=SIZE, **PATCH),
-        tokenizer,
-        no_videos("Qwen3VLVideoProcessor", **FILM),
-        chat_template=QWEN,
-    )
-
-
-_LINEAR = ["linear_attention", "full_attention"] * 2
-_QWEN_TOWER = {**TOWER, "num_position_embeddings": 64}
-
-
-def _qwen(model: str, text: str, rope: dict, tower: dict | None = None, **more: Any) -> tuple[Any, Any]:
-    tokenizer = _qwen_tokenizer()
-    config = getattr(t, model + "Config")(
-        vision_config={**_QWEN_TOWER, **(tower or {})},
-        text_config=language(text, tokenizer, rope_parameters=rope, **more),
-        **_qwen_ids(tokenizer),
-    )
-    return getattr(t, model + "ForConditionalGeneration")(config), _qwen_processor(tokenizer)
-
-
-def qwen3_vl_moe() -> tuple[Any, Any]:
-    """As Qwen3-VL, with experts."""
-    rope = {**MROPE, "mrope_interleaved": True}
-    more = {"num_hidden_layers": 3, "mlp_only_layers": [0]}
-    return _qwen("Qwen3VLMoe", "qwen3_vl_moe_text", rope, {"deepstack_visual_indexes": [0]}, **more)
-
-
-_PARTIAL = {**MROPE, "mrope_section": [2, 1, 1], "mrope_interleaved": True, "partial_rotary_factor": 0.5}
-
-
-def qwen3_5() -> tuple[Any, Any]:
-    """A hybrid with pictures: every second layer is a gated delta net, full attention has an output gate."""
-    return _qwen("Qwen3_5", "qwen3_5_text", _PARTIAL, layer_types=_LINEAR)
-
-
-def qwen3_5_moe() -> tuple[Any, Any]:
-    """As Qwen3.5, with experts."""
-    return _qwen("Qwen3_5Moe", "qwen3_5_moe_text", _PARTIAL, layer_types=_LINEAR)
 
 
 def _glm_tokenizer() -> Any:
@@ -135,40 +70,6 @@ def glm4v_moe() -> tuple[Any, Any]:
 def glm_ocr() -> tuple[Any, Any]:
     """GLM-OCR: the same with norms of queries and keys in the tower."""
     return _glm("GlmOcr", "glm_ocr_text", "Glm46V")
-
-
-def exaone4_5() -> tuple[Any, Any]:
-    """EXAONE 4.5: sliding layers with RoPE, full ones without; window attention in the tower."""
-    tokenizer = _qwen_tokenizer()
-    config = t.Exaone4_5_Config(
-        vision_config={**TOWER, "window_size": 32, "fullatt_block_indexes": [1], "num_key_value_heads": 2},
-        text_config=language("exaone4", tokenizer, layer_types=SLIDING_FULL * 2, sliding_window=14),
-        image_token_id=tokenizer.image_token_id,
-        video_token_id=tokenizer.video_token_id,
-    )
-    processor = without_videos(t.Exaone4_5_Processor)(
-        Qwen2VLImageProcessorPil(size=SIZE, **PATCH),
-        tokenizer,
-        no_videos("Qwen2VLVideoProcessor", **FILM),
-        chat_template=QWEN,
-    )
-    return t.Exaone4_5_ForConditionalGeneration(config), processor
-
-
-def paddleocr_vl() -> tuple[Any, Any]:
-    """PaddleOCR-VL: patches come as small pictures; the language model of ERNIE 4.5 with m-RoPE."""
-    tokenizer = _qwen_tokenizer()
-    config = t.PaddleOCRVLConfig(
-        vision_config={
-            **VIT,
-            "image_size": 64,
-            "patch_size": 8,
-        },
-        text_config=language("paddleocr_vl_text", tokenizer, rope_parameters=MROPE, num_hidden_layers=3),
-        **_qwen_ids(tokenizer),
-    )
-    images = PaddleOCRVLImageProcessorPil(size=SIZE, patch_size=8, merge_size=2, temporal_patch_size=1)
-    return t.PaddleOCRVLForConditionalGeneration(config), t.PaddleOCRVLProcessor(images, tokenizer, chat_template=QWEN)
 
 
 def ernie4_5_vl_moe() -> tuple[Any, Any]:
@@ -315,29 +216,6 @@ def muse_glimmer() -> tuple[Any, Any]:
         chat_template=chat("<|patch|>"),
     )
     return t.MuseGlimmerForConditionalGeneration(config), processor
-
-
-def lfm3_vl() -> tuple[Any, Any]:
-    """LFM3-VL: a hybrid of short convolutions, sliding and full attention; the tower has convolutions too."""
-    tokenizer = _qwen_tokenizer()
-    kinds = ["conv", "sliding_attention", "conv", "full_attention"]
-    config = t.Lfm3VlConfig(
-        vision_config={
-            **VIT,
-            "num_key_value_heads": 2,
-            "patch_size": 8,
-        },
-        text_config=language("lfm3", tokenizer, layer_types=kinds, sliding_window=14, num_hidden_layers=4),
-        projector_hidden_size=48,
-        **_qwen_ids(tokenizer),
-    )
-    processor = without_videos(t.Lfm3VlProcessor)(
-        Qwen2VLImageProcessorPil(size=SIZE, **PATCH),
-        tokenizer,
-        no_videos("Qwen3VLVideoProcessor", **FILM),
-        chat_template=QWEN,
-    )
-    return t.Lfm3VlForConditionalGeneration(config), processor
 
 
 def glm5_next() -> tuple[Any, Any]:

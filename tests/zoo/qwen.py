@@ -22,6 +22,7 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 from lvlm_saliency.model.processors import PicturesOnly, without_videos
 
 from .llava import text_sizes
+from .small import MROPE
 from .tokenizer import build_tokenizer
 
 TEMPLATE = (
@@ -32,10 +33,10 @@ TEMPLATE = (
     "{% else %}{{ part.text }}{% endif %}{% endfor %}{% endif %}<|im_end|>\n"
     "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-MROPE = {"rope_type": "default", "mrope_section": [2, 3, 3], "rope_theta": 10000.0}
 
 
-def _tokenizer() -> Any:
+def marked_tokenizer() -> Any:
+    """A tokenizer with the marks of pictures and videos."""
     return build_tokenizer(
         "<|im_start|>",
         bos=None,
@@ -48,7 +49,8 @@ def _tokenizer() -> Any:
     )
 
 
-def _ids(tokenizer: Any) -> dict[str, int]:
+def marked_ids(tokenizer: Any) -> dict[str, int]:
+    """The ids of these marks, as configurations call them."""
     return {
         "image_token_id": tokenizer.image_token_id,
         "video_token_id": tokenizer.video_token_id,
@@ -72,18 +74,18 @@ def _processor(processor_class: type, tokenizer: Any, patch_size: int, video: st
 
 def qwen2_vl() -> tuple[Any, Any]:
     """A grid as wide and high as the picture wants, 2 x 2 patches to a token; m-RoPE."""
-    tokenizer = _tokenizer()
+    tokenizer = marked_tokenizer()
     config = Qwen2VLConfig(
         vision_config={"depth": 2, "embed_dim": 32, "hidden_size": 64, "num_heads": 2, "mlp_ratio": 2, "patch_size": 6},
         text_config=text_sizes(tokenizer, rope_parameters=MROPE),
-        **_ids(tokenizer),
+        **marked_ids(tokenizer),
     )
     return Qwen2VLForConditionalGeneration(config), _processor(Qwen2VLProcessor, tokenizer, 6, "Qwen2VLVideoProcessor")
 
 
 def qwen2_5_vl() -> tuple[Any, Any]:
     """As Qwen2-VL, with window attention in the vision tower, whose tokens it puts back in order."""
-    tokenizer = _tokenizer()
+    tokenizer = marked_tokenizer()
     config = Qwen2_5_VLConfig(
         vision_config={
             "depth": 2,
@@ -96,7 +98,7 @@ def qwen2_5_vl() -> tuple[Any, Any]:
             "fullatt_block_indexes": [1],
         },
         text_config=text_sizes(tokenizer, rope_parameters=MROPE),
-        **_ids(tokenizer),
+        **marked_ids(tokenizer),
     )
     processor = _processor(Qwen2_5_VLProcessor, tokenizer, 6, "Qwen2VLVideoProcessor")
     return Qwen2_5_VLForConditionalGeneration(config), processor
@@ -104,7 +106,7 @@ def qwen2_5_vl() -> tuple[Any, Any]:
 
 def qwen3_vl() -> tuple[Any, Any]:
     """Vision features also added at the image positions behind the first layer (deepstack); interleaved m-RoPE."""
-    tokenizer = _tokenizer()
+    tokenizer = marked_tokenizer()
     config = Qwen3VLConfig(
         vision_config={
             "depth": 2,
@@ -117,7 +119,7 @@ def qwen3_vl() -> tuple[Any, Any]:
             "deepstack_visual_indexes": [0],
         },
         text_config=text_sizes(tokenizer, head_dim=16, rope_parameters={**MROPE, "mrope_interleaved": True}),
-        **_ids(tokenizer),
+        **marked_ids(tokenizer),
     )
     return Qwen3VLForConditionalGeneration(config), _processor(Qwen3VLProcessor, tokenizer, 8, "Qwen3VLVideoProcessor")
 

@@ -13,6 +13,11 @@ MROPE = {"rope_type": "default", "mrope_section": [2, 3, 3], "rope_theta": 10000
 SLIDING_FULL = ["sliding_attention", "full_attention"]
 VIT = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
 """Sizes of a vision tower under the usual names."""
+TOWER = {"depth": 2, "hidden_size": 32, "out_hidden_size": 64, "intermediate_size": 48, "num_heads": 2, "patch_size": 8}
+"""The same under the names of Qwen-VL and GLM-V."""
+PATCH = {"patch_size": 8, "merge_size": 2, "temporal_patch_size": 2}
+SIZE = {"shortest_edge": 4 * 16**2, "longest_edge": 20 * 16**2}  # 4 to 20 tokens
+FILM = {**PATCH, "size": {"shortest_edge": 4 * 16**2, "longest_edge": 32 * 16**2}}  # of all frames together
 
 
 def chat(picture: str, start: str = "", video: str = "") -> str:
