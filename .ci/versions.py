@@ -23,7 +23,7 @@ FAMILIES = "llava,qwen2_5_vl,gemma3,gemma2,qwen3_5"
 ENGINE = ("call", "rows", "rows_of_loaded", "confident", "blockwise", "compact", "unit_rows", "logits", "stand_ins")
 ENGINE += ("more_families", "contract", "prompts", "blocks", "locore", "sgrs")
 RIVALS = ("beam", "beam_state", "opera", "over_trust", "contrast", "noise", "dola", "counterfactual", "memvr", "edits")
-RIVALS += ("edited_rows",)
+RIVALS += ("edited_rows", "retrospection")
 TESTS = [
     *(f"tests/engine/test_{name}.py" for name in ENGINE),
     *(f"tests/rivals/test_{name}.py" for name in RIVALS),
