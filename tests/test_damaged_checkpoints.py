@@ -13,6 +13,7 @@ import pytest
 from files.damage import damaged
 from lvlm_saliency.errors import ModelError
 from lvlm_saliency.model.load import load_model
+from refusal import refusal
 from zoo import FAMILIES
 
 DAMAGED = ("config.json", "generation_config.json", "tokenizer_config.json", "processor_config.json", "tokenizer.json")
@@ -21,14 +22,6 @@ DAMAGED = ("config.json", "generation_config.json", "tokenizer_config.json", "pr
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return Path(shutil.copytree(FAMILIES["llava"].folder(), tmp_path / "llava"))
-
-
-def refusal(folder: Path) -> str:
-    with pytest.raises(ModelError) as caught:
-        load_model(folder)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
 
 
 def walk(folder: Path, name: str, count: int) -> int:
