@@ -1,13 +1,26 @@
-"""Running the command line inside the test process."""
+"""Running the command line inside the test process, and looking through what it prints."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import pytest
 
 from lvlm_saliency.cli import main, notes
 from lvlm_saliency.scenes import demo_scenes, draw_scene
+
+NAME = "run\x1b]0;TITLE\x07[bold]\u202ex\x9b2J\nerror: spoof"
+"""The name of a file, a run or a method that would steer a terminal if it were printed as it is."""
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def check(text: str, coloured: bool = False) -> str:
+    """The text, once it is known that a terminal obeys nothing in it (but colours that rich sets)."""
+    plain = COLOUR.sub("", text) if coloured else text
+    strange = {character for character in plain if not character.isprintable() and character not in "\n\t"}
+    assert not strange, ascii(plain)
+    return plain
 
 
 @dataclass
