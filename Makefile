@@ -69,7 +69,8 @@ types-lower: setup
 families: setup .families
 	PYTHONPATH=.families $(BIN)/python -m pytest -m slow $(PARALLEL) tests/engine/test_more_families.py tests/test_layout.py \
 		tests/test_painted_pictures.py tests/test_regions.py tests/test_full_size.py
-	PYTHONPATH=.families $(BIN)/python -m pytest $(PARALLEL) tests/test_video.py tests/test_films.py tests/engine/test_video_rows.py
+	PYTHONPATH=.families $(BIN)/python -m pytest $(PARALLEL) tests/test_video.py tests/test_films.py \
+		tests/test_films_refused.py tests/engine/test_video_rows.py
 
 # torchvision (and PyAV), which a third of the families' processors need, in a folder of its own: `make test` runs without.
 .families: $(STAMP)

@@ -12,6 +12,7 @@ import copy
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 from transformers import BatchFeature
@@ -22,6 +23,7 @@ from lvlm_saliency.model.processors import PicturesOnly
 from lvlm_saliency.model.video import Video
 
 from .family import picture
+from .seeing import family_of
 
 FILMED = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "internvl", "smolvlm", "llava_onevision")
 """Families of the fast tests whose videos are supported."""
@@ -29,6 +31,17 @@ MORE_FILMED = (
     "qwen3_vl_moe", "qwen3_5_vl", "qwen3_5_moe_vl", "exaone4_5", "lfm3_vl", "glm4v", "glm46v", "glm4v_moe", "glm_ocr",
     "glm5_next", "gemma4", "gemma4_large", "gemma4_unified",
 )  # fmt: skip
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in MORE_FILMED]
+
+
+def fresh(name: str) -> tuple[Any, Any]:
+    model, processor = family_of(name).fresh()
+    return model, filming(processor)
+
+
+def built(name: str) -> tuple[Any, Any]:
+    model, processor = family_of(name).build()
+    return model, filming(processor)
 
 
 def video(seed: int = 0, frames: int = 4, size: tuple[int, int] = (70, 44), rate: float = 2.0) -> Video:
