@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from transformers import GenerationConfig, LogitsProcessor, TextStreamer
+from transformers.generation import configuration_utils
 from transformers.generation.streamers import BaseStreamer
 
 import lvlm_saliency as ls
@@ -201,3 +202,14 @@ def test_a_static_cache_changes_no_token(name):
         assert torch.equal(free.sequences, static.sequences)
         for mine, other in zip(static.steps, free.steps, strict=True):
             assert [s.score for s in mine] == pytest.approx([s.score for s in other], abs=1e-5)
+
+
+def test_asking_for_logits_warns_of_nothing(monkeypatch):
+    """transformers calls `output_logits` invalid where no dict is asked for; what is returned here is one always."""
+    said = []
+    for name in ("warning", "warning_once"):
+        monkeypatch.setattr(configuration_utils.logger, name, lambda *words: said.append(words), raising=False)
+    family = FAMILIES["llava"]
+    out = ls.generate(family.build()[0], family.inputs(), max_new_tokens=2, output_logits=True, output_scores=True)
+    assert len(out.logits) == len(out.scores) == 2
+    assert not said

@@ -71,7 +71,9 @@ def generate(
         if method.needs_picture and not held:
             with_pictures(method.name, inputs)
     check_inputs(model, inputs, held=held)
-    given = dict(settings)
+    given, settings = settings, dict(settings)
+    if any(settings.get(name) for name in ("output_scores", "output_logits", "output_hidden_states")):
+        settings.setdefault("return_dict_in_generate", True)  # transformers warns otherwise
     looping = next((method for method in methods if Role.LOOP in method.roles), None)
     searches = looping is not None and BEAMS in looping.roles
     own = {"num_beams": 1, "num_return_sequences": 1, "do_sample": False} if searches else {}
@@ -79,8 +81,6 @@ def generate(
     plainly = hf.token_by_token(config, settings.get("assistant_model"))
     _servable(methods, config, settings)
     settings = _with_stop_strings(model, config, settings)
-    if any(settings.get(name) for name in ("output_scores", "output_logits", "output_hidden_states")):
-        settings.setdefault("return_dict_in_generate", True)  # transformers warns otherwise
     for method in methods:
         settings = method.call_settings(model, settings)
     if not plainly and not searches:
