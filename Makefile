@@ -147,11 +147,12 @@ train-decoder: setup
 	$(BIN)/python .ci/real_weights.py .real/smollm2
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m training.decoder.train
 
-# Three studies on that model, and its findings beside those of the small one; the others take hours on two cores.
+# The studies on that model, and its findings beside those of the small one: three to four hours of one core, resumable.
+DECODER_STUDIES := "separation --n 200" "decay --n 100" "behaviour --n 40" "ablation --n 30" \
+	"tune:budget=700,settings=9 --n 150" "detect:train=200 --n 100" "latency"
 studies-decoder: setup
-	OMP_NUM_THREADS=1 $(BIN)/lvlm-saliency study separation --model .real/scenes-smollm2 --n 200 --out runs/studies-decoder
-	OMP_NUM_THREADS=1 $(BIN)/lvlm-saliency study decay --model .real/scenes-smollm2 --n 100 --out runs/studies-decoder
-	OMP_NUM_THREADS=1 $(BIN)/lvlm-saliency study behaviour --model .real/scenes-smollm2 --n 40 --out runs/studies-decoder
+	set -e; for study in $(DECODER_STUDIES); do OMP_NUM_THREADS=1 $(BIN)/lvlm-saliency study $$study \
+		--model .real/scenes-smollm2 --out runs/studies-decoder; done
 	$(BIN)/python docs/publish_decoder.py
 
 # The pictures of the README, from what `make demo` wrote.
