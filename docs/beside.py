@@ -10,14 +10,17 @@ from typing import Any
 from publish_studies import made
 
 from lvlm_saliency.pages.markdown import escaped
-from lvlm_saliency.studies.page import MARKS
+from lvlm_saliency.studies.page import CANNOT_TELL, MARKS
 
 Studies = dict[str, dict[str, Any]]
 
 
 def counts(here: Studies, there: Studies) -> list[str]:
     """A table of how many verdicts are the same, study by study."""
-    lines = ["| study | findings | same verdict | the opposite | open in one of them |", "|---|---|---|---|---|"]
+    lines = [
+        "| study | findings | same verdict | the opposite | open in one of them | open in both |",
+        "|---|---|---|---|---|---|",
+    ]
     total: Counter[str] = Counter()
     for name, study in here.items():
         own = Counter(_agreement(*pair) for pair in _pairs(study, there.get(name)))
@@ -52,13 +55,15 @@ def _pairs(
 def _agreement(here: dict[str, Any], there: dict[str, Any] | None) -> str:
     if there is None:
         return "alone"
-    if here["verdict"] == there["verdict"]:
-        return "same"
-    return "open" if "cannot tell" in (here["verdict"], there["verdict"]) else "opposite"
+    verdicts = [here["verdict"], there["verdict"]]
+    if opened := verdicts.count(CANNOT_TELL):
+        return f"open in {opened}"
+    return "same" if verdicts[0] == verdicts[1] else "opposite"
 
 
 def _row(counts: Counter[str]) -> str:
-    return f"{sum(counts.values())} | {counts['same']} | {counts['opposite']} | {counts['open']}"
+    columns = ("same", "opposite", "open in 1", "open in 2")
+    return " | ".join(str(number) for number in (sum(counts.values()), *(counts[one] for one in columns)))
 
 
 def _said(finding: dict[str, Any] | None) -> str:
