@@ -86,6 +86,8 @@ class RaggedBatch:
             kwargs = hf.moved(self.kwargs, index)
             ids = self.ids.gather(1, index.clamp(0, self.ids.shape[1] - 1))
         inputs = hf.next_inputs(self.model, ids, new, kwargs)
+        if shifts is not None and inputs.get("position_ids", ids) is None:
+            inputs["position_ids"] = hf.counted_positions(self.model, index[:, past:])
         if "logits_to_keep" in inputs:
             inputs["logits_to_keep"] = new
         return inputs

@@ -42,7 +42,6 @@ from lvlm_saliency.hf.generation import (
     inferred_mask,
     moved,
     next_inputs,
-    offsets_kept,
     only_warpers,
     pad_token,
     picture_lengths,
@@ -62,6 +61,7 @@ from lvlm_saliency.hf.generation import (
 )
 from lvlm_saliency.hf.layers import HELD_STATES
 from lvlm_saliency.hf.mode import Draws, in_training, refuse_inference_weights, refuse_training
+from lvlm_saliency.hf.positions import counted_positions, offsets_kept
 from lvlm_saliency.hf.settings import call_settings, prepared_plainly, token_by_token
 from lvlm_saliency.hf.switch import _switches, bind_to_model, switched
 from lvlm_saliency.hf.target_layers import target_layers
@@ -82,6 +82,7 @@ __all__ = [
     "bind_to_model",
     "cache_of",
     "call_settings",
+    "counted_positions",
     "cut",
     "decode_call",
     "decoder_layers",

@@ -5,8 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import torch
@@ -17,6 +16,7 @@ from transformers.generation.stopping_criteria import EosTokenCriteria, MaxLengt
 from lvlm_saliency.errors import UnsupportedModelError
 from lvlm_saliency.hf import caches
 from lvlm_saliency.hf.call import CACHE, CACHE_NAMES, with_cache_named
+from lvlm_saliency.hf.positions import offsets_kept
 from lvlm_saliency.hf.settings import prepared_plainly
 
 PER_TOKEN = ("attention_mask", "position_ids", "token_type_ids", "mm_token_type_ids", "moe_mm_token_type_ids")
@@ -86,18 +86,6 @@ def prepared_alone(
     with offsets_kept(model):
         # transformers' check of the settings allows several answers to one prompt only with sampling
         return prepared_plainly(model, dict(inputs), loop, use_cache=use_cache, do_sample=answers > 1, **settings)
-
-
-@contextmanager
-def offsets_kept(model: Any) -> Iterator[None]:
-    """At the end of the block, restore the position offsets that m-RoPE families keep from their last prompt."""
-    inner = getattr(model, "model", None)
-    before = getattr(inner, "rope_deltas", None)
-    try:
-        yield
-    finally:
-        if inner is not None and hasattr(inner, "rope_deltas"):
-            inner.rope_deltas = before
 
 
 def picture_lengths(model: Any, inputs: Mapping[str, Any]) -> list[int]:
