@@ -73,6 +73,8 @@ def test_rows_equal_the_definition(family):
 
 @pytest.mark.each_kind
 def test_a_left_padded_batch_gives_each_samples_own_rows(family):
+    if not family.padded:
+        pytest.skip("transformers itself gives padded prompts something else")
     model = precise(family)
     inputs = fitting(family, family.inputs(n=3))
     sequences = answer(model, inputs)
