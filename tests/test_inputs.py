@@ -29,6 +29,19 @@ def test_built_inputs_are_those_of_the_chat_template(family: Family):
     model.generate(**built, max_new_tokens=1)
 
 
+def test_pictures_in_half_precision_come_in_the_models(monkeypatch):
+    """As Llama 4's processor makes them, for a model in any precision."""
+    family = FAMILIES["llava"]
+    model, processor = family.build()
+    plain, picture = type(processor).__call__, family.pictures()[0]
+    given = build_inputs(processor, picture, "A", model=model)["pixel_values"]
+    monkeypatch.setattr(type(processor), "__call__", lambda *args, **more: plain(*args, **more).to(torch.bfloat16))
+    assert build_inputs(processor, picture, "A")["pixel_values"].dtype == torch.bfloat16
+    built = build_inputs(processor, picture, "A", model=model)
+    assert torch.equal(built["pixel_values"], given.bfloat16().float())
+    model.generate(**built, max_new_tokens=1)
+
+
 @pytest.mark.parametrize("name", SEEING)
 def test_pictures_go_where_the_placeholders_are(name):
     family = FAMILIES[name]

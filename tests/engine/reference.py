@@ -1,4 +1,5 @@
-"""The definition, written a second time and without the package: transformers' own modelling code and autograd.
+"""The definition, written a second time and without the package: transformers' own modelling code and autograd
+(the package only keeps transformers from hooking a tower twice).
 
 For every generated token: one full eager forward of everything before it, one full backward of its loss,
 |A * dL/dA| summed over heads, the query row taken and brought to unit length. Slow, plain, independent. The loss is
@@ -13,6 +14,7 @@ import sys
 
 import torch
 
+from lvlm_saliency import hf
 from zoo.family import in_float32
 
 
@@ -25,6 +27,7 @@ def eager(model, gain=None, prompt_length=None):
     decoder = model.get_decoder()
     configs = {id(c): c for c in (decoder.config, model.config.get_text_config(decoder=True))}.values()
     before = [c._attn_implementation for c in configs]
+    hf.capture_once(model)  # the families' models are shared: an earlier test may have shown it pictures
     module = sys.modules[type(decoder).__module__]
     original = module.eager_attention_forward
     for config in configs:

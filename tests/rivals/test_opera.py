@@ -87,7 +87,7 @@ def test_the_rows_are_those_of_transformers_eager_attention(family, method, monk
     ls.generate(model, inputs, [method], max_new_tokens=4, min_new_tokens=4)
     layer = method.tapped_layer(model)
     start = inputs["input_ids"].shape[1]
-    image = torch.isin(inputs["input_ids"][0], torch.tensor([getattr(model.config, "image_token_id", -1)]))
+    image = torch.isin(inputs["input_ids"][0], torch.tensor(placeholder_ids(model), dtype=torch.long))
     compared = 0
     for look, (answer, picture) in zip(looks, spy.shares, strict=True):
         for row, ids in enumerate(look.branch.ids[:, start:].tolist()):

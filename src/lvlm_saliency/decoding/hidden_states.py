@@ -29,6 +29,20 @@ class Lens:
         return logits if self.softcap is None else torch.tanh(logits / self.softcap) * self.softcap
 
 
+def single_stream(model: Any, hidden: Tensor) -> Tensor:
+    """A layer's hidden states, checked to be one for each token: `[B, T, d]`.
+
+    Raises:
+        UnsupportedModelError: there are several streams (Gemma 3n, hyper-connections).
+    """
+    if hidden.dim() == 3:
+        return hidden
+    raise UnsupportedModelError(
+        f"{type(model).__name__} keeps several streams per token between its layers (hidden states of shape "
+        f"{list(hidden.shape)}): what reads one hidden state per token cannot run on it"
+    )
+
+
 def tap(model: Any, session: Session, layers: Sequence[int], see: Callable[[int, Tensor], None]) -> list[Removable]:
     """Call `see(j, hidden [B, T, d])` for hidden state j of every forward call of `session`: 0 is the input of the
     first layer, j the output of layer j - 1. Returns the handles of the hooks.
@@ -39,12 +53,7 @@ def tap(model: Any, session: Session, layers: Sequence[int], see: Callable[[int,
     stack = hf.decoder_layers(model)
 
     def checked(number: int, hidden: Tensor) -> None:
-        if hidden.dim() != 3:
-            raise UnsupportedModelError(
-                f"{type(model).__name__} keeps several streams per token between its layers (hidden states of shape "
-                f"{list(hidden.shape)}): what reads one hidden state per token cannot run on it"
-            )
-        see(number, hidden)
+        see(number, single_stream(model, hidden))
 
     def before(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if session.forward is not None:

@@ -78,6 +78,8 @@ def generate(
     searches = looping is not None and BEAMS in looping.roles
     own = {"num_beams": 1, "num_return_sequences": 1, "do_sample": False} if searches else {}
     config = hf.call_settings(model, {**settings, **own})
+    if config.output_hidden_states:
+        hf.capture_once(model)
     plainly = hf.token_by_token(config, settings.get("assistant_model"))
     _servable(methods, config, settings)
     settings = _with_stop_strings(model, config, settings)

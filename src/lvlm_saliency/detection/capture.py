@@ -156,7 +156,7 @@ def _passes(
         model(**hf.prefill_inputs(model, input_ids, model_kwargs, drop=1), return_dict=True)
         model_kwargs["logits_to_keep"] = 0
         model_kwargs = hf.extended(model, {}, model_kwargs, count)
-        width = batch * _heads(model) * target.shape[1] * max(1, len(layers))
+        width = batch * hf.most_heads(model) * target.shape[1] * max(1, len(layers))
         step = max(1, min(MAX_ROWS, ATTENTION_ELEMENTS // width))
         for first in range(0, count + 1, step):
             last = min(first + step, count + 1)
@@ -186,10 +186,6 @@ def _refuse_short(model: Any, ids: Tensor) -> None:
     image = placeholder_ids(model)
     if image and bool(torch.isin(ids[:, -1], torch.tensor(image, device=ids.device)).any()):
         raise UnsupportedModelError("the prompt ends with a picture: put some text (a question, or a newline) after it")
-
-
-def _heads(model: Any) -> int:
-    return int(getattr(hf.text_config(model), "num_attention_heads", 1))
 
 
 def _laid_out(

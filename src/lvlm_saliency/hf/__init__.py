@@ -8,6 +8,7 @@ its names), `decoder` (the language model inside a model), `mode` (training or n
 
 from lvlm_saliency.hf.backends import BACKENDS, NAMES, register
 from lvlm_saliency.hf.call import CACHE, CACHE_NAMES, cache_of, lengths, window_of, with_cache_named, without_cache
+from lvlm_saliency.hf.capturing import capture_once, maps_asked_for
 from lvlm_saliency.hf.decoder import (
     attention_layers,
     decoder_layers,
@@ -20,7 +21,7 @@ from lvlm_saliency.hf.decoder import (
     is_hybrid,
     known_layers,
     last_to_write,
-    maps_asked_for,
+    most_heads,
     refuse_held_states,
     rows_apart,
     running_layers,
@@ -82,6 +83,7 @@ __all__ = [
     "bind_to_model",
     "cache_of",
     "call_settings",
+    "capture_once",
     "counted_positions",
     "cut",
     "decode_call",
@@ -101,6 +103,7 @@ __all__ = [
     "last_to_write",
     "lengths",
     "maps_asked_for",
+    "most_heads",
     "moved",
     "next_inputs",
     "offsets_kept",

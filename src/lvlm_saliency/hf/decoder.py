@@ -97,6 +97,14 @@ def text_config(model: Any) -> Any:
     return model.config.get_text_config(decoder=True)
 
 
+def most_heads(model: Any) -> int:
+    """The number of query heads of the decoder layer that has most of them (in Step 3.7 they differ)."""
+    config = text_config(model)
+    if getattr(config, "is_heterogeneous", False):
+        return max(int(layer.num_attention_heads) for layer in config.per_layer_config)
+    return int(getattr(config, "num_attention_heads", 1))
+
+
 def language_configs(model: Any) -> list[Any]:
     """The configuration objects that choose the language model's attention and masks, and only those."""
     found: list[Any] = [getattr(decoder_of(model), "config", None), text_config(model)]
@@ -194,26 +202,6 @@ def eager_language(model: Any) -> Iterator[None]:
     finally:
         for config, own in zip(configs, before, strict=True):
             config._attn_implementation_internal = own
-
-
-CAPTURING, INSTALLED = "transformers.utils.output_capturing", "_output_capturing_hooks_installed"
-
-
-@contextmanager
-def maps_asked_for(model: Any) -> Iterator[None]:
-    """At the end of the block, remove what transformers leaves on a model that was asked for attention maps (hooks on
-    its layers, and a flag), unless it was there before."""
-    before = {module: set(module._forward_hooks) for module in model.modules()}
-    flagged = {module for module in before if INSTALLED in vars(module)}
-    try:
-        yield
-    finally:
-        for module, hooks in before.items():
-            for key in [key for key in module._forward_hooks if key not in hooks]:
-                if getattr(module._forward_hooks[key], "__module__", "") == CAPTURING:
-                    del module._forward_hooks[key]
-            if module not in flagged and INSTALLED in vars(module):
-                delattr(module, INSTALLED)
 
 
 @contextmanager

@@ -162,7 +162,7 @@ def _needed(model: Any, given: list[str]) -> list[str]:
     kind = model.config.model_type
     family = families.find(kind)
     names: list[str] = []
-    if "pixel_values" in given:
+    if set(given) - {"pixel_values_videos"}:  # Phi-4 and Video-LLaVA have names of their own for pictures
         names += [*_BESIDE["pixel_values"], *(family.needs if family is not None else ())]
         names += ["image_sizes"] if kind in _SIZED else []
     if "pixel_values_videos" in given:

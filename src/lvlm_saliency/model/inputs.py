@@ -6,12 +6,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
+import torch
 from PIL import Image
 from transformers import BatchFeature
 
 from lvlm_saliency.errors import InputError, PromptError, UnsupportedModelError
 from lvlm_saliency.model import families
 from lvlm_saliency.model.input_checks import check_inputs
+from lvlm_saliency.model.regions import PIXELS
 from lvlm_saliency.model.templates import prompt_text, question_text
 from lvlm_saliency.model.video import Video
 
@@ -31,7 +33,8 @@ def build_inputs(
         images: one picture, several, or none; for a list of prompts a list with one such entry per prompt, or None.
         prompt: the user's words, or those of every sample. One "<image>" (or the family's own placeholder) per picture
             says where it belongs; without any, the pictures come first.
-        model: when given, the prompt is checked against its context length and the tensors are put on its device.
+        model: when given, the prompt is checked against its context length and the tensors are put on its device;
+            pictures that the processor makes in half precision are brought to the model's.
         chat: "auto" uses the processor's chat template when it has one; "always" insists on it; "never" takes the
             prompt as it stands, placeholders included.
         videos: as `images`, of what `open_video` returned; "<video>" (or the family's own placeholder) stands for one.
@@ -164,7 +167,17 @@ def encoded(
         raise PromptError(f"the processor refuses {which} with {told}: {error}") from error
     if model is not None:
         check_inputs(model, inputs, max_new_tokens, same_device=False)
-        inputs = inputs.to(model.device)
+        inputs = _in_the_models_precision(inputs, model.dtype).to(model.device)
+    return inputs
+
+
+def _in_the_models_precision(inputs: BatchFeature, dtype: torch.dtype) -> BatchFeature:
+    """Pictures that the processor made in half precision (Llama 4: always bfloat16), in the model's: its vision tower
+    would fail on another. Pictures in float32 are left as they are."""
+    for name in PIXELS:
+        pixels = inputs.get(name)
+        if isinstance(pixels, torch.Tensor) and pixels.dtype in (torch.bfloat16, torch.float16):
+            inputs[name] = pixels.to(dtype)
     return inputs
 
 

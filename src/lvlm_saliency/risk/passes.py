@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lvlm_saliency import hf
 from lvlm_saliency.decoding.contrast import whole_pictures
+from lvlm_saliency.decoding.hidden_states import single_stream
 from lvlm_saliency.model.pictures import tile_owners
 from lvlm_saliency.tracing.logits import finite_logits
 from lvlm_saliency.tracing.result import SaliencyTrace
@@ -59,17 +60,23 @@ def whole_text(
 
     With `hidden`, the states of a middle layer and of the last (`[B, T, width]` each), at the position that predicts a
     token and at the token's own.
+
+    Raises:
+        UnsupportedModelError: with `hidden`, a model that keeps several streams per token between its layers.
     """
     ids, _, kwargs = hf.prepared_alone(model, dict(inputs), 1, 1, use_cache=False)
     sequences = sequences.to(ids.device)
     count = sequences.shape[1] - prompt_length
     kwargs = hf.extended(model, {}, {**kwargs, "logits_to_keep": 0, "use_cache": False}, count)
+    if hidden:
+        hf.capture_once(model)
     with hf.offsets_kept(model):
         out = model(**hf.prefill_inputs(model, sequences, kwargs), output_hidden_states=hidden, return_dict=True)
     logits = finite_logits(out.logits[:, prompt_length - 1 : -1])
     if not hidden:
         return logits, ([], [])
-    layers = [out.hidden_states[len(out.hidden_states) // 2], out.hidden_states[-1]]
+    middle = out.hidden_states[len(out.hidden_states) // 2]
+    layers = [single_stream(model, states) for states in (middle, out.hidden_states[-1])]
     return logits, (
         [layer[:, prompt_length - 1 : -1].float() for layer in layers],
         [layer[:, prompt_length:].float() for layer in layers],
