@@ -18,7 +18,7 @@ from lvlm_saliency.model.regions import placeholder_ids
 from zoo import FAMILIES
 
 from .spy import Spy, texts
-from .test_beam import ends_of
+from .test_beam import ends_of, for_beams
 
 EVERY = 1000  # more candidates than any of these vocabularies has
 
@@ -44,17 +44,25 @@ def test_so_it_is_when_every_token_is_looked_at_in_earnest(name):
     torch.testing.assert_close(got.sequences_scores, want.sequences_scores, atol=1e-4, rtol=1e-4)
 
 
-def renormalised_top_five(_ids, scores):
-    top = scores.topk(5, dim=-1)
-    return torch.full_like(scores, -math.inf).scatter(1, top.indices, torch.log_softmax(top.values, dim=-1))
+def renormalised_top_five(refused):
+    """A logits processor. As in OPERA's released code, the candidates are chosen first; then those that the model may
+    not write are taken away."""
+
+    def processor(_ids, scores):
+        top = scores.topk(5, dim=-1)
+        found = torch.full_like(scores, -math.inf).scatter(1, top.indices, torch.log_softmax(top.values, dim=-1))
+        return found.index_fill(1, torch.tensor(refused, dtype=torch.long), -math.inf)
+
+    return processor
 
 
 @pytest.mark.each_kind
 def test_unweighted_candidates_are_a_beam_search_over_each_beams_top_five(family):
     model, _ = family.build()
     inputs, more = family.inputs(n=2), {"max_new_tokens": 6, "eos_token_id": [family.eos_token_id]}
-    kept = {"return_dict_in_generate": True, "output_scores": True, "logits_processor": [renormalised_top_five]}
-    want = model.generate(**inputs, **more, **kept, num_beams=5, do_sample=False)
+    kept = {"return_dict_in_generate": True, "output_scores": True, "suppress_tokens": []}
+    kept["logits_processor"] = [renormalised_top_five(model.generation_config.suppress_tokens or [])]
+    want = model.generate(**for_beams(model, inputs), **more, **kept, num_beams=5, do_sample=False)
     got = ls.generate(model, inputs, [OPERA(alpha=0, threshold=math.inf)], **more)
     assert torch.equal(got.sequences, want.sequences)
     torch.testing.assert_close(got.sequences_scores, want.sequences_scores, atol=1e-4, rtol=1e-4)
