@@ -13,6 +13,7 @@ from lvlm_saliency.attention.state import RowContext
 from lvlm_saliency.interventions.opera import OPERA
 from lvlm_saliency.interventions.opera.over_trust import (
     LOWEST,
+    NO_COLUMN,
     candidate_ids,
     candidate_log_probs,
     extended,
@@ -143,6 +144,15 @@ def test_how_many_votes_it_takes(mode, needed):
     early = [0] * 13
     assert ledger([*early, *[12] * needed], mode=mode).target() == 13
     assert ledger([*early, *[12] * (needed - 1)], mode=mode).target() is None
+
+
+def test_tokens_that_attention_leaves_out_are_no_summary_tokens():
+    """An indexer that chooses keys may leave out every token of the answer: no column is then the largest."""
+    penalty, where = penalties(torch.full((2, 14), -math.inf, dtype=torch.float64), torch.zeros(2), "paper")
+    assert where.tolist() == [NO_COLUMN] * 2
+    assert penalty.tolist() == [0, 0]
+    for mode in ("paper", "official_code"):
+        assert ledger([NO_COLUMN] * 20, mode=mode).target() is None
 
 
 def test_one_beam_that_leans_elsewhere_holds_the_search_back():

@@ -15,6 +15,7 @@ from zoo import FAMILIES
 
 from .magnet import Magnet
 from .spy import Spy, texts
+from .test_beam import as_alone
 
 BACK = {"n_beams": 2, "candidates": 2, "threshold": 2, "sigma": 1.5}
 """So small a sigma lets only the magnet's column grow: every later step votes for it."""
@@ -110,13 +111,29 @@ def test_no_more_than_beta_times_to_a_position():
     assert OPERA(candidates=3, mode="paper").rollback_limit == 5
 
 
+STEEP = ("gemma3n", "gemma4", "gemma4_large", "gemma4_unified")
+"""Whose scores reach so far that the magnet must pull harder, and from its own row on."""
+CHOOSING = ("mistral_large4", "glm5_next")
+"""Whose indexer chooses the keys that a token sees: here it chooses all, so that none misses the magnet."""
+
+
+def with_magnet(family, method):
+    """The family's model, and a magnet for it."""
+    model, _ = family.fresh() if family.name in CHOOSING else family.build()
+    for module in model.modules():
+        if family.name in CHOOSING and hasattr(module, "index_topk"):
+            module.index_topk = 4096
+    layer = method.tapped_layer(model)
+    return model, Magnet(layer=layer, pull=400.0, own=True) if family.name in STEEP else Magnet(layer=layer)
+
+
 def check_batch_that_goes_back(family, mode):
-    model, _ = family.build()
     method = OPERA(**BACK, alpha=0.1, mode=mode, max_rollbacks=1)
-    magnet = Magnet(layer=method.tapped_layer(model))
+    model, magnet = with_magnet(family, method)
     more = {"max_new_tokens": 16, "min_new_tokens": 16}
-    batch = ls.generate(model, family.inputs(n=2), [magnet, method], **more)
-    for sample in range(2):
+    inputs = family.inputs(n=2)
+    batch = ls.generate(model, inputs, [magnet, method], **more)
+    for sample in as_alone(family, inputs):
         single = ls.generate(model, alone(family, 2, sample), [magnet, method], **more)
         assert texts(batch)[sample] == texts(single)[0]
         assert [s.rollbacks for s in batch.steps[sample]] == [s.rollbacks for s in single.steps[0]]

@@ -26,6 +26,8 @@ SHORT = 10
 """official_code: up to this number of answer tokens (with the candidate) attention to the image is rewarded instead."""
 SHRINK = math.log(1e-7)
 """official_code: the logarithm of a factor on phi that the paper does not have."""
+NO_COLUMN = -1
+"""In place of a column's number: attention concentrates on none."""
 LOWEST = -999.0
 """Log-probability of tokens that are not candidates. Finite, so that a search whose candidates all end can continue."""
 
@@ -65,9 +67,11 @@ def penalties(columns: Tensor, image: Tensor, mode: str) -> tuple[Tensor, Tensor
         mode: "paper" or "official_code".
 
     Returns:
-        The penalty float64 `[...]` and the column int64 `[...]`.
+        The penalty float64 `[...]` and the column int64 `[...]`; `NO_COLUMN` where every product is 0, because
+        attention left out some token of each column's rows (an indexer that chooses keys, or an underflow).
     """
     largest, where = columns.max(dim=-1)
+    where = where.masked_fill(largest == -math.inf, NO_COLUMN)
     if mode == "paper":
         return _bounded(largest), where
     if columns.shape[-1] <= SHORT:

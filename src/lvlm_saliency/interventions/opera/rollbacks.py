@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from lvlm_saliency.interventions.opera.over_trust import NO_COLUMN
+
 EARLIEST = 10
 """official_code: summary tokens before this position cause no rollback."""
 
@@ -18,7 +20,7 @@ class Ledger:
 
     Attributes:
         votes: for each step on the current path int64 `[n]`, the column at which most of a beam's candidates have their
-            largest phi.
+            largest phi (`NO_COLUMN`: at none).
         refused: by position, the (beam, token) choices that were rolled back.
         times: by position, how often it was decided again.
     """
@@ -44,6 +46,8 @@ class Ledger:
         decided again; or s itself, where that has been done `limit` times; or None.
         """
         summary = int(self.votes[-1].mode().values)
+        if summary == NO_COLUMN:
+            return None
         count = (torch.stack(self.votes) == summary).sum(dim=0)
         enough = count >= self.threshold if self.mode == "paper" else count > self.threshold
         if not bool(enough.all()) or (self.mode != "paper" and summary < EARLIEST):
