@@ -36,7 +36,7 @@ test: setup
 
 # Every method on every family, and what takes minutes. The tests of packages that are not here are skipped.
 test-slow: setup .families
-	PYTHONPATH=$(CURDIR)/.families $(PYTEST) -m slow $(PARALLEL)
+	LVLM_SALIENCY_PROCESSORS=$(CURDIR)/.families $(PYTEST) -m slow $(PARALLEL)
 
 # The exactness and contract tests on the oldest and the newest releases, each in an environment of its own.
 test-versions:
@@ -67,9 +67,9 @@ types-lower: setup
 
 # The tests of the families beside those of `make test`, and those of videos (their contract tables: `make test-slow`).
 families: setup .families
-	PYTHONPATH=$(CURDIR)/.families $(BIN)/python -m pytest -m slow $(PARALLEL) tests/engine/test_more_families.py tests/test_layout.py \
+	LVLM_SALIENCY_PROCESSORS=$(CURDIR)/.families $(BIN)/python -m pytest -m slow $(PARALLEL) tests/engine/test_more_families.py tests/test_layout.py \
 		tests/test_painted_pictures.py tests/test_regions.py tests/test_full_size.py
-	PYTHONPATH=$(CURDIR)/.families $(BIN)/python -m pytest $(PARALLEL) tests/test_video.py tests/test_films.py \
+	LVLM_SALIENCY_PROCESSORS=$(CURDIR)/.families $(BIN)/python -m pytest $(PARALLEL) tests/test_video.py tests/test_films.py \
 		tests/test_films_refused.py tests/engine/test_video_rows.py
 
 # torchvision (and PyAV), which a third of the families' processors need, in a folder of its own: `make test` runs without.
