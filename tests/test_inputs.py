@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+import lvlm_saliency as ls
 from lvlm_saliency.errors import PromptError
 from lvlm_saliency.model.inputs import build_inputs
+from lvlm_saliency.model.load import load_model
 from lvlm_saliency.model.regions import token_regions
 from zoo import FAMILIES, Family
 
@@ -27,6 +29,14 @@ def test_built_inputs_are_those_of_the_chat_template(family: Family):
     for name, value in expected.items():
         assert torch.equal(built[name], value), name
     model.generate(**built, max_new_tokens=1)
+
+
+@pytest.mark.each_kind
+def test_a_model_in_half_precision_takes_what_is_built_for_it(family: Family):
+    model, processor = load_model(family.folder(), dtype="bfloat16")
+    built = build_inputs(processor, family.pictures()[0], "Describe this image.", model=model)
+    found = ls.generate(model, built, max_new_tokens=2, min_new_tokens=2, do_sample=False).sequences
+    assert found.shape[1] == built["input_ids"].shape[1] + 2
 
 
 def test_pictures_in_half_precision_come_in_the_models(monkeypatch):

@@ -13,7 +13,6 @@ from transformers import BatchFeature
 from lvlm_saliency.errors import InputError, PromptError, UnsupportedModelError
 from lvlm_saliency.model import families
 from lvlm_saliency.model.input_checks import check_inputs
-from lvlm_saliency.model.regions import PIXELS
 from lvlm_saliency.model.templates import prompt_text, question_text
 from lvlm_saliency.model.video import Video
 
@@ -34,7 +33,7 @@ def build_inputs(
         prompt: the user's words, or those of every sample. One "<image>" (or the family's own placeholder) per picture
             says where it belongs; without any, the pictures come first.
         model: when given, the prompt is checked against its context length and the tensors are put on its device;
-            pictures that the processor makes in half precision are brought to the model's.
+            pictures are brought to the model's precision where its vision tower would fail on another.
         chat: "auto" uses the processor's chat template when it has one; "always" insists on it; "never" takes the
             prompt as it stands, placeholders included.
         videos: as `images`, of what `open_video` returned; "<video>" (or the family's own placeholder) stands for one.
@@ -167,17 +166,22 @@ def encoded(
         raise PromptError(f"the processor refuses {which} with {told}: {error}") from error
     if model is not None:
         check_inputs(model, inputs, max_new_tokens, same_device=False)
-        inputs = _in_the_models_precision(inputs, model.dtype).to(model.device)
+        inputs = _in_the_models_precision(inputs, model).to(model.device)
     return inputs
 
 
-def _in_the_models_precision(inputs: BatchFeature, dtype: torch.dtype) -> BatchFeature:
-    """Pictures that the processor made in half precision (Llama 4: always bfloat16), in the model's: its vision tower
-    would fail on another. Pictures in float32 are left as they are."""
-    for name in PIXELS:
-        pixels = inputs.get(name)
-        if isinstance(pixels, torch.Tensor) and pixels.dtype in (torch.bfloat16, torch.float16):
-            inputs[name] = pixels.to(dtype)
+def _in_the_models_precision(inputs: BatchFeature, model: Any) -> BatchFeature:
+    """Pictures in the model's precision where its vision tower would fail on another: those that the processor made in
+    half precision (Llama 4: always bfloat16), and those of families that say so. Other towers bring them to their own.
+    """
+    family = families.find(model.config.model_type)
+    cast: tuple[torch.dtype, ...] = (torch.bfloat16, torch.float16)
+    if family is not None and family.own_precision:
+        cast += (torch.float32,)
+    pictures = [name for name in inputs if name.startswith(("pixel_values", "image_pixel_values"))]
+    for name in pictures:
+        if isinstance(inputs[name], torch.Tensor) and inputs[name].dtype in cast:
+            inputs[name] = inputs[name].to(model.dtype)
     return inputs
 
 

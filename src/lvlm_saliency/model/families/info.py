@@ -30,6 +30,7 @@ class FamilyInfo:
         of the tokenizer's attributes, or the texts themselves, as transformers' processors write them.
     image_mark: the text of the token that stands for each part of a picture, where the processor's image token is
         another: that one stands for the whole picture, before the processor writes its parts.
+    own_precision: whether its vision tower takes pictures in its weights' precision alone; most bring them to it.
     beta, window: LocoRE's gain and reach to start from.
     depth: the part of the decoder, as fractions of its layers, that SGRS scores.
     notes: what is particular about it.
@@ -48,6 +49,7 @@ class FamilyInfo:
     needs: tuple[str, ...] = ()
     closing: tuple[str, ...] = ()
     image_mark: str | None = None
+    own_precision: bool = False
     beta: float = 0.15
     window: int = 10
     depth: tuple[float, float] = (0.5, 0.75)

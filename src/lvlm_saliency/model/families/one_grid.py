@@ -197,6 +197,7 @@ ONE_GRID: tuple[FamilyInfo, ...] = (
         grid="dynamic:dynamic",
         film="films:pairs",
         needs=GRID,
+        own_precision=True,
         beta=0.2,
         notes="hybrid: short convolutions" + NO_SHAPES,
     ),
@@ -207,6 +208,7 @@ ONE_GRID: tuple[FamilyInfo, ...] = (
         processors=("Kimi_K25Processor",),
         grid="dynamic:padded",
         needs=GRID,
+        own_precision=True,
         notes="latent attention, experts; pictures are filled up at the right and at the bottom",
     ),
     FamilyInfo(

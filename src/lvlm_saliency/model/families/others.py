@@ -12,6 +12,7 @@ OTHERS: tuple[FamilyInfo, ...] = (
         "DeepSeek-OCR 2",
         checkpoints=("deepseek-community/DeepSeek-OCR-2",),
         processors=("DeepseekOcr2Processor",),
+        own_precision=True,
         no_grid="its image tokens are what learned queries read one after the other, in an order of their own",
         notes="crops, then the whole picture, then a mark: regions, but no heat maps",
         tiny=True,

@@ -78,6 +78,7 @@ TILES: tuple[FamilyInfo, ...] = (
         processors=("Gemma3nProcessor",),
         grid="tiled:crops",
         needs=("token_type_ids",),
+        own_precision=True,
         notes="16 x 16 tokens; the last layers use keys of earlier ones; its vision tower needs timm",
     ),
     FamilyInfo(
