@@ -19,6 +19,11 @@ from zoo import FAMILIES, MORE
 from zoo.family import picture
 
 TABLE = {0: (1.0, 0.0047), 100: (0.9983, 0.0584), 500: (0.8630, 0.5052), 700: (0.593, 0.805), 999: (0.2850, 0.9585)}
+SEEN_ELSEWHERE = {
+    "step3p7": "this model also sees pixel_values_local",
+    "phi4_multimodal": "this model sees image_pixel_values",
+}
+"""Families whose pictures, or crops of them, have another name."""
 
 
 def test_the_schedule_has_the_published_values():
@@ -42,15 +47,15 @@ def test_it_belongs_to_the_sample(family):
         pytest.skip("no pictures")
     model, _ = family.build()
     inputs = family.inputs(n=3)
-    pixels = inputs["pixel_values"]
     if family.name.startswith("minicpmv"):  # its slices carry nothing that tells whose they are
         with pytest.raises(InputError, match="pass the samples one by one"):
             noised(model, inputs, 500, 7, [10, 11, 12])
         return
-    if family.name == "step3p7":  # sees crops of its pictures under a second name
-        with pytest.raises(SettingError, match="this model also sees pixel_values_local"):
+    if family.name in SEEN_ELSEWHERE:
+        with pytest.raises(SettingError, match=SEEN_ELSEWHERE[family.name]):
             noised(model, inputs, 500, 7, [10, 11, 12])
         return
+    pixels = inputs["pixel_values"]
     batch = noised(model, inputs, 500, 7, [10, 11, 12])
     assert batch.shape == pixels.shape
     assert torch.equal(batch, noised(model, inputs, 500, 7, [10, 11, 12]))
