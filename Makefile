@@ -147,9 +147,9 @@ train-decoder: setup
 	$(BIN)/python .ci/real_weights.py .real/smollm2
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m training.decoder.train
 
-# The studies on that model, and its findings beside those of the small one: three to four hours of one core, resumable.
+# The studies on that model (but latency, which is about the machine), and its findings beside those of the small one: three to four hours of one core, resumable.
 DECODER_STUDIES := "separation --n 200" "decay --n 100" "behaviour --n 40" "ablation --n 30" \
-	"tune:budget=700,settings=9 --n 150" "detect:train=200 --n 100" "latency"
+	"tune:budget=700,settings=9 --n 150" "detect:train=200 --n 100"
 studies-decoder: setup
 	set -e; for study in $(DECODER_STUDIES); do OMP_NUM_THREADS=1 $(BIN)/lvlm-saliency study $$study \
 		--model .real/scenes-smollm2 --out runs/studies-decoder; done
