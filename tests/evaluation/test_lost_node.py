@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from pathlib import Path
@@ -52,7 +53,8 @@ def test_a_lost_node_loses_nothing(checkpoint, nodes, tmp_path):
     cluster, node = nodes
     words = command(checkpoint, tmp_path / "run", "--ray", cluster.address, "--workers", "2", *SIZE)
     with (tmp_path / "log").open("w") as log:
-        driver = subprocess.Popen(words, env=ENVIRONMENT, stdout=log, stderr=log)
+        # with the token of the cluster, which Ray keeps in the environment of a process that had another one before
+        driver = subprocess.Popen(words, env={**os.environ, **ENVIRONMENT}, stdout=log, stderr=log)
     try:
         patience = time.monotonic() + 300
         while not works(node):
