@@ -67,8 +67,8 @@ types-lower: setup
 
 # The tests of the families beside those of `make test`, and those of videos (their contract tables: `make test-slow`).
 families: setup .families
-	LVLM_SALIENCY_PROCESSORS=$(CURDIR)/.families $(BIN)/python -m pytest -m slow $(PARALLEL) tests/engine/test_more_families.py tests/test_layout.py \
-		tests/test_painted_pictures.py tests/test_regions.py tests/test_full_size.py
+	LVLM_SALIENCY_PROCESSORS=$(CURDIR)/.families $(BIN)/python -m pytest -m slow $(PARALLEL) \
+		tests/engine/test_more_families.py tests/test_layout.py tests/test_painted_pictures.py tests/test_regions.py tests/test_full_size.py
 	LVLM_SALIENCY_PROCESSORS=$(CURDIR)/.families $(BIN)/python -m pytest $(PARALLEL) tests/test_video.py tests/test_films.py \
 		tests/test_films_refused.py tests/engine/test_video_rows.py
 
@@ -103,7 +103,8 @@ facts: setup
 	$(MAKE) test-real REAL=smollm2
 	$(MAKE) test-real REAL=gemma3-270m
 	$(BIN)/python docs/publish_studies.py --source runs/real/smollm2 --out docs/studies --summary docs/results.md
-	$(BIN)/python docs/publish_facts.py
+	$(BIN)/python docs/publish_beside.py --source runs/real/gemma3-270m --page docs/facts.md \
+		--models "Gemma 3 270M" "SmolLM2-135M-Instruct"
 
 # The table of docs/architectures.md: every decoder of the installed transformers against the definition.
 architectures: setup
@@ -147,13 +148,15 @@ train-decoder: setup
 	$(BIN)/python .ci/real_weights.py .real/smollm2
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m training.decoder.train
 
-# The studies on that model (but latency, which is about the machine), and its findings beside those of the small one: three to four hours of one core, resumable.
+# The studies on that model (but latency, which is about the machine), and its findings beside those of the small one: three to
+# four hours of one core, resumable.
 DECODER_STUDIES := "separation --n 200" "decay --n 100" "behaviour --n 40" "ablation --n 30" \
 	"tune:budget=700,settings=9 --n 150" "detect:train=200 --n 100"
 studies-decoder: setup
 	set -e; for study in $(DECODER_STUDIES); do OMP_NUM_THREADS=1 $(BIN)/lvlm-saliency study $$study \
 		--model .real/scenes-smollm2 --out runs/studies-decoder; done
-	$(BIN)/python docs/publish_decoder.py
+	$(BIN)/python docs/publish_beside.py --source runs/studies-decoder --page docs/decoder.md \
+		--models "real decoder" "small model" --card .real/scenes-smollm2/README.md
 
 # The pictures of the README, from what `make demo` wrote.
 pictures: demo

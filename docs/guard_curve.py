@@ -48,6 +48,11 @@ def compared(line: Sequence[tuple[str, float, float]], others: Mapping[str, tupl
     return f"{told} The curve (recall / CHAIR\\_i): {points}."
 
 
+def places(points: Sequence[tuple[str, float, float]]) -> tuple[list[float], list[float]]:
+    """Where points stand: their x and their y."""
+    return [x for _, x, _ in points], [y for _, _, y in points]
+
+
 def draw(
     line: Sequence[tuple[str, float, float]],
     searched: Sequence[tuple[str, float, float]],
@@ -62,8 +67,7 @@ def draw(
     figure, (axes,) = panels(width=8.0, height=5.2)
     line = sorted(line, key=lambda point: point[2])  # from what acts most to greedy decoding
     axes.plot(
-        [p[1] for p in line],
-        [p[2] for p in line],
+        *places(line),
         color=BLUE,
         marker="o",
         linewidth=1.6,
@@ -72,8 +76,7 @@ def draw(
     for title, x, y in line:
         axes.annotate(title, (x, y), textcoords="offset points", xytext=(5, -11), fontsize=7, color=BLUE)
     axes.scatter(
-        [p[1] for p in searched],
-        [p[2] for p in searched],
+        *places(searched),
         color=BLUE,
         marker="D",
         s=26,
@@ -82,7 +85,7 @@ def draw(
     for number, (title, x, y) in enumerate(searched):  # close together: one label above the other
         at = (-14, 9 + 10 * number)
         axes.annotate(title, (x, y), textcoords="offset points", xytext=at, fontsize=7, color=BLUE)
-    axes.scatter([p[1] for p in extra], [p[2] for p in extra], color=ORANGE, marker="s", s=28, label="controls")
+    axes.scatter(*places(extra), color=ORANGE, marker="s", s=28, label="controls")
     for title, x, y in extra:
         axes.annotate(title, (x, y), textcoords="offset points", xytext=(5, 3), fontsize=7, color=ORANGE)
     shown = {name: point for name, point in others.items() if point[0] > 90}

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from zoo import FAMILIES, MORE, Family
+from zoo.seeing import family_of
 
 # Time is measured in bench/, and a busy machine is no failure.
 hypothesis.settings.register_profile("untimed", deadline=None)
@@ -45,7 +46,4 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(params=CHOSEN)
 def family(request: pytest.FixtureRequest) -> Family:
     """Every supported family in turn; its tiny model is built once per process."""
-    chosen = {**FAMILIES, **MORE}[request.param]
-    if chosen.needs:
-        pytest.importorskip(chosen.needs)
-    return chosen
+    return family_of(request.param)

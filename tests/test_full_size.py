@@ -14,6 +14,7 @@ from lvlm_saliency.model.layout import image_layouts
 from lvlm_saliency.model.regions import token_regions
 from zoo import FAMILIES, MORE
 from zoo.full_size import FULL_SIZE
+from zoo.seeing import family_of
 
 PHOTO, TALL, STRIP, SQUARE, LARGE = (1024, 768), (600, 1600), (1900, 300), (200, 200), (3000, 4000)
 
@@ -110,9 +111,7 @@ SHAPED |= {"aya-vision-8b", "command-a-vision-07-2025", "Ovis2-1B-hf", "deepseek
 
 @functools.cache
 def built(name: str):
-    family = MORE.get(FULL_SIZE[name].family)
-    if family is not None and family.needs:
-        pytest.importorskip(family.needs)
+    family_of(FULL_SIZE[name].family)  # skips where its packages are not
     return FULL_SIZE[name].build()
 
 

@@ -10,6 +10,7 @@ from lvlm_saliency import hf
 from lvlm_saliency.model.layout import image_layouts
 from zoo import MORE
 from zoo.examination import CLOSE, definition, state_of
+from zoo.seeing import family_of
 
 from .reference import alone, extended
 
@@ -26,15 +27,9 @@ def chosen(names):
     return [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
-def family_named(name):
-    if MORE[name].needs:
-        pytest.importorskip(MORE[name].needs)
-    return MORE[name]
-
-
 @pytest.mark.parametrize("name", chosen(MORE))
 def test_rows_are_those_of_the_definition(name):
-    family = family_named(name)
+    family = family_of(name)
     model, processor = family.build()
     assert model.config.model_type == family.model_type
     inputs = family.inputs(n=1)
@@ -65,7 +60,7 @@ def placeholders(model):
 
 @pytest.mark.parametrize("name", chosen(MORE))
 def test_a_padded_batch_has_the_rows_of_each_alone(name):
-    family = family_named(name)
+    family = family_of(name)
     if not family.padded:
         pytest.skip("transformers itself gives padded prompts something else")
     model, _ = family.build()
@@ -83,7 +78,7 @@ def test_a_padded_batch_has_the_rows_of_each_alone(name):
 @pytest.mark.parametrize("name", chosen(MORE))
 def test_neutral_methods_change_nothing(name):
     """Models that ask for their backend by name would attend otherwise under ours."""
-    family = family_named(name)
+    family = family_of(name)
     model, _ = family.build()
     inputs = family.inputs(n=1)
     asked = {"max_new_tokens": 5, "min_new_tokens": 5, "do_sample": False, "output_logits": True}
@@ -99,7 +94,7 @@ def test_neutral_methods_change_nothing(name):
 
 @pytest.mark.parametrize("name", chosen(MORE))
 def test_scores_of_rejection_sampling_are_those_of_a_trace(name):
-    family = family_named(name)
+    family = family_of(name)
     model, _ = family.build()
     inputs = family.inputs(n=1)
     gate = ls.SGRS(alpha=0.7, top_k=4, seed=3, execution="stepwise")

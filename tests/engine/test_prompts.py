@@ -15,6 +15,7 @@ import lvlm_saliency as ls
 from lvlm_saliency import hf
 from lvlm_saliency.errors import SettingError
 from zoo import FAMILIES
+from zoo.vision import prompt_embeddings
 
 from .prompt_cases import (
     FIXED,
@@ -98,24 +99,18 @@ def test_embeddings_with_pictures():
     family = FAMILIES["llava"]
     model, _ = family.build()
     inputs = family.inputs(n=1)
-    seen = []
-    handle = model.get_decoder().register_forward_pre_hook(
-        lambda _m, _a, kwargs: seen.append(kwargs["inputs_embeds"]), with_kwargs=True
-    )
-    with torch.no_grad():
-        model(**inputs)
-    handle.remove()
+    embedded = prompt_embeddings(model, inputs)
     for name, method in PICTURE.items():
         with method(model):
-            both = answered(model, {"inputs_embeds": seen[0], "input_ids": inputs["input_ids"]})
+            both = answered(model, {"inputs_embeds": embedded, "input_ids": inputs["input_ids"]})
         assert torch.equal(both, written(model, inputs, method))
         if name == "locore":
             with method(model):
-                alone = answered(model, {"inputs_embeds": seen[0]})
+                alone = answered(model, {"inputs_embeds": embedded})
             assert torch.equal(alone, both)
         else:
             with pytest.raises(SettingError, match="only the ids of the whole prompt tell"), method(model):
-                answered(model, {"inputs_embeds": seen[0]})
+                answered(model, {"inputs_embeds": embedded})
 
 
 def test_a_trace_does_not_reuse_a_prompt_that_a_method_has_edited():

@@ -10,6 +10,7 @@ import lvlm_saliency as ls
 from lvlm_saliency.errors import SettingError
 from zoo import FAMILIES, MORE
 from zoo.examination import CLOSE, definition, state_of
+from zoo.seeing import family_of
 from zoo.videos import FILMED, MORE_FILMED, filming, video
 
 from .reference import extended, softmax_in_its_own_precision
@@ -26,9 +27,8 @@ COARSE = ("gemma4_large",)
 
 
 def chat_of(name, dtype=torch.float32):
-    if ALL[name].needs:
-        pytest.importorskip(ALL[name].needs)
-    model, processor = ALL[name].build() if dtype is torch.float32 else ALL[name].fresh()
+    family = family_of(name)
+    model, processor = family.build() if dtype is torch.float32 else family.fresh()
     return ls.Chat(model.to(dtype), filming(processor), dtype=dtype)
 
 

@@ -15,6 +15,7 @@ from lvlm_saliency.decoding.branches import Branch
 from lvlm_saliency.errors import SettingError
 from lvlm_saliency.interventions.beam import Beam
 from zoo import FAMILIES
+from zoo.vision import prompt_embeddings
 
 LENGTH = 8
 
@@ -32,14 +33,8 @@ def for_beams(model, inputs):
     """
     if model.config.model_type != "llama4":
         return inputs
-    given = []
-    hook = model.get_decoder().register_forward_pre_hook(
-        lambda _m, _a, kwargs: given.append(kwargs["inputs_embeds"]), with_kwargs=True
-    )
-    with torch.no_grad():
-        model(**inputs)
-    hook.remove()
-    return {**{name: inputs[name] for name in ("input_ids", "attention_mask")}, "inputs_embeds": given[0]}
+    given = {name: inputs[name] for name in ("input_ids", "attention_mask")}
+    return {**given, "inputs_embeds": prompt_embeddings(model, inputs)}
 
 
 def as_alone(family, inputs):

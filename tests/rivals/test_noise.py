@@ -246,8 +246,6 @@ def test_pictures_that_lie_elsewhere_too_are_not_noised_by_half():
 def test_the_crops_of_deepseek_ocr2_are_not_left_unnoised():
     """It sees the whole picture and crops of it under two names; without crops, VCD runs."""
     family = MORE["deepseek_ocr2"]
-    if family.needs:
-        pytest.importorskip(family.needs)
     model, processor = family.build()
     method, settings = ls.VCD(seed=0), {"max_new_tokens": 3, "min_new_tokens": 3, "do_sample": False}
     asked = {"text": family.prompts(1)[0], "return_tensors": "pt", "add_special_tokens": False}

@@ -11,7 +11,8 @@ from lvlm_saliency.errors import SettingError
 from lvlm_saliency.interventions.icd import ICD
 from lvlm_saliency.interventions.prompts import after_pictures, at_the_front, closing_marks, without_pictures
 from lvlm_saliency.model.regions import placeholder_ids
-from zoo import FAMILIES, MORE
+from zoo import FAMILIES
+from zoo.seeing import family_of
 
 CLOSING = {
     "qwen2_vl": "<|vision_end|>",
@@ -89,9 +90,7 @@ NAMED_BY_THE_TOKENIZER = {
     [name if name in FAMILIES else pytest.param(name, marks=pytest.mark.slow) for name in NAMED_BY_THE_TOKENIZER],
 )
 def test_an_instruction_stands_behind_a_mark_that_only_the_tokenizer_knows(name, monkeypatch):
-    family = {**FAMILIES, **MORE}[name]
-    if family.needs:
-        pytest.importorskip(family.needs)
+    family = family_of(name)
     model, _ = family.build()
     inputs, tokenizer = dict(family.inputs(n=2)), family.tokenizer
     pictures = torch.tensor(placeholder_ids(model))

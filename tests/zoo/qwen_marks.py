@@ -14,11 +14,11 @@ from .qwen import TEMPLATE, marked_ids, marked_tokenizer
 from .small import FILM, MROPE, PATCH, SIZE, SLIDING_FULL, TOWER, VIT, language, no_videos
 
 
-def _qwen_processor(tokenizer: Any) -> Any:
-    return without_videos(t.Qwen3VLProcessor)(
+def _processor(kind: type, tokenizer: Any, films: str = "Qwen3VLVideoProcessor") -> Any:
+    return without_videos(kind)(
         Qwen2VLImageProcessorPil(size=SIZE, **PATCH),
         tokenizer,
-        no_videos("Qwen3VLVideoProcessor", **FILM),
+        no_videos(films, **FILM),
         chat_template=TEMPLATE,
     )
 
@@ -34,7 +34,7 @@ def _qwen(model: str, text: str, rope: dict, tower: dict | None = None, **more: 
         text_config=language(text, tokenizer, rope_parameters=rope, **more),
         **marked_ids(tokenizer),
     )
-    return getattr(t, model + "ForConditionalGeneration")(config), _qwen_processor(tokenizer)
+    return getattr(t, model + "ForConditionalGeneration")(config), _processor(t.Qwen3VLProcessor, tokenizer)
 
 
 def qwen3_vl_moe() -> tuple[Any, Any]:
@@ -66,12 +66,7 @@ def exaone4_5() -> tuple[Any, Any]:
         image_token_id=tokenizer.image_token_id,
         video_token_id=tokenizer.video_token_id,
     )
-    processor = without_videos(t.Exaone4_5_Processor)(
-        Qwen2VLImageProcessorPil(size=SIZE, **PATCH),
-        tokenizer,
-        no_videos("Qwen2VLVideoProcessor", **FILM),
-        chat_template=TEMPLATE,
-    )
+    processor = _processor(t.Exaone4_5_Processor, tokenizer, "Qwen2VLVideoProcessor")
     return t.Exaone4_5_ForConditionalGeneration(config), processor
 
 
@@ -106,10 +101,4 @@ def lfm3_vl() -> tuple[Any, Any]:
         projector_hidden_size=48,
         **marked_ids(tokenizer),
     )
-    processor = without_videos(t.Lfm3VlProcessor)(
-        Qwen2VLImageProcessorPil(size=SIZE, **PATCH),
-        tokenizer,
-        no_videos("Qwen3VLVideoProcessor", **FILM),
-        chat_template=TEMPLATE,
-    )
-    return t.Lfm3VlForConditionalGeneration(config), processor
+    return t.Lfm3VlForConditionalGeneration(config), _processor(t.Lfm3VlProcessor, tokenizer)

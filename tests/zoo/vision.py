@@ -52,3 +52,15 @@ def decoder_input(model: Any, inputs: Any) -> Tensor:
         for hook in hooks:
             hook.remove()
     return sum(seen)
+
+
+def prompt_embeddings(model: Any, inputs: Any) -> Tensor:
+    """What enters the decoder at each position of the prompt `[batch, n0, hidden]`, picture features filled in."""
+    seen: list[Tensor] = []
+    hook = model.get_decoder().register_forward_pre_hook(
+        lambda _m, _a, kwargs: seen.append(kwargs["inputs_embeds"]), with_kwargs=True
+    )
+    with torch.no_grad():
+        model(**inputs)
+    hook.remove()
+    return seen[0]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lvlm_saliency_vllm import gpu_check
+from lvlm_saliency_vllm import gpu_check, reference
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a card is here")
@@ -66,16 +66,16 @@ def test_the_verdict(capsys, wrong, kernel, status):
 def test_what_tokens_are_compared_with_is_lvlm_saliency(tmp_path, name):
     """Its float32 model, with LocoRE's formula written in, chooses the tokens of `ls.generate`."""
     ls = pytest.importorskip("lvlm_saliency")
-    model = gpu_check.random_model(tmp_path, 4, 128, 2, 1, 256).float().eval()
+    model = reference.random_model(tmp_path, 4, 128, 2, 1, 256).float().eval()
     extra = gpu_check.SETTINGS[name]
     given = {key.removeprefix("locore_"): value for key, value in extra.items()}
-    (ids,) = gpu_check.prompts(1, 20, 256)
+    (ids,) = reference.prompts(1, 20, 256)
     inputs = {"input_ids": torch.tensor([ids]), "attention_mask": torch.ones(1, 20, dtype=torch.long)}
     methods = [ls.LocoRE(**given)] if given else []
     out = ls.generate(model, inputs, methods, max_new_tokens=30, do_sample=False)
     answer = out.sequences[0, 20:].tolist()
-    chosen = gpu_check.reference_gaps(model, ids, answer, extra)
+    chosen = reference.reference_gaps(model, ids, answer, extra)
     assert [best for best, _ in chosen] == answer
     if name == "strong":
-        plain = gpu_check.reference_gaps(model, ids, answer, {})
+        plain = reference.reference_gaps(model, ids, answer, {})
         assert [best for best, _ in plain] != answer  # else nothing was shown

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,10 +32,15 @@ def counted_positions(model: Any, columns: Tensor) -> Tensor:
     Raises:
         UnsupportedModelError: it adds offsets of its own to what it counts.
     """
-    for part in (model, getattr(model, "model", model)):
-        if "rope_deltas" in inspect.getsource(type(part).forward):
-            raise UnsupportedModelError(
-                f"{type(model).__name__} counts its positions by itself, which texts of different lengths in one cache "
-                "would mislead: give it one sample at a time"
-            )
+    if _adds_offsets(type(model)) or _adds_offsets(type(getattr(model, "model", model))):
+        raise UnsupportedModelError(
+            f"{type(model).__name__} counts its positions by itself, which texts of different lengths in one cache "
+            "would mislead: give it one sample at a time"
+        )
     return columns
+
+
+@functools.cache
+def _adds_offsets(kind: Any) -> bool:
+    """Whether a forward call adds the offsets that m-RoPE families keep from their last prompt."""
+    return "rope_deltas" in inspect.getsource(kind.forward)
