@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -32,7 +32,7 @@ def counted_positions(model: Any, columns: Tensor) -> Tensor:
     Raises:
         UnsupportedModelError: it adds offsets of its own to what it counts.
     """
-    if _adds_offsets(type(model)) or _adds_offsets(type(getattr(model, "model", model))):
+    if _adds_offsets(type(model).forward) or _adds_offsets(type(getattr(model, "model", model)).forward):
         raise UnsupportedModelError(
             f"{type(model).__name__} counts its positions by itself, which texts of different lengths in one cache "
             "would mislead: give it one sample at a time"
@@ -41,6 +41,6 @@ def counted_positions(model: Any, columns: Tensor) -> Tensor:
 
 
 @functools.cache
-def _adds_offsets(kind: Any) -> bool:
-    """Whether a forward call adds the offsets that m-RoPE families keep from their last prompt."""
-    return "rope_deltas" in inspect.getsource(kind.forward)
+def _adds_offsets(forward: Callable[..., Any]) -> bool:
+    """Whether a class's forward call adds the offsets that m-RoPE families keep from their last prompt."""
+    return "rope_deltas" in inspect.getsource(forward)
